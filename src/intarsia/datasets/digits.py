@@ -1,0 +1,36 @@
+"""Handwritten digits that ship inside scikit-learn: 1,797 images of 8×8 (Alpaydin and Kaynak, 1998)."""
+
+import numpy as np
+
+from intarsia.datasets.types import Dataset, InputScaling, Split
+from intarsia.errors import IntarsiaError
+
+_TRAIN, _VALIDATION = 1_197, 300
+_SEED = 0  # of the split; the same for everybody, whatever the seed of the training
+
+
+def load_digits() -> Dataset:
+    """Load the digits, split once and for all into 1,197 / 300 / 300 images, uint8 (N, 1, 8, 8).
+
+    Raises:
+        IntarsiaError: scikit-learn is not installed.
+    """
+    try:
+        from sklearn.datasets import load_digits as load  # noqa: PLC0415 (a heavy part of the training extra)
+    except ImportError as error:
+        raise IntarsiaError(
+            "the digits ship inside scikit-learn, which is not installed; install intarsia[train]."
+        ) from error
+    pixels, labels = load(return_X_y=True)
+    order = np.random.default_rng(_SEED).permutation(len(labels))
+    images = pixels.reshape(-1, 1, 8, 8).astype(np.uint8)[order]
+    classes = labels.astype(np.int64)[order]
+    first, second = _TRAIN, _TRAIN + _VALIDATION
+    return Dataset(
+        name="digits",
+        train=Split(images[:first], classes[:first]),
+        validation=Split(images[first:second], classes[first:second]),
+        test=Split(images[second:], classes[second:]),
+        classes=tuple("0123456789"),
+        scaling=InputScaling(offset=0, scale=1 / 16),
+    )

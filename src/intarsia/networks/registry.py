@@ -1,0 +1,66 @@
+"""Which networks there are, and what each is trained on."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+from torch import nn
+
+from intarsia.errors import IntarsiaError
+from intarsia.networks.digits import DigitsNet
+from intarsia.networks.resnet8 import ResNet8
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """A network of the registry.
+
+    Attributes:
+        name: as users type it.
+        title: one line for people.
+        dataset: name in `intarsia.datasets`.
+        builder: makes the network with fresh random weights.
+        in_zoo: whether trained float weights ship with the package.
+    """
+
+    name: str
+    title: str
+    dataset: str
+    builder: Callable[[], nn.Module]
+    in_zoo: bool
+
+
+NETWORKS: Mapping[str, NetworkSpec] = MappingProxyType(
+    {
+        spec.name: spec
+        for spec in (
+            NetworkSpec("digits", "depthwise-separable CNN on 8×8 digits", "digits", DigitsNet, in_zoo=False),
+            NetworkSpec("resnet8", "MLPerf Tiny ResNet-8 on CIFAR-10", "cifar10", ResNet8, in_zoo=True),
+        )
+    }
+)
+
+
+def network_spec(name: str) -> NetworkSpec:
+    """Return a network of the registry.
+
+    Raises:
+        IntarsiaError: the name is unknown.
+    """
+    if name not in NETWORKS:
+        raise IntarsiaError(f"there is no network {name!r}; choose one of {', '.join(NETWORKS)}.")
+    return NETWORKS[name]
+
+
+def build(name: str, seed: int = 0) -> nn.Module:
+    """Build a network with random weights that follow from `seed` alone; the caller's random state is left
+    as it was.
+
+    Raises:
+        IntarsiaError: the name is unknown.
+    """
+    spec = network_spec(name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return spec.builder()

@@ -1,0 +1,1 @@
+"""Planes, patterns, quantizers, transforms and training."""

@@ -1,0 +1,371 @@
+"""The training loop, for float networks from scratch and for quantization-aware training from a float
+teacher.
+
+One loop serves both. Quantization-aware training passes the network with its quantizers attached, an Adam
+recipe, the float network as `teacher`, and, where scales want another learning rate than weights, its own
+`groups`. The loop knows nothing of quantizers: what must happen at certain epochs (settling the positions,
+say) hangs on `on_epoch`.
+
+Everything random follows from `seed` and the number of the epoch, so a resumed run repeats what an unbroken
+one does.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+from tqdm import tqdm
+
+from intarsia.quantize.checkpoint import EpochRecord, History, load_checkpoint, save_checkpoint
+
+
+class Scaling(Protocol):
+    """How stored pixels become the network's input: `(pixel − offset) · scale`."""
+
+    @property
+    def offset(self) -> int: ...  # noqa: D102
+    @property
+    def scale(self) -> float: ...  # noqa: D102
+
+
+class Labelled(Protocol):
+    """Images (N, C, H, W), uint8, with labels (N,), int64."""
+
+    @property
+    def images(self) -> NDArray[np.uint8]: ...  # noqa: D102
+    @property
+    def labels(self) -> NDArray[np.int64]: ...  # noqa: D102
+
+
+class TrainingData(Protocol):
+    """What the loop reads of a data set; `intarsia.datasets.Dataset` is one."""
+
+    @property
+    def train(self) -> Labelled: ...  # noqa: D102
+    @property
+    def validation(self) -> Labelled: ...  # noqa: D102
+    @property
+    def scaling(self) -> Scaling: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Epochs that share one augmentation: crops of `size` pixels square out of images padded by `pad` on
+    each side.
+
+    Crops smaller than the image cost less time and are themselves an augmentation; a network that ends in a
+    global average pool accepts any size. End with a phase at full size.
+    """
+
+    epochs: int
+    size: int
+    pad: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train; every field is part of a checkpoint's identity.
+
+    The learning rate follows one cycle (Smith and Topin, 2019): linear from peak / 25 to `peak_rate` over
+    the `warmup` part of all steps, then linear (`sgd`) or by half a cosine (`adam`) to zero.
+
+    Attributes:
+        phases: in order; their epochs add up.
+        batch: images a step.
+        optimizer: `sgd` with Nesterov momentum 0.9, or `adam` with decoupled weight decay.
+        peak_rate: highest learning rate of a group whose `rate_factor` is 1.
+        weight_decay: on parameters of two or more dimensions; biases and normalization are left alone.
+        warmup: part of all steps, 0 to 1.
+        flip: whether to mirror half of the images.
+        teacher_weight: part of the loss that is the divergence from the teacher, 0 to 1; unused without a
+            teacher.
+        temperature: softens the logits of both for that divergence (Hinton et al., 2015).
+    """
+
+    phases: tuple[Phase, ...]
+    batch: int = 128
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    peak_rate: float = 0.1
+    weight_decay: float = 5e-4
+    warmup: float = 0.1
+    flip: bool = False
+    teacher_weight: float = 0.5
+    temperature: float = 2.0
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all phases together."""
+        return sum(phase.epochs for phase in self.phases)
+
+    def phase(self, epoch: int) -> Phase:
+        """Return the phase of an epoch, counted from 0."""
+        for phase in self.phases:
+            if epoch < phase.epochs:
+                return phase
+            epoch -= phase.epochs
+        raise IndexError("epoch beyond the last phase")
+
+    def rate(self, progress: float) -> float:
+        """Return the learning rate at `progress`, the part of all steps done, 0 to 1."""
+        if progress < self.warmup:
+            return self.peak_rate * (0.04 + 0.96 * progress / self.warmup)
+        rest = (1.0 - progress) / (1.0 - self.warmup)
+        falling = rest if self.optimizer == "sgd" else 0.5 - 0.5 * float(np.cos(np.pi * rest))
+        return self.peak_rate * falling
+
+
+RECIPES: Mapping[str, Recipe] = MappingProxyType(
+    {
+        "digits": Recipe(
+            phases=(Phase(60, size=8, pad=1),),
+            batch=64,
+            optimizer="adam",
+            peak_rate=1e-2,
+            weight_decay=1e-2,
+        ),
+        "resnet8": Recipe(
+            phases=(Phase(40, size=24, pad=0), Phase(26, size=32, pad=4)),
+            peak_rate=0.15,
+            weight_decay=5e-4,
+            flip=True,
+        ),
+    }
+)
+"""How each network's float weights are trained from scratch."""
+
+Groups = Callable[[nn.Module, Recipe], Sequence[dict[str, Any]]]
+
+
+def decay_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Return the default parameter groups: weight decay on weights, none on biases, normalization and scales.
+
+    A group may carry `rate_factor`, which multiplies the recipe's learning rate for that group.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+
+
+def augment(
+    images: torch.Tensor, phase: Phase, fill: int, flip: bool, generator: torch.Generator
+) -> torch.Tensor:
+    """Cut a random crop out of each image and mirror half of them, all at once.
+
+    Args:
+        images: (N, C, H, W), uint8, on any device.
+        phase: crop size and padding.
+        fill: value of the padding.
+        flip: whether to mirror.
+        generator: on the CPU, so that every device draws the same numbers.
+
+    Returns:
+        (N, C, size, size), uint8, channels last in memory.
+    """
+    count, _, height, width = images.shape
+    padded = functional.pad(images, [phase.pad] * 4, value=fill)
+    top = torch.randint(height + 2 * phase.pad - phase.size + 1, (count, 1), generator=generator)
+    left = torch.randint(width + 2 * phase.pad - phase.size + 1, (count, 1), generator=generator)
+    span = torch.arange(phase.size)
+    columns = span.expand(count, -1)
+    if flip:
+        mirrored = torch.rand(count, 1, generator=generator) < 0.5
+        columns = torch.where(mirrored, phase.size - 1 - columns, columns)
+    rows = (top + span).to(images.device)[:, :, None]
+    columns = (left + columns).to(images.device)[:, None, :]
+    index = torch.arange(count, device=images.device)[:, None, None]
+    return padded[index, :, rows, columns].permute(0, 3, 1, 2)
+
+
+def classification_loss(
+    logits: torch.Tensor, labels: torch.Tensor, soft: torch.Tensor | None, recipe: Recipe
+) -> torch.Tensor:
+    """Return cross entropy with the labels, mixed with the divergence from the teacher's logits, if any."""
+    loss = functional.cross_entropy(logits, labels)
+    if soft is None:
+        return loss
+    t = recipe.temperature
+    divergence = functional.kl_div(
+        functional.log_softmax(logits / t, dim=1),
+        functional.log_softmax(soft / t, dim=1),
+        reduction="batchmean",
+        log_target=True,
+    )
+    return (1 - recipe.teacher_weight) * loss + recipe.teacher_weight * t * t * divergence
+
+
+class _Trainer:
+    """The state of one training run and one epoch of it."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: TrainingData,
+        recipe: Recipe,
+        *,
+        seed: int,
+        device: torch.device,
+        teacher: nn.Module | None,
+        groups: Groups,
+    ) -> None:
+        self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.teacher = None if teacher is None else teacher.to(device).eval()
+        self.recipe, self.seed, self.device, self.scaling = recipe, seed, device, data.scaling
+        self.images = torch.from_numpy(data.train.images).to(device)
+        self.labels = torch.from_numpy(data.train.labels).to(device)
+        self.steps = len(self.labels) // recipe.batch
+        if self.steps == 0:
+            raise ValueError(f"{len(self.labels)} training images do not fill one batch of {recipe.batch}")
+        settings = [dict(group) for group in groups(model, recipe)]
+        self.optimizer: torch.optim.Optimizer
+        if recipe.optimizer == "sgd":
+            self.optimizer = torch.optim.SGD(settings, lr=recipe.peak_rate, momentum=0.9, nesterov=True)
+        else:
+            self.optimizer = torch.optim.AdamW(settings, lr=recipe.peak_rate)
+
+    def epoch(self, epoch: int, show: bool) -> tuple[float, float]:
+        """Train one epoch; return the mean loss and the accuracy on the augmented training images."""
+        generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
+        torch.manual_seed(self.seed * 100_003 + epoch)
+        order = torch.randperm(len(self.labels), generator=generator)
+        phase = self.recipe.phase(epoch)
+        self.model.train()
+        loss_sum = torch.zeros((), device=self.device)
+        correct = torch.zeros((), device=self.device)
+        bar = tqdm(
+            range(self.steps), desc=f"epoch {epoch + 1}/{self.recipe.epochs}", leave=False, disable=not show
+        )
+        for step in bar:
+            rate = self.recipe.rate((epoch + (step + 1) / self.steps) / self.recipe.epochs)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate * group.get("rate_factor", 1.0)
+            index = order[step * self.recipe.batch : (step + 1) * self.recipe.batch].to(self.device)
+            pixels = augment(self.images[index], phase, self.scaling.offset, self.recipe.flip, generator)
+            loss, hits = self._step(_reals(pixels, self.scaling), self.labels[index])
+            loss_sum += loss
+            correct += hits
+        seen = self.steps * self.recipe.batch
+        return float(loss_sum) / self.steps, float(correct) / seen
+
+    def _step(self, x: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        soft = None
+        if self.teacher is not None:
+            with torch.no_grad():
+                soft = self.teacher(x)
+        logits = self.model(x)
+        loss = classification_loss(logits, labels, soft, self.recipe)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return loss.detach(), (logits.detach().argmax(1) == labels).sum()
+
+
+def _reals(pixels: torch.Tensor, scaling: Scaling) -> torch.Tensor:
+    return (pixels.float() - scaling.offset) * scaling.scale
+
+
+def train_classifier(
+    model: nn.Module,
+    data: TrainingData,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    checkpoint: Path | None = None,
+    teacher: nn.Module | None = None,
+    groups: Groups = decay_groups,
+    on_epoch: Callable[[int, nn.Module], None] | None = None,
+    validate_every: int = 1,
+    progress: bool = False,
+) -> History:
+    """Train a classifier in place.
+
+    Args:
+        model: maps (N, C, H, W) float32 to logits (N, classes); initialise it under the same seed.
+        data: only its `train` and `validation` splits and its `scaling` are read.
+        recipe: see `Recipe`.
+        seed: decides order and augmentation of every epoch.
+        device: where to train; model and data are moved there.
+        checkpoint: a safetensors file written after every epoch in one step; if it exists, training goes on
+            from it.
+        teacher: a trained network of the same classes to distil from; it is put into evaluation mode.
+        groups: makes the optimizer's parameter groups, see `decay_groups`.
+        on_epoch: called before each epoch with its number, from 0, and the model in training mode; a resumed
+            run calls it only for the epochs that remain.
+        validate_every: epochs between two looks at the validation split; the last epoch always looks.
+        progress: show a bar for each epoch.
+
+    Returns:
+        One record an epoch, those before a resume included.
+
+    Raises:
+        IntarsiaError: the checkpoint is damaged, or belongs to another recipe, seed or model.
+    """
+    device = torch.device(device)
+    trainer = _Trainer(model, data, recipe, seed=seed, device=device, teacher=teacher, groups=groups)
+    identity = f"{recipe!r} seed={seed}"
+    records: list[EpochRecord] = []
+    if checkpoint is not None and checkpoint.exists():
+        records = load_checkpoint(checkpoint, model, trainer.optimizer, identity)
+    for epoch in range(len(records), recipe.epochs):
+        start = time.monotonic()
+        model.train()
+        if on_epoch is not None:
+            on_epoch(epoch, model)
+        loss, accuracy = trainer.epoch(epoch, progress)
+        look = len(data.validation.labels) > 0 and (
+            (epoch + 1) % validate_every == 0 or epoch + 1 == recipe.epochs
+        )
+        validation = evaluate(model, data.validation, data.scaling, device=device) if look else None
+        records.append(EpochRecord(epoch, loss, accuracy, validation, time.monotonic() - start))
+        if checkpoint is not None:
+            save_checkpoint(checkpoint, model, trainer.optimizer, identity, records)
+        if progress:
+            tqdm.write(records[-1].line(recipe.epochs))
+    model.eval()
+    return History(tuple(records))
+
+
+@torch.no_grad()
+def logits_of(
+    model: nn.Module,
+    images: NDArray[np.uint8],
+    scaling: Scaling,
+    *,
+    device: str | torch.device = "cpu",
+    batch: int = 500,
+) -> torch.Tensor:
+    """Return the logits (N, classes), on the CPU, of stored images (N, C, H, W) in evaluation mode."""
+    training = model.training
+    model.eval()
+    try:
+        pieces = []
+        for start in range(0, len(images), batch):
+            pixels = torch.from_numpy(images[start : start + batch]).to(device)
+            x = _reals(pixels, scaling).contiguous(memory_format=torch.channels_last)
+            pieces.append(model(x).float().cpu())
+        return torch.cat(pieces)
+    finally:
+        model.train(training)
+
+
+def evaluate(
+    model: nn.Module,
+    split: Labelled,
+    scaling: Scaling,
+    *,
+    device: str | torch.device = "cpu",
+    batch: int = 500,
+) -> float:
+    """Return the accuracy of a model on a split, 0 to 1."""
+    logits = logits_of(model, split.images, scaling, device=device, batch=batch)
+    return float((logits.argmax(1).numpy() == split.labels).mean())
