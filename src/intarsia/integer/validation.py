@@ -1,0 +1,168 @@
+"""What makes an integer network well formed; every refusal names the layer and the field."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from intarsia.errors import IntarsiaError
+from intarsia.integer.network import MAX_SHIFT, Add, AveragePool, Conv2d, Linear, MaxPool
+
+if TYPE_CHECKING:
+    from intarsia.integer.network import (
+        IntegerNetwork,
+        Ints,
+        Layer,
+        Plane,
+        Requantization,
+        Shape,
+        Tensor,
+        WeightLayer,
+    )
+
+_INT32 = np.iinfo(np.int32)
+
+
+def window_output(
+    height: int,
+    width: int,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+) -> tuple[int, int]:
+    """Height and width after sliding a window; 0 or less where it does not fit."""
+    top, left, bottom, right = padding
+    return (
+        (height + top + bottom - kernel[0]) // stride[0] + 1,
+        (width + left + right - kernel[1]) // stride[1] + 1,
+    )
+
+
+def check_network(network: IntegerNetwork) -> None:
+    """Refuse a network whose layers do not fit together.
+
+    Raises:
+        IntarsiaError: names the layer and what is wrong with it.
+    """
+    if not 1 <= network.scale_bits <= 16:
+        raise IntarsiaError(f"network {network.name}: scale_bits is {network.scale_bits}, it must be 1 to 16.")
+    if not network.layers:
+        raise IntarsiaError(f"network {network.name} has no layers.")
+    tensors: dict[str, Tensor] = {network.input.name: network.input}
+    for layer in network.layers:
+        where = f"layer {layer.output.name}"
+        for name in layer.inputs:
+            if name not in tensors:
+                raise IntarsiaError(f"{where}: reads tensor {name!r}, which no layer before it writes.")
+        if layer.output.name in tensors:
+            raise IntarsiaError(f"{where}: writes a tensor that exists already.")
+        expected = _output_shape(layer, [tensors[name] for name in layer.inputs], where)
+        if layer.output.shape != expected:
+            raise IntarsiaError(f"{where}: its output is {layer.output.shape}, but its input makes {expected}.")
+        _check_values(layer, tensors[layer.inputs[0]], network.scale_bits, where)
+        tensors[layer.output.name] = layer.output
+
+
+def _output_shape(layer: Layer, inputs: list[Tensor], where: str) -> Shape:
+    channels, height, width = inputs[0].shape
+    if isinstance(layer, Add):
+        if inputs[0].shape != inputs[1].shape:
+            raise IntarsiaError(f"{where}: adds tensors of {inputs[0].shape} and {inputs[1].shape}.")
+        return inputs[0].shape
+    if isinstance(layer, Linear):
+        outputs, features = layer.planes[0].weights.shape if layer.planes else (0, 0)
+        if features != channels * height * width:
+            raise IntarsiaError(f"{where}: expects {features} inputs, but is given {inputs[0].shape}.")
+        return int(outputs), 1, 1
+    if min(layer.padding) < 0 or min(layer.stride) < 1:
+        raise IntarsiaError(f"{where}: padding must be at least 0 and stride at least 1.")
+    out_h, out_w = window_output(height, width, layer.kernel, layer.stride, layer.padding)
+    if min(out_h, out_w) < 1:
+        raise IntarsiaError(f"{where}: its kernel {layer.kernel} does not fit into the input {inputs[0].shape}.")
+    if not isinstance(layer, Conv2d):
+        return channels, out_h, out_w
+    outputs, per_group = layer.planes[0].weights.shape[:2]
+    if per_group != (1 if layer.depthwise else channels) or (layer.depthwise and outputs != channels):
+        raise IntarsiaError(f"{where}: weights {layer.planes[0].weights.shape} do not fit {channels} channels.")
+    return int(outputs), out_h, out_w
+
+
+def _check_values(layer: Layer, source: Tensor, scale_bits: int, where: str) -> None:
+    if isinstance(layer, Conv2d | Linear):
+        _check_weight_layer(layer, source, scale_bits, where)
+        return
+    if isinstance(layer, MaxPool):
+        if layer.output.format != source.format:
+            raise IntarsiaError(f"{where}: a max pool keeps the format {source.format} of its input.")
+        if any(p >= k for p, k in zip(layer.padding, (*layer.kernel, *layer.kernel), strict=True)):
+            raise IntarsiaError(f"{where}: a max pool's padding must be smaller than its kernel.")
+        return
+    multipliers = layer.multipliers if isinstance(layer, Add) else (layer.multiplier,)
+    _check_range(np.array(multipliers), 0, (1 << scale_bits) - 1, f"{where}: multiplier")
+    _check_range(np.array([layer.shift]), 0, MAX_SHIFT, f"{where}: shift")
+    _check_clip(layer, layer.output, where)
+
+
+def _check_weight_layer(layer: WeightLayer, source: Tensor, scale_bits: int, where: str) -> None:
+    if not layer.planes:
+        raise IntarsiaError(f"{where}: has no planes.")
+    outputs = layer.output.shape[0]
+    bound = np.zeros(outputs, np.int64)
+    for number, plane in enumerate(layer.planes):
+        name = f"{where}, plane {number}"
+        if plane.weights.shape != layer.planes[0].weights.shape or plane.weights.ndim not in (2, 4):
+            raise IntarsiaError(f"{name}: weights of shape {plane.weights.shape} do not fit the other planes.")
+        if plane.multiplier.shape != (outputs,):
+            raise IntarsiaError(f"{name}: needs one multiplier for each of {outputs} channels.")
+        _check_range(plane.weights, -plane.format.limit, plane.format.limit, f"{name}: weight")
+        _check_range(plane.multiplier, 0, (1 << scale_bits) - 1, f"{name}: multiplier")
+        _check_pattern(plane, name)
+        bound = np.maximum(bound, accumulator_bound(plane.weights, source))
+    if int(bound.max()) > _INT32.max:
+        raise IntarsiaError(f"{where}: its accumulators do not fit 32 bits; use fewer inputs or narrower formats.")
+    _check_requantization(layer.requantization, outputs, where)
+    _check_clip(layer.requantization, layer.output, where)
+
+
+def accumulator_bound(weights: Ints, source: Tensor) -> Ints:
+    """Greatest magnitude of Σ w·x for each output channel, over all inputs of the source's format; (O,) int64."""
+    magnitude = max(-source.format.lo, source.format.hi)
+    flat = np.abs(weights.reshape(weights.shape[0], -1).astype(np.int64))
+    return np.asarray(flat.sum(axis=1) * magnitude)
+
+
+def _check_pattern(plane: Plane, name: str) -> None:
+    pattern = plane.pattern
+    if pattern.kind != "n:m":
+        return
+    outputs, inputs = plane.weights.shape[:2]
+    padded = -(-inputs // pattern.m) * pattern.m
+    support = np.zeros((outputs, padded, *plane.weights.shape[2:]), bool)
+    support[:, :inputs] = plane.weights != 0
+    if pattern.group > 1:
+        shared = [support[i : i + pattern.group].any(axis=0) for i in range(0, outputs, pattern.group)]
+        support = np.stack(shared)
+    blocks = support.reshape(support.shape[0], padded // pattern.m, pattern.m, -1)
+    if int(blocks.sum(axis=2).max(initial=0)) > pattern.n:
+        raise IntarsiaError(f"{name}: has more than {pattern.n} weights in {pattern.m}, against its pattern {pattern}.")
+
+
+def _check_requantization(requantization: Requantization, outputs: int, where: str) -> None:
+    for field, values in (("bias", requantization.bias), ("shift", requantization.shift)):
+        if values.shape != (outputs,):
+            raise IntarsiaError(f"{where}: needs one {field} for each of {outputs} channels.")
+    _check_range(requantization.bias, _INT32.min, _INT32.max, f"{where}: bias")
+    _check_range(requantization.shift, 0, MAX_SHIFT, f"{where}: shift")
+
+
+def _check_clip(clip: Requantization | Add | AveragePool, output: Tensor, where: str) -> None:
+    if not output.format.lo <= clip.lo <= clip.hi <= output.format.hi:
+        raise IntarsiaError(f"{where}: clips to {clip.lo} … {clip.hi}, which its format {output.format} cannot hold.")
+
+
+def _check_range(values: Ints, lo: int, hi: int, what: str) -> None:
+    if not np.issubdtype(values.dtype, np.integer):
+        raise IntarsiaError(f"{what}: must be integers, not {values.dtype}.")
+    if values.size and (int(values.min()) < lo or int(values.max()) > hi):
+        raise IntarsiaError(f"{what}: outside {lo} … {hi}.")
