@@ -1,0 +1,350 @@
+"""Seeded random integer networks: layers of every kind, for the executor, the file format, ONNX and the RTL.
+
+Everything is drawn from the `numpy.random.Generator` that is passed in, so a seed names a network. With `free=False`
+a network is one that the engine accepts: one dense plane in balanced ternary, at most one sparse plane beside it,
+activations of 4 or 8 bits, multipliers of 8 bits and accumulators below 2^23. `free=True` draws from all of the
+contract: any formats, patterns and number of planes, activations of 2 to 16 bits, multipliers of up to 16 bits.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from intarsia.integer import (
+    ActivationFormat,
+    Add,
+    AveragePool,
+    Conv2d,
+    IntegerNetwork,
+    Layer,
+    Linear,
+    MaxPool,
+    Pattern,
+    Plane,
+    Requantization,
+    Tensor,
+    WeightFormat,
+)
+from intarsia.integer.validation import window_output
+
+KINDS = ("conv", "depthwise", "linear", "add", "avgpool", "maxpool")
+ACCUMULATOR_LIMIT = (1 << 23) - 1
+
+T = TypeVar("T")
+Window = tuple[tuple[int, int], tuple[int, int], tuple[int, int, int, int]]
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """What is drawn: bounds (inclusive) of channels, spatial sizes, kernels and strides; see the head."""
+
+    channels: tuple[int, int] = (1, 40)
+    size: tuple[int, int] = (1, 9)
+    max_kernel: int = 5
+    max_stride: int = 3
+    extreme: bool = False
+    free: bool = False
+    scale_bits: int = 8
+
+
+def random_layer_network(
+    rng: Generator,
+    kind: str | None = None,
+    *,
+    channels: tuple[int, int] = (1, 40),
+    size: tuple[int, int] = (1, 9),
+    max_kernel: int = 5,
+    max_stride: int = 3,
+    extreme: bool = False,
+    free: bool = False,
+    sparse: bool | None = None,
+    dense: str | None = None,
+) -> IntegerNetwork:
+    """Return a network of one layer of `kind` (one of KINDS, or drawn).
+
+    `add` has a 1×1 convolution before it, so that its two inputs differ. `extreme` puts weights, multipliers, biases
+    and shifts at their limits. `sparse` forces or forbids the sparse plane of a convolution or linear layer (drawn if
+    None; `depthwise` never has one unless `free`), `dense` forces the format of the dense plane.
+    """
+    kind = kind or str(rng.choice(KINDS))
+    scale_bits = int(rng.integers(1, 17)) if free else 8
+    ranges = Ranges(channels, size, max_kernel, max_stride, extreme, free, scale_bits)
+    source = Tensor(
+        "input",
+        (_between(rng, channels), _between(rng, size), _between(rng, size)),
+        random_format(rng, free=free),
+        0.01,
+    )
+    layers: list[Layer] = []
+    inputs = [source]
+    if kind == "add":
+        layers.append(_weight_layer(rng, "branch", "conv", source, ranges, outputs=source.shape[0], pointwise=True))
+        inputs.append(layers[0].output)
+    layers.append(random_layer(rng, kind, kind, inputs, ranges, sparse=sparse, dense=dense))
+    return IntegerNetwork(f"random {kind}", source, tuple(layers), scale_bits)
+
+
+def random_network(rng: Generator, depth: int = 5, *, extreme: bool = False, free: bool = False) -> IntegerNetwork:
+    """Return a network of `depth` random layers; an add joins any two earlier tensors of the same shape."""
+    scale_bits = int(rng.integers(1, 17)) if free else 8
+    ranges = Ranges(channels=(1, 12), size=(1, 10), extreme=extreme, free=free, scale_bits=scale_bits)
+    source = Tensor(
+        "input", (_between(rng, (1, 6)), *rng.integers(4, 11, 2).tolist()), random_format(rng, free=free), 0.01
+    )
+    tensors: list[Tensor] = [source]
+    layers: list[Layer] = []
+    for number in range(depth):
+        kind = str(rng.choice(KINDS))
+        inputs = [tensors[-1]]
+        if kind == "add":
+            inputs.append(_pick(rng, [t for t in tensors if t.shape == inputs[0].shape]))
+        layer = random_layer(rng, kind, f"{kind}{number}", inputs, ranges)
+        layers.append(layer)
+        tensors.append(layer.output)
+    return IntegerNetwork("random", source, tuple(layers), scale_bits, {"seeded": "yes"})
+
+
+def random_images(rng: Generator, network: IntegerNetwork, n: int, *, extreme: bool = False) -> NDArray[np.integer]:
+    """Return (n, C, H, W) inputs over the whole range of the network's input format; only its limits if `extreme`."""
+    form = network.input.format
+    shape = (n, *network.input.shape)
+    values = _ends(rng, form.lo, form.hi, shape) if extreme else rng.integers(form.lo, form.hi, shape, endpoint=True)
+    width = 8 if form.bits <= 8 else 16
+    return values.astype(f"{'' if form.signed else 'u'}int{width}")
+
+
+def resnet8_like(rng: Generator) -> IntegerNetwork:
+    """Return a network with ResNet-8's layers and planes (stem digits3, linear digits5, else ternary + 1:16 int8)."""
+    int8, uint8 = ActivationFormat(8, True), ActivationFormat(8, False)
+    source = Tensor("input", (3, 32, 32), int8, 1 / 128)
+    layers: list[Layer] = []
+
+    def conv(name: str, x: Tensor, outputs: int, form: ActivationFormat, *, kernel: int = 3, stride: int = 1) -> Tensor:
+        output = Tensor(name, (outputs, x.shape[1] // stride, x.shape[2] // stride), form, 0.01)
+        shape = (outputs, x.shape[0], kernel, kernel)
+        first = x.shape[0] < 16
+        planes = [_plane(rng, shape, WeightFormat("digits3" if first else "ternary"), Pattern(), Ranges())]
+        if not first:
+            planes.append(_plane(rng, shape, WeightFormat("int8"), Pattern("n:m", 1, 16), Ranges()))
+        edge = (kernel - 1) // 2
+        requantization = _requantization(rng, planes, x, output, False)
+        layers.append(Conv2d(x.name, output, tuple(planes), requantization, (stride, stride), (edge,) * 4))
+        return output
+
+    def block(name: str, x: Tensor, outputs: int, stride: int) -> Tensor:
+        body = conv(f"{name}.conv1", x, outputs, uint8, stride=stride)
+        body = conv(f"{name}.conv2", body, outputs, int8)
+        skip = x if stride == 1 else conv(f"{name}.shortcut", x, outputs, int8, kernel=1, stride=stride)
+        layers.append(Add((skip.name, body.name), Tensor(f"{name}.add", body.shape, uint8, 0.01), (90, 110), 7, 0, 255))
+        return layers[-1].output
+
+    x = conv("stem", source, 16, uint8)
+    for name, outputs, stride in (("stack1", 16, 1), ("stack2", 32, 2), ("stack3", 64, 2)):
+        x = block(name, x, outputs, stride)
+    pooled = Tensor("pool", (64, 1, 1), uint8, 0.01)
+    layers.append(AveragePool(x.name, pooled, (8, 8), (8, 8), (0, 0, 0, 0), 128, 13, 0, 255))
+    planes = (_plane(rng, (10, 64), WeightFormat("digits5"), Pattern(), Ranges()),)
+    logits = Tensor("fc", (10, 1, 1), int8, 0.1)
+    layers.append(Linear("pool", logits, planes, _requantization(rng, planes, pooled, logits, False)))
+    return IntegerNetwork("resnet8-like", source, tuple(layers), 8)
+
+
+def random_format(rng: Generator, *, free: bool = False) -> ActivationFormat:
+    """Return int8, uint8, int4 or uint4; any activation format if `free`."""
+    return ActivationFormat(int(rng.choice((2, 4, 8, 16) if free else (4, 8))), bool(rng.integers(2)))
+
+
+def random_layer(
+    rng: Generator,
+    kind: str,
+    name: str,
+    inputs: Sequence[Tensor],
+    ranges: Ranges,
+    *,
+    sparse: bool | None = None,
+    dense: str | None = None,
+) -> Layer:
+    """Return one layer of `kind` that reads `inputs` (two for `add`) and writes the tensor `name`."""
+    x = inputs[0]
+    if kind in ("conv", "depthwise", "linear"):
+        return _weight_layer(rng, name, kind, x, ranges, sparse=sparse, dense=dense)
+    form = random_format(rng, free=ranges.free)
+    lo, hi = _clip(rng, form)
+    top = (1 << ranges.scale_bits) - 1
+    if kind == "add":
+        first, second = _multipliers(rng, 2, ranges.scale_bits, ranges.extreme).tolist()
+        spread = max(1.0, 0.5 * np.hypot(first * (x.format.hi - x.format.lo), second * _span(inputs[1])))
+        shift = _shift(rng, spread, form, ranges.extreme)
+        return Add((x.name, inputs[1].name), Tensor(name, x.shape, form, 0.02), (first, second), shift, lo, hi)
+    kernel, stride, padding = _window(rng, x, ranges, inside=kind == "maxpool")
+    shape = (x.shape[0], *window_output(*x.shape[1:], kernel, stride, padding))
+    if kind == "maxpool":
+        return MaxPool(x.name, Tensor(name, shape, x.format, x.scale), kernel, stride, padding)
+    multiplier = int(rng.integers(min(1, top), top, endpoint=True))
+    spread = max(1.0, multiplier * kernel[0] * kernel[1] * _span(x) * 0.5)
+    shift = _shift(rng, spread, form, ranges.extreme)
+    return AveragePool(x.name, Tensor(name, shape, form, 0.02), kernel, stride, padding, multiplier, shift, lo, hi)
+
+
+def _weight_layer(
+    rng: Generator,
+    name: str,
+    kind: str,
+    x: Tensor,
+    ranges: Ranges,
+    *,
+    outputs: int | None = None,
+    pointwise: bool = False,
+    sparse: bool | None = None,
+    dense: str | None = None,
+) -> Layer:
+    channels = x.shape[0]
+    outputs = channels if kind == "depthwise" else (outputs or _between(rng, ranges.channels))
+    window = ((1, 1), (1, 1), (0, 0, 0, 0)) if pointwise or kind == "linear" else _window(rng, x, ranges)
+    if kind == "linear":
+        weights_shape: tuple[int, ...] = (outputs, int(np.prod(x.shape)))
+        shape = (outputs, 1, 1)
+    else:
+        weights_shape = (outputs, 1 if kind == "depthwise" else channels, *window[0])
+        shape = (outputs, *window_output(*x.shape[1:], *window))
+    planes = [
+        _bounded(rng, _plane(rng, weights_shape, form, pattern, ranges), x, ranges.free)
+        for form, pattern in _plane_kinds(rng, kind, ranges.free, sparse, dense)
+    ]
+    output = Tensor(name, shape, random_format(rng, free=ranges.free), 0.02)
+    requantization = _requantization(rng, planes, x, output, ranges.extreme)
+    if kind == "linear":
+        return Linear(x.name, output, tuple(planes), requantization)
+    return Conv2d(x.name, output, tuple(planes), requantization, window[1], window[2], kind == "depthwise")
+
+
+def _plane_kinds(
+    rng: Generator, kind: str, free: bool, sparse: bool | None, dense: str | None
+) -> list[tuple[WeightFormat, Pattern]]:
+    digits = ("ternary", "ternary", "digits2", "digits3", "digits4", "digits5")
+    integers = tuple(f"int{bits}" for bits in range(2, 9))
+    if free and sparse is None and dense is None:
+        patterns = (
+            Pattern(),
+            Pattern("unstructured"),
+            Pattern("n:m", 2, 4),
+            Pattern("n:m", 1, 3, 2),
+            Pattern("n:m", 1, 16),
+        )
+        return [
+            (WeightFormat(str(rng.choice(digits + integers))), _pick(rng, patterns)) for _ in range(rng.integers(1, 4))
+        ]
+    kinds = [(WeightFormat(dense or str(rng.choice(digits))), Pattern())]
+    if sparse if sparse is not None else (kind != "depthwise" and rng.integers(2)):
+        patterns = (Pattern("n:m", 1, 16), Pattern("n:m", 1, 16), Pattern("n:m", 1, 32), Pattern("n:m", 1, 16, 16))
+        kinds.append((WeightFormat(str(rng.choice(("int8", "int8", *integers)))), _pick(rng, patterns)))
+    return kinds
+
+
+def _plane(rng: Generator, shape: tuple[int, ...], form: WeightFormat, pattern: Pattern, ranges: Ranges) -> Plane:
+    limit, extreme = form.limit, ranges.extreme
+    weights = _ends(rng, -limit, limit, shape) if extreme else rng.integers(-limit, limit, shape, endpoint=True)
+    if extreme and rng.integers(2):  # all of one sign: the accumulators reach their bounds
+        weights = weights * 0 + _ends(rng, -limit, limit, (shape[0],) + (1,) * (len(shape) - 1))
+    weights = weights * _support(rng, shape, pattern)
+    return Plane(
+        weights.astype(np.int8), _multipliers(rng, shape[0], ranges.scale_bits, extreme).astype(np.int32), form, pattern
+    )
+
+
+def _support(rng: Generator, shape: tuple[int, ...], pattern: Pattern) -> NDArray[np.bool_]:
+    if pattern.kind == "dense":
+        return np.ones(shape, bool)
+    if pattern.kind == "unstructured":
+        return rng.random(shape) < 1 / 16
+    outputs, inputs = shape[:2]
+    groups, blocks = -(-outputs // pattern.group), -(-inputs // pattern.m)
+    order = rng.random((groups, blocks, pattern.m, *shape[2:])).argsort(axis=2)
+    support = (order < pattern.n).reshape(groups, blocks * pattern.m, *shape[2:])[:, :inputs]
+    return np.repeat(support, pattern.group, axis=0)[:outputs]
+
+
+def _bounded(rng: Generator, plane: Plane, x: Tensor, free: bool) -> Plane:
+    """Return the plane with random weights set to zero until its accumulators keep below their limit."""
+    limit = (np.iinfo(np.int32).max if free else ACCUMULATOR_LIMIT) // _magnitude(x)
+    flat = plane.weights.reshape(plane.weights.shape[0], -1).copy()
+    for row in flat:
+        order = rng.permutation(row.size)
+        row[order[np.abs(row[order].astype(np.int64)).cumsum() > limit]] = 0
+    return Plane(flat.reshape(plane.weights.shape), plane.multiplier, plane.format, plane.pattern)
+
+
+def _requantization(
+    rng: Generator, planes: Sequence[Plane], x: Tensor, output: Tensor, extreme: bool
+) -> Requantization:
+    """Return a bias and a shift that spread the output over its range for inputs uniform over theirs."""
+    outputs = output.shape[0]
+    lo, hi = _clip(rng, output.format)
+    flat = sum(p.weights.reshape(outputs, -1).astype(float) * p.multiplier[:, None] for p in planes)
+    mean = flat.sum(axis=1) * (x.format.lo + x.format.hi) / 2
+    deviation = np.sqrt((flat**2).sum(axis=1)) * (_span(x) / 3.46) + 1
+    shift = np.array([_shift(rng, value * 6, output.format, extreme) for value in deviation])
+    middle = (output.format.lo + output.format.hi) / 2 * 2.0**shift
+    bias = np.clip(middle - mean + rng.normal(0, deviation / 2), -(2**31), 2**31 - 1).astype(np.int64)
+    if extreme:
+        bias = np.where(rng.random(outputs) < 0.5, _ends(rng, -(2**31), 2**31 - 1, (outputs,)), bias)
+    return Requantization(bias.astype(np.int32), shift.astype(np.uint8), lo, hi)
+
+
+def _multipliers(rng: Generator, count: int, scale_bits: int, extreme: bool) -> NDArray[np.integer]:
+    top = (1 << scale_bits) - 1
+    values = rng.integers((top + 1) // 4, top, count, endpoint=True)
+    edge = rng.random(count) < (0.5 if extreme else 0.03)
+    return np.where(edge, _ends(rng, 0, top, (count,)), values)
+
+
+def _shift(rng: Generator, spread: float, form: ActivationFormat, extreme: bool) -> int:
+    if extreme and rng.integers(2):
+        return int(rng.choice((0, 1, 30, 31)))
+    return int(np.clip(np.ceil(np.log2(spread / (form.hi - form.lo))), 0, 31))
+
+
+def _clip(rng: Generator, form: ActivationFormat) -> tuple[int, int]:
+    if rng.random() < 0.75:
+        return form.lo, form.hi
+    if rng.random() < 0.5:  # a rectifier
+        return 0, form.hi
+    lo, hi = sorted(rng.integers(form.lo, form.hi, 2, endpoint=True).tolist())
+    return lo, hi
+
+
+def _window(rng: Generator, x: Tensor, ranges: Ranges, *, inside: bool = False) -> Window:
+    """Return kernel, stride and padding that fit; `inside` keeps the padding below the kernel (max pooling)."""
+    height, width = x.shape[1:]
+    while True:
+        kernel_h, kernel_w = rng.integers(1, ranges.max_kernel, 2, endpoint=True).tolist()
+        stride_h, stride_w = rng.integers(1, ranges.max_stride, 2, endpoint=True).tolist()
+        top, bottom = rng.integers(0, kernel_h, 2, endpoint=not inside).tolist()
+        left, right = rng.integers(0, kernel_w, 2, endpoint=not inside).tolist()
+        window: Window = (kernel_h, kernel_w), (stride_h, stride_w), (top, left, bottom, right)
+        if height + top + bottom >= kernel_h and width + left + right >= kernel_w:
+            return window
+
+
+def _between(rng: Generator, bounds: tuple[int, int]) -> int:
+    return int(rng.integers(*bounds, endpoint=True))
+
+
+def _ends(rng: Generator, lo: int, hi: int, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    return np.where(rng.integers(0, 2, shape) == 0, lo, hi)
+
+
+def _pick(rng: Generator, options: Sequence[T]) -> T:
+    return options[int(rng.integers(len(options)))]
+
+
+def _span(x: Tensor) -> int:
+    return x.format.hi - x.format.lo
+
+
+def _magnitude(x: Tensor) -> int:
+    return max(-x.format.lo, x.format.hi)
