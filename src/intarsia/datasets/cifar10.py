@@ -68,9 +68,7 @@ def load_cifar10(
     for name in names:
         path = _find(name, data_dir, cache)
         if path is None:
-            raise IntarsiaError(
-                f"{name} vanished from {cache / FOLDER} while loading; run the command again."
-            )
+            raise IntarsiaError(f"{name} vanished from {cache / FOLDER} while loading; run the command again.")
         content[name] = _read(path, SUMS[name])
     training = [content[name] for name in names if name != _TEST_FILE]
     records = np.concatenate(training) if training else np.empty((0, _RECORD), np.uint8)
@@ -108,9 +106,7 @@ def _read(path: Path, checksum: str) -> NDArray[np.uint8]:
             raise IntarsiaError(f"{path} has {size:,} bytes instead of {10_000 * _RECORD:,}; {remedy}.")
         found = sha256(path)
         if found != checksum:
-            raise IntarsiaError(
-                f"{path} is damaged (SHA-256 {found[:16]}… instead of {checksum[:16]}…); {remedy}."
-            )
+            raise IntarsiaError(f"{path} is damaged (SHA-256 {found[:16]}… instead of {checksum[:16]}…); {remedy}.")
         return np.fromfile(path, np.uint8).reshape(-1, _RECORD)
     except OSError as error:
         raise IntarsiaError(f"cannot read {path}: {error.strerror}.") from error

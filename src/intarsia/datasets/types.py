@@ -23,8 +23,15 @@ class InputScaling:
     scale: float
 
     def integers(self, images: NDArray[np.uint8]) -> NDArray[np.int8]:
-        """Return the integer network's input, −128 to 127, same shape as `images`."""
-        return (images.astype(np.int16) - self.offset).astype(np.int8)
+        """Return the integer network's input, −128 to 127, same shape as `images`.
+
+        Raises:
+            ValueError: a pixel is out of the range that this scaling is for.
+        """
+        wide = images.astype(np.int16) - self.offset
+        if wide.size and (wide.min() < -128 or wide.max() > 127):
+            raise ValueError(f"pixels minus {self.offset} do not fit signed 8-bit integers")
+        return wide.astype(np.int8)
 
     def reals(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the float network's input, same shape as `images`: exactly `integers(images) · scale`."""
@@ -40,9 +47,7 @@ class Split:
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.dtype != np.uint8:
-            raise ValueError(
-                f"images must be uint8 (N, C, H, W), not {self.images.dtype} {self.images.shape}"
-            )
+            raise ValueError(f"images must be uint8 (N, C, H, W), not {self.images.dtype} {self.images.shape}")
         if self.labels.shape != self.images.shape[:1]:
             raise ValueError(f"{self.images.shape[0]} images but labels of shape {self.labels.shape}")
 

@@ -4,7 +4,8 @@ teacher.
 One loop serves both. Quantization-aware training passes the network with its quantizers attached, an Adam
 recipe, the float network as `teacher`, and, where scales want another learning rate than weights, its own
 `groups`. The loop knows nothing of quantizers: what must happen at certain epochs (settling the positions,
-say) hangs on `on_epoch`.
+say) hangs on `on_epoch`, and whatever that changes belongs into the model's parameters and buffers, because
+a checkpoint keeps nothing else.
 
 Everything random follows from `seed` and the number of the epoch, so a resumed run repeats what an unbroken
 one does.

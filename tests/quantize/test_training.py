@@ -1,0 +1,218 @@
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("sklearn")
+
+from torch import nn  # noqa: E402
+
+from intarsia.datasets import Dataset, Split, load_dataset  # noqa: E402
+from intarsia.errors import IntarsiaError  # noqa: E402
+from intarsia.networks import build  # noqa: E402
+from intarsia.quantize.training import (  # noqa: E402
+    RECIPES,
+    Phase,
+    Recipe,
+    augment,
+    classification_loss,
+    decay_groups,
+    evaluate,
+    train_classifier,
+)
+
+SHORT = Recipe(phases=(Phase(2, size=6, pad=0), Phase(1, size=8, pad=1)), batch=32, peak_rate=0.05, flip=True)
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    digits = load_dataset("digits")
+    return replace(digits, train=digits.train.take(200), validation=digits.validation.take(50))
+
+
+def same(first: nn.Module, second: nn.Module) -> bool:
+    other = second.state_dict()
+    return all(torch.equal(value, other[name]) for name, value in first.state_dict().items())
+
+
+class _InterruptionError(Exception):
+    pass
+
+
+def _interrupt(epoch: int, _: nn.Module) -> None:
+    if epoch == 2:
+        raise _InterruptionError
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_resumed_run_ends_where_an_unbroken_one_does(data: Dataset, optimizer: str, tmp_path: Path) -> None:
+    recipe = replace(SHORT, optimizer=optimizer, peak_rate=0.01)
+    unbroken, broken, resumed = build("digits", 1), build("digits", 1), build("digits", 2)
+    checkpoint = tmp_path / "run" / "checkpoint.safetensors"
+    history = train_classifier(unbroken, data, recipe, seed=1)
+    with pytest.raises(_InterruptionError):
+        train_classifier(broken, data, recipe, seed=1, checkpoint=checkpoint, on_epoch=_interrupt)
+    again = train_classifier(resumed, data, recipe, seed=1, checkpoint=checkpoint)
+    assert same(unbroken, resumed)
+    assert [replace(r, seconds=0) for r in history.epochs] == [replace(r, seconds=0) for r in again.epochs]
+    assert again.validation_accuracy == evaluate(resumed, data.validation, data.scaling)
+
+
+def test_kill_9_loses_at_most_the_epoch_under_way(data: Dataset, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    recipe = replace(SHORT, phases=(Phase(30, size=8, pad=1),))
+    script = (
+        "import sys; from dataclasses import replace; from pathlib import Path\n"
+        "from intarsia.datasets import load_dataset; from intarsia.networks import build\n"
+        "from intarsia.quantize.training import Phase, Recipe, train_classifier\n"
+        "digits = load_dataset('digits')\n"
+        "data = replace(digits, train=digits.train.take(200), validation=digits.validation.take(50))\n"
+        f"train_classifier(build('digits', 1), data, {recipe!r}, seed=1, checkpoint=Path(sys.argv[1]))\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, str(checkpoint)]) as process:
+        deadline = time.monotonic() + 120
+        while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+    assert checkpoint.exists()
+    resumed, unbroken = build("digits", 9), build("digits", 1)
+    assert len(train_classifier(resumed, data, recipe, seed=1, checkpoint=checkpoint).epochs) == 30
+    train_classifier(unbroken, data, recipe, seed=1)
+    x = torch.from_numpy(data.scaling.reals(data.test.images))
+    # The other process may split sums over another number of threads; what was learnt is the same.
+    assert torch.allclose(resumed(x), unbroken(x), atol=0.05)
+
+
+def test_foreign_and_damaged_checkpoints_are_refused(data: Dataset, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "c.safetensors"
+    train_classifier(build("digits"), data, SHORT, checkpoint=checkpoint)
+    content = checkpoint.read_bytes()
+    for recipe, seed in ((SHORT, 1), (replace(SHORT, peak_rate=0.06), 0)):
+        with pytest.raises(IntarsiaError, match="another recipe or seed; delete it"):
+            train_classifier(build("digits"), data, recipe, seed=seed, checkpoint=checkpoint)
+    with pytest.raises(IntarsiaError, match="another network"):
+        train_classifier(nn.Sequential(nn.Flatten(), nn.Linear(36, 10)), data, SHORT, checkpoint=checkpoint)
+    checkpoint.write_bytes(content[:-40])
+    model = build("digits", 4)
+    with pytest.raises(IntarsiaError, match="cannot be read"):
+        train_classifier(model, data, SHORT, checkpoint=checkpoint)
+    assert same(model, build("digits", 4))
+    assert list(tmp_path.iterdir()) == [checkpoint]
+
+
+@settings(max_examples=30, deadline=None)
+@given(pad=st.integers(0, 3), size=st.integers(1, 8), flip=st.booleans(), seed=st.integers(0, 99))
+def test_each_crop_is_a_window_of_its_padded_image_mirrored_or_not(pad: int, size: int, flip: bool, seed: int) -> None:
+    images = torch.randint(0, 200, (5, 3, 8, 9), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+    crops = augment(images, Phase(1, size, pad), 200, flip, torch.Generator().manual_seed(seed)).numpy()
+    assert crops.shape == (5, 3, size, size)
+    padded = np.pad(images.numpy(), [(0, 0), (0, 0), (pad, pad), (pad, pad)], constant_values=200)
+    for crop, image in zip(crops, padded, strict=True):
+        windows = np.lib.stride_tricks.sliding_window_view(image, (size, size), axis=(1, 2))
+        windows = windows.transpose(1, 2, 0, 3, 4).reshape(-1, 3, size, size)
+        candidates = np.concatenate([windows, windows[..., ::-1]]) if flip else windows
+        assert (candidates == crop).all(axis=(1, 2, 3)).any()
+
+
+def test_about_half_of_the_images_are_mirrored() -> None:
+    images = torch.arange(4, dtype=torch.uint8).expand(1000, 1, 4, 4)
+    crops = augment(images, Phase(1, 4, 0), 0, True, torch.Generator().manual_seed(0))
+    assert 400 < int((crops[:, 0, 0, 0] == 3).sum()) < 600
+
+
+def test_the_rate_rises_to_its_peak_and_falls_to_zero() -> None:
+    for optimizer in ("sgd", "adam"):
+        recipe = replace(SHORT, optimizer=optimizer, peak_rate=2.0, warmup=0.25)
+        rates = [recipe.rate(step / 100) for step in range(101)]
+        assert rates[0] == pytest.approx(0.08)
+        assert rates[25] == max(rates) == 2.0
+        assert rates[100] == 0
+        assert rates[:26] == sorted(rates[:26])
+        assert rates[25:] == sorted(rates[25:], reverse=True)
+
+
+def test_phases_follow_each_other() -> None:
+    assert [SHORT.phase(epoch).size for epoch in range(SHORT.epochs)] == [6, 6, 8]
+    with pytest.raises(IndexError):
+        SHORT.phase(3)
+
+
+def test_the_loss_mixes_labels_and_teacher() -> None:
+    logits = torch.randn(6, 10, dtype=torch.double)
+    soft, labels = torch.randn(6, 10, dtype=torch.double), torch.arange(6)
+    plain = nn.functional.cross_entropy(logits, labels)
+    assert torch.equal(classification_loss(logits, labels, None, SHORT), plain)
+    assert torch.allclose(classification_loss(logits, labels, logits, SHORT), 0.5 * plain)
+    p, q = (torch.softmax(z / 2, 1) for z in (soft, logits))
+    expected = 0.25 * plain + 0.75 * 4 * (p * (p / q).log()).sum(1).mean()
+    assert torch.allclose(classification_loss(logits, labels, soft, replace(SHORT, teacher_weight=0.75)), expected)
+
+
+def test_biases_and_normalization_do_not_decay() -> None:
+    model = build("digits")
+    model.fc.weight.requires_grad_(False)
+    decayed, rest = decay_groups(model, SHORT)
+    assert decayed["weight_decay"] == SHORT.weight_decay
+    assert rest["weight_decay"] == 0
+    assert {p.dim() for p in decayed["params"]} == {4}
+    assert sum(p.numel() for p in decayed["params"]) == 3200 - 320
+    assert {p.dim() for p in rest["params"]} == {1}
+
+
+def test_groups_scale_the_rate(data: Dataset) -> None:
+    model = build("digits")
+    frozen = model.fc.weight.detach().clone()
+    others = [p for p in model.parameters() if p is not model.fc.weight]
+    train_classifier(
+        model,
+        data,
+        SHORT,
+        groups=lambda _, __: [{"params": others}, {"params": [model.fc.weight], "rate_factor": 0.0}],
+    )
+    assert torch.equal(model.fc.weight, frozen)
+    assert not torch.equal(model.stem.weight, build("digits").stem.weight)
+
+
+def test_a_teacher_alone_teaches() -> None:
+    data = load_dataset("digits")
+    recipe = replace(RECIPES["digits"], phases=(Phase(8, 8, 1),))
+    teacher, pupil = build("digits", 3), build("digits", 4)
+    train_classifier(teacher, data, recipe)
+    wrong = replace(data, train=Split(data.train.images, (data.train.labels + 1) % 10))
+    train_classifier(pupil, wrong, replace(recipe, teacher_weight=1.0), teacher=teacher)
+    assert evaluate(pupil, data.validation, data.scaling) > 0.7  # and not 0.1, as the labels would have it
+
+
+def test_evaluation_leaves_the_mode_as_it_was(data: Dataset) -> None:
+    model = build("digits").train()
+    before = model.norm.running_mean.clone()
+    evaluate(model, data.validation, data.scaling, batch=7)
+    assert model.training
+    assert torch.equal(model.norm.running_mean, before)
+
+
+def test_digits_are_learnt_within_seconds() -> None:
+    digits = load_dataset("digits")
+    model = build("digits")
+    train_classifier(model, digits, RECIPES["digits"], validate_every=100)
+    assert evaluate(model, digits.test, digits.scaling) >= 0.97
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_cuda_device_trains_too(data: Dataset) -> None:
+    assert len(train_classifier(build("digits"), data, SHORT, device="cuda").epochs) == SHORT.epochs
+
+
+def test_too_few_images_are_refused(data: Dataset) -> None:
+    few = replace(data, train=data.train.take(3))
+    with pytest.raises(ValueError, match="do not fill one batch"):
+        train_classifier(build("digits"), few, SHORT)
