@@ -1,0 +1,148 @@
+"""The layer descriptor and the host's address map: declared here once, written out as a SystemVerilog package.
+
+A descriptor is a packed structure of 32-bit words, word 0 the least significant. Every operator of the engine is the
+same loop nest (docs/inside.md); the fields are its bounds, strides and bases.
+"""
+
+from dataclasses import dataclass, fields
+
+
+def _field(bits: int) -> dict[str, int]:
+    return {"bits": bits}
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """One layer for the engine. All counts are stored as they are; `lo` and `hi` are two's complement.
+
+    Attributes:
+        last: the program ends after this layer.
+        window: compute over the sliding window (few-channel and depthwise layers) instead of one word at a time.
+        depthwise: in window mode, each lane takes its own channel of the window.
+        maximum: accumulate by maximum instead of sum.
+        sparse: the layer has a sparse plane (used in the last digit pass).
+        hold: one weight word serves the whole layer.
+        pad_lowest: padding is −128 (stands for 0 in tensors stored with offset, −∞ for a maximum) instead of 0.
+        outer_moves_input: each outer tile reads the next channel block of the input.
+        tile_pixels: output pixels of a tile.
+        digits: passes over balanced-ternary digits, most significant first.
+        outer_tiles, inner_tiles: output channel tiles, outside and inside the loop over pixels.
+        kernel_y, blocks, chunks, kernel_x: the loops over kernel rows, channel blocks, kernel column chunks and columns
+            of a chunk; in window mode kernel_y and kernel_x are the size of the window.
+        load_step: input columns between two loaded words; pixel_step: loaded words between two output pixels.
+        new_columns: in window mode, columns that the window moves by from one output pixel to the next.
+        stride_y, stride_x, pad_y, pad_x: of the convolution, in input pixels.
+        in_base, in_row_pitch, in_col_pitch, in_height, in_width: where the input lies, in activation words.
+        out_base, out_row_pitch, out_col_pitch, out_height, out_width: likewise the output.
+        dense_base, sparse_base, param_base: first words of the layer's weights and requantization.
+        lo, hi: bounds of the clip.
+    """
+
+    last: int
+    window: int
+    depthwise: int
+    maximum: int
+    sparse: int
+    hold: int
+    pad_lowest: int
+    outer_moves_input: int
+    tile_pixels: int
+    digits: int
+    outer_tiles: int
+    inner_tiles: int
+    kernel_y: int
+    blocks: int
+    chunks: int
+    kernel_x: int
+    load_step: int
+    pixel_step: int
+    new_columns: int
+    stride_y: int
+    stride_x: int
+    pad_y: int
+    pad_x: int
+    in_base: int
+    in_row_pitch: int
+    in_col_pitch: int
+    in_height: int
+    in_width: int
+    out_base: int
+    out_row_pitch: int
+    out_col_pitch: int
+    out_height: int
+    out_width: int
+    dense_base: int
+    sparse_base: int
+    param_base: int
+    lo: int
+    hi: int
+
+    def words(self) -> list[int]:
+        """The descriptor as 32-bit words, word 0 least significant."""
+        packed = 0
+        for field in fields(self):
+            bits, value = FIELD_BITS[field.name], getattr(self, field.name)
+            packed = packed << bits | value & (1 << bits) - 1
+        return [packed >> 32 * i & 0xFFFFFFFF for i in range(DESCRIPTOR_WORDS)]
+
+
+#: Width of each field in bits.
+FIELD_BITS: dict[str, int] = (
+    dict.fromkeys(
+        ("last", "window", "depthwise", "maximum", "sparse", "hold", "pad_lowest", "outer_moves_input"), 1
+    )
+    | {"tile_pixels": 4, "digits": 4, "outer_tiles": 8, "inner_tiles": 8}
+    | {"kernel_y": 8, "blocks": 8, "chunks": 8, "kernel_x": 8}
+    | {"load_step": 4, "pixel_step": 4, "new_columns": 4}
+    | dict.fromkeys(("stride_y", "stride_x", "pad_y", "pad_x"), 4)
+    | {"in_base": 16, "in_row_pitch": 16, "in_col_pitch": 16, "in_height": 16, "in_width": 16}
+    | {"out_base": 16, "out_row_pitch": 16, "out_col_pitch": 16, "out_height": 16, "out_width": 16}
+    | {"dense_base": 16, "sparse_base": 16, "param_base": 16, "lo": 8, "hi": 8}
+)
+
+SIGNED_FIELDS = frozenset({"lo", "hi"})
+DESCRIPTOR_WORDS = -(-sum(FIELD_BITS.values()) // 32)
+
+#: Host address map, in 32-bit words: bits 23…20 choose the region. A wide memory word takes the next power of two of
+#: 32-bit words; writing its last 32-bit word commits it.
+REGIONS = {"Registers": 0, "Activations": 1, "Dense": 2, "Sparse": 3, "Parameters": 4, "Program": 5}
+REGION_SHIFT = 20
+#: Registers: Control (write 1: start), Status (bit 0: busy, bit 1: done), Cycles (of the last run), Identity.
+REGISTERS = {"Control": 0, "Status": 1, "Cycles": 2, "Identity": 3}
+IDENTITY = 0x1A752001
+
+
+def field_limits(name: str) -> tuple[int, int]:
+    """Least and greatest value that a descriptor field can hold."""
+    bits = FIELD_BITS[name]
+    return (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if name in SIGNED_FIELDS else (0, (1 << bits) - 1)
+
+
+def systemverilog_package() -> str:
+    """Return `intarsia_pkg`: the descriptor as a packed structure, the address map, the registers."""
+    members = []
+    for field in fields(Descriptor):
+        kind = "logic signed" if field.name in SIGNED_FIELDS else "logic"
+        bits = FIELD_BITS[field.name]
+        width = f" [{bits - 1}:0]" if bits > 1 else ""
+        members.append(f"    {kind}{width} {field.name};")
+    used = sum(FIELD_BITS.values())
+    constants = [f"  localparam logic [3:0] Region{name} = 4'd{value};" for name, value in REGIONS.items()]
+    constants += [f"  localparam logic [1:0] Register{name} = 2'd{value};" for name, value in REGISTERS.items()]
+    return "\n".join(
+        [
+            "// Generated by intarsia.engine.layout from the one declaration of the descriptor and the address map.",
+            "// Do not edit.",
+            "package intarsia_pkg;",
+            f"  localparam int unsigned DescriptorWords = {DESCRIPTOR_WORDS};",
+            f"  localparam int unsigned DescriptorBits = {used};",
+            f"  localparam logic [31:0] Identity = 32'h{IDENTITY:08x};",
+            *constants,
+            "",
+            "  typedef struct packed {",
+            *members,
+            "  } descriptor_t;",
+            "endpackage",
+            "",
+        ]
+    )
