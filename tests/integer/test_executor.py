@@ -1,0 +1,125 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from intarsia.errors import IntarsiaError
+from intarsia.integer import ActivationFormat, IntegerNetwork, Linear, Pattern, Plane, WeightFormat
+from intarsia.integer.executor import Executor
+from random_networks import KINDS, random_images, random_layer_network, random_network, resnet8_like
+from reference_executor import reference_trace
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def assert_equal_to_definition(network: IntegerNetwork, images: np.ndarray, threads: int) -> None:
+    expected = reference_trace(network, images)
+    executor = Executor(network, threads)
+    given = executor.trace(images)
+    assert list(given) == list(network.tensors)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(given[name], values, err_msg=name)
+    np.testing.assert_array_equal(
+        executor.run(images), expected[network.output.name].reshape(len(images), np.prod(network.output.shape))
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=60, deadline=None)
+@given(seed=SEEDS, extreme=st.booleans(), free=st.booleans(), count=st.integers(0, 5))
+def test_a_layer_equals_its_definition(kind: str, seed: int, extreme: bool, free: bool, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    network = random_layer_network(rng, kind, extreme=extreme, free=free)
+    assert_equal_to_definition(network, random_images(rng, network, count, extreme=extreme), threads=2)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=SEEDS, extreme=st.booleans(), free=st.booleans())
+def test_a_network_equals_its_definition(seed: int, extreme: bool, free: bool) -> None:
+    rng = np.random.default_rng(seed)
+    network = random_network(rng, 6, extreme=extreme, free=free)
+    assert_equal_to_definition(network, random_images(rng, network, 3), threads=2)
+
+
+def test_resnet8_in_many_chunks_equals_its_definition() -> None:
+    rng = np.random.default_rng(1)
+    network = resnet8_like(rng)
+    assert_equal_to_definition(network, random_images(rng, network, 37), threads=2)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_sums_beyond_float32_stay_exact(sign: int) -> None:
+    """The largest total of a layer of 8-bit everything differs from its neighbours only in the last bit."""
+    rng = np.random.default_rng(0)
+    network = random_layer_network(rng, "linear", channels=(40, 40), size=(9, 9), dense="digits5", sparse=False)
+    layer = network.layers[0]
+    assert isinstance(layer, Linear)
+    weights = np.full_like(layer.planes[0].weights, 121 * sign)
+    planes = (dataclasses.replace(layer.planes[0], weights=weights, multiplier=np.full(40, 255)),)
+    total = 40 * 81 * 121 * 127 * 255 * sign
+    bias = np.clip(np.arange(-20, 20) - total, -(2**31), 2**31 - 1)
+    requantization = dataclasses.replace(layer.requantization, bias=bias, shift=np.full(40, 31))
+    source = dataclasses.replace(network.input, format=ActivationFormat(8, True))
+    network = IntegerNetwork(
+        "big", source, (dataclasses.replace(layer, planes=planes, requantization=requantization),), 8
+    )
+    images = np.full((2, *source.shape), 127, np.int8)
+    images[1, 0, 0, 0] = 126
+    assert_equal_to_definition(network, images, threads=1)
+
+
+def test_progress_counts_every_image_once() -> None:
+    rng = np.random.default_rng(2)
+    network = random_layer_network(rng, "conv")
+    counts: list[int] = []
+    Executor(network, 2).run(random_images(rng, network, 1001), progress=counts.append)
+    assert sum(counts) == 1001
+    assert len(counts) > 1
+
+
+@pytest.mark.parametrize(
+    ("images", "sentence"),
+    [
+        (np.zeros((2, 3, 9, 8), np.int8), r"shape \(N, 3, 8, 8\), but is given \(2, 3, 9, 8\)"),
+        (np.zeros((3, 8, 8), np.int8), r"but is given \(3, 8, 8\)"),
+        (np.zeros((2, 3, 8, 8)), "integers .* float64; quantize"),
+        (np.zeros((2, 3, 8, 8), bool), "integers .* bool"),
+        ([[1]], "given list"),
+        (np.full((2, 3, 8, 8), 128), r"values -128 … 127 \(int8\), but is given values 128 … 128"),
+        (np.full((2, 3, 8, 8), 255, np.uint8), "but is given values 255 … 255"),
+        (np.full((2, 3, 8, 8), -129), "but is given values -129"),
+    ],
+)
+def test_wrong_images_are_refused(images: np.ndarray, sentence: str) -> None:
+    rng = np.random.default_rng(0)
+    network = next(
+        network
+        for network in iter(lambda: random_layer_network(rng, "conv", channels=(3, 3), size=(8, 8)), None)
+        if network.input.format == ActivationFormat(8, True)
+    )
+    for call in (Executor(network).run, Executor(network).trace):
+        with pytest.raises(IntarsiaError, match=sentence):
+            call(images)
+
+
+def test_no_threads_are_refused() -> None:
+    network = random_layer_network(np.random.default_rng(0))
+    with pytest.raises(IntarsiaError, match="at least 1 thread"):
+        Executor(network, 0)
+
+
+def test_sums_beyond_float64_are_refused() -> None:
+    network = random_layer_network(np.random.default_rng(0), "linear", channels=(5, 5), size=(5, 5))
+    layer = network.layers[0]
+    assert isinstance(layer, Linear)
+    shape = (1, int(np.prod(network.input.shape)))
+    plane = Plane(np.full(shape, 121), np.full(1, 2**16 - 1), WeightFormat("digits5"), Pattern())
+    source = dataclasses.replace(network.input, format=ActivationFormat(16, False))
+    requantization = dataclasses.replace(layer.requantization, bias=np.zeros(1, int), shift=np.zeros(1, int))
+    count = 2**52 // (shape[1] * 121 * (2**16 - 1) ** 2) + 1
+    output = dataclasses.replace(layer.output, shape=(1, 1, 1))
+    wide = Linear(source.name, output, (plane,) * count, requantization)
+    with pytest.raises(IntarsiaError, match=r"layer linear: its sums can pass 2\^52"):
+        Executor(IntegerNetwork("wide", source, (wide,), 16))

@@ -1,0 +1,62 @@
+"""The integer network's definition, written as plainly as it can be: int64 sums, the requantization, nothing else."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intarsia.integer import Add, AveragePool, Conv2d, IntegerNetwork, Layer, Linear, MaxPool, Requantization
+from intarsia.integer.arithmetic import requantize
+
+Longs = NDArray[np.int64]
+
+
+def reference_trace(network: IntegerNetwork, images: NDArray[np.integer]) -> dict[str, Longs]:
+    """Return every tensor as (N, C, H, W) int64."""
+    tensors = {network.input.name: images.astype(np.int64)}
+    for layer in network.layers:
+        tensors[layer.output.name] = _layer(layer, [tensors[name] for name in layer.inputs])
+    return tensors
+
+
+def _layer(layer: Layer, inputs: list[Longs]) -> Longs:
+    x = inputs[0]
+    match layer:
+        case Linear():
+            flat = x.reshape(len(x), np.prod(x.shape[1:]))
+            total = sum(
+                (flat @ plane.weights.astype(np.int64).T) * plane.multiplier.astype(np.int64) for plane in layer.planes
+            )
+            return _finish(total[:, :, None, None], layer.requantization)
+        case Conv2d():
+            windows = _windows(x, layer)
+            total = sum(
+                _accumulate(windows, plane.weights.astype(np.int64), layer.depthwise)
+                * plane.multiplier.astype(np.int64)[:, None, None]
+                for plane in layer.planes
+            )
+            return _finish(total, layer.requantization)
+        case Add():
+            total = inputs[0] * layer.multipliers[0] + inputs[1] * layer.multipliers[1]
+            return requantize(total, layer.shift, layer.lo, layer.hi)
+        case AveragePool():
+            total = _windows(x, layer).sum(axis=(4, 5)) * layer.multiplier
+            return requantize(total, layer.shift, layer.lo, layer.hi)
+        case MaxPool():
+            return _windows(x, layer, padding_value=np.iinfo(np.int64).min).max(axis=(4, 5))
+
+
+def _accumulate(windows: Longs, weights: Longs, depthwise: bool) -> Longs:
+    if depthwise:
+        return np.einsum("ncyxij,cij->ncyx", windows, weights[:, 0])
+    return np.einsum("ncyxij,ocij->noyx", windows, weights)
+
+
+def _finish(total: Longs, requantization: Requantization) -> Longs:
+    bias, shift = (v.astype(np.int64)[:, None, None] for v in (requantization.bias, requantization.shift))
+    return requantize(total + bias, shift, requantization.lo, requantization.hi)
+
+
+def _windows(x: Longs, layer: Conv2d | AveragePool | MaxPool, padding_value: int = 0) -> Longs:
+    top, left, bottom, right = layer.padding
+    padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=padding_value)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, layer.kernel, axis=(2, 3))
+    return windows[:, :, :: layer.stride[0], :: layer.stride[1]]
