@@ -88,9 +88,7 @@ class Descriptor:
 
 #: Width of each field in bits.
 FIELD_BITS: dict[str, int] = (
-    dict.fromkeys(
-        ("last", "window", "depthwise", "maximum", "sparse", "hold", "pad_lowest", "outer_moves_input"), 1
-    )
+    dict.fromkeys(("last", "window", "depthwise", "maximum", "sparse", "hold", "pad_lowest", "outer_moves_input"), 1)
     | {"tile_pixels": 4, "digits": 4, "outer_tiles": 8, "inner_tiles": 8}
     | {"kernel_y": 8, "blocks": 8, "chunks": 8, "kernel_x": 8}
     | {"load_step": 4, "pixel_step": 4, "new_columns": 4}

@@ -131,11 +131,10 @@ module intarsia_engine
     logic                 sparse_load;
     logic                 last;
     logic [PtrBits-1:0]   acc_ptr;
-    logic [IndexBits-1:0] channel;
   } step_t;
   step_t                step1_q, step2_q, step3_q;
   logic                 valid1_q, valid2_q, valid3_q, push1_q, dense1_q, sparse1_q;
-  logic [IndexBits-1:0] ring1_q;
+  logic [IndexBits-1:0] ring1_q, channel1_q, channel2_q;
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       {valid1_q, valid2_q, valid3_q, push1_q, dense1_q, sparse1_q} <= '0;
@@ -151,7 +150,9 @@ module intarsia_engine
   always_ff @(posedge clk_i) begin
     ring1_q <= ring_index;
     step1_q <= '{load: load, triple: triple, sparse: sparse, sparse_load: sparse_load, last: last,
-                 acc_ptr: acc_ptr, channel: channel};
+                 acc_ptr: acc_ptr};
+    channel1_q <= channel;
+    channel2_q <= channel1_q;
     step2_q <= step1_q;
     step3_q <= step2_q;
   end
@@ -170,7 +171,7 @@ module intarsia_engine
   ) u_lane_array (
     .clk_i,
     .dense_new_i(dense1_q), .dense_i(dense_rdata), .sparse_new_i(sparse1_q), .sparse_i(sparse_rdata),
-    .valid_i(valid2_q), .window_mode_i(layer.window), .depthwise_i(layer.depthwise), .channel_i(step2_q.channel),
+    .valid_i(valid2_q), .window_mode_i(layer.window), .depthwise_i(layer.depthwise), .channel_i(channel2_q),
     .word_i(x_q), .window_i(window_slots),
     .dense_en_i(valid3_q), .dense_load_i(step3_q.load), .dense_triple_i(step3_q.triple),
     .dense_max_i(layer.maximum), .sparse_en_i(valid3_q && step3_q.sparse), .sparse_load_i(step3_q.sparse_load),

@@ -1,0 +1,264 @@
+"""The compiler: from an integer network to a program and its images."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from intarsia.engine.allocation import allocate
+from intarsia.engine.config import EngineConfig
+from intarsia.engine.layout import DESCRIPTOR_WORDS, Descriptor, field_limits
+from intarsia.engine.mapping import Mapping, map_add, map_convolution, map_linear, map_pool, split_planes
+from intarsia.engine.packing import Ints, Words, dense_words, param_words, sparse_words
+from intarsia.engine.program import Placement, Program, ProgramLayer, storage_offset
+from intarsia.errors import IntarsiaError
+from intarsia.integer import Add, AveragePool, Conv2d, IntegerNetwork, Layer, Linear, MaxPool, Tensor, WeightLayer
+
+_INT32 = np.iinfo(np.int32)
+
+
+@dataclass(frozen=True, eq=False)
+class _Channels:
+    """Requantization of a layer's output channels as the engine stores it."""
+
+    scales: Ints
+    shift: Ints
+    bias: Ints
+
+
+class _Image:
+    """A weight memory being filled; equal blocks that several layers share are stored once."""
+
+    def __init__(self) -> None:
+        self._parts: list[Words] = []
+        self._known: dict[bytes, int] = {}
+        self._length = 0
+
+    def append(self, words: Words) -> int:
+        """Store words and return the address of the first."""
+        key = words.tobytes()
+        if key not in self._known:
+            self._known[key] = self._length
+            self._parts.append(words)
+            self._length += len(words)
+        return self._known[key]
+
+    def words(self, width: int) -> Words:
+        """All words so far, (words, parts)."""
+        return np.concatenate([np.zeros((0, -(-width // 32)), np.uint32), *self._parts])
+
+
+def compile_network(network: IntegerNetwork, config: EngineConfig | None = None) -> Program:
+    """Compile a network for an engine.
+
+    Raises:
+        IntarsiaError: a layer or the network as a whole does not fit the engine; the message says what to change.
+    """
+    config = config or EngineConfig()
+    _check_formats(network, config)
+    bases = allocate(network, config.lanes, config.act_depth)
+    placements = {
+        name: Placement(tensor, bases[name], -(-tensor.shape[0] // config.lanes))
+        for name, tensor in network.tensors.items()
+    }
+    dense, sparse, params = _Image(), _Image(), _Image()
+    layers = []
+    for number, layer in enumerate(network.layers):
+        sources = [placements[name] for name in layer.inputs]
+        output = placements[layer.output.name]
+        mapping = _map(layer, sources, config)
+        channels = _channels(layer, [p.tensor for p in sources])
+        _check_accumulators(layer, sources[0].tensor, config)
+        addresses = {
+            "dense_base": dense.append(dense_words(mapping.trits, config)),
+            "sparse_base": 0 if mapping.sparse is None else sparse.append(sparse_words(mapping.sparse, config)),
+            "param_base": params.append(_pack_channels(channels, config)),
+        }
+        is_last = number == len(network.layers) - 1
+        descriptor = _descriptor(layer, mapping, sources, output, addresses, is_last=is_last)
+        layers.append(
+            ProgramLayer(
+                layer.output.name,
+                _kind(layer),
+                descriptor,
+                output,
+                _macs(layer, sources[0].tensor),
+                mapping.busy_inputs,
+            )
+        )
+    program = Program(
+        network.name,
+        config,
+        placements[network.input.name],
+        tuple(layers),
+        dense.words(config.dense_bits),
+        sparse.words(config.sparse_bits),
+        params.words(config.param_bits),
+    )
+    _check_memories(program)
+    return program
+
+
+def _map(layer: Layer, sources: list[Placement], config: EngineConfig) -> Mapping:
+    source = sources[0].tensor
+    match layer:
+        case Conv2d():
+            return map_convolution(layer, source, config)
+        case Linear():
+            return map_linear(layer, source, config)
+        case Add():
+            return map_add(sources[0].words, sources[1].base - sources[0].base, config)
+        case AveragePool() | MaxPool():
+            return map_pool(layer, source, config)
+
+
+def _kind(layer: Layer) -> str:
+    if isinstance(layer, Conv2d):
+        return "depthwise" if layer.depthwise else "conv"
+    return {Linear: "linear", Add: "add", AveragePool: "average pool", MaxPool: "max pool"}[type(layer)]
+
+
+def _macs(layer: Layer, source: Tensor) -> int:
+    if isinstance(layer, Conv2d | Linear):
+        _, height, width = layer.output.shape
+        return int(layer.planes[0].weights.size) * height * width
+    return 0
+
+
+def _descriptor(
+    layer: Layer,
+    mapping: Mapping,
+    sources: list[Placement],
+    output: Placement,
+    addresses: dict[str, int],
+    *,
+    is_last: bool,
+) -> Descriptor:
+    source = sources[0]
+    lo, hi = _clip(layer)
+    offset = storage_offset(layer.output)
+    pitches = {
+        "in_base": source.base,
+        "in_col_pitch": 1 if isinstance(layer, Add) else source.blocks,
+        "in_row_pitch": source.tensor.shape[2] * source.blocks,
+        "out_base": output.base,
+        "out_col_pitch": 1 if isinstance(layer, Add) else output.blocks,
+        "out_row_pitch": output.tensor.shape[2] * output.blocks,
+    }
+    values = {
+        **pitches,
+        **mapping.fields,
+        **addresses,
+        "last": int(is_last),
+        "maximum": int(isinstance(layer, MaxPool)),
+        "pad_lowest": int(isinstance(layer, MaxPool) or source.offset != 0),
+        "lo": lo - offset,
+        "hi": hi - offset,
+    }
+    for field in fields(Descriptor):
+        low, high = field_limits(field.name)
+        if not low <= values[field.name] <= high:
+            raise IntarsiaError(
+                f"layer {layer.output.name}: its {field.name} is {values[field.name]}, the engine takes {low} to {high}."
+            )
+    return Descriptor(**values)
+
+
+def _clip(layer: Layer) -> tuple[int, int]:
+    match layer:
+        case Conv2d() | Linear():
+            return layer.requantization.lo, layer.requantization.hi
+        case Add() | AveragePool():
+            return layer.lo, layer.hi
+        case MaxPool():
+            return layer.output.format.lo, layer.output.format.hi
+
+
+def _channels(layer: Layer, sources: list[Tensor]) -> _Channels:
+    """Fold rounding and the storage offsets of inputs and output into the bias."""
+    count = layer.output.shape[0]
+    ones = np.ones(count, np.int64)
+    offsets = [storage_offset(source) for source in sources]
+    scales = np.zeros((count, 2), np.int64)
+    match layer:
+        case Conv2d() | Linear():
+            shift, bias = layer.requantization.shift.astype(np.int64), layer.requantization.bias.astype(np.int64)
+            for plane in layer.planes:
+                multiplier = plane.multiplier.astype(np.int64)
+                scales[:, 0 if plane.format.digits else 1] = multiplier
+                bias = bias + offsets[0] * multiplier * plane.weights.astype(np.int64).reshape(count, -1).sum(axis=1)
+        case Add():
+            scales[:] = layer.multipliers
+            shift = layer.shift * ones
+            bias = ones * sum(m * offset for m, offset in zip(layer.multipliers, offsets, strict=True))
+        case AveragePool():
+            scales[:, 0] = layer.multiplier
+            shift = layer.shift * ones
+            bias = ones * layer.multiplier * offsets[0] * layer.kernel[0] * layer.kernel[1]
+        case MaxPool():
+            scales[:, 0] = 1
+            shift, bias = 0 * ones, offsets[0] * ones
+    half = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
+    bias = bias + half - (storage_offset(layer.output) << shift)
+    if bias.min() < _INT32.min or bias.max() > _INT32.max:
+        raise IntarsiaError(f"layer {layer.output.name}: its bias with rounding and offsets does not fit 32 bits.")
+    return _Channels(scales, shift, bias)
+
+
+def _pack_channels(channels: _Channels, config: EngineConfig) -> Words:
+    rest = -len(channels.shift) % config.lanes
+    return param_words(
+        np.pad(channels.scales, ((0, rest), (0, 0))),
+        np.pad(channels.shift, (0, rest)),
+        np.pad(channels.bias, (0, rest)),
+        config,
+    )
+
+
+def _check_formats(network: IntegerNetwork, config: EngineConfig) -> None:
+    if network.scale_bits > config.scale_bits:
+        raise IntarsiaError(
+            f"network {network.name} has multipliers of {network.scale_bits} bits, the engine {config.scale_bits}."
+        )
+    for tensor in network.tensors.values():
+        if tensor.format.bits > 8:
+            raise IntarsiaError(f"tensor {tensor.name} has {tensor.format.bits} bits, the engine takes at most 8.")
+
+
+def _check_accumulators(layer: Layer, source: Tensor, config: EngineConfig) -> None:
+    """Prove that no accumulator of a layer overflows, whatever the input, in the middle of a Horner pass too."""
+    offset = storage_offset(source)
+    magnitude = max(offset - source.format.lo, source.format.hi - offset)
+    if isinstance(layer, Conv2d | Linear):
+        bound = _weight_bound(layer, config) * magnitude
+    elif isinstance(layer, AveragePool | MaxPool):
+        bound = layer.kernel[0] * layer.kernel[1] * magnitude
+    else:
+        bound = magnitude
+    if bound >= 1 << (config.acc_bits - 1):
+        raise IntarsiaError(
+            f"layer {layer.output.name}: a sum may reach {bound}, more than {config.acc_bits}-bit accumulators hold; "
+            "raise acc_bits."
+        )
+
+
+def _weight_bound(layer: WeightLayer, config: EngineConfig) -> int:
+    """Σ|w| of the worst channel of any plane; one more a weight where digits are summed by Horner's rule."""
+    worst = 0
+    for plane in split_planes(layer, config):
+        if plane is not None:
+            magnitude = np.abs(plane.weights.astype(np.int64)).reshape(len(plane.weights), -1)
+            worst = max(worst, int((magnitude + (plane.format.digits > 1)).sum(axis=1).max()))
+    return worst
+
+
+def _check_memories(program: Program) -> None:
+    config = program.config
+    needs = {
+        "dense_depth": (len(program.dense), config.dense_depth),
+        "sparse_depth": (len(program.sparse), config.sparse_depth),
+        "param_depth": (len(program.params), config.param_depth),
+        "program_depth": (len(program.layers) * DESCRIPTOR_WORDS, config.program_depth),
+    }
+    for name, (used, depth) in needs.items():
+        if used > depth:
+            raise IntarsiaError(f"program {program.name} needs {used} words, the engine's {name} is {depth}; raise it.")

@@ -1,0 +1,5 @@
+"""Simulation of the engine's RTL with Verilator: building, running, comparing every layer."""
+
+from intarsia.simulate.engine import LayerCounts, Run, SimulatedEngine
+
+__all__ = ["LayerCounts", "Run", "SimulatedEngine"]

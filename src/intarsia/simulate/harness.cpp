@@ -1,0 +1,103 @@
+// Drives one simulated engine from Python (ctypes): one C call a job. Built with the Verilator model into a shared
+// library; the model's name and the widths come from the model itself.
+#include <cstdint>
+#include <cstring>
+#include <memory>
+
+#include "Vintarsia_engine.h"
+#include "Vintarsia_engine___024root.h"
+#include "verilated.h"
+
+namespace {
+struct Simulation {
+  VerilatedContext context;
+  Vintarsia_engine top{&context};
+
+  Simulation() {
+    top.rst_ni = 0;
+    for (int i = 0; i < 4; ++i) tick();
+    top.rst_ni = 1;
+    tick();
+  }
+  void tick() {
+    top.clk_i = 0;
+    top.eval();
+    top.clk_i = 1;
+    top.eval();
+  }
+  void write(uint32_t address, uint32_t data) {
+    top.req_i = 1;
+    top.we_i = 1;
+    top.addr_i = address;
+    top.wdata_i = data;
+    tick();
+    top.req_i = 0;
+    top.we_i = 0;
+  }
+  uint32_t read(uint32_t address) {
+    top.req_i = 1;
+    top.we_i = 0;
+    top.addr_i = address;
+    tick();
+    top.req_i = 0;
+    while (!top.rvalid_o) tick();
+    return top.rdata_o;
+  }
+};
+}  // namespace
+
+extern "C" {
+
+Simulation* engine_create() { return new Simulation; }
+
+void engine_destroy(Simulation* simulation) { delete simulation; }
+
+// Write `words` wide words of `parts` 32-bit parts each from word address `base` (host bus, 32-bit) on; a wide word
+// takes `stride` bus addresses. Returns the clock cycles it took.
+uint64_t engine_write(Simulation* simulation, uint32_t base, uint32_t words, uint32_t parts, uint32_t stride,
+                      const uint32_t* data) {
+  for (uint32_t w = 0; w < words; ++w)
+    for (uint32_t p = 0; p < parts; ++p) simulation->write(base + w * stride + p, data[w * parts + p]);
+  return uint64_t(words) * parts;
+}
+
+void engine_read(Simulation* simulation, uint32_t base, uint32_t words, uint32_t parts, uint32_t stride,
+                 uint32_t* data) {
+  for (uint32_t w = 0; w < words; ++w)
+    for (uint32_t p = 0; p < parts; ++p) data[w * parts + p] = simulation->read(base + w * stride + p);
+}
+
+// Start the program and run to the interrupt, at most `limit` cycles. For layer l, counts[7*l …] become: cycles, steps,
+// activation reads, activation writes, dense, sparse and parameter reads. When `snapshots` is given, the whole
+// activation memory (`memory_bytes`) is copied there after each layer. Returns the layers that ended, or −1 at the
+// limit, or −2 when there are more than `layers` of them.
+int32_t engine_run(Simulation* simulation, uint32_t control, uint32_t layers, uint64_t limit, uint64_t* counts,
+                   uint8_t* snapshots, uint64_t memory_bytes) {
+  Vintarsia_engine& top = simulation->top;
+  std::memset(counts, 0, sizeof(uint64_t) * 7 * layers);
+  simulation->write(control, 1);
+  uint32_t layer = 0;
+  for (uint64_t cycle = 0; cycle < limit; ++cycle) {
+    top.clk_i = 0;
+    top.eval();
+    const bool done = top.layer_done_o;
+    if (layer < layers) {
+      uint64_t* c = counts + 7 * layer;
+      c[0] += 1;
+      c[1] += top.step_o;
+      for (int i = 0; i < 5; ++i) c[2 + i] += (top.accesses_o >> i) & 1;
+    }
+    top.clk_i = 1;
+    top.eval();
+    if (done) {
+      if (layer >= layers) return -2;
+      if (snapshots)
+        std::memcpy(snapshots + layer * memory_bytes,
+                    &top.rootp->intarsia_engine__DOT__u_act_memory__DOT__words[0], memory_bytes);
+      ++layer;
+    }
+    if (top.irq_o) return int32_t(layer);
+  }
+  return -1;
+}
+}
