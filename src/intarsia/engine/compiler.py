@@ -158,7 +158,7 @@ def _descriptor(
         low, high = field_limits(field.name)
         if not low <= values[field.name] <= high:
             raise IntarsiaError(
-                f"layer {layer.output.name}: its {field.name} is {values[field.name]}, the engine takes {low} to {high}."
+                f"layer {layer.output.name}: its {field.name} is {values[field.name]}, not {low} to {high}."
             )
     return Descriptor(**values)
 
