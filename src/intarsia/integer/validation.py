@@ -137,13 +137,14 @@ def _check_pattern(plane: Plane, name: str) -> None:
     if pattern.kind != "n:m":
         return
     outputs, inputs = plane.weights.shape[:2]
-    padded = -(-inputs // pattern.m) * pattern.m
+    m = min(pattern.m, inputs)  # a longer group holds the same channels
+    padded = -(-inputs // m) * m
     support = np.zeros((outputs, padded, *plane.weights.shape[2:]), bool)
     support[:, :inputs] = plane.weights != 0
     if pattern.group > 1:
         shared = [support[i : i + pattern.group].any(axis=0) for i in range(0, outputs, pattern.group)]
         support = np.stack(shared)
-    blocks = support.reshape(support.shape[0], padded // pattern.m, pattern.m, -1)
+    blocks = support.reshape(support.shape[0], padded // m, m, -1)
     if int(blocks.sum(axis=2).max(initial=0)) > pattern.n:
         raise IntarsiaError(f"{name}: has more than {pattern.n} weights in {pattern.m}, against its pattern {pattern}.")
 

@@ -1,0 +1,231 @@
+import json
+import struct
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from intarsia.errors import IntarsiaError
+from intarsia.integer import IntegerNetwork
+from intarsia.integer.file import load, save
+from random_networks import random_network, resnet8_like
+
+SEEDS = st.integers(0, 2**32 - 1)
+TEXTS = st.dictionaries(st.text(), st.text(), max_size=3)
+
+
+def assert_same(a: Any, b: Any) -> None:
+    if isinstance(a, np.ndarray):
+        np.testing.assert_array_equal(a, b)
+    elif is_dataclass(a):
+        assert type(a) is type(b)
+        for field in fields(a):
+            assert_same(getattr(a, field.name), getattr(b, field.name))
+    elif isinstance(a, tuple):
+        assert len(a) == len(b)
+        for one, other in zip(a, b, strict=True):
+            assert_same(one, other)
+    else:
+        assert a == b
+
+
+def any_network(seed: int) -> IntegerNetwork:
+    return random_network(np.random.default_rng(seed), 4, free=seed % 2 == 0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("networks")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=SEEDS, extreme=st.booleans(), free=st.booleans(), metadata=st.dictionaries(st.text(), st.text(), max_size=3)
+)
+def test_what_is_saved_is_loaded(folder: Path, seed: int, extreme: bool, free: bool, metadata: dict[str, str]) -> None:
+    network = random_network(np.random.default_rng(seed), 5, extreme=extreme, free=free)
+    network = replace(network, metadata=metadata)
+    path = folder / "network.safetensors"
+    save(network, path)
+    loaded = load(path)
+    assert_same(network, loaded)
+    content = path.read_bytes()
+    save(loaded, path)
+    assert path.read_bytes() == content
+
+
+def test_a_file_is_not_much_larger_than_its_arrays(tmp_path: Path) -> None:
+    network = resnet8_like(np.random.default_rng(0))
+    save(network, tmp_path / "network")
+    assert_same(network, load(tmp_path / "network"))
+    assert (tmp_path / "network").stat().st_size < 2 * 77_360 + 20_000
+
+
+@settings(max_examples=150, deadline=None)
+@given(seed=st.integers(0, 3), share=st.floats(0, 1, exclude_max=True))
+def test_a_truncated_file_is_refused(folder: Path, seed: int, share: float) -> None:
+    path = folder / "whole"
+    save(any_network(seed), path)
+    content = path.read_bytes()
+    cut = folder / "cut"
+    cut.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(IntarsiaError, match="cut"):
+        load(cut)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data(), seed=st.integers(0, 3))
+def test_flipped_bytes_are_refused_or_make_another_valid_network(folder: Path, seed: int, data: st.DataObject) -> None:
+    path = folder / "whole"
+    save(any_network(seed), path)
+    content = bytearray(path.read_bytes())
+    header = 8 + struct.unpack("<Q", content[:8])[0]
+    for _ in range(data.draw(st.integers(1, 3))):
+        # Most of a file is arrays; half of the flips go where the structure is.
+        end = data.draw(st.sampled_from([8, header, header, len(content)]))
+        content[data.draw(st.integers(0, end - 1))] = data.draw(st.integers(0, 255))
+    flipped = folder / "flipped"
+    flipped.write_bytes(content)
+    try:
+        network = load(flipped)
+    except IntarsiaError as error:
+        assert "flipped" in str(error)
+    else:
+        save(network, flipped)
+        assert_same(network, load(flipped))
+
+
+def rewrite(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change the JSON header of a file and leave its arrays as they are."""
+    content = path.read_bytes()
+    end = 8 + struct.unpack("<Q", content[:8])[0]
+    outer = json.loads(content[8:end])
+    inner = json.loads(outer["__metadata__"]["intarsia"])
+    change(inner)
+    outer["__metadata__"]["intarsia"] = json.dumps(inner)
+    text = json.dumps(outer).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + content[end:])
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda h: h.update(version=2), "field version is 2, but only 1 is known"),
+        (lambda h: h.update(format="tree"), "field format is 'tree'"),
+        (lambda h: h.update(colour="red"), "field header.colour is unknown"),
+        (lambda h: h["layers"][0].update(groups=1), r"field header.layers\[0\].groups is unknown"),
+        (lambda h: h["layers"][0]["output"].update(zero_point=3), "output.zero_point is unknown"),
+        (lambda h: h["layers"][0]["planes"][0].update(bits=3), r"planes\[0\].bits is unknown"),
+        (lambda h: h["layers"][0].pop("stride"), "stride is missing"),
+        (lambda h: h["layers"][0].update(kind="lstm"), r"layers\[0\].kind is 'lstm'; known are conv2d"),
+        (lambda h: h["layers"][0].update(stride=[1, True]), "stride must be an integer"),
+        (lambda h: h["layers"][0].update(stride=[1]), "stride must be a list of 2"),
+        (lambda h: h["layers"][0].update(padding=[1 << 40] * 4), "padding must be an integer of 0"),
+        (lambda h: h["layers"][0].update(depthwise=1), "depthwise must be true or false"),
+        (lambda h: h["layers"][0]["planes"][0].update(pattern="2:1"), "pattern n:m needs"),
+        (lambda h: h["layers"][0]["planes"][0].update(pattern="1:99999999999999"), "against its pattern"),
+        (lambda h: h["layers"][0]["planes"][0].update(format="float8"), "unknown weight format 'float8'"),
+        (lambda h: h["layers"][0]["planes"].pop(), "belongs to no layer"),
+        (lambda h: h["layers"][0]["planes"].append({"format": "int8", "pattern": "dense"}), "weights' is missing"),
+        (lambda h: h["layers"].pop(), "belongs to no layer"),
+        (lambda h: h["input"].update(scale=float("nan")), "a number in its header is NaN"),
+        (lambda h: h["input"].update(scale=float("inf")), "a number in its header is Infinity"),
+        (lambda h: h["input"].update(scale=0), "scale must be a finite number above 0"),
+        (lambda h: h["input"].update(bits=7), "2, 4, 8 or 16 bits, not 7"),
+        (lambda h: h["input"].update(shape=[16, 0, 9]), "shape must be an integer of 1"),
+        (lambda h: h["layers"][0].update(input="nothing"), "reads tensor 'nothing'"),
+        (lambda h: h["layers"][0].update(hi=256), "its format"),
+        (lambda h: h.update(metadata={"a": 1}), "metadata.a must be a text"),
+        (lambda h: h.update(layers={}), "layers must be a list"),
+        (lambda h: h.update(input=[]), "input must be an object"),
+    ],
+)
+def test_what_a_reader_does_not_know_is_refused(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None], sentence: str
+) -> None:
+    path = tmp_path / "network.safetensors"
+    network = resnet8_like(np.random.default_rng(0))
+    save(replace(network, input=network.layers[0].output, layers=network.layers[1:3]), path)
+    load(path)
+    rewrite(path, change)
+    before = path.read_bytes()
+    with pytest.raises(IntarsiaError, match=f"network.safetensors .*{sentence}"):
+        load(path)
+    assert path.read_bytes() == before
+
+
+JUNK = [None, True, -1, 0, 1, 2, 65536, 10**30, 0.5, 1e300, "", "input", "1:1", "n:m", "int8", [], [1, 1], [1] * 4, {}]
+
+
+@settings(max_examples=300, deadline=None)
+@given(seed=st.integers(0, 5), data=st.data())
+def test_any_junk_in_the_header_is_refused_or_makes_another_valid_network(
+    folder: Path, seed: int, data: st.DataObject
+) -> None:
+    path = folder / "junk"
+    save(any_network(seed), path)
+
+    def spoil(header: dict[str, Any]) -> None:
+        place: Any = header
+        while True:
+            keys = sorted(place) if isinstance(place, dict) else list(range(len(place)))
+            key = data.draw(st.sampled_from(keys))
+            if not isinstance(place[key], dict | list) or not place[key] or data.draw(st.integers(0, 4)) == 0:
+                place[key] = data.draw(st.sampled_from(JUNK))
+                return
+            place = place[key]
+
+    rewrite(path, spoil)
+    try:
+        network = load(path)
+    except IntarsiaError as error:
+        assert "junk" in str(error)
+    else:
+        save(network, path)
+        assert_same(network, load(path))
+
+
+def test_an_array_of_another_type_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "network"
+    save(any_network(1), path)
+    path.write_bytes(path.read_bytes().replace(b'"I32"', b'"F32"', 1))
+    with pytest.raises(IntarsiaError, match="bias' is F32 instead of I32"):
+        load(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04pickle", b"PK\x03\x04" * 9, b'{"a": 1}' * 9, b"\xff" * 64])
+def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "foreign"
+    path.write_bytes(content)
+    with pytest.raises(IntarsiaError, match="foreign"):
+        load(path)
+
+
+def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(IntarsiaError, match=r"cannot read .*nothing: No such file"):
+        load(tmp_path / "nothing")
+    with pytest.raises(IntarsiaError, match="cannot read"):
+        load(tmp_path)
+
+
+def test_weights_of_a_model_zoo_are_no_network(tmp_path: Path) -> None:
+    from safetensors.numpy import save_file  # noqa: PLC0415 (only here is a foreign file made)
+
+    path = tmp_path / "zoo"
+    save_file({"a": np.zeros(3, np.float32)}, path, metadata={"format": "intarsia-float-weights"})
+    with pytest.raises(IntarsiaError, match=r"zoo .*no header of an integer network"):
+        load(path)
+
+
+def test_a_network_with_a_scale_that_is_no_number_is_not_saved(tmp_path: Path) -> None:
+    network = any_network(0)
+    network = replace(network, input=replace(network.input, scale=float("nan")))
+    with pytest.raises(IntarsiaError, match="its scale nan must be finite"):
+        save(network, tmp_path / "network")
+    assert not list(tmp_path.iterdir())
