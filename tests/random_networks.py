@@ -131,7 +131,7 @@ def resnet8_like(rng: Generator) -> IntegerNetwork:
         if not first:
             planes.append(_plane(rng, shape, WeightFormat("int8"), Pattern("n:m", 1, 16), Ranges()))
         edge = (kernel - 1) // 2
-        requantization = _requantization(rng, planes, x, output, False)
+        requantization = _whole_range(_requantization(rng, planes, x, output, False), form)
         layers.append(Conv2d(x.name, output, tuple(planes), requantization, (stride, stride), (edge,) * 4))
         return output
 
@@ -149,7 +149,8 @@ def resnet8_like(rng: Generator) -> IntegerNetwork:
     layers.append(AveragePool(x.name, pooled, (8, 8), (8, 8), (0, 0, 0, 0), 128, 13, 0, 255))
     planes = (_plane(rng, (10, 64), WeightFormat("digits5"), Pattern(), Ranges()),)
     logits = Tensor("fc", (10, 1, 1), int8, 0.1)
-    layers.append(Linear("pool", logits, planes, _requantization(rng, planes, pooled, logits, False)))
+    requantization = _whole_range(_requantization(rng, planes, pooled, logits, False), int8)
+    layers.append(Linear("pool", logits, planes, requantization))
     return IntegerNetwork("resnet8-like", source, tuple(layers), 8)
 
 
@@ -293,6 +294,10 @@ def _requantization(
     if extreme:
         bias = np.where(rng.random(outputs) < 0.5, _ends(rng, -(2**31), 2**31 - 1, (outputs,)), bias)
     return Requantization(bias.astype(np.int32), shift.astype(np.uint8), lo, hi)
+
+
+def _whole_range(requantization: Requantization, form: ActivationFormat) -> Requantization:
+    return Requantization(requantization.bias, requantization.shift, form.lo, form.hi)
 
 
 def _multipliers(rng: Generator, count: int, scale_bits: int, extreme: bool) -> NDArray[np.integer]:
