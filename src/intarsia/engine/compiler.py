@@ -13,8 +13,6 @@ from intarsia.engine.program import Placement, Program, ProgramLayer, storage_of
 from intarsia.errors import IntarsiaError
 from intarsia.integer import Add, AveragePool, Conv2d, IntegerNetwork, Layer, Linear, MaxPool, Tensor, WeightLayer
 
-_INT32 = np.iinfo(np.int32)
-
 
 @dataclass(frozen=True, eq=False)
 class _Channels:
@@ -198,10 +196,7 @@ def _channels(layer: Layer, sources: list[Tensor]) -> _Channels:
             scales[:, 0] = 1
             shift, bias = 0 * ones, offsets[0] * ones
     half = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
-    bias = bias + half - (storage_offset(layer.output) << shift)
-    if bias.min() < _INT32.min or bias.max() > _INT32.max:
-        raise IntarsiaError(f"layer {layer.output.name}: its bias with rounding and offsets does not fit 32 bits.")
-    return _Channels(scales, shift, bias)
+    return _Channels(scales, shift, bias + half - (np.int64(storage_offset(layer.output)) << shift))
 
 
 def _pack_channels(channels: _Channels, config: EngineConfig) -> Words:

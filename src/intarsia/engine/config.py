@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from intarsia.errors import IntarsiaError
 from intarsia.integer.formats import trit_bits
 
+#: Fields of a requantization word (intarsia_requantizer).
+SHIFT_BITS = 5
+BIAS_BITS = 40
+
 
 @dataclass(frozen=True)
 class EngineConfig:
@@ -81,8 +85,8 @@ class EngineConfig:
 
     @property
     def lane_param_bits(self) -> int:
-        """Requantization of one lane: two multipliers, shift, bias."""
-        return 2 * self.scale_bits + 5 + 32
+        """Requantization of one lane: two multipliers, shift, bias with rounding and offsets."""
+        return 2 * self.scale_bits + SHIFT_BITS + BIAS_BITS
 
     @property
     def param_bits(self) -> int:

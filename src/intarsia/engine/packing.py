@@ -6,7 +6,7 @@ Every function returns words as an array (words, parts) of 32-bit parts, least s
 import numpy as np
 from numpy.typing import NDArray
 
-from intarsia.engine.config import EngineConfig
+from intarsia.engine.config import BIAS_BITS, SHIFT_BITS, EngineConfig
 from intarsia.integer.formats import trit_bits
 
 Words = NDArray[np.uint32]
@@ -102,8 +102,8 @@ def param_words(scales: Ints, shift: Ints, bias: Ints, config: EngineConfig) -> 
         [
             bits_of(scales[:, 0], config.scale_bits),
             bits_of(scales[:, 1], config.scale_bits),
-            bits_of(shift, 5),
-            bits_of(bias, 32),
+            bits_of(shift, SHIFT_BITS),
+            bits_of(bias, BIAS_BITS),
         ],
         axis=-1,
     )

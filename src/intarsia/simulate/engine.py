@@ -112,6 +112,8 @@ class SimulatedEngine:
             memories.ctypes.data_as(ctypes.c_void_p) if trace else None,
             memory_bytes,
         )
+        if ended == -3:
+            raise IntarsiaError(f"an assertion of the hardware failed while it ran {program.name} (see above).")
         if ended != layers:
             raise IntarsiaError(
                 f"the engine ended {ended} of {layers} layers of {program.name}: the hardware is at fault."

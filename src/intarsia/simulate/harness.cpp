@@ -14,6 +14,7 @@ struct Simulation {
   Vintarsia_engine top{&context};
 
   Simulation() {
+    context.fatalOnError(false);  // a failed assertion ends the run, not the process
     top.rst_ni = 0;
     for (int i = 0; i < 4; ++i) tick();
     top.rst_ni = 1;
@@ -70,7 +71,7 @@ void engine_read(Simulation* simulation, uint32_t base, uint32_t words, uint32_t
 // Start the program and run to the interrupt, at most `limit` cycles. For layer l, counts[7*l …] become: cycles, steps,
 // activation reads, activation writes, dense, sparse and parameter reads. When `snapshots` is given, the whole
 // activation memory (`memory_bytes`) is copied there after each layer. Returns the layers that ended, or −1 at the
-// limit, or −2 when there are more than `layers` of them.
+// limit, −2 when there are more than `layers` of them, −3 when an assertion of the hardware failed.
 int32_t engine_run(Simulation* simulation, uint32_t control, uint32_t layers, uint64_t limit, uint64_t* counts,
                    uint8_t* snapshots, uint64_t memory_bytes) {
   Vintarsia_engine& top = simulation->top;
@@ -96,6 +97,7 @@ int32_t engine_run(Simulation* simulation, uint32_t control, uint32_t layers, ui
                     &top.rootp->intarsia_engine__DOT__u_act_memory__DOT__words[0], memory_bytes);
       ++layer;
     }
+    if (simulation->context.gotError()) return -3;
     if (top.irq_o) return int32_t(layer);
   }
   return -1;

@@ -17,7 +17,7 @@ from intarsia.engine.sources import TOP, write_sources
 from intarsia.errors import IntarsiaError
 
 LIBRARY = "libengine.so"
-_FLAGS = ("--cc", "--exe", "--build", "-Wall", "-O3", "--x-assign", "unique", "--x-initial", "unique", "--no-trace-top")
+_FLAGS = ("--cc", "--exe", "--build", "-Wall", "--assert", "-O3", "--x-assign", "unique", "--x-initial", "unique")
 
 
 def verilator_root() -> Path:
@@ -115,7 +115,7 @@ def _run_verilator(work: Path, sources: list[Path], harness: Path, observe: Path
     library = objects / LIBRARY
     if done.returncode != 0 or not library.exists():
         lines = (done.stdout + done.stderr).splitlines()
-        errors = [line for line in lines if "rror" in line] or lines[-1:]
+        errors = [line for line in lines if line.startswith(("%Warning", "%Error")) or "error:" in line] or lines[-1:]
         raise IntarsiaError(f"building the simulation failed: {errors[0] if errors else 'no output'}.")
     (work / "out").mkdir()
     shutil.move(library, work / "out" / LIBRARY)

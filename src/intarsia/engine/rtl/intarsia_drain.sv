@@ -16,7 +16,7 @@ module intarsia_drain
   parameter int unsigned AddressBits      = 12,
   parameter int unsigned ParamAddressBits = 7,
   localparam int unsigned PtrBits   = $clog2(AccSlots),
-  localparam int unsigned LaneBits  = 2 * ScaleBits + 5 + 32,
+  localparam int unsigned LaneBits  = 2 * ScaleBits + 5 + 40,
   localparam int unsigned ParamBits = RequantLanes * LaneBits
 ) (
   input  logic                                 clk_i,
@@ -164,7 +164,7 @@ module intarsia_drain
       .dense_scale_i(param[ScaleBits-1:0]),
       .sparse_scale_i(param[2*ScaleBits-1:ScaleBits]),
       .shift_i(param[2*ScaleBits+:5]),
-      .bias_i(param[2*ScaleBits+5+:32]),
+      .bias_i(param[2*ScaleBits+5+:40]),
       .lo_i(layer_i.lo),
       .hi_i(layer_i.hi),
       .y_o(bytes[l])
@@ -191,9 +191,18 @@ module intarsia_drain
   assign done_o = done_q;
 
   logic unused;
-  assign unused = ^{word_q[Lanes-1-:RequantLanes], valid_q[3], last_q[3]};
+  assign unused = ^{word_q[Lanes-1-:RequantLanes], valid_q[3], last_q[3], stage_group_q[3]};
   if (AddressBits < 16) begin : gen_unused
     logic unused_address;
     assign unused_address = ^address4_q[15:AddressBits];
   end
+
+`ifndef SYNTHESIS
+  always_ff @(posedge clk_i) begin
+    if (rst_ni) begin
+      assert (ready_q <= 5'(AccSlots)) else $error("more finished pixels than accumulators");
+      assert (!start_i || ready_q == '0) else $error("a layer started before the last one was drained");
+    end
+  end
+`endif
 endmodule

@@ -53,7 +53,7 @@ module intarsia_engine
   localparam int unsigned ActBits     = 8 * Lanes;
   localparam int unsigned DenseBits   = Lanes * TritBits;
   localparam int unsigned SparseBits  = Lanes * Slots * (SlotBits + IndexBits);
-  localparam int unsigned ParamBits   = RequantLanes * (2 * ScaleBits + 5 + 32);
+  localparam int unsigned ParamBits   = RequantLanes * (2 * ScaleBits + 5 + 40);
   localparam int unsigned ActAddr     = $clog2(ActDepth);
   localparam int unsigned DenseAddr   = $clog2(DenseDepth);
   localparam int unsigned SparseAddr  = $clog2(SparseDepth);

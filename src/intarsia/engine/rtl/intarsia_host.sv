@@ -13,7 +13,7 @@ module intarsia_host
   parameter int unsigned ActBits    = 128,
   parameter int unsigned DenseBits  = 416,
   parameter int unsigned SparseBits = 192,
-  parameter int unsigned ParamBits  = 424,
+  parameter int unsigned ParamBits  = 488,
   localparam int unsigned ActParts  = (ActBits + 31) / 32
 ) (
   input  logic                  clk_i,

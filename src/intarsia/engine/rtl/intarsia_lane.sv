@@ -110,4 +110,14 @@ module intarsia_lane #(
 
   assign dense_o  = dense_q[read_ptr_i];
   assign sparse_o = sparse_q[read_ptr_i];
+
+`ifndef SYNTHESIS
+  always_ff @(posedge clk_i) begin
+    if (valid_i) begin
+      for (int unsigned i = 0; i < Block; i++) begin
+        assert (trits_i[i] != 2'b10) else $error("a trit that is negative and zero");
+      end
+    end
+  end
+`endif
 endmodule

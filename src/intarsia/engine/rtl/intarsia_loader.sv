@@ -211,7 +211,7 @@ module intarsia_loader
         staged_q <= '0;
         ring_q <= '0;
       end else begin
-        fill_q <= fill_q + (IndexBits + 1)'(issue) - (release_i ? release_count_i : '0);
+        fill_q <= fill_q + (IndexBits + 1)'(issue && !layer_i.window) - (release_i ? release_count_i : '0);
         if (issue) ring_q <= ring_q + 1'b1;
         if (push_i) staged_q <= {2'b00, issue};
         else if (issue) staged_q <= staged_q + 3'd1;
@@ -223,4 +223,14 @@ module intarsia_loader
     logic unused;
     assign unused = ^address2_q[15:AddressBits];
   end
+
+`ifndef SYNTHESIS
+  always_ff @(posedge clk_i) begin
+    if (rst_ni) begin
+      assert (fill_q <= (IndexBits + 1)'(Lanes)) else $error("more words in the window than it holds");
+      assert (!release_i || release_count_i <= fill_q) else $error("words released that were never loaded");
+      assert (!push_i || column_full_o) else $error("an incomplete column was pushed");
+    end
+  end
+`endif
 endmodule

@@ -211,4 +211,13 @@ module intarsia_sequencer
 
   logic [PtrBits-1:0] acc_after_tile;
   assign acc_after_tile = (acc_ptr_o == PtrBits'(AccSlots - 1)) ? '0 : acc_ptr_o + 1'b1;
+
+`ifndef SYNTHESIS
+  always_ff @(posedge clk_i) begin
+    if (rst_ni) begin
+      assert (acc_used_q <= 5'(AccSlots)) else $error("more accumulators in use than there are");
+      assert (!free_i || acc_used_q != '0) else $error("an accumulator freed that was not in use");
+    end
+  end
+`endif
 endmodule
