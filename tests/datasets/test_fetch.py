@@ -131,6 +131,7 @@ def test_no_server_is_one_clear_sentence(tmp_path: Path) -> None:
         url = closed.url
     with pytest.raises(FetchError, match=r"cannot download .*refused.*check the network"):
         download(url, tmp_path / "a", SUM)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unwritable_folder_is_no_reason_to_try_another_source(server: Server, tmp_path: Path) -> None:

@@ -55,6 +55,8 @@ def download(url: str, target: Path, checksum: str, *, progress: bool = False, t
         except (http.client.HTTPException, TimeoutError, ConnectionError) as error:
             reason = str(error) or type(error).__name__
     else:
+        if part.stat().st_size == 0:
+            part.unlink()
         raise FetchError(f"cannot download {url}: {reason}; check the network and try again.")
     found = sha256(part)
     if found != checksum:
