@@ -1,0 +1,37 @@
+# `make run` and `make test` set everything up on a machine that has Python 3.11+, g++, make and perl.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: run test lint study clean help
+
+help:
+	@echo "make run    install, then train, freeze, compile, verify and report the digits network (runs/digits/report.html)"
+	@echo "make test   install, then linters, types, import rules and the test suite"
+	@echo "make lint   only linters, types and import rules"
+	@echo "make study  the long experiments, outside the test suite"
+
+$(STAMP): pyproject.toml constraints.txt
+	@command -v g++ >/dev/null && command -v perl >/dev/null || { echo "g++ and perl are needed: install them with your system's package manager." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[all,dev]'
+	touch $@
+
+run: $(STAMP)
+	$(BIN)/intarsia run digits
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest -m "not study"
+
+study: $(STAMP)
+	$(BIN)/python -m pytest -m study
+
+clean:
+	rm -rf $(VENV) runs build
