@@ -12,7 +12,7 @@ from intarsia.integer.kernels import Kernel, build_kernel, storage
 from intarsia.integer.network import IntegerNetwork, Ints
 
 #: Elements of the largest tensor of a chunk of images that one thread takes at a time.
-_CHUNK = 1 << 18
+_CHUNK = 1 << 19
 _MAX_IMAGES = 256
 
 
@@ -79,15 +79,15 @@ class Executor:
 
         def work(part: slice) -> int:
             for name, values in self._forward(images[part], keep=True).items():
-                result[name][part] = values.transpose(0, 3, 1, 2)
+                result[name][part] = values.transpose(3, 0, 1, 2)
             return int(part.stop - part.start)
 
         self._parallel(work, len(images), progress)
         return result
 
     def _forward(self, images: Ints, *, keep: bool) -> dict[str, Ints]:
-        """Return the tensors (N, H, W, C) of one chunk; without `keep` only those that no layer reads."""
-        tensors = {self.network.input.name: np.ascontiguousarray(images.transpose(0, 2, 3, 1))}
+        """Return the tensors (C, H, W, N) of one chunk; without `keep` only those that no layer reads."""
+        tensors = {self.network.input.name: np.ascontiguousarray(images.transpose(1, 2, 3, 0))}
         for (kernel, inputs, output), unused in zip(self._kernels, self._unused_after, strict=True):
             tensors[output] = kernel(*(tensors[name] for name in inputs))
             if not keep:
@@ -135,4 +135,4 @@ def _results(work: Callable[[slice], int], parts: list[slice], threads: int) -> 
 
 
 def _flat(values: Ints) -> Ints:
-    return values.transpose(0, 3, 1, 2).reshape(len(values), int(np.prod(values.shape[1:])))
+    return values.transpose(3, 0, 1, 2).reshape(values.shape[3], -1 if values.size else int(np.prod(values.shape[:3])))

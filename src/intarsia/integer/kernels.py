@@ -1,18 +1,22 @@
 """One layer on a batch of images, with BLAS, and yet exact.
 
-A weight layer's planes are folded into one matrix W' = Σ_p m_p·W_p, and everything is scaled by 2^−s, so that
+A weight layer's planes are folded into one matrix W' = Σ_p m_p·W_p and everything is scaled by 2^−s, so that
 
-    y = clip(⌊x·(W'·2^−s) + (c + 2^(s−1))·2^−s⌋, lo, hi)
+    y = clip(⌊(W'·2^−s)·x + (c + 2^(s−1))·2^−s⌋, lo, hi)
 
 is one floating-point matrix product and one floor. All partial sums, in any order, are integers times 2^−s; a binary
 floating-point format with a significand of b bits holds them exactly as long as no magnitude passes 2^b·2^−s.
-That bound is computed from the weights and the input's format when a kernel is built: float32 where 2^24 is
-enough, else float64 (2^53), else the kernel is refused. So the result equals the integer definition bit for bit.
+That bound is computed from the weights and the input's format when a kernel is built: float32 where 2^24 is enough.
+Where it is not, the folded weights are cut into high and low parts, W' = 2^k·H + L, whose sums each keep below 2^24;
+then ⌊(2^k·h + l)·2^−s⌋ = ⌊(h + ⌊l·2^−k⌋)·2^(k−s)⌋, still in float32, which BLAS multiplies at twice the speed of
+float64. Where no k serves, float64 (2^52) does; beyond that a kernel is refused.
 
-Activations are (N, H, W, C) arrays of the smallest integer type that holds their format.
+Activations are (C, H, W, N) arrays of the smallest integer type that holds their format: with the images last, a row
+of windows is one long run of memory.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,7 +31,10 @@ Floats = NDArray[Any]
 Kernel = Callable[..., Ints]
 
 #: Elements of a matrix of unfolded windows: large enough for BLAS, small enough for a core's cache.
-PIECE = 40_000
+PIECE = 200_000
+
+_SINGLE = 2.0**24
+_DOUBLE = 2.0**52  # one bit less than float64 has, since the bound itself is rounded
 
 
 def storage(form: ActivationFormat) -> np.dtype[Any]:
@@ -36,10 +43,10 @@ def storage(form: ActivationFormat) -> np.dtype[Any]:
 
 
 def build_kernel(layer: Layer, inputs: list[Tensor]) -> Kernel:
-    """Return a function from the layer's input arrays to its output array, all (N, H, W, C).
+    """Return a function from the layer's input arrays to its output array, all (C, H, W, N).
 
     Raises:
-        IntarsiaError: a sum could pass 2^53, which float64 does not hold exactly.
+        IntarsiaError: a sum could pass 2^52.
     """
     match layer:
         case Conv2d() if layer.depthwise:
@@ -54,59 +61,79 @@ def build_kernel(layer: Layer, inputs: list[Tensor]) -> Kernel:
             return _max_pool(layer, inputs[0])
 
 
+@dataclass(frozen=True, eq=False)
+class _Matrix:
+    """Weights and offset, times 2^−s, as one matrix (O, K + 1); or high and low parts one above the other (2·O, K + 1).
+
+    `join` (O, 1) is 2^(k−s), by which a floored low sum is to be multiplied; None if there are no parts.
+    """
+
+    values: Floats
+    join: Floats | None
+
+
 def _convolution(layer: WeightLayer, source: Tensor) -> Kernel:
     """Unfold windows in pieces that fit the cache and multiply; a linear layer is a kernel as large as its input."""
-    channels, *size = source.shape
+    channels, height, width = source.shape
     if isinstance(layer, Conv2d):
         kernel, stride, padding = layer.kernel, layer.stride, layer.padding
     else:
-        kernel, stride, padding = (size[0], size[1]), (1, 1), (0, 0, 0, 0)
+        kernel, stride, padding = (height, width), (1, 1), (0, 0, 0, 0)
     outputs, out_h, out_w = layer.output.shape
-    matrix, offset, number = _fold(layer, source, (outputs, channels, *kernel))
-    matrix = np.ascontiguousarray(matrix.transpose(2, 3, 1, 0).reshape(-1, outputs))
-    length = matrix.shape[0]
+    matrix = _matrix(layer, source)
+    length = matrix.values.shape[1] - 1
     form = storage(layer.output.format)
     finish = _finisher(layer.requantization.lo, layer.requantization.hi)
 
     def run(x: Ints) -> Ints:
+        images = x.shape[3]
         windows = _windows(_pad(x, padding, 0), kernel, stride, (out_h, out_w))
-        out = np.empty((x.shape[0], out_h, out_w, outputs), form)
-        pieces = list(_pieces(x.shape[0], out_h, out_w * length))
-        most = max((_extent(images) * _extent(rows) for images, rows in pieces), default=0) * out_w
-        columns, sums = np.empty((most, length), number), np.empty((most, outputs), number)
-        for images, rows in pieces:
-            part = out[images, rows]
+        out = np.empty((outputs, out_h, out_w, images), form)
+        height = max(1, min(out_h, PIECE // (length * out_w * images)))
+        columns = np.empty((length + 1, height * out_w * images), matrix.values.dtype)
+        columns[-1] = 1  # the offset's column
+        sums = np.empty((matrix.values.shape[0], columns.shape[1]), columns.dtype)
+        for rows in _slices(out_h, height):
+            part = out[:, rows]
             pixels = part.size // outputs
-            np.copyto(columns[:pixels].reshape(*part.shape[:3], kernel[0], -1), windows[images, rows])
-            total = np.matmul(columns[:pixels], matrix, out=sums[:pixels])
-            total += offset
-            finish(total, part.reshape(pixels, outputs) if part.flags.c_contiguous else part)
+            unfolded = columns[:length, :pixels].reshape(channels, *kernel, *part.shape[1:])
+            np.copyto(unfolded, windows[:, :, :, rows])
+            total = np.matmul(matrix.values, columns[:, :pixels], out=sums[:, :pixels])
+            if matrix.join is not None:
+                total, low = total[:outputs], total[outputs:]
+                np.floor(low, out=low)
+                low *= matrix.join
+                total += low
+            finish(total, part)
         return out
 
     return run
 
 
 def _depthwise(layer: Conv2d, source: Tensor) -> Kernel:
-    """Accumulate the taps one by one, on all channels at once."""
-    (kernel_h, kernel_w), (stride_h, stride_w), padding = layer.kernel, layer.stride, layer.padding
+    """Accumulate the taps one by one, on some channels of all images at once."""
+    (kernel_h, kernel_w), (stride_h, stride_w) = layer.kernel, layer.stride
     outputs, out_h, out_w = layer.output.shape
-    weights, offset, number = _fold(layer, source, (outputs, 1, kernel_h, kernel_w))
-    taps = [(i, j, weights[:, 0, i, j].copy()) for i in range(kernel_h) for j in range(kernel_w)]
+    folded, offset, shift = _fold(layer)
+    number = _exact(_reach(folded, offset, source).max(), layer.output.name)
+    weights = np.ldexp(folded.astype(float), -shift).astype(number)[:, :, None, None, None]
+    start = np.ldexp(offset.astype(float), -shift).astype(number)[:, :, None, None]
     form = storage(layer.output.format)
     finish = _finisher(layer.requantization.lo, layer.requantization.hi)
-    rows_reach, columns_reach = (out_h - 1) * stride_h + 1, (out_w - 1) * stride_w + 1
+    reach_h, reach_w = (out_h - 1) * stride_h + 1, (out_w - 1) * stride_w + 1
 
     def run(x: Ints) -> Ints:
-        out = np.empty((x.shape[0], out_h, out_w, outputs), form)
-        step = max(1, PIECE // (x.shape[1] * x.shape[2] * outputs))
-        for start in range(0, x.shape[0], step):
-            part = out[start : start + step]
-            padded = _pad(x[start : start + step], padding, 0).astype(number)
+        images = x.shape[3]
+        out = np.empty((outputs, out_h, out_w, images), form)
+        for channels in _slices(outputs, max(1, PIECE // (x.shape[1] * x.shape[2] * images))):
+            part = out[channels]
+            padded = _pad(x[channels], layer.padding, 0).astype(number)
             total, product = np.empty(part.shape, number), np.empty(part.shape, number)
-            total[:] = offset
-            for i, j, tap in taps:
-                seen = padded[:, i : i + rows_reach : stride_h, j : j + columns_reach : stride_w]
-                total += np.multiply(seen, tap, out=product)
+            total[:] = start[channels]
+            for tap in range(kernel_h * kernel_w):
+                i, j = divmod(tap, kernel_w)
+                seen = padded[:, i : i + reach_h : stride_h, j : j + reach_w : stride_w]
+                total += np.multiply(seen, weights[channels, tap], out=product)
             finish(total, part)
         return out
 
@@ -170,27 +197,63 @@ def _slide(x: NDArray[Any], layer: AveragePool | MaxPool, join: np.ufunc) -> NDA
     return out
 
 
-def _fold(layer: WeightLayer, source: Tensor, shape: tuple[int, ...]) -> tuple[Floats, Floats, np.dtype[Any]]:
-    """Return Σ_p m_p·W_p·2^−s in `shape` (O, I, KH, KW), (c + 2^(s−1))·2^−s, and the type that makes both exact."""
-    outputs = shape[0]
-    folded = sum(
-        plane.weights.reshape(shape).astype(np.int64) * plane.multiplier.astype(np.int64).reshape(-1, 1, 1, 1)
-        for plane in layer.planes
-    )
-    shift = layer.requantization.shift.astype(np.int64)
-    offset = layer.requantization.bias.astype(np.int64) + ((np.int64(1) << shift) >> 1)
-    # In floating point, because the magnitudes of very many wide planes would wrap around in int64 unnoticed.
-    reach = np.abs(np.asarray(folded, float)).reshape(outputs, -1).sum(axis=1) * _magnitude(source) + np.abs(offset)
-    number = _exact(float(reach.max()), layer.output.name)
-    matrix = np.ldexp(np.asarray(folded, float), -shift.reshape(-1, 1, 1, 1)).astype(number)
-    return matrix, np.ldexp(offset.astype(float), -shift).astype(number), number
+def _fold(layer: WeightLayer) -> tuple[Ints, Ints, Ints]:
+    """Return Σ_p m_p·W_p (O, K), c + 2^(s−1) (O, 1) and s (O, 1), all int64."""
+    folded: Ints = np.zeros((layer.output.shape[0], layer.planes[0].weights[0].size), np.int64)
+    for plane in layer.planes:
+        folded += plane.weights.reshape(folded.shape).astype(np.int64) * plane.multiplier.astype(np.int64)[:, None]
+    shift = layer.requantization.shift.astype(np.int64)[:, None]
+    offset = layer.requantization.bias.astype(np.int64)[:, None] + ((np.int64(1) << shift) >> 1)
+    return folded, offset, shift
+
+
+def _matrix(layer: WeightLayer, source: Tensor) -> _Matrix:
+    """Return the narrowest matrix whose products are exact."""
+    folded, offset, shift = _fold(layer)
+    reach = _reach(folded, offset, source).max()
+    columns = np.hstack([folded, offset])
+    if reach < _SINGLE:
+        return _Matrix(np.ldexp(columns.astype(float), -shift).astype(np.float32), None)
+    cut = _cut(folded, offset, shift, source)
+    if cut is None:
+        number = _exact(reach, layer.output.name)
+        return _Matrix(np.ldexp(columns.astype(float), -shift).astype(number), None)
+    high, low = _parts(columns, cut)
+    values = np.vstack([np.ldexp(high.astype(float), cut - shift), np.ldexp(low.astype(float), -cut)])
+    return _Matrix(values.astype(np.float32), np.ldexp(1.0, cut - shift).astype(np.float32))
+
+
+def _cut(folded: Ints, offset: Ints, shift: Ints, source: Tensor) -> Ints | None:
+    """Return for each channel a k (O, 1) at which high and low sums are exact in float32; None if one has none."""
+    found = np.full(shift.shape, -1)
+    for k in range(1, 24):
+        cut = np.full(shift.shape, k)
+        high_offset, low_offset = _parts(offset, cut)
+        high, low = _parts(folded, cut)
+        low_reach = _reach(low, low_offset, source)
+        high_reach = _reach(high, high_offset, source) + low_reach * 2.0**-k + 1
+        fits = (np.maximum(low_reach, high_reach) < _SINGLE) & (k <= shift)
+        found = np.where((found < 0) & fits, cut, found)
+    return None if (found < 0).any() else found
+
+
+def _parts(values: Ints, cut: Ints) -> tuple[Ints, Ints]:
+    """Return h and l with values = 2^cut·h + l and −2^(cut−1) ≤ l < 2^(cut−1)."""
+    high = (values + (np.int64(1) << (cut - 1))) >> cut
+    return high, values - (high << cut)
+
+
+def _reach(folded: Ints, offset: Ints, source: Tensor) -> NDArray[np.float64]:
+    """Return a bound (O, 1) of the magnitude of every partial sum; in float64, which cannot wrap around."""
+    total = np.abs(folded.astype(float)).sum(axis=1, keepdims=True)
+    return np.asarray(total * _magnitude(source) + np.abs(offset.astype(float)))
 
 
 def _exact(bound: float, name: str) -> np.dtype[Any]:
     """Return the floating-point type whose integers up to `bound` are exact."""
-    if bound < 2**24:
+    if bound < _SINGLE:
         return np.dtype(np.float32)
-    if bound < 2**52:  # one bit less than float64 has, since the bound itself was rounded
+    if bound < _DOUBLE:
         return np.dtype(np.float64)
     raise IntarsiaError(f"layer {name}: its sums can pass 2^52; use narrower multipliers or fewer planes.")
 
@@ -213,38 +276,25 @@ def _pad(x: Ints, padding: tuple[int, int, int, int], value: int) -> Ints:
     if not any(padding):
         return x
     top, left, bottom, right = padding
-    n, height, width, channels = x.shape
-    out = np.full((n, height + top + bottom, width + left + right, channels), value, x.dtype)
+    channels, height, width, images = x.shape
+    out = np.full((channels, height + top + bottom, width + left + right, images), value, x.dtype)
     out[:, top : top + height, left : left + width] = x
     return out
 
 
 def _windows(x: Ints, kernel: tuple[int, int], stride: tuple[int, int], out: tuple[int, int]) -> Ints:
-    """Return the view (N, OH, OW, KH, KW·C) of every window; a row of a window is contiguous memory."""
+    """Return the view (C, KH, KW, OH, OW, N) of every window."""
     x = np.ascontiguousarray(x)
-    n, height, width, channels = x.shape
-    # Not x.strides: along an axis of length 1 NumPy leaves them undefined, but a window reads across that axis.
-    column = channels * x.itemsize
+    channels, height, width, images = x.shape
+    # Not x.strides: along an axis of length 1 NumPy leaves them undefined.
+    column = images * x.itemsize
     row = width * column
-    strides = (height * row, row * stride[0], column * stride[1], row, x.itemsize)
-    return as_strided(x, (n, *out, kernel[0], kernel[1] * channels), strides, writeable=False)
+    strides = (height * row, row, column, row * stride[0], column * stride[1], x.itemsize)
+    return as_strided(x, (channels, *kernel, *out, images), strides, writeable=False)
 
 
-def _pieces(n: int, rows: int, row_size: int) -> Iterator[tuple[slice, slice]]:
-    """Cut n images of `rows` rows into pieces of about PIECE elements: several images, or some rows of one."""
-    images = PIECE // (rows * row_size)
-    if images >= 1:
-        for start in range(0, n, images):
-            yield slice(start, min(n, start + images)), slice(0, rows)
-        return
-    height = max(1, PIECE // row_size)
-    for image in range(n):
-        for row in range(0, rows, height):
-            yield slice(image, image + 1), slice(row, min(rows, row + height))
-
-
-def _extent(part: slice) -> int:
-    return int(part.stop - part.start)
+def _slices(count: int, step: int) -> Iterator[slice]:
+    return (slice(start, min(count, start + step)) for start in range(0, count, step))
 
 
 def _magnitude(x: Tensor) -> int:
