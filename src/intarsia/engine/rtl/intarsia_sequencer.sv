@@ -132,6 +132,9 @@ module intarsia_sequencer
   assign pushes_start = layer_i.window ? layer_i.kernel_x[3:0] : 4'd0;
   assign pushes_next = !layer_i.window ? 4'd0 : last_x ? layer_i.kernel_x[3:0] : layer_i.new_columns;
 
+  logic [PtrBits-1:0] acc_after_tile;
+  assign acc_after_tile = (acc_ptr_o == PtrBits'(AccSlots - 1)) ? '0 : acc_ptr_o + 1'b1;
+
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       running_q <= 1'b0;
@@ -208,9 +211,6 @@ module intarsia_sequencer
       end
     end
   end
-
-  logic [PtrBits-1:0] acc_after_tile;
-  assign acc_after_tile = (acc_ptr_o == PtrBits'(AccSlots - 1)) ? '0 : acc_ptr_o + 1'b1;
 
 `ifndef SYNTHESIS
   always_ff @(posedge clk_i) begin
