@@ -1,7 +1,8 @@
 """A small depthwise-separable network for 8×8 digits.
 
-Its depthwise kernels are 5×5 because a lane of the accelerator takes 16 taps of its own channel a cycle: 25
-taps fill two blocks to 12.5 of 16 inputs, where 3×3 would leave 7 of 16 idle in every one.
+Its depthwise kernels fit the accelerator's sliding window: a lane takes up to 16 taps of its own channel a cycle, so a
+4×4 kernel keeps all 16 inputs of a lane busy and a 3×3 kernel nine. It has every operator of the engine: convolution,
+depthwise, residual add, average and max pooling, fully connected.
 """
 
 import torch
@@ -9,11 +10,11 @@ from torch import nn
 
 
 class _Separable(nn.Module):
-    """A 5×5 depthwise and a 1×1 convolution, each with normalization and ReLU."""
+    """A depthwise (padding 1) and a 1×1 convolution, each with normalization and ReLU."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
         super().__init__()
-        self.depthwise = nn.Conv2d(inputs, inputs, 5, stride=stride, padding=2, groups=inputs, bias=False)
+        self.depthwise = nn.Conv2d(inputs, inputs, kernel, padding=1, groups=inputs, bias=False)
         self.norm1 = nn.BatchNorm2d(inputs)
         self.relu1 = nn.ReLU()
         self.pointwise = nn.Conv2d(inputs, outputs, 1, bias=False)
@@ -27,9 +28,9 @@ class _Separable(nn.Module):
 
 
 class DigitsNet(nn.Module):
-    """Stem of 16 channels, two separable blocks to 32 channels, global average, 10 classes.
+    """Stem of 16 channels, three separable blocks (the last with a shortcut), pooling, 10 classes.
 
-    Input (N, 1, 8, 8), pixels 0 to 16 as pixel / 16; output (N, 10) logits. 3,200 weights.
+    Input (N, 1, 8, 8), pixels 0 to 16 as pixel / 16; output (N, 10) logits. 4,080 weights.
     """
 
     def __init__(self) -> None:
@@ -37,15 +38,17 @@ class DigitsNet(nn.Module):
         self.stem = nn.Conv2d(1, 16, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(16)
         self.relu = nn.ReLU()
-        self.block1 = _Separable(16, 32, stride=1)
-        self.block2 = _Separable(32, 32, stride=2)
+        self.block1 = _Separable(16, 32, kernel=4)
+        self.block2 = _Separable(32, 32, kernel=4)
+        self.block3 = _Separable(32, 32, kernel=3)
+        self.shrink = nn.MaxPool2d(2)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
         self.fc = nn.Linear(32, 10)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the logits of a batch."""
-        x = self.relu(self.norm(self.stem(x)))
-        x = self.block2(self.block1(x))
+        x = self.block2(self.block1(self.relu(self.norm(self.stem(x)))))
+        x = self.shrink(x + self.block3(x))
         out: torch.Tensor = self.fc(self.flatten(self.pool(x)))
         return out
