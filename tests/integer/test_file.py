@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from intarsia.errors import IntarsiaError
 from intarsia.integer import IntegerNetwork
@@ -191,6 +192,21 @@ def test_any_junk_in_the_header_is_refused_or_makes_another_valid_network(
         assert_same(network, load(path))
 
 
+def test_a_weight_layer_without_planes_is_refused(tmp_path: Path) -> None:
+    network = resnet8_like(np.random.default_rng(0))
+    path = tmp_path / "network"
+    save(replace(network, layers=network.layers[:1]), path)
+    content = path.read_bytes()
+    end = 8 + struct.unpack("<Q", content[:8])[0]
+    outer = json.loads(content[8:end])
+    header = json.loads(outer["__metadata__"]["intarsia"])
+    header["layers"][0]["planes"] = []
+    arrays = {"0.bias": np.zeros(16, np.int32), "0.shift": np.zeros(16, np.uint8)}
+    save_file(arrays, path, metadata={"intarsia": json.dumps(header)})
+    with pytest.raises(IntarsiaError, match="stem: has no planes"):
+        load(path)
+
+
 def test_an_array_of_another_type_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "network"
     save(any_network(1), path)
@@ -215,8 +231,6 @@ def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
 
 
 def test_weights_of_a_model_zoo_are_no_network(tmp_path: Path) -> None:
-    from safetensors.numpy import save_file  # noqa: PLC0415 (only here is a foreign file made)
-
     path = tmp_path / "zoo"
     save_file({"a": np.zeros(3, np.float32)}, path, metadata={"format": "intarsia-float-weights"})
     with pytest.raises(IntarsiaError, match=r"zoo .*no header of an integer network"):

@@ -34,7 +34,7 @@ class Executor:
         if threads is not None and threads < 1:
             raise IntarsiaError(f"an executor needs at least 1 thread, not {threads}.")
         self.network = network
-        self.threads = threads or len(os.sched_getaffinity(0))
+        self.threads = threads or _cores()
         tensors = network.tensors
         self._kernels: list[tuple[Kernel, tuple[str, ...], str]] = [
             (build_kernel(layer, [tensors[name] for name in layer.inputs]), layer.inputs, layer.output.name)
@@ -118,6 +118,11 @@ class Executor:
                 f"but is given values {images.min()} … {images.max()}."
             )
         return images.astype(storage(tensor.format), copy=False)
+
+
+def _cores() -> int:
+    # Not every system knows which cores a process may use.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _results(work: Callable[[slice], int], parts: list[slice], threads: int) -> Iterator[int]:

@@ -57,6 +57,8 @@ def check_network(network: IntegerNetwork) -> None:
                 raise IntarsiaError(f"{where}: reads tensor {name!r}, which no layer before it writes.")
         if layer.output.name in tensors:
             raise IntarsiaError(f"{where}: writes a tensor that exists already.")
+        if isinstance(layer, Conv2d | Linear):
+            _check_axes(layer, where)
         expected = _output_shape(layer, [tensors[name] for name in layer.inputs], where)
         if layer.output.shape != expected:
             raise IntarsiaError(f"{where}: its output is {layer.output.shape}, but its input makes {expected}.")
@@ -71,7 +73,7 @@ def _output_shape(layer: Layer, inputs: list[Tensor], where: str) -> Shape:
             raise IntarsiaError(f"{where}: adds tensors of {inputs[0].shape} and {inputs[1].shape}.")
         return inputs[0].shape
     if isinstance(layer, Linear):
-        outputs, features = layer.planes[0].weights.shape if layer.planes else (0, 0)
+        outputs, features = layer.planes[0].weights.shape
         if features != channels * height * width:
             raise IntarsiaError(f"{where}: expects {features} inputs, but is given {inputs[0].shape}.")
         return int(outputs), 1, 1
@@ -86,6 +88,15 @@ def _output_shape(layer: Layer, inputs: list[Tensor], where: str) -> Shape:
     if per_group != (1 if layer.depthwise else channels) or (layer.depthwise and outputs != channels):
         raise IntarsiaError(f"{where}: weights {layer.planes[0].weights.shape} do not fit {channels} channels.")
     return int(outputs), out_h, out_w
+
+
+def _check_axes(layer: WeightLayer, where: str) -> None:
+    if not layer.planes:
+        raise IntarsiaError(f"{where}: has no planes.")
+    axes = 4 if isinstance(layer, Conv2d) else 2
+    for number, plane in enumerate(layer.planes):
+        if plane.weights.ndim != axes or 0 in plane.weights.shape:
+            raise IntarsiaError(f"{where}, plane {number}: weights of {plane.weights.shape} need {axes} full axes.")
 
 
 def _check_values(layer: Layer, source: Tensor, scale_bits: int, where: str) -> None:
@@ -105,13 +116,11 @@ def _check_values(layer: Layer, source: Tensor, scale_bits: int, where: str) -> 
 
 
 def _check_weight_layer(layer: WeightLayer, source: Tensor, scale_bits: int, where: str) -> None:
-    if not layer.planes:
-        raise IntarsiaError(f"{where}: has no planes.")
     outputs = layer.output.shape[0]
     bound = np.zeros(outputs, np.int64)
     for number, plane in enumerate(layer.planes):
         name = f"{where}, plane {number}"
-        if plane.weights.shape != layer.planes[0].weights.shape or plane.weights.ndim not in (2, 4):
+        if plane.weights.shape != layer.planes[0].weights.shape:
             raise IntarsiaError(f"{name}: weights of shape {plane.weights.shape} do not fit the other planes.")
         if plane.multiplier.shape != (outputs,):
             raise IntarsiaError(f"{name}: needs one multiplier for each of {outputs} channels.")
