@@ -1,0 +1,62 @@
+"""Run one list of Yosys commands; started by `yosys.py` as a process of its own, because an error ends the interpreter.
+
+Argument: a JSON file holding the list of commands. The current folder holds the inputs and receives the outputs.
+Beside Yosys' own passes there is one more command, `merge_identical_modules`.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+MERGE = "merge_identical_modules"
+_AUTO_NAME = re.compile(r"\$[\w.:$]*\$\d+")
+
+
+def main() -> None:
+    """Run the commands of the file named on the command line, in order."""
+    from pyosys import libyosys  # noqa: PLC0415 - importing it starts Yosys
+
+    design = libyosys.Design()
+    for command in json.loads(Path(sys.argv[1]).read_text()):
+        if command == MERGE:
+            while _merge(libyosys, design):
+                pass
+        else:
+            libyosys.run_pass(command, design)
+
+
+def _merge(libyosys: Any, design: Any) -> bool:
+    """Let one module stand for all that differ in nothing but names; return whether there were any.
+
+    The front end makes a module of every instance when it keeps the hierarchy, so that a lane would be mapped
+    as often as there are lanes.
+    """
+    libyosys.run_pass("tee -q -o modules.txt dump", design)
+    text = Path("modules.txt").read_text()
+    first: dict[str, str] = {}
+    merged = False
+    for found in re.finditer(r"^module (\S+)\n(.*?)^end$", text, re.MULTILINE | re.DOTALL):
+        name, body = found.group(1).removeprefix("\\"), _renumbered(found.group(2))
+        stands = first.setdefault(f"{name.split('$', 1)[0]}\n{body}", name)
+        if stands != name:
+            libyosys.run_pass(f"chtype -set \\{stands} t:{_quoted(name)}", design)
+            libyosys.run_pass(f"delete {_quoted(name)}", design)
+            merged = True
+    return merged
+
+
+def _renumbered(body: str) -> str:
+    """Number Yosys' automatic names in the order of their appearance: they count over the whole design."""
+    numbers: dict[str, int] = {}
+    return _AUTO_NAME.sub(lambda name: f"${numbers.setdefault(name.group(), len(numbers))}", body)
+
+
+def _quoted(name: str) -> str:
+    """Write a module name as a pattern that matches only it (brackets are wildcards in Yosys' selections)."""
+    return re.sub(r"[\[\]*?\\]", lambda character: f"\\{character.group()}", name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Run Yosys (the `pyosys` package with its slang front end for SystemVerilog 2017) in a process of its own."""
+
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from intarsia.errors import IntarsiaError
+from intarsia.synthesize.tools import cached, fingerprint, require_package, run_tool
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
+_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
+_ERROR = re.compile(r"(?:^|: )(?:fatal )?error: |^ERROR: ", re.MULTILINE)
+_WORKER = Path(__file__).with_name("_worker.py")
+
+
+@dataclass(frozen=True)
+class Design:
+    """One SystemVerilog design to synthesize.
+
+    Attributes:
+        sources: SystemVerilog files; each module in one of them. Base names differ, without spaces.
+        top: name of the module to elaborate.
+        parameters: values of its parameters (integers); those not named keep their defaults.
+    """
+
+    sources: tuple[Path, ...]
+    top: str
+    parameters: Mapping[str, int] = field(default_factory=dict)
+
+    def read_command(self, *options: str) -> str:
+        """Return the Yosys command that reads the design (file names relative to the folder of the run).
+
+        Raises:
+            IntarsiaError: a name is no identifier, or a file name has characters a command cannot carry.
+        """
+        for name in (self.top, *self.parameters):
+            if not _NAME.fullmatch(name):
+                raise IntarsiaError(f"{name!r} is no SystemVerilog identifier; correct the module or parameter name.")
+        for source in self.sources:
+            if not _FILE.fullmatch(source.name):
+                raise IntarsiaError(f"the source file name {source.name!r} has unusual characters; rename the file.")
+        values = [f"-G {name}={int(value)}" for name, value in sorted(self.parameters.items())]
+        files = [source.name for source in self.sources]
+        return " ".join(["read_slang --threads 1 --top", self.top, *options, *values, *files])
+
+
+def run_yosys(
+    commands: Sequence[str],
+    *,
+    inputs: Sequence[Path],
+    outputs: Sequence[str],
+    cache: Path | None = None,
+    timeout_s: float = 600.0,
+) -> dict[str, str]:
+    """Run Yosys commands in an empty folder and return the text of the files they wrote.
+
+    Args:
+        commands: passes in order. They name inputs by their base names and write outputs to the current folder.
+        inputs: files the commands read; linked into the folder.
+        outputs: names of the files to return.
+        cache: folder where results are kept by a hash of commands, inputs and Yosys version; None: not kept.
+        timeout_s: time limit in seconds.
+
+    Returns:
+        Text of each output by its name.
+
+    Raises:
+        IntarsiaError: pyosys is missing, the time is over, or a command failed (with Yosys' first error line).
+    """
+    key = {
+        "tool": f"pyosys {require_package('pyosys')}",
+        "commands": list(commands),
+        "inputs": fingerprint(inputs),
+        "outputs": list(outputs),
+    }
+    return cached(cache, key, lambda: _run(commands, inputs, outputs, timeout_s))
+
+
+def _run(commands: Sequence[str], inputs: Sequence[Path], outputs: Sequence[str], timeout_s: float) -> dict[str, str]:
+    with tempfile.TemporaryDirectory(prefix="intarsia-yosys-") as name:
+        folder = Path(name)
+        for path in inputs:
+            (folder / path.name).symlink_to(path.resolve())
+        job = folder / "job.json"
+        job.write_text(json.dumps(list(commands)))
+        # -P: the modules beside the worker must not hide those of the library
+        arguments = [sys.executable, "-P", str(_WORKER), job.name]
+        status, log = run_tool("Yosys", arguments, folder=folder, timeout_s=timeout_s)
+        if status:
+            raise IntarsiaError(f"Yosys failed: {first_error(log)}")
+        return {output: (folder / output).read_text() for output in outputs}
+
+
+def first_error(log: str) -> str:
+    """Return the first line of a tool's log that reports an error, else its last line that is not blank."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    for line in lines:
+        if _ERROR.search(line):
+            return line
+    return lines[-1] if lines else "it ended without a message"
