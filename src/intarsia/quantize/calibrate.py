@@ -1,0 +1,150 @@
+"""Post-training quantization: everything that a few hundred images and least squares can set, in seconds."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from intarsia.quantize.activations import ActivationQuantizer, best_activation_scale
+from intarsia.quantize.module import QuantizedNetwork, attach, key
+from intarsia.quantize.patterns import Criterion
+from intarsia.quantize.plan import Step
+from intarsia.quantize.scheme import Scheme
+from intarsia.quantize.training import Scaling, TrainingData
+
+_SAMPLES = 400_000  # values of a tensor that its step is searched on
+
+
+def post_training(
+    model: nn.Module,
+    dataset: TrainingData,
+    scheme: Scheme,
+    *,
+    images: int = 512,
+    criterion: Criterion = "residual",
+    seed: int = 0,
+    snap: bool = True,
+) -> QuantizedNetwork:
+    """Quantize a trained network without training: scales by least squares, positions by `criterion`, activation
+    steps by mean squared error and biases corrected (Nagel et al., Data-Free Quantization, 2019), layer by layer.
+
+    Args:
+        model: trained float network; it is not changed.
+        dataset: its training images calibrate.
+        scheme: planes and activation bits.
+        images: how many training images to calibrate on.
+        criterion: what decides the sparse positions: `residual`, `curvature` or `gradient`.
+        seed: draws the images.
+        snap: fix the scales to those that integers express, ready to freeze; False to train on.
+
+    Raises:
+        IntarsiaError: an operator is not supported, or the scheme does not fit the network.
+    """
+    scaling, shape = dataset.scaling, dataset.train.images.shape[1:]
+    network = attach(model, scheme, (int(shape[0]), int(shape[1]), int(shape[2])), scaling.scale)
+    draw = np.random.default_rng(seed).permutation(len(dataset.train.labels))[:images]
+    x = reals(dataset.train.images[draw], scaling)
+    labels = torch.from_numpy(dataset.train.labels[draw])
+    network.eval()
+    if criterion != "residual":
+        gradients = weight_gradients(network, x, labels, criterion)
+        for step in network.steps:
+            if step.module is not None:
+                weight, planes = network.weight_of(step)
+                planes.fit(weight.detach(), criterion=criterion, gradient=gradients[step.name])
+    floats = float_tensors(network, x)
+    set_activation_steps(network, floats)
+    if snap:
+        network.snap()
+    correct_biases(network, x, floats)
+    return network
+
+
+def reals(images: NDArray[np.uint8], scaling: Scaling) -> torch.Tensor:
+    """Return stored images as the float network's input, channels last in memory."""
+    pixels = (torch.from_numpy(images).float() - scaling.offset) * scaling.scale
+    return pixels.contiguous(memory_format=torch.channels_last)
+
+
+def float_step(network: QuantizedNetwork, step: Step, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return what a step computes with its float weights and without quantizers, ReLU included."""
+    x = inputs[0]
+    if step.module is None:
+        result = x + inputs[1] if step.kind == "add" else network.compute(step, inputs)
+    else:
+        weight = network.weight_of(step)[0]
+        if isinstance(step.module, nn.Conv2d):
+            m = step.module
+            result = functional.conv2d(x, weight, m.bias, m.stride, m.padding, m.dilation, m.groups)
+        else:
+            result = functional.linear(x.flatten(1), weight, step.module.bias)
+    return functional.relu(result) if step.relu else result
+
+
+def float_tensors(network: QuantizedNetwork, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return every tensor of the float network (normalization folded) by name; gradients flow."""
+    values = {"input": x}
+    for step in network.steps:
+        values[step.name] = float_step(network, step, [values[name] for name in step.inputs])
+    return values
+
+
+@torch.no_grad()
+def set_activation_steps(network: QuantizedNetwork, floats: dict[str, torch.Tensor]) -> None:
+    """Set every activation step to the best for the float tensors."""
+    for step in network.steps:
+        if step.kind == "maximum":
+            continue
+        values = floats[step.name].flatten()
+        stride = max(1, values.numel() // _SAMPLES)
+        quantizer = network.quantizers[key(step.name)]
+        assert isinstance(quantizer, ActivationQuantizer)  # noqa: S101 (for the type checker)
+        if step is network.steps[-1]:
+            quantizer.set_scale(max(float(values.abs().max()), 1e-6) / quantizer.format.hi)  # order, not error, matters
+        else:
+            quantizer.set_scale(best_activation_scale(values[::stride], quantizer.format))
+
+
+@torch.no_grad()
+def correct_biases(network: QuantizedNetwork, x: torch.Tensor, floats: dict[str, torch.Tensor]) -> None:
+    """Shift each bias so that the mean of its channel, over calibration images, is the float network's."""
+    values = {"input": x}
+    for step in network.steps:
+        inputs = [values[name] for name in step.inputs]
+        if step.module is not None and step.module.bias is not None:
+            wanted = float_step(network, _linear_part(step), [floats[name] for name in step.inputs])
+            found = network.compute(step, inputs)
+            axes = [0, 2, 3] if step.kind == "conv" else [0]
+            step.module.bias += (wanted - found).mean(dim=axes)
+        total = network.compute(step, inputs)
+        values[step.name] = total if step.kind == "maximum" else network.quantizers[key(step.name)](total)
+
+
+def weight_gradients(
+    network: QuantizedNetwork, x: torch.Tensor, labels: torch.Tensor, criterion: Criterion, batch: int = 8
+) -> dict[str, torch.Tensor]:
+    """Return a gradient statistic of the float loss for every weight, by layer.
+
+    For `curvature` the root mean square over small batches (the diagonal of the empirical Fisher matrix), for
+    `gradient` the mean.
+    """
+    steps = [step for step in network.steps if step.module is not None]
+    weights = [network.weight_of(step)[0] for step in steps]
+    sums = [torch.zeros_like(weight) for weight in weights]
+    pieces = range(0, len(labels), batch)
+    for start in pieces:
+        logits = float_tensors(network, x[start : start + batch])[network.steps[-1].name].flatten(1)
+        loss = functional.cross_entropy(logits, labels[start : start + batch])
+        for total, gradient in zip(sums, torch.autograd.grad(loss, weights), strict=True):
+            total.add_(gradient.square() if criterion == "curvature" else gradient)
+    means = [total / len(pieces) for total in sums]
+    return {
+        step.name: mean.sqrt() if criterion == "curvature" else mean for step, mean in zip(steps, means, strict=True)
+    }
+
+
+def _linear_part(step: Step) -> Step:
+    return Step(step.name, step.kind, step.inputs, step.module)

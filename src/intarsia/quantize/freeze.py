@@ -1,0 +1,94 @@
+"""From a quantized network to the integer network: where learning ends and integers begin."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from intarsia.errors import IntarsiaError
+from intarsia.integer.formats import Pattern
+from intarsia.integer.network import (
+    Add,
+    AveragePool,
+    Conv2d,
+    IntegerNetwork,
+    Layer,
+    Linear,
+    MaxPool,
+    Plane,
+    Requantization,
+    Tensor,
+)
+from intarsia.quantize.module import QuantizedNetwork
+from intarsia.quantize.plan import Step
+from intarsia.quantize.planes import fit_multipliers
+
+_INT32 = np.iinfo(np.int32)
+
+
+def freeze(module: QuantizedNetwork, *, name: str, metadata: Mapping[str, str] | None = None) -> IntegerNetwork:
+    """Return the integer network that a quantized network has become; `module` keeps its scales from now on.
+
+    Args:
+        module: calibrated or trained; its scales are snapped if they are not yet.
+        name: of the network.
+        metadata: free text for people.
+
+    Raises:
+        IntarsiaError: a weight or scale is not finite, or the network's values do not fit the integer formats.
+    """
+    for label, value in module.state_dict().items():
+        if not bool(torch.isfinite(value).all()):
+            raise IntarsiaError(f"{label} is not finite: training diverged; lower the learning rate and train again.")
+    module.snap()
+    layers = tuple(_layer(module, step) for step in module.steps)
+    source = Tensor("input", module.shape, module.format_of("input"), module.input_scale)
+    text = {"scheme": module.scheme.name, **(metadata or {})}
+    return IntegerNetwork(name, source, layers, module.scheme.scale_bits, text)
+
+
+def _layer(module: QuantizedNetwork, step: Step) -> Layer:
+    output = Tensor(step.name, step.shape, module.format_of(step.name), module.scale_of(step.name))
+    if step.module is not None:
+        return _weight_layer(module, step, output)
+    if step.kind == "maximum":
+        return MaxPool(step.inputs[0], output, step.kernel, step.stride, step.padding)
+    lo, hi = _clip(step, output)
+    multipliers, shift = fit_multipliers(module.float_gains(step)[:, None], module.scheme.scale_bits)
+    if step.kind == "add":
+        first, second = (int(m) for m in multipliers[:, 0])
+        return Add((step.inputs[0], step.inputs[1]), output, (first, second), int(shift), lo, hi)
+    return AveragePool(
+        step.inputs[0], output, step.kernel, step.stride, step.padding, int(multipliers[0, 0]), int(shift), lo, hi
+    )
+
+
+def _weight_layer(module: QuantizedNetwork, step: Step, output: Tensor) -> Conv2d | Linear:
+    weight, quantizer = module.weight_of(step)
+    integers = quantizer.integers(weight)
+    layer_scheme = module.layer_schemes[step.name]
+    planes = []
+    for format_, values, multiplier in zip(quantizer.formats, integers.weights, integers.multipliers, strict=True):
+        pattern = layer_scheme.pattern if format_ is layer_scheme.sparse else Pattern()
+        planes.append(Plane(_array(values, np.int8), _array(multiplier, np.int32), format_, pattern))
+    shift = _array(integers.shift, np.int64)
+    assert step.module is not None and step.module.bias is not None  # noqa: S101 (attach gave it one)
+    bias = step.module.bias.detach().cpu().double().numpy() / output.scale
+    fixed = np.floor(bias * np.exp2(shift.astype(np.float64)) + 0.5)
+    clipped = np.clip(fixed, _INT32.min, _INT32.max).astype(np.int32)
+    requantization = Requantization(clipped, shift.astype(np.int32), *_clip(step, output))
+    if step.kind == "linear":
+        return Linear(step.inputs[0], output, tuple(planes), requantization)
+    depthwise = isinstance(step.module, torch.nn.Conv2d) and step.module.groups > 1
+    return Conv2d(
+        step.inputs[0], output, tuple(planes), requantization, step.stride, step.padding, depthwise
+    )
+
+
+def _clip(step: Step, output: Tensor) -> tuple[int, int]:
+    return (0 if step.relu else output.format.lo), output.format.hi
+
+
+def _array(values: torch.Tensor, dtype: type[np.signedinteger]) -> NDArray[np.signedinteger]:
+    return values.detach().cpu().numpy().astype(dtype)

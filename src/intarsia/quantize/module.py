@@ -1,0 +1,194 @@
+"""The quantized network: the steps of a float network with planes on its weights and quantizers on its tensors."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.nn.utils import parametrize
+
+from intarsia.errors import IntarsiaError
+from intarsia.integer.formats import ActivationFormat
+from intarsia.quantize.activations import ActivationQuantizer
+from intarsia.quantize.plan import Step, read_plan
+from intarsia.quantize.planes import SuperposedWeight, fit_multipliers
+from intarsia.quantize.scheme import LayerScheme, Scheme
+
+
+class QuantizedNetwork(nn.Module):
+    """Computes what the integer network will, in floating point and with gradients.
+
+    Input (N, C, H, W) in real units, output (N, classes) logits in real units. `snap` fixes all scales to those
+    that integers express; before it they are free.
+
+    Attributes:
+        scheme: that was asked for.
+        steps: one for each layer of the integer network.
+        input_scale: real value of one unit of the int8 input.
+    """
+
+    def __init__(
+        self, steps: Sequence[Step], scheme: Scheme, shape: tuple[int, int, int], input_scale: float
+    ) -> None:
+        super().__init__()
+        self.scheme, self.steps, self.shape, self.input_scale = scheme, tuple(steps), shape, input_scale
+        self.layers, self.quantizers = nn.ModuleDict(), nn.ModuleDict()
+        self.layer_schemes = _layer_schemes(self.steps, scheme)
+        for step in self.steps:
+            if step.module is not None:
+                weight = SuperposedWeight(step.module.weight, self.layer_schemes[step.name], scheme.scale_bits)
+                if step.module.bias is None:
+                    step.module.bias = nn.Parameter(torch.zeros(step.module.weight.shape[0]))
+                parametrize.register_parametrization(step.module, "weight", weight, unsafe=True)
+                self.layers[key(step.name)] = step.module
+            if step.kind != "maximum":
+                self.quantizers[key(step.name)] = ActivationQuantizer(self._format(step))
+            if step.kind in ("add", "average"):
+                self.register_buffer(f"gain_{key(step.name)}", torch.ones(len(step.inputs)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the logits of a batch."""
+        return self.tensors(x)[self.steps[-1].name].flatten(1)
+
+    def tensors(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return every quantized tensor by name, in real units."""
+        values = {"input": x}
+        for step in self.steps:
+            total = self.compute(step, [values[name] for name in step.inputs])
+            values[step.name] = total if step.kind == "maximum" else self.quantizers[key(step.name)](total)
+        return values
+
+    def compute(self, step: Step, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return what one step computes before its output is quantized (and, for ReLU, clipped)."""
+        x = inputs[0]
+        if step.kind in ("conv", "linear"):
+            layer = self.layers[key(step.name)]
+            result: torch.Tensor = layer(x.flatten(1) if step.kind == "linear" else x)
+            return result
+        if step.kind == "maximum":
+            return functional.max_pool2d(x, step.kernel, step.stride, step.padding[:2])
+        gain = self.gain(step)
+        if step.kind == "add":
+            return x * gain[0] + inputs[1] * gain[1]
+        if step.shape[1:] == (1, 1) and step.padding == (0, 0, 0, 0):
+            return x.mean(dim=(2, 3), keepdim=True) * gain[0]  # whatever the size of a training crop
+        return functional.avg_pool2d(x, step.kernel, step.stride, step.padding[:2]) * gain[0]
+
+    def gain(self, step: Step) -> torch.Tensor:
+        """Return what rounding a step's multipliers to integers multiplies its inputs by; (inputs,)."""
+        return self.get_buffer(f"gain_{key(step.name)}")
+
+    def weight_of(self, step: Step) -> tuple[torch.Tensor, SuperposedWeight]:
+        """Return the float weight behind a layer and its quantizer."""
+        parametrizations = self.layers[key(step.name)].parametrizations
+        assert isinstance(parametrizations, nn.ModuleDict)  # noqa: S101 (for the type checker)
+        chain = parametrizations["weight"]
+        assert isinstance(chain, parametrize.ParametrizationList)  # noqa: S101 (for the type checker)
+        planes = chain[0]
+        assert isinstance(planes, SuperposedWeight)  # noqa: S101 (for the type checker)
+        assert isinstance(chain.original, torch.Tensor)  # noqa: S101 (for the type checker)
+        return chain.original, planes
+
+    def scale_of(self, name: str) -> float:
+        """Return the real value of one unit of a tensor."""
+        if name == "input":
+            return self.input_scale
+        step = self.step(name)
+        if step.kind == "maximum":
+            return self.scale_of(step.inputs[0])
+        return float(self.quantizers[key(name)].scale().detach())  # type: ignore[operator]
+
+    def format_of(self, name: str) -> ActivationFormat:
+        """Return the number format of a tensor."""
+        if name == "input":
+            return ActivationFormat(8, signed=True)
+        return self._format(self.step(name))
+
+    def step(self, name: str) -> Step:
+        """Return a step by name."""
+        return next(step for step in self.steps if step.name == name)
+
+    @property
+    def snapped(self) -> bool:
+        """Whether the scales are fixed to those that integers express."""
+        return all(float(self.weight_of(step)[1].ratio) > 0 for step in self.steps if step.module is not None)
+
+    @torch.no_grad()
+    def snap(self) -> None:
+        """Fix every activation step, and restrict all multipliers to those that integers express."""
+        if self.snapped:
+            return
+        for quantizer in self.quantizers.values():
+            quantizer.fix()  # type: ignore[operator]
+        for step in self.steps:
+            if step.module is not None:
+                self.weight_of(step)[1].snap(self.scale_of(step.inputs[0]) / self.scale_of(step.name))
+            elif step.kind != "maximum":
+                gains = self.float_gains(step)
+                multipliers, shift = fit_multipliers(gains[:, None], self.scheme.scale_bits)
+                exact = multipliers[:, 0] * torch.exp2(-shift) / gains
+                self.gain(step).copy_(exact)
+
+    def float_gains(self, step: Step) -> torch.Tensor:
+        """Return input step / output step of each input of an add or (over the window's area) an average."""
+        area = step.kernel[0] * step.kernel[1] if step.kind == "average" else 1
+        ratios = [self.scale_of(name) / self.scale_of(step.name) / area for name in step.inputs]
+        return torch.tensor(ratios, device=self.gain(step).device)
+
+    def _format(self, step: Step) -> ActivationFormat:
+        if step.kind == "maximum":
+            return self.format_of(step.inputs[0])
+        if step is self.steps[-1]:
+            return ActivationFormat(8, signed=not self._nonnegative(step))
+        source = step
+        while source.module is None and source.inputs[0] != "input":
+            source = self.step(source.inputs[0])
+        layer = self.layer_schemes.get(source.name, self.scheme.default)
+        return ActivationFormat(layer.activation_bits, signed=not self._nonnegative(step))
+
+    def _nonnegative(self, step: Step) -> bool:
+        if step.relu:
+            return True
+        if step.module is not None:
+            return False
+        return all(name != "input" and self._nonnegative(self.step(name)) for name in step.inputs)
+
+
+def key(name: str) -> str:
+    """Return a tensor's name as a module's name, which may hold no dot."""
+    return name.replace(".", "_")
+
+
+def attach(
+    model: nn.Module, scheme: Scheme, shape: tuple[int, int, int], input_scale: float
+) -> QuantizedNetwork:
+    """Return a quantized network with the float weights of `model`, which is not changed.
+
+    Weight scales and positions are chosen by least squares; activation steps still want calibration.
+
+    Args:
+        model: any module of supported layers.
+        scheme: planes and activation bits.
+        shape: (channels, height, width) of the input.
+        input_scale: real value of one unit of the int8 input.
+
+    Raises:
+        IntarsiaError: an operator is not supported, or the scheme names a layer that does not exist.
+    """
+    return QuantizedNetwork(read_plan(model, shape), scheme, shape, input_scale)
+
+
+def _layer_schemes(steps: Sequence[Step], scheme: Scheme) -> Mapping[str, LayerScheme]:
+    weighted = [step for step in steps if step.module is not None]
+    if unknown := set(scheme.layers) - {step.name for step in weighted}:
+        known = ", ".join(step.name for step in weighted)
+        raise IntarsiaError(f"scheme {scheme.name} names {', '.join(sorted(unknown))}; the layers are {known}.")
+    return {
+        step.name: scheme.layer(
+            step.name,
+            first=step is weighted[0],
+            last=step is weighted[-1] and step.kind == "linear",
+            depthwise=isinstance(step.module, nn.Conv2d) and step.module.groups > 1,
+        )
+        for step in weighted
+    }

@@ -1,0 +1,200 @@
+"""Quantization-aware training: the float network's weights, its own teacher, and planes that settle on the way."""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import nn
+
+from intarsia.quantize.calibrate import float_tensors, post_training
+from intarsia.quantize.checkpoint import History
+from intarsia.quantize.module import QuantizedNetwork, attach
+from intarsia.quantize.patterns import Criterion
+from intarsia.quantize.scheme import Scheme
+from intarsia.quantize.training import Phase, Recipe, TrainingData, train_classifier
+
+
+@dataclass(frozen=True)
+class QuantizationRecipe:
+    """How to train a quantized network.
+
+    Attributes:
+        training: the loop's recipe.
+        settle: epochs before which positions are chosen anew, at the start of each; 0 keeps those chosen first.
+        snap: part of all epochs after which every scale is one that integers express, 0 to 1.
+        criterion: what decides the sparse positions.
+        compile: whether `torch.compile` pays for itself (large data sets).
+    """
+
+    training: Recipe
+    settle: int = 0
+    snap: float = 0.5
+    criterion: Criterion = "residual"
+    compile: bool = False
+
+    @property
+    def snap_epoch(self) -> int:
+        """The first epoch with integer scales."""
+        return int(self.snap * self.training.epochs)
+
+
+#: By data set.
+QUANTIZATION_RECIPES: Mapping[str, QuantizationRecipe] = MappingProxyType(
+    {
+        "cifar10": QuantizationRecipe(
+            Recipe(
+                phases=(Phase(4, size=24, pad=0), Phase(8, size=32, pad=4)),
+                optimizer="adam",
+                peak_rate=2e-3,
+                weight_decay=0.0,
+                flip=True,
+            ),
+            compile=True,
+        ),
+        "digits": QuantizationRecipe(
+            Recipe(
+                phases=(Phase(30, size=8, pad=1),), batch=64, optimizer="adam", peak_rate=4e-3, weight_decay=0.0
+            ),
+        ),
+    }
+)
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedResult:
+    """A trained quantized network, its scales snapped, and how training went."""
+
+    module: QuantizedNetwork
+    history: History
+
+
+def quantize(
+    model: nn.Module,
+    dataset: TrainingData,
+    scheme: Scheme,
+    *,
+    seed: int,
+    device: str | torch.device = "cpu",
+    teacher: nn.Module | None = None,
+    epochs: int | None = None,
+    recipe: QuantizationRecipe | None = None,
+    checkpoint: Path | None = None,
+    on_epoch: Callable[[int, nn.Module], None] | None = None,
+    validate_every: int = 1,
+    progress: bool = False,
+) -> QuantizedResult:
+    """Quantize a trained float network with training: first calibrate, then train with distillation.
+
+    Everything follows from the arguments and `seed`; a run that stopped goes on from `checkpoint` and ends as
+    an unbroken one does.
+
+    Args:
+        model: trained float network of supported layers; it is not changed.
+        dataset: trains on its `train` split and looks at `validation`.
+        scheme: planes and activation bits.
+        seed: of order and augmentation.
+        device: where to train.
+        teacher: to distil from; `model` by default.
+        epochs: in place of the recipe's, its phases shortened or lengthened in proportion.
+        recipe: by default that of the data set's name (or size).
+        checkpoint: safetensors file, replaced in one step after each epoch; if it exists, training goes on.
+        on_epoch: called before each epoch with its number, from 0, and the module.
+        validate_every: epochs between two looks at the validation split.
+        progress: show a bar for each epoch.
+
+    Raises:
+        IntarsiaError: an operator is not supported, the scheme does not fit, or the checkpoint is foreign.
+    """
+    chosen = recipe or _default_recipe(dataset)
+    if epochs is not None:
+        chosen = replace(chosen, training=with_epochs(chosen.training, epochs))
+    network = post_training(model, dataset, scheme, criterion=chosen.criterion, seed=seed, snap=False)
+    network.to(device)
+    if teacher is None:
+        teacher = FloatNetwork(attach(model, scheme, network.shape, network.input_scale))
+    if chosen.compile and shutil.which("g++"):
+        network.compile()
+        teacher.compile()
+
+    def before(epoch: int, _: nn.Module) -> None:
+        if 0 < epoch < chosen.settle:
+            _choose_positions(network)
+        if epoch >= chosen.snap_epoch:
+            network.snap()
+        if on_epoch is not None:
+            on_epoch(epoch, network)
+
+    history = train_classifier(
+        network,
+        dataset,
+        chosen.training,
+        seed=seed,
+        device=device,
+        checkpoint=checkpoint,
+        teacher=teacher,
+        groups=parameter_groups,
+        on_epoch=before,
+        validate_every=validate_every,
+        progress=progress,
+    )
+    network.snap()
+    return QuantizedResult(network.cpu().eval(), history)
+
+
+class FloatNetwork(nn.Module):
+    """The float network behind a freshly attached one, normalization folded: the same logits, sooner.
+
+    A calibrated network would not do: its biases were corrected for what its planes lose.
+    """
+
+    def __init__(self, network: QuantizedNetwork) -> None:
+        super().__init__()
+        self.network = network
+        self.requires_grad_(False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the logits of a batch."""
+        return float_tensors(self.network, x)[self.network.steps[-1].name].flatten(1)
+
+
+def parameter_groups(model: nn.Module, recipe: Recipe) -> Sequence[dict[str, Any]]:
+    """Return weights with the recipe's decay, and biases and scales without."""
+    weights = [p for name, p in model.named_parameters() if name.endswith("weight.original")]
+    others = [p for name, p in model.named_parameters() if not name.endswith("weight.original")]
+    return [
+        {"params": weights, "weight_decay": recipe.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+
+
+def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
+    """Return the recipe with another number of epochs, at least 1, its phases scaled; the last takes the rest."""
+    phases, left = [], epochs
+    for phase in recipe.phases[:-1]:
+        count = min(phase.epochs * epochs // recipe.epochs, left - 1)
+        phases.append(replace(phase, epochs=count))
+        left -= count
+    return replace(recipe, phases=(*phases, replace(recipe.phases[-1], epochs=left)))
+
+
+def _choose_positions(network: QuantizedNetwork) -> None:
+    for step in network.steps:
+        if step.module is not None:
+            weight, planes = network.weight_of(step)
+            planes.choose(weight.detach())
+
+
+def _default_recipe(dataset: TrainingData) -> QuantizationRecipe:
+    name = getattr(dataset, "name", "")
+    return QUANTIZATION_RECIPES.get(name) or _sized(dataset)
+
+
+def _sized(dataset: TrainingData) -> QuantizationRecipe:
+    size = int(dataset.train.images.shape[-1])
+    base = QUANTIZATION_RECIPES["digits"]
+    batch = min(64, max(1, len(dataset.train.labels) // 4))
+    return replace(base, training=replace(base.training, phases=(Phase(20, size=size, pad=0),), batch=batch))
