@@ -1,0 +1,222 @@
+"""The command line: thin, one command a stage, and `run` for the whole path."""
+
+import argparse
+import contextlib
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from intarsia import __version__
+from intarsia.engine import EngineConfig
+from intarsia.engine.sources import write_sources
+from intarsia.errors import IntarsiaError
+from intarsia.flow import DEFAULTS, STAGES, Settings, report, run, run_stage, single
+
+EXAMPLES = """examples:
+  intarsia run digits                                  the whole path, from training to the report
+  intarsia run resnet8 --seeds 0 1 2 --data ~/data     three seeds on CIFAR-10, from the zoo's float weights
+  intarsia run resnet8 --scheme ternary+2:16xint8 --slots 2
+  intarsia simulate digits --images 300                one stage, and before it what is not done yet
+  intarsia simulate network.safetensors --input images.npy
+  intarsia export-onnx network.safetensors --output network.onnx
+  intarsia rtl rtl/                                    the engine's SystemVerilog
+"""
+
+#: Stages that also take a network file; they need no training stack.
+_ON_FILES = ("execute", "export-onnx", "compile", "simulate")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit status: 0, 2 for a user's mistake, 130 for an interrupt."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        status = _dispatch(_parser().parse_args(arguments), arguments)
+        sys.stdout.flush()
+        return status
+    except IntarsiaError as error:
+        return _complain(f"intarsia: error: {error}", 2)
+    except KeyboardInterrupt:
+        return _complain("intarsia: interrupted; what was finished stays, run the same command to go on.", 130)
+    except BrokenPipeError:
+        # Whoever read our output has gone; keep Python from complaining about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except MemoryError:
+        return _complain("intarsia: error: out of memory; close other programs or use fewer --images.", 2)
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        return _complain(f"intarsia: error: the system refuses{where}: {error.strerror or error}.", 2)
+
+
+def _complain(text: str, status: int) -> int:
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+    return status
+
+
+def _dispatch(options: argparse.Namespace, arguments: Sequence[str]) -> int:
+    if options.command == "networks":
+        for name, entry in DEFAULTS.items():
+            weights = "trained from scratch" if entry.retrain else "float weights in the zoo"
+            print(f"{name:<10} {entry.title} ({weights})")
+        return 0
+    if options.command == "rtl":
+        for path in write_sources(options.folder):
+            print(path)
+        return 0
+    if options.command in _ON_FILES and _is_file(options.network):
+        print(_on_file(options))
+        return 0
+    settings = _settings(options, arguments)
+    progress = sys.stderr.isatty() and not options.quiet
+    if options.command == "run":
+        outcome = run(settings, force=options.force, say=_say(options), progress=progress)
+        print(f"\n{outcome.table}\n\nreport: {outcome.page}")
+    elif options.command == "report":
+        outcome = report(settings)
+        print(f"{outcome.table}\n\nreport: {outcome.page}")
+    else:
+        records = run_stage(settings, options.command, force=options.force, say=_say(options), progress=progress)
+        for name, record in records.items():
+            print(f"{name}: {record.result.get('summary', 'done')}")
+    return 0
+
+
+def _say(options: argparse.Namespace) -> "_Say":
+    return _Say(options.quiet)
+
+
+class _Say:
+    """Prints the progress of a run on the error stream, line by line."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
+
+    def __call__(self, text: str) -> None:
+        if not self.quiet:
+            print(text, file=sys.stderr, flush=True)
+
+
+def _is_file(network: str) -> bool:
+    """Whether a network is given as a file: it has a path's look, or is there."""
+    return network.endswith(".safetensors") or os.sep in network
+
+
+def _on_file(options: argparse.Namespace) -> str:
+    path, config = Path(options.network), _engine(options)
+    if options.command == "execute":
+        if options.input is None:
+            raise IntarsiaError("a network file needs images to execute; give them with --input IMAGES.npy.")
+        return single.execute(path, options.input, options.labels, options.output)
+    if options.command == "export-onnx":
+        return single.export_onnx(path, options.output or path.with_suffix(".onnx"), options.onnx_images or 100)
+    if options.command == "compile":
+        return single.compile_file(path, options.output or path.with_suffix(""), config)
+    progress = sys.stderr.isatty() and not options.quiet
+    return single.simulate(path, options.input, options.images or 10, config, progress=progress)
+
+
+def _settings(options: argparse.Namespace, arguments: Sequence[str]) -> Settings:
+    return Settings(
+        network=options.network,
+        folder=options.out / options.network,
+        data_dir=options.data,
+        scheme=options.scheme,
+        seeds=tuple(options.seeds),
+        epochs=options.epochs,
+        ternary_epochs=options.ternary_epochs,
+        retrain=options.retrain or None,
+        float_epochs=options.float_epochs,
+        device=options.device,
+        images=options.images,
+        onnx_images=options.onnx_images or 1000,
+        engine=_engine(options),
+        synthesis=not options.skip_synthesis,
+        place_and_route=not options.skip_place_and_route,
+        command=shlex.join(["intarsia", *arguments]),
+    )
+
+
+def _engine(options: argparse.Namespace) -> EngineConfig:
+    return EngineConfig(lanes=options.lanes, slots=options.slots)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="intarsia",
+        description="From a trained network to a verified accelerator of ternary and sparse high-precision planes.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"intarsia {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    walk = commands.add_parser("run", help="walk the whole path and write the report")
+    _run_options(walk, "network of the list that `intarsia networks` gives")
+    for stage in STAGES:
+        command = commands.add_parser(stage.name, help=stage.title)
+        on_file = stage.name in _ON_FILES
+        _run_options(command, "network" + (", or the file of an integer network (.safetensors)" if on_file else ""))
+        if on_file:
+            _file_options(command, stage.name)
+    _run_options(commands.add_parser("report", help="write the report of what is done"), "network")
+    sources = commands.add_parser("rtl", help="write the engine's SystemVerilog sources")
+    sources.add_argument("folder", type=Path, help="where to write them")
+    commands.add_parser("networks", help="list the networks")
+    return parser
+
+
+def _run_options(parser: argparse.ArgumentParser, network: str) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EXAMPLES
+    parser.add_argument("network", metavar="NETWORK", help=network)
+    parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="artifacts go to DIR/NETWORK")
+    parser.add_argument("--force", action="store_true", help="do again what is done already")
+    parser.add_argument("--quiet", action="store_true", help="print results only")
+    learning = parser.add_argument_group("learning")
+    learning.add_argument("--data", type=Path, metavar="DIR", help="folder of data sets (default: INTARSIA_DATA)")
+    learning.add_argument(
+        "--seeds",
+        "--seed",
+        type=int,
+        nargs="+",
+        default=[0],
+        metavar="N",
+        help="a network each; the first is built",
+    )
+    learning.add_argument(
+        "--scheme", default="superposition", metavar="TEXT", help="superposition, or planes like ternary+2:16xint8"
+    )
+    learning.add_argument(
+        "--epochs", type=int, metavar="N", help="of quantization-aware training; 0 quantizes after training only"
+    )
+    learning.add_argument("--ternary-epochs", type=int, metavar="N", help="the same for the ternary baseline")
+    learning.add_argument("--retrain", action="store_true", help="train the float network from scratch")
+    learning.add_argument("--float-epochs", type=int, metavar="N", help="of that training")
+    learning.add_argument("--device", default="cpu", metavar="NAME", help="where PyTorch trains: cpu, cuda, mps")
+    hardware = parser.add_argument_group("hardware")
+    hardware.add_argument("--lanes", type=int, default=16, metavar="N", help="lanes of the engine, 8 or 16")
+    hardware.add_argument(
+        "--slots", type=int, default=1, metavar="N", help="sparse weights of a lane and block, 1 to 4"
+    )
+    hardware.add_argument("--images", type=int, metavar="N", help="images for the simulated engine")
+    hardware.add_argument("--onnx-images", type=int, metavar="N", help="images for onnxruntime (default: 1000)")
+    hardware.add_argument("--skip-synthesis", action="store_true", help="no area, no FPGA")
+    hardware.add_argument("--skip-place-and-route", action="store_true", help="no FPGA")
+
+
+def _file_options(parser: argparse.ArgumentParser, stage: str) -> None:
+    group = parser.add_argument_group("with a network file")
+    if stage in ("execute", "simulate"):
+        group.add_argument(
+            "--input", type=Path, metavar="FILE.npy", help="images (N, C, H, W), integers"
+        )
+    if stage == "execute":
+        group.add_argument("--labels", type=Path, metavar="FILE.npy", help="classes (N,), to measure accuracy")
+    if stage != "simulate":
+        group.add_argument("--output", type=Path, metavar="PATH", help="where to write")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

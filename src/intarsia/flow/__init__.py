@@ -1,0 +1,11 @@
+"""The whole path of a network as a list of stages: run, kept, skipped and resumed task by task.
+
+from intarsia.flow import Settings, run
+run(Settings("digits", Path("runs/digits")))
+"""
+
+from intarsia.flow.run import Outcome, report, run, run_stage
+from intarsia.flow.settings import DEFAULTS, Defaults, Settings
+from intarsia.flow.stages import STAGES, Stage
+
+__all__ = ["DEFAULTS", "STAGES", "Defaults", "Outcome", "Settings", "Stage", "report", "run", "run_stage"]

@@ -1,0 +1,216 @@
+"""The stages that execute and compare: test accuracy, the ONNX graph, the simulated engine."""
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from intarsia.datasets import load_dataset
+from intarsia.datasets.types import Dataset, SplitName
+from intarsia.engine import Program, compile_network
+from intarsia.engine.cycles import LayerCycles, predict
+from intarsia.errors import IntarsiaError
+from intarsia.flow.learn import float_model
+from intarsia.flow.settings import defaults_of, require
+from intarsia.flow.task import Job
+from intarsia.integer import IntegerNetwork, file
+from intarsia.integer.executor import Executor
+
+Images = NDArray[np.integer]
+
+_TEST: tuple[SplitName, ...] = ("test",)
+#: Images that the executor traces at a time; bounds the memory of a comparison.
+_TRACED = 50
+
+
+def execute(job: Job) -> dict[str, Any]:
+    """Run an integer network on the whole official test set.
+
+    Raises:
+        IntarsiaError: the data or the network's file is missing or damaged.
+    """
+    network = file.load(job.input(job.task.needs[0], "safetensors"))
+    data = test_data(job)
+    executor, images = Executor(network), data.scaling.integers(data.test.images)
+    start = time.monotonic()
+    with tqdm(total=len(images), unit="image", leave=False, disable=not job.progress) as bar:
+        logits = executor.run(images, progress=bar.update)
+    rate = len(images) / max(time.monotonic() - start, 1e-9)
+    return _accuracy(logits, data) | {"images_per_second": round(rate, 1)}
+
+
+def execute_float(job: Job) -> dict[str, Any]:
+    """Run the float network on the whole official test set.
+
+    Raises:
+        IntarsiaError: PyTorch, the data or the weights are missing or damaged.
+    """
+    require("torch", "train")
+    from intarsia.quantize.training import logits_of  # noqa: PLC0415 (it brings PyTorch)
+
+    data = test_data(job)
+    model = float_model(job.input("train/float", "safetensors"))
+    return _accuracy(logits_of(model, data.test.images, data.scaling).numpy(), data)
+
+
+def export_onnx(job: Job) -> dict[str, Any]:
+    """Export an integer network to ONNX and compare every tensor in onnxruntime with the executor.
+
+    Raises:
+        IntarsiaError: a package is missing, or a layer's values differ.
+    """
+    require("onnx", "onnx")
+    require("onnxruntime", "onnx")
+    from intarsia.integer import onnx  # noqa: PLC0415 (an optional part)
+
+    network = file.load(job.input(job.task.needs[0], "safetensors"))
+    data = test_data(job)
+    images = data.scaling.integers(data.test.images[: job.task.parameters["images"]])
+    onnx.export(network, job.product("onnx"))
+    executor, values = Executor(network), 0
+    with tempfile.TemporaryDirectory(prefix=".", suffix=".part", dir=job.folder) as folder:
+        every_layer = Path(folder) / "every-layer.onnx"
+        onnx.export(network, every_layer, all_outputs=True)
+        for start in tqdm(range(0, len(images), _TRACED), leave=False, disable=not job.progress):
+            chunk = images[start : start + _TRACED]
+            expected = executor.trace(chunk)
+            result = onnx.execute(job.product("onnx"), chunk)[network.output.name]
+            require_equal("the exported graph", network.output.name, result, expected[network.output.name], start)
+            for name, found in onnx.execute(every_layer, chunk).items():
+                require_equal("onnxruntime", name, found, expected[name], start)
+                values += found.size
+    return {
+        "summary": f"equal in onnxruntime on {len(images):,} images, {values:,} values",
+        "images": len(images),
+        "layers": len(network.layers),
+        "values": values,
+    }
+
+
+def simulate(job: Job) -> dict[str, Any]:
+    """Run test images on the simulated engine; compare every value of every layer, and every count.
+
+    Raises:
+        IntarsiaError: a tool is missing, or a layer differs from the executor or the cycle model.
+    """
+    network = file.load(job.input(job.task.needs[0], "safetensors"))
+    data = test_data(job)
+    program = compile_network(network, job.settings.engine)
+    images = data.scaling.integers(data.test.images[: job.task.parameters["images"]])
+    return verify_on_engine(network, program, images, progress=job.progress)
+
+
+def verify_on_engine(
+    network: IntegerNetwork, program: Program, images: Images, *, progress: bool, cache: Path | None = None
+) -> dict[str, Any]:
+    """Run images (N, C, H, W) on the simulated engine and compare everything with executor and cycle model.
+
+    Returns:
+        How much was compared, the cycles of the first image by layer, and the engine's outputs as class numbers.
+
+    Raises:
+        IntarsiaError: a tool is missing, the images do not fit, or a layer differs.
+    """
+    from intarsia.simulate import SimulatedEngine  # noqa: PLC0415 (heavy only where it is used)
+
+    model, executor = predict(program), Executor(network)
+    workers = max(1, min(len(os.sched_getaffinity(0)), len(images)))
+    engines = [SimulatedEngine(program, cache=cache) for _ in range(workers)]
+    input_cycles, counted = 0, [0] * len(model)
+
+    def work(engine: SimulatedEngine, numbers: range) -> Iterator[int]:
+        nonlocal input_cycles, counted
+        for number in numbers:
+            run = engine.run(images[number], trace=True)
+            expected = executor.trace(images[number : number + 1])
+            for layer, counts, predicted in zip(network.layers, run.counts, model, strict=True):
+                name = layer.output.name
+                require_equal("the simulated engine", name, run.values[name][None], expected[name], number)
+                _require_counts(asdict(counts), predicted)
+            output = network.output.name
+            require_equal("the result read from the engine", output, run.output[None], expected[output], number)
+            input_cycles, counted = run.input_cycles, [layer.cycles for layer in run.counts]
+            yield sum(values.size for values in run.values.values())
+
+    start = time.monotonic()
+    try:
+        with (
+            tqdm(total=len(images), unit="image", leave=False, disable=not progress) as bar,
+            ThreadPoolExecutor(workers) as pool,
+        ):
+
+            def share(first: int) -> int:
+                total = 0
+                for size in work(engines[first], range(first, len(images), workers)):
+                    total += size
+                    bar.update()
+                return total
+
+            values = sum(pool.map(share, range(workers)))
+    finally:
+        for engine in engines:
+            engine.close()
+    cycles = sum(counted)
+    return {
+        "summary": f"{len(images):,} images, {len(network.layers)} layers, {values:,} values equal; "
+        f"{cycles:,} cycles an image, as predicted",
+        "images": len(images),
+        "layers": len(network.layers),
+        "values": values,
+        "cycles": cycles,
+        "input_cycles": input_cycles,
+        "layer_cycles": counted,
+        "seconds_an_image": round((time.monotonic() - start) / len(images), 3),
+    }
+
+
+def require_equal(who: str, layer: str, found: Images, expected: Images, first_image: int) -> None:
+    """Refuse values (N, …) that differ from the executor's.
+
+    Raises:
+        IntarsiaError: names the layer, the first image that differs and how many values do.
+    """
+    if found.shape == expected.shape and np.array_equal(found, expected):
+        return
+    if found.shape != expected.shape:
+        raise IntarsiaError(f"{who} gives layer {layer} the shape {found.shape}, the executor {expected.shape}.")
+    wrong = found != expected
+    image = first_image + int(np.flatnonzero(wrong.reshape(len(wrong), -1).any(axis=1))[0])
+    raise IntarsiaError(
+        f"{who} differs from the integer executor in layer {layer}, image {image}: "
+        f"{int(wrong.sum()):,} of {wrong.size:,} values; please report this as a bug."
+    )
+
+
+def test_data(job: Job) -> Dataset:
+    """Load the test split of the network's data set."""
+    name = defaults_of(job.settings.network).dataset
+    return load_dataset(name, job.settings.data_dir, splits=_TEST, progress=job.progress)
+
+
+def _require_counts(counts: dict[str, Any], predicted: LayerCycles) -> None:
+    for name, value in counts.items():
+        if getattr(predicted, name) != value:
+            raise IntarsiaError(
+                f"the cycle model predicts {getattr(predicted, name):,} {name.replace('_', ' ')} for layer "
+                f"{predicted.name}, the simulated engine took {value:,}; please report this as a bug."
+            )
+
+
+def _accuracy(logits: NDArray[Any], data: Dataset) -> dict[str, Any]:
+    correct = int((logits.argmax(axis=1) == data.test.labels).sum())
+    count = len(data.test)
+    return {
+        "summary": f"{correct / count:.2%} of {count:,} test images",
+        "accuracy": correct / count,
+        "correct": correct,
+        "images": count,
+    }

@@ -1,0 +1,77 @@
+"""The stages that make hardware: the program with its images, and what the engine costs."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from intarsia.engine import Program, compile_network
+from intarsia.engine.cycles import predict
+from intarsia.files import replacing, write_json
+from intarsia.flow.task import Job
+from intarsia.integer import file
+
+
+def compile_program(job: Job) -> dict[str, Any]:
+    """Compile an integer network and write the program: descriptors as JSON, memory images as safetensors.
+
+    Raises:
+        IntarsiaError: a layer does not fit the engine.
+    """
+    network = file.load(job.input(job.task.needs[0], "safetensors"))
+    program = compile_network(network, job.settings.engine)
+    write_program(program, job.product("program.json"), job.product("images.safetensors"))
+    layers = [asdict(layer) for layer in predict(program)]
+    cycles = sum(layer["cycles"] for layer in layers)
+    return {
+        "summary": f"{len(layers)} layers, {cycles:,} cycles an image",
+        "layers": layers,
+        "macs": [layer.macs for layer in program.layers],
+        "memory_bits": program.memory_bits(),
+        "memory_bits_available": memory_bits_available(program),
+        "engine": asdict(program.config),
+    }
+
+
+def write_program(program: Program, summary: Path, images: Path) -> None:
+    """Write a program for people (JSON) and its memory images (safetensors, 32-bit words, least significant first).
+
+    Raises:
+        IntarsiaError: a file cannot be written.
+    """
+    write_json(
+        summary,
+        {
+            "name": program.name,
+            "engine": asdict(program.config),
+            "input": {"base": program.input.base, "words": program.input.words, "offset": program.input.offset},
+            "output": {"base": program.output.base, "words": program.output.words, "offset": program.output.offset},
+            "memory_bits": program.memory_bits(),
+            "layers": [
+                {"name": layer.name, "kind": layer.kind, "macs": layer.macs, "descriptor": asdict(layer.descriptor)}
+                for layer in program.layers
+            ],
+        },
+    )
+    arrays = {
+        "dense": program.dense,
+        "sparse": program.sparse,
+        "parameters": program.params,
+        "program": program.descriptors,
+    }
+    with replacing(images) as temporary:
+        save_file({name: np.ascontiguousarray(words) for name, words in arrays.items()}, temporary)
+
+
+def memory_bits_available(program: Program) -> dict[str, int]:
+    """Return the capacity of each memory of the engine, named as in `Program.memory_bits`."""
+    config = program.config
+    return {
+        "activations": config.act_depth * config.act_bits,
+        "dense": config.dense_depth * config.dense_bits,
+        "sparse": config.sparse_depth * config.sparse_bits,
+        "parameters": config.param_depth * config.param_bits,
+        "program": config.program_depth * 32,
+    }

@@ -1,0 +1,165 @@
+"""The stages that learn: a trained float network, then quantized ones, frozen to integer networks."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from intarsia.datasets import load_dataset
+from intarsia.datasets.types import Dataset
+from intarsia.errors import IntarsiaError
+from intarsia.flow.settings import require
+from intarsia.flow.task import Job
+from intarsia.integer import file
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def train(job: Job) -> dict[str, Any]:
+    """Train the float network from scratch and write its weights.
+
+    Raises:
+        IntarsiaError: PyTorch or the data is missing.
+    """
+    require("torch", "train")
+    import torch  # noqa: PLC0415 (heavy; only this stage and quantization need it)
+
+    from intarsia.networks import WeightsCard, build, network_spec, save_weights  # noqa: PLC0415
+    from intarsia.quantize.qat import with_epochs  # noqa: PLC0415
+    from intarsia.quantize.training import RECIPES, evaluate, train_classifier  # noqa: PLC0415
+
+    settings, parameters = job.settings, job.task.parameters
+    data = load_dataset(network_spec(settings.network).dataset, settings.data_dir, progress=job.progress)
+    recipe = RECIPES[settings.network]
+    if parameters["epochs"] is not None:
+        recipe = with_epochs(recipe, parameters["epochs"])
+    model = build(settings.network, parameters["seed"])
+    history = train_classifier(
+        model,
+        data,
+        recipe,
+        seed=parameters["seed"],
+        device=_device(settings.device),
+        checkpoint=job.checkpoint(),
+        validate_every=5,
+        progress=job.progress,
+    )
+    validation = history.validation_accuracy or 0.0
+    test = evaluate(model.cpu(), data.test, data.scaling)
+    card = WeightsCard(
+        network=settings.network,
+        command=settings.command,
+        seed=parameters["seed"],
+        epochs=recipe.epochs,
+        recipe=repr(recipe),
+        validation_accuracy=validation,
+        test_accuracy=test,
+        torch_version=torch.__version__,
+        data_checksums=dict(data.checksums),
+    )
+    save_weights(job.product("safetensors"), model, card)
+    return {
+        "summary": f"validation {validation:.2%}",
+        "training": f"from scratch, {recipe.epochs} epochs",
+        "validation_accuracy": validation,
+        "epochs": recipe.epochs,
+    }
+
+
+def take_from_zoo(job: Job) -> dict[str, Any]:
+    """Copy the float weights that ship with the package.
+
+    Raises:
+        IntarsiaError: PyTorch is missing, or the zoo has no such weights.
+    """
+    require("torch", "train")
+    from intarsia.networks import load_zoo, save_weights, zoo_card  # noqa: PLC0415
+
+    card = zoo_card(job.settings.network)
+    save_weights(job.product("safetensors"), load_zoo(job.settings.network), card)
+    return {
+        "summary": f"zoo weights, validation {card.validation_accuracy:.2%}",
+        "training": f"zoo weights ({card.epochs} epochs from scratch)",
+        "validation_accuracy": card.validation_accuracy,
+        "epochs": card.epochs,
+    }
+
+
+def quantize(job: Job) -> dict[str, Any]:
+    """Quantize the float network, with training or after it, and write the integer network that it freezes to.
+
+    Raises:
+        IntarsiaError: PyTorch or the data is missing, or the scheme does not fit the network.
+    """
+    require("torch", "train")
+    from intarsia.networks import load_weights, network_spec  # noqa: PLC0415
+    from intarsia.quantize.calibrate import post_training  # noqa: PLC0415
+    from intarsia.quantize.freeze import freeze  # noqa: PLC0415
+    from intarsia.quantize.qat import quantize as train_quantized  # noqa: PLC0415
+    from intarsia.quantize.scheme import Scheme  # noqa: PLC0415
+    from intarsia.quantize.training import evaluate  # noqa: PLC0415
+
+    settings, parameters = job.settings, job.task.parameters
+    scheme, seed, epochs = Scheme.parse(parameters["scheme"]), parameters["seed"], parameters["epochs"]
+    model = load_weights(job.input("train/float", "safetensors"))[0]
+    data = _training_data(network_spec(settings.network).dataset, settings.data_dir, progress=job.progress)
+    if epochs == 0:
+        module = post_training(model, data, scheme, seed=seed)
+        validation, training = evaluate(module, data.validation, data.scaling), "post-training quantization"
+    else:
+        trained = train_quantized(
+            model,
+            data,
+            scheme,
+            seed=seed,
+            device=_device(settings.device),
+            epochs=epochs,
+            checkpoint=job.checkpoint(),
+            progress=job.progress,
+        )
+        module, validation = trained.module, trained.history.validation_accuracy or 0.0
+        epochs = len(trained.history.epochs)
+        training = f"quantization-aware training, {epochs} epochs, distilled from the float network"
+    metadata = {"seed": str(seed), "training": training, "command": settings.command}
+    network = freeze(module, name=settings.network, metadata=metadata)
+    file.save(network, job.product("safetensors"))
+    return {
+        "summary": f"validation {validation:.2%}",
+        "training": training,
+        "validation_accuracy": validation,
+        "scheme": scheme.name,
+        "layers": {name: str(layer) for name, layer in module.layer_schemes.items()},
+        "seed": seed,
+        "epochs": epochs,
+    }
+
+
+def float_model(path: Path) -> "nn.Module":
+    """Read the float network that the first stage left.
+
+    Raises:
+        IntarsiaError: PyTorch is missing, or the file is damaged.
+    """
+    require("torch", "train")
+    from intarsia.networks import load_weights  # noqa: PLC0415
+
+    return load_weights(path)[0]
+
+
+def _training_data(name: str, data_dir: Path | None, *, progress: bool) -> Dataset:
+    return load_dataset(name, data_dir, splits=("train", "validation"), progress=progress)
+
+
+def _device(name: str) -> str:
+    """Return a device's name if PyTorch has it.
+
+    Raises:
+        IntarsiaError: it has not.
+    """
+    import torch  # noqa: PLC0415
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise IntarsiaError(f"PyTorch has no device {name!r} here ({reason}); use --device cpu.") from error
+    return name

@@ -1,0 +1,71 @@
+"""Running the path, whole or up to a stage."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from intarsia.errors import IntarsiaError
+from intarsia.flow.collect import collect, finished_records
+from intarsia.flow.runner import Say, locked, run_tasks
+from intarsia.flow.settings import Settings
+from intarsia.flow.stages import STAGES, all_tasks, tasks_until
+from intarsia.flow.task import Record
+from intarsia.report import Results, table, write_report
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run ends with: its results, the text table and the page."""
+
+    results: Results
+    table: str
+    page: Path
+
+
+def run(settings: Settings, *, force: bool = False, say: Say = print, progress: bool = False) -> Outcome:
+    """Walk the whole path; what is done already is skipped, unless `force`.
+
+    Raises:
+        IntarsiaError: a stage failed, or another run works in the folder.
+    """
+    stages = frozenset(stage.name for stage in STAGES) if force else frozenset()
+    with locked(settings.folder):
+        records = run_tasks(all_tasks(settings), settings, force=stages, say=say, progress=progress)
+        return _write(settings, records)
+
+
+def run_stage(
+    settings: Settings, stage: str, *, force: bool = False, say: Say = print, progress: bool = False
+) -> dict[str, Record]:
+    """Run one stage, and before it what it depends on and is not done; `force` runs the stage anew.
+
+    Raises:
+        IntarsiaError: a stage failed, or another run works in the folder.
+    """
+    with locked(settings.folder):
+        tasks = tasks_until(settings, stage)
+        forced = frozenset({stage}) if force else frozenset()
+        records = run_tasks(tasks, settings, force=forced, say=say, progress=progress)
+    return {name: record for name, record in records.items() if name.startswith(f"{stage}/")}
+
+
+def report(settings: Settings) -> Outcome:
+    """Write the report of what is done under these settings.
+
+    Raises:
+        IntarsiaError: nothing is done, or another run works in the folder.
+    """
+    with locked(settings.folder):
+        records = finished_records(settings)
+        if not records:
+            raise IntarsiaError(
+                f"{settings.folder} holds nothing to report with these options; run it first: "
+                f"intarsia run {settings.network}."
+            )
+        return _write(settings, records)
+
+
+def _write(settings: Settings, records: Mapping[str, Record]) -> Outcome:
+    results, pictures = collect(settings, records)
+    page = write_report(results, pictures, settings.folder)
+    return Outcome(results, table(results), page)

@@ -1,0 +1,97 @@
+"""Walking through the tasks of a run: skip what is done, do the rest, never two runs in one folder."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from intarsia.errors import IntarsiaError
+from intarsia.flow.settings import Settings
+from intarsia.flow.task import Job, Record, Task, finished, perform, record_path
+
+Say = Callable[[str], None]
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for one run; the lock goes with the process, however that ends.
+
+    Raises:
+        IntarsiaError: another run holds it, or the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("a+")
+    except OSError as error:
+        raise IntarsiaError(f"cannot write {folder}: {error.strerror}; choose another folder with --out.") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            raise IntarsiaError(
+                f"another run (process {holder}) works in {folder}; wait for it or choose another folder with --out."
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        _sweep(folder)
+        yield
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed runs left half-written; nobody else writes here now."""
+    for path in list(folder.rglob(".*.part")):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def run_tasks(
+    tasks: Sequence[Task],
+    settings: Settings,
+    *,
+    force: frozenset[str] = frozenset(),
+    say: Say = print,
+    progress: bool = False,
+) -> dict[str, Record]:
+    """Bring tasks up to date in order, and return their records by `STAGE/NAME`.
+
+    Args:
+        tasks: each after those that it needs.
+        settings: of the run; its folder must be held (`locked`).
+        force: stages whose tasks run even if they are done.
+        say: called with one line of text for each task.
+        progress: whether long tasks show bars.
+
+    Raises:
+        IntarsiaError: a task failed; what was finished before it stays.
+    """
+    records: dict[str, Record] = {}
+    for task in tasks:
+        record = None if task.stage in force else finished(settings.folder, task, records)
+        if record is not None:
+            say(f"{task.stage:<10} {task.title}: done before")
+        else:
+            say(f"{task.stage:<10} {task.title} …")
+            job = Job(settings, task, dict(records), say, progress)
+            _prepare(job, fresh=task.stage in force)
+            record = perform(job, time.monotonic)
+            say(f"{task.stage:<10} {task.title}: {record.result.get('summary', 'done')} ({record.seconds:.1f} s)")
+        records[task.id] = record
+    return records
+
+
+def _prepare(job: Job, *, fresh: bool) -> None:
+    try:
+        record_path(job.settings.folder, job.task).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise IntarsiaError(f"cannot write {job.folder}: {error.strerror}.") from error
+    if fresh:
+        for old in job.folder.glob(f"{job.task.name}.*.checkpoint"):
+            old.unlink(missing_ok=True)

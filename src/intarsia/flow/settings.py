@@ -1,0 +1,127 @@
+"""What a run may be told, and each network's defaults."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from types import MappingProxyType
+
+from intarsia.engine import EngineConfig
+from intarsia.errors import IntarsiaError
+
+#: Baselines that every run reports beside the scheme that was asked for.
+TERNARY, INT8 = "ternary", "int8"
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a network's run does unless told otherwise.
+
+    Attributes:
+        title: one line for people.
+        dataset: name in `intarsia.datasets`.
+        retrain: whether the float network is trained from scratch; else the weights of the zoo are taken.
+        images: test images for the simulated engine.
+    """
+
+    title: str
+    dataset: str
+    retrain: bool
+    images: int
+
+
+#: By name in `intarsia.networks`; known here as well, so that a misspelt name is refused without loading PyTorch.
+DEFAULTS: Mapping[str, Defaults] = MappingProxyType(
+    {
+        "digits": Defaults("depthwise-separable CNN on 8×8 handwritten digits", "digits", retrain=True, images=100),
+        "resnet8": Defaults("MLPerf Tiny ResNet-8 on CIFAR-10", "cifar10", retrain=False, images=100),
+    }
+)
+
+
+def defaults_of(network: str) -> Defaults:
+    """Return a network's defaults.
+
+    Raises:
+        IntarsiaError: the name is unknown.
+    """
+    if network not in DEFAULTS:
+        raise IntarsiaError(f"there is no network {network!r}; choose one of {', '.join(DEFAULTS)}.")
+    return DEFAULTS[network]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One run. Everything that changes a result is a field, and enters the key of the tasks that it changes.
+
+    Attributes:
+        network: name in `intarsia.networks`.
+        folder: where the artifacts of this network go.
+        data_dir: folder of data sets; None looks at INTARSIA_DATA and the cache.
+        scheme: preset or text, see `intarsia.quantize.scheme`.
+        seeds: of quantization-aware training, one network each; the first one is built in hardware.
+        epochs: of quantization-aware training; None is the recipe's, 0 is post-training quantization only.
+        ternary_epochs: the same for the ternary baseline; None is as many as `epochs`.
+        retrain: whether to train the float network from scratch; None is the network's default.
+        float_epochs: of that training; None is the recipe's.
+        device: where PyTorch trains.
+        images: test images for the simulated engine; None is the network's default.
+        onnx_images: test images for the exported graph in onnxruntime.
+        engine: the engine to compile for.
+        synthesis: whether to synthesize.
+        place_and_route: whether that includes an FPGA.
+        command: the command line, for the report.
+    """
+
+    network: str
+    folder: Path
+    data_dir: Path | None = None
+    scheme: str = "superposition"
+    seeds: tuple[int, ...] = (0,)
+    epochs: int | None = None
+    ternary_epochs: int | None = None
+    retrain: bool | None = None
+    float_epochs: int | None = None
+    device: str = "cpu"
+    images: int | None = None
+    onnx_images: int = 1000
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    synthesis: bool = True
+    place_and_route: bool = True
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        defaults_of(self.network)
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
+            raise IntarsiaError(f"the seeds must be different numbers from 0, not {self.seeds}.")
+        if self.scheme in (TERNARY, INT8):
+            raise IntarsiaError(f"{self.scheme} is a baseline of every run; choose another scheme, superposition say.")
+        for name in ("epochs", "ternary_epochs"):
+            if (getattr(self, name) or 0) < 0:
+                raise IntarsiaError(f"{name.replace('_', ' ')} must be 0 or more, not {getattr(self, name)}.")
+        for name in ("float_epochs", "images", "onnx_images"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise IntarsiaError(f"{name.replace('_', ' ')} must be 1 or more, not {value}.")
+
+    @property
+    def from_scratch(self) -> bool:
+        """Whether the float network is trained here."""
+        return defaults_of(self.network).retrain if self.retrain is None else self.retrain
+
+    @property
+    def simulated_images(self) -> int:
+        """How many test images run on the simulated engine."""
+        return self.images or defaults_of(self.network).images
+
+
+def require(package: str, extra: str) -> None:
+    """Refuse to go on without an optional package.
+
+    Raises:
+        IntarsiaError: names the package and the extra that brings it.
+    """
+    if find_spec(package) is None:
+        raise IntarsiaError(
+            f"the Python package {package} is missing; install it with: pip install 'intarsia[{extra}]'."
+        )

@@ -1,0 +1,106 @@
+"""Single steps on one integer-network file: for people who have a frozen network and no training stack."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intarsia.engine import EngineConfig, compile_network
+from intarsia.engine.cycles import predict
+from intarsia.errors import IntarsiaError
+from intarsia.files import replacing
+from intarsia.flow.check import require_equal, verify_on_engine
+from intarsia.flow.hardware import write_program
+from intarsia.flow.settings import require
+from intarsia.integer import IntegerNetwork, file
+from intarsia.integer.executor import Executor
+
+Images = NDArray[np.integer]
+
+
+def execute(network_file: Path, images_file: Path, labels_file: Path | None, output: Path | None) -> str:
+    """Run a network on images from a NumPy file; write its outputs (N, features), and say how accurate it is.
+
+    Raises:
+        IntarsiaError: a file is missing or damaged, or the images do not fit the network.
+    """
+    network = file.load(network_file)
+    images = read_array(images_file)
+    labels = None if labels_file is None else read_array(labels_file)
+    if labels is not None and labels.shape != images.shape[:1]:
+        raise IntarsiaError(f"{labels_file} has the shape {labels.shape}, but there are {len(images)} images.")
+    result = Executor(network).run(images)
+    if output is not None:
+        with replacing(output) as temporary, temporary.open("wb") as stream:
+            np.save(stream, result, allow_pickle=False)
+    text = f"{network.name}: {len(images):,} images"
+    if labels is not None and len(images):
+        text += f", {float((result.argmax(axis=1) == labels).mean()):.2%} right"
+    return text + (f"; outputs in {output}" if output else "")
+
+
+def compile_file(network_file: Path, folder: Path, config: EngineConfig) -> str:
+    """Compile a network and write its program and memory images into a folder.
+
+    Raises:
+        IntarsiaError: the file is damaged, or the network does not fit the engine.
+    """
+    program = compile_network(file.load(network_file), config)
+    write_program(program, folder / "program.json", folder / "images.safetensors")
+    cycles = sum(layer.cycles for layer in predict(program))
+    return f"{program.name}: {len(program.layers)} layers, {cycles:,} cycles an image; written to {folder}"
+
+
+def simulate(network_file: Path, images_file: Path | None, count: int, config: EngineConfig, *, progress: bool) -> str:
+    """Run images from a file, or random ones, on the simulated engine and compare everything with the executor.
+
+    Raises:
+        IntarsiaError: a file is damaged, the network or the images do not fit, a tool is missing, or a layer differs.
+    """
+    network = file.load(network_file)
+    images = random_images(network, count) if images_file is None else read_array(images_file)[:count]
+    program = compile_network(network, config)
+    result: dict[str, Any] = verify_on_engine(network, program, images, progress=progress)
+    return f"{network.name}: {result['summary']}"
+
+
+def export_onnx(network_file: Path, output: Path, count: int) -> str:
+    """Export a network to ONNX, and compare its results in onnxruntime on random images.
+
+    Raises:
+        IntarsiaError: the file is damaged, a package is missing, or the results differ.
+    """
+    require("onnx", "onnx")
+    require("onnxruntime", "onnx")
+    from intarsia.integer import onnx  # noqa: PLC0415 (an optional part)
+
+    network = file.load(network_file)
+    onnx.export(network, output)
+    images = random_images(network, count)
+    found = onnx.execute(output, images)[network.output.name].reshape(count, -1)
+    require_equal("the exported graph", network.output.name, found, Executor(network).run(images), 0)
+    return f"{network.name}: written to {output}; equal in onnxruntime on {count:,} random images"
+
+
+def random_images(network: IntegerNetwork, count: int) -> Images:
+    """Return images of uniformly random integers, the same for everybody, (count, C, H, W)."""
+    fmt, shape = network.input.format, network.input.shape
+    return np.random.default_rng(0).integers(fmt.lo, fmt.hi + 1, (count, *shape))
+
+
+def read_array(path: Path) -> Images:
+    """Read a NumPy array of integers from a .npy file; nothing in it is executed.
+
+    Raises:
+        IntarsiaError: the file is missing, damaged, or holds no integers.
+    """
+    try:
+        array = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise IntarsiaError(f"cannot read {path}: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise IntarsiaError(f"{path} is not a NumPy array file ({error}).") from error
+    if not (isinstance(array, np.ndarray) and np.issubdtype(array.dtype, np.integer)):
+        raise IntarsiaError(f"{path} must hold one array of integers; save it with numpy.save.")
+    return array

@@ -1,0 +1,134 @@
+"""Charts as inline SVG: stacked horizontal bars and a dot plot, in the page's own fonts and colours."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+_ROW = 26
+_BAR = 16
+_LABEL = 150  # width left of the bars
+_RIGHT = 92  # width right of them, for the total
+_WIDTH = 860
+_AXIS = 34
+
+
+@dataclass(frozen=True)
+class Series:
+    """One part of every bar: its name in the legend and its colour."""
+
+    name: str
+    colour: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar: its label, the length of each part, and the text at its end."""
+
+    label: str
+    parts: tuple[float, ...]
+    text: str
+
+
+def stacked_bars(series: Sequence[Series], bars: Sequence[Bar], unit: str, title: str) -> str:
+    """Return horizontal bars with a common scale, gridlines and a legend.
+
+    Args:
+        series: the parts, in order.
+        bars: the rows.
+        unit: of the axis.
+        title: for readers who cannot see the picture.
+    """
+    top = 30
+    height = top + len(bars) * _ROW + _AXIS
+    ticks = nice_ticks(max((sum(bar.parts) for bar in bars), default=1.0))
+    inner = _WIDTH - _LABEL - _RIGHT
+    scale = inner / ticks[-1]
+    body = [_legend(series)]
+    bottom = top + len(bars) * _ROW
+    for tick in ticks:
+        x = _LABEL + tick * scale
+        body.append(f'<line class="grid" x1="{x:.1f}" y1="{top - 4}" x2="{x:.1f}" y2="{bottom}"/>')
+        body.append(f'<text class="tick" x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{tick:,g}</text>')
+    body.append(f'<text class="tick" x="{_WIDTH - _RIGHT + 14}" y="{bottom + 16}">{escape(unit)}</text>')
+    for row, bar in enumerate(bars):
+        y = top + row * _ROW + (_ROW - _BAR) / 2
+        middle = y + _BAR / 2 + 4.5
+        body.append(
+            f'<text class="label" x="{_LABEL - 10}" y="{middle:.1f}" text-anchor="end">{escape(bar.label)}</text>'
+        )
+        x = float(_LABEL)
+        for part, entry in zip(bar.parts, series, strict=True):
+            width = part * scale
+            if width > 0:
+                body.append(
+                    f'<rect x="{x:.2f}" y="{y:.1f}" width="{width:.2f}" height="{_BAR}" fill="{entry.colour}">'
+                    f"<title>{escape(f'{bar.label}: {entry.name} {part:,.6g}')}</title></rect>"
+                )
+            x += width
+        body.append(f'<text class="value" x="{x + 6:.1f}" y="{middle:.1f}">{escape(bar.text)}</text>')
+    return _svg(_WIDTH, height, title, body)
+
+
+def dots(rows: Sequence[tuple[str, Sequence[float], str]], unit: str, title: str) -> str:
+    """Return one row of dots for each label (values, colour), with a line at the mean of each row."""
+    values = [value for _, points, _ in rows for value in points]
+    low, high = min(values), max(values)
+    margin = max((high - low) * 0.15, 0.25)
+    ticks = ticks_between(low - margin, high + margin)
+    first, last = ticks[0], ticks[-1]
+    inner = _WIDTH - _LABEL - _RIGHT
+    top, bottom = 8, 8 + len(rows) * _ROW
+    body = []
+    for tick in ticks:
+        x = _LABEL + (tick - first) / (last - first) * inner
+        body.append(f'<line class="grid" x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{bottom}"/>')
+        body.append(f'<text class="tick" x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{tick:g}</text>')
+    body.append(f'<text class="tick" x="{_WIDTH - _RIGHT + 24}" y="{bottom + 16}">{escape(unit)}</text>')
+    for row, (label, points, colour) in enumerate(rows):
+        y = top + row * _ROW + _ROW / 2
+        body.append(f'<text class="label" x="{_LABEL - 10}" y="{y + 4.5:.1f}" text-anchor="end">{escape(label)}</text>')
+        places = [_LABEL + (point - first) / (last - first) * inner for point in points]
+        if len(places) > 1:
+            mean = sum(places) / len(places)
+            body.append(
+                f'<line x1="{mean:.1f}" y1="{y - 9:.1f}" x2="{mean:.1f}" y2="{y + 9:.1f}" '
+                f'stroke="{colour}" stroke-width="2"/>'
+            )
+        for place, point in zip(places, points, strict=True):
+            body.append(
+                f'<circle cx="{place:.1f}" cy="{y:.1f}" r="5.5" fill="{colour}" fill-opacity="0.75">'
+                f"<title>{escape(f'{label}: {point:.2f} {unit}')}</title></circle>"
+            )
+    return _svg(_WIDTH, bottom + 26, title, body)
+
+
+def nice_ticks(largest: float) -> list[float]:
+    """Return 0 and about five round numbers, the last at least `largest`."""
+    return ticks_between(0.0, max(largest, 1e-9))
+
+
+def ticks_between(low: float, high: float) -> list[float]:
+    """Return round numbers, evenly spaced, the first at most `low`, the last at least `high`."""
+    rough = (high - low) / 5
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(number * step, 10) for number in range(first, last + 1)]
+
+
+def _legend(series: Sequence[Series]) -> str:
+    pieces, x = [], float(_LABEL)
+    for entry in series:
+        pieces.append(f'<rect x="{x:.0f}" y="2" width="11" height="11" rx="2" fill="{entry.colour}"/>')
+        pieces.append(f'<text class="legend" x="{x + 16:.0f}" y="12">{escape(entry.name)}</text>')
+        x += 34 + 6.6 * len(entry.name)
+    return "".join(pieces)
+
+
+def _svg(width: int, height: float, title: str, body: Sequence[str]) -> str:
+    return (
+        f'<svg class="chart" viewBox="0 0 {width} {height:.0f}" role="img" aria-label="{escape(title)}">'
+        + "".join(body)
+        + "</svg>"
+    )

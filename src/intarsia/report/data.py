@@ -1,0 +1,234 @@
+"""What a report says, as plain data: the same for the page, the table and `results.json`."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from intarsia.engine.cycles import LayerCycles
+from intarsia.integer.effective import LayerBits
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Accuracy of one kind of network on the full test set.
+
+    Attributes:
+        name: `float`, `superposition`, `ternary`, `int8`.
+        detail: planes and training, for people.
+        seeds: of training, one network each.
+        accuracies: 0 to 1, one a seed.
+        images: in the test set.
+        effective_bits: bits stored for a weight, over all layers; 32 for float.
+    """
+
+    name: str
+    detail: str
+    seeds: tuple[int, ...]
+    accuracies: tuple[float, ...]
+    images: int
+    effective_bits: float
+
+    @property
+    def mean(self) -> float:
+        """Mean over the seeds."""
+        return sum(self.accuracies) / len(self.accuracies)
+
+    @property
+    def spread(self) -> float:
+        """Greatest minus least accuracy over the seeds."""
+        return max(self.accuracies) - min(self.accuracies)
+
+
+@dataclass(frozen=True)
+class StoredLayer:
+    """What is stored for a layer's weights, and its planes in words."""
+
+    stored: LayerBits
+    planes: str
+
+
+@dataclass(frozen=True)
+class PlanePicture:
+    """A layer's planes as a picture.
+
+    Attributes:
+        layer: its name.
+        shape: of the weights, for people.
+        title: formats and patterns.
+        nonzero_dense, nonzero_sparse: part of the weights, 0 to 1.
+        png: the picture; rows are output channels, columns (tap, input channel).
+        width, height: in pixels of the weights.
+    """
+
+    layer: str
+    shape: str
+    title: str
+    nonzero_dense: float
+    nonzero_sparse: float
+    png: bytes = field(repr=False)
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """What the simulated engine was compared on: every value of every layer, and every count.
+
+    Attributes:
+        images, layers, values: how many were compared with the executor; all were equal.
+        cycles: counted by layer.
+        input_cycles: to write an image over the host bus.
+    """
+
+    images: int
+    layers: int
+    values: int
+    cycles: tuple[int, ...]
+    input_cycles: int
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What onnxruntime was compared on."""
+
+    images: int
+    layers: int
+    values: int
+
+
+@dataclass(frozen=True)
+class AreaPart:
+    """Area of all instances of one module: alone (`own`) and with what is in them (`inclusive`)."""
+
+    module: str
+    instances: int
+    own: float
+    inclusive: float
+    flip_flops: int
+
+
+@dataclass(frozen=True)
+class Area:
+    """Area of one design.
+
+    Attributes:
+        design: what it is.
+        unit: `transistors` or `kGE`, without memories.
+        total: flattened.
+        flip_flops: in all.
+        memory_bits: in memories, which `total` leaves out.
+        sram_um2: area of the memories as SRAM macros; None without a PDK.
+        parts: hierarchy kept, the largest inclusive area first.
+        path_ps: slowest combinational path without wires; None without a PDK.
+    """
+
+    design: str
+    unit: str
+    total: float
+    flip_flops: int
+    memory_bits: int
+    sram_um2: float | None
+    parts: tuple[AreaPart, ...]
+    path_ps: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two arrays of the same throughput, synthesized in the same run.
+
+    Attributes:
+        what: the arrays, for people.
+        unit: of the areas.
+        superposition, int8: areas.
+    """
+
+    what: str
+    unit: str
+    superposition: float
+    int8: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times smaller the superposition array is."""
+        return self.int8 / self.superposition
+
+
+@dataclass(frozen=True)
+class Fpga:
+    """A design after place and route.
+
+    Attributes:
+        design: what it is.
+        device: part and speed grade.
+        fmax_mhz: greatest clock frequency.
+        resources: used, by kind.
+        available: of each kind on the device.
+        bitstream: name of the file, empty if none was made.
+    """
+
+    design: str
+    device: str
+    fmax_mhz: float
+    resources: Mapping[str, int]
+    available: Mapping[str, int]
+    bitstream: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that a report says. What was not done is None or empty, and the report says so.
+
+    Attributes:
+        network, title: of the run.
+        dataset: on which.
+        accuracies: float first.
+        bits: of the network that is built in hardware, by layer.
+        cycles: model (which the simulation confirmed, if `simulated`), by layer.
+        macs: multiply-accumulates, by layer.
+        memory_bits, memory_bits_available: of the engine's memories, in use and in all.
+        access_bits: bits of a word of each memory.
+        lanes: of the engine; it does lanes² multiply-accumulates a cycle.
+        simulated, exported: proof of bit-exactness.
+        areas, comparisons, fpgas: what the engine costs.
+        environment: versions.
+        stages: name and seconds of each task of the run.
+        command: that made it.
+        engine: parameters.
+    """
+
+    network: str
+    title: str
+    dataset: str
+    accuracies: tuple[Accuracy, ...]
+    bits: tuple[StoredLayer, ...]
+    cycles: tuple[LayerCycles, ...]
+    macs: tuple[int, ...]
+    memory_bits: Mapping[str, int]
+    memory_bits_available: Mapping[str, int]
+    access_bits: Mapping[str, int]
+    lanes: int
+    simulated: Simulated | None
+    exported: Exported | None
+    areas: tuple[Area, ...]
+    comparisons: tuple[Comparison, ...]
+    fpgas: tuple[Fpga, ...]
+    environment: Mapping[str, str]
+    stages: tuple[tuple[str, float], ...]
+    command: str
+    engine: Mapping[str, int]
+
+    @property
+    def total_cycles(self) -> int:
+        """Cycles of an inference, images in and results out not counted."""
+        return sum(layer.cycles for layer in self.cycles)
+
+    @property
+    def effective_bits(self) -> float:
+        """Bits a weight over all layers of the network in hardware."""
+        weights = sum(layer.stored.weights for layer in self.bits)
+        return sum(layer.stored.total for layer in self.bits) / max(weights, 1)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as JSON values, with the derived figures."""
+        derived = {"total_cycles": self.total_cycles, "effective_bits": self.effective_bits}
+        return {"format": "intarsia-results-1"} | derived | asdict(self)

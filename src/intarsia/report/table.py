@@ -1,0 +1,64 @@
+"""The results as a text table, for the terminal."""
+
+from collections.abc import Sequence
+
+from intarsia.report.data import Results
+
+
+def table(results: Results) -> str:
+    """Return the figures that matter most, with units, one a line."""
+    rows: list[tuple[str, str]] = []
+    for entry in results.accuracies:
+        seeds = f", mean of seeds {', '.join(map(str, entry.seeds))}" if len(entry.seeds) > 1 else ""
+        bits = f"{entry.effective_bits:.2f} bits a weight"
+        rows.append((f"accuracy {entry.name}", f"{entry.mean:.2%}  of {entry.images:,} test images, {bits}{seeds}"))
+    if results.cycles:
+        ideal = sum(layer.ideal for layer in results.cycles)
+        rows.append(("cycles an image", f"{results.total_cycles:,}  (ideal {ideal:,.0f}, {proof_of_cycles(results)})"))
+    if results.memory_bits:
+        used = results.memory_bits
+        weights = used["dense"] + used["sparse"] + used["parameters"]
+        rows.append(("memory", f"{weights / 8192:,.1f} KiB weights, {used['activations'] / 8192:,.1f} KiB activations"))
+    if results.simulated is not None:
+        proof = results.simulated
+        rows.append(
+            ("simulated engine", f"{proof.values:,} values of {proof.layers} layers equal on {proof.images:,} images")
+        )
+    if results.exported is not None:
+        graph = results.exported
+        rows.append(("ONNX", _equal(graph.values, graph.layers, graph.images)))
+    for area in results.areas:
+        rows.append(
+            (
+                f"area {area.design}",
+                f"{amount(area.total, area.unit)}, {area.memory_bits / 8192:,.1f} KiB memory beside",
+            )
+        )
+    for comparison in results.comparisons:
+        ours, other = (amount(area, comparison.unit) for area in (comparison.superposition, comparison.int8))
+        rows.append((comparison.what, f"superposition {ours}, int8 {other}: {comparison.ratio:.2f} times smaller"))
+    for fpga in results.fpgas:
+        resources = ", ".join(f"{count:,} {kind}" for kind, count in fpga.resources.items())
+        rows.append((f"{fpga.design} on {fpga.device}", f"{fpga.fmax_mhz:.1f} MHz, {resources}"))
+    return _aligned(rows)
+
+
+def proof_of_cycles(results: Results) -> str:
+    """Say where the cycles come from."""
+    if results.simulated is None:
+        return "by the cycle model, not simulated"
+    return "counted in simulation, as the cycle model predicts"
+
+
+def amount(value: float, unit: str) -> str:
+    """Return an area with its unit."""
+    return f"{value:,.0f} {unit}" if unit == "transistors" else f"{value:,.1f} {unit}"
+
+
+def _equal(values: int, layers: int, images: int) -> str:
+    return f"{values:,} values of {layers} layers equal on {images:,} images"
+
+
+def _aligned(rows: Sequence[tuple[str, str]]) -> str:
+    width = max((len(name) for name, _ in rows), default=0)
+    return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
