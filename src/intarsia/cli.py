@@ -209,9 +209,7 @@ def _run_options(parser: argparse.ArgumentParser, network: str) -> None:
 def _file_options(parser: argparse.ArgumentParser, stage: str) -> None:
     group = parser.add_argument_group("with a network file")
     if stage in ("execute", "simulate"):
-        group.add_argument(
-            "--input", type=Path, metavar="FILE.npy", help="images (N, C, H, W), integers"
-        )
+        group.add_argument("--input", type=Path, metavar="FILE.npy", help="images (N, C, H, W), integers")
     if stage == "execute":
         group.add_argument("--labels", type=Path, metavar="FILE.npy", help="classes (N,), to measure accuracy")
     if stage != "simulate":

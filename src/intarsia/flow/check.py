@@ -18,7 +18,7 @@ from intarsia.datasets.types import Dataset, SplitName
 from intarsia.engine import Program, compile_network
 from intarsia.engine.cycles import LayerCycles, predict
 from intarsia.errors import IntarsiaError
-from intarsia.flow.learn import float_model
+from intarsia.flow.learn import float_model, learning
 from intarsia.flow.settings import defaults_of, require
 from intarsia.flow.task import Job
 from intarsia.integer import IntegerNetwork, file
@@ -53,12 +53,12 @@ def execute_float(job: Job) -> dict[str, Any]:
     Raises:
         IntarsiaError: PyTorch, the data or the weights are missing or damaged.
     """
-    require("torch", "train")
-    from intarsia.quantize.training import logits_of  # noqa: PLC0415 (it brings PyTorch)
-
     data = test_data(job)
-    model = float_model(job.input("train/float", "safetensors"))
-    return _accuracy(logits_of(model, data.test.images, data.scaling).numpy(), data)
+    with learning(job):
+        from intarsia.quantize.training import logits_of  # noqa: PLC0415 (it brings PyTorch)
+
+        model = float_model(job.input("train/float", "safetensors"))
+        return _accuracy(logits_of(model, data.test.images, data.scaling).numpy(), data)
 
 
 def export_onnx(job: Job) -> dict[str, Any]:

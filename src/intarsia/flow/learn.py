@@ -1,17 +1,37 @@
 """The stages that learn: a trained float network, then quantized ones, frozen to integer networks."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from intarsia.datasets import load_dataset
 from intarsia.datasets.types import Dataset
 from intarsia.errors import IntarsiaError
-from intarsia.flow.settings import require
+from intarsia.flow.settings import defaults_of, require
 from intarsia.flow.task import Job
 from intarsia.integer import file
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+@contextlib.contextmanager
+def learning(job: Job) -> Iterator[None]:
+    """Give PyTorch the number of threads that suits the job's network, for the time of a block.
+
+    Raises:
+        IntarsiaError: PyTorch is missing.
+    """
+    require("torch", "train")
+    import torch  # noqa: PLC0415 (heavy; only learning needs it)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(defaults_of(job.settings.network).threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def train(job: Job) -> dict[str, Any]:
@@ -20,8 +40,12 @@ def train(job: Job) -> dict[str, Any]:
     Raises:
         IntarsiaError: PyTorch or the data is missing.
     """
-    require("torch", "train")
-    import torch  # noqa: PLC0415 (heavy; only this stage and quantization need it)
+    with learning(job):
+        return _train(job)
+
+
+def _train(job: Job) -> dict[str, Any]:
+    import torch  # noqa: PLC0415
 
     from intarsia.networks import WeightsCard, build, network_spec, save_weights  # noqa: PLC0415
     from intarsia.quantize.qat import with_epochs  # noqa: PLC0415
@@ -90,7 +114,11 @@ def quantize(job: Job) -> dict[str, Any]:
     Raises:
         IntarsiaError: PyTorch or the data is missing, or the scheme does not fit the network.
     """
-    require("torch", "train")
+    with learning(job):
+        return _quantize(job)
+
+
+def _quantize(job: Job) -> dict[str, Any]:
     from intarsia.networks import load_weights, network_spec  # noqa: PLC0415
     from intarsia.quantize.calibrate import post_training  # noqa: PLC0415
     from intarsia.quantize.freeze import freeze  # noqa: PLC0415

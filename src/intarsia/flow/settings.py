@@ -22,18 +22,20 @@ class Defaults:
         dataset: name in `intarsia.datasets`.
         retrain: whether the float network is trained from scratch; else the weights of the zoo are taken.
         images: test images for the simulated engine.
+        threads: of PyTorch; a network whose steps take milliseconds learns fastest on one. None is PyTorch's choice.
     """
 
     title: str
     dataset: str
     retrain: bool
     images: int
+    threads: int | None = None
 
 
 #: By name in `intarsia.networks`; known here as well, so that a misspelt name is refused without loading PyTorch.
 DEFAULTS: Mapping[str, Defaults] = MappingProxyType(
     {
-        "digits": Defaults("depthwise-separable CNN on 8×8 handwritten digits", "digits", retrain=True, images=100),
+        "digits": Defaults("depthwise-separable CNN on 8×8 digits", "digits", retrain=True, images=100, threads=1),
         "resnet8": Defaults("MLPerf Tiny ResNet-8 on CIFAR-10", "cifar10", retrain=False, images=100),
     }
 )

@@ -50,7 +50,7 @@ def stacked_bars(series: Sequence[Series], bars: Sequence[Bar], unit: str, title
         x = _LABEL + tick * scale
         body.append(f'<line class="grid" x1="{x:.1f}" y1="{top - 4}" x2="{x:.1f}" y2="{bottom}"/>')
         body.append(f'<text class="tick" x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{tick:,g}</text>')
-    body.append(f'<text class="tick" x="{_WIDTH - _RIGHT + 14}" y="{bottom + 16}">{escape(unit)}</text>')
+    body.append(f'<text class="tick" x="{_WIDTH - _RIGHT + 26}" y="{bottom + 16}">{escape(unit)}</text>')
     for row, bar in enumerate(bars):
         y = top + row * _ROW + (_ROW - _BAR) / 2
         middle = y + _BAR / 2 + 4.5
@@ -84,7 +84,7 @@ def dots(rows: Sequence[tuple[str, Sequence[float], str]], unit: str, title: str
         x = _LABEL + (tick - first) / (last - first) * inner
         body.append(f'<line class="grid" x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{bottom}"/>')
         body.append(f'<text class="tick" x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{tick:g}</text>')
-    body.append(f'<text class="tick" x="{_WIDTH - _RIGHT + 24}" y="{bottom + 16}">{escape(unit)}</text>')
+    body.append(f'<text class="tick" x="{_WIDTH - _RIGHT + 26}" y="{bottom + 16}">{escape(unit)}</text>')
     for row, (label, points, colour) in enumerate(rows):
         y = top + row * _ROW + _ROW / 2
         body.append(f'<text class="label" x="{_LABEL - 10}" y="{y + 4.5:.1f}" text-anchor="end">{escape(label)}</text>')
@@ -118,11 +118,11 @@ def ticks_between(low: float, high: float) -> list[float]:
 
 
 def _legend(series: Sequence[Series]) -> str:
-    pieces, x = [], float(_LABEL)
+    pieces, x = [], 8.0
     for entry in series:
         pieces.append(f'<rect x="{x:.0f}" y="2" width="11" height="11" rx="2" fill="{entry.colour}"/>')
         pieces.append(f'<text class="legend" x="{x + 16:.0f}" y="12">{escape(entry.name)}</text>')
-        x += 34 + 6.6 * len(entry.name)
+        x += 32 + 6.1 * len(entry.name)
     return "".join(pieces)
 
 
