@@ -135,6 +135,7 @@ def _settings(options: argparse.Namespace, arguments: Sequence[str]) -> Settings
         engine=_engine(options),
         synthesis=not options.skip_synthesis,
         place_and_route=not options.skip_place_and_route,
+        place_and_route_seconds=options.place_and_route_seconds,
         command=shlex.join(["intarsia", *arguments]),
     )
 
@@ -203,7 +204,10 @@ def _run_options(parser: argparse.ArgumentParser, network: str) -> None:
     hardware.add_argument("--images", type=int, metavar="N", help="images for the simulated engine")
     hardware.add_argument("--onnx-images", type=int, metavar="N", help="images for onnxruntime (default: 1000)")
     hardware.add_argument("--skip-synthesis", action="store_true", help="no area, no FPGA")
-    hardware.add_argument("--skip-place-and-route", action="store_true", help="no FPGA")
+    hardware.add_argument("--skip-place-and-route", action="store_true", help="area and FPGA cells only")
+    hardware.add_argument(
+        "--place-and-route-seconds", type=float, default=240, metavar="S", help="time limit (default: 240)"
+    )
 
 
 def _file_options(parser: argparse.ArgumentParser, stage: str) -> None:

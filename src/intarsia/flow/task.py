@@ -89,6 +89,7 @@ class Task:
         parameters: options that the products depend on, JSON values only.
         needs: tasks (`STAGE/NAME`) whose products it reads.
         suffixes: of its products `NAME.SUFFIX`.
+        optional: suffixes of products that it may make.
         packages: whose versions the products depend on.
     """
 
@@ -99,6 +100,7 @@ class Task:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     suffixes: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
 
     @property
@@ -136,8 +138,8 @@ def finished(folder: Path, task: Task, records: Mapping[str, Record]) -> Record 
     record = read_record(record_path(folder, task))
     if record is None or record.key != key_of(task, records):
         return None
-    expected = {f"{task.name}.{suffix}" for suffix in task.suffixes}
-    if set(record.files) != expected:
+    certain, possible = ({f"{task.name}.{suffix}" for suffix in kind} for kind in (task.suffixes, task.optional))
+    if not certain <= set(record.files) <= certain | possible:
         return None
     for name, digest in record.files.items():
         path = folder / task.stage / name
@@ -154,9 +156,12 @@ def perform(job: Job, clock: Callable[[], float]) -> Record:
     """
     path = record_path(job.settings.folder, job.task)
     path.unlink(missing_ok=True)  # from here on the old products are not trusted
+    for product in map(job.product, job.task.optional):
+        product.unlink(missing_ok=True)
     start = clock()
     result = job.task.action(job)
-    files = {product.name: sha256(product) for product in map(job.product, job.task.suffixes)}
+    made = [product for product in map(job.product, job.task.optional) if product.exists()]
+    files = {product.name: sha256(product) for product in (*map(job.product, job.task.suffixes), *made)}
     record = Record(
         key=key_of(job.task, job.records),
         files=files,

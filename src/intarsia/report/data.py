@@ -113,12 +113,12 @@ class Area:
 
     Attributes:
         design: what it is.
-        unit: `transistors` or `kGE`, without memories.
-        total: flattened.
+        unit: `transistors` or `kGE`.
+        total: without memories, hierarchy kept: the sum over the parts.
         flip_flops: in all.
         memory_bits: in memories, which `total` leaves out.
         sram_um2: area of the memories as SRAM macros; None without a PDK.
-        parts: hierarchy kept, the largest inclusive area first.
+        parts: the largest inclusive area first.
         path_ps: slowest combinational path without wires; None without a PDK.
     """
 
@@ -134,12 +134,12 @@ class Area:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two arrays of the same throughput, synthesized in the same run.
+    """One quantity of two arrays of the same throughput, synthesized in the same run.
 
     Attributes:
-        what: the arrays, for people.
-        unit: of the areas.
-        superposition, int8: areas.
+        what: the quantity.
+        unit: its unit.
+        superposition, int8: of each array.
     """
 
     what: str
@@ -148,29 +148,51 @@ class Comparison:
     int8: float
 
     @property
-    def ratio(self) -> float:
-        """How many times smaller the superposition array is."""
-        return self.int8 / self.superposition
+    def ratio(self) -> float | None:
+        """How many times smaller the superposition array is; None if it has none of it."""
+        return self.int8 / self.superposition if self.superposition else None
+
+
+@dataclass(frozen=True)
+class FpgaPart:
+    """Resources of all instances of one module, with what is in them."""
+
+    module: str
+    instances: int
+    lut: int
+    ff: int
+    dsp: int
+    bram: int
 
 
 @dataclass(frozen=True)
 class Fpga:
-    """A design after place and route.
+    """A design on an FPGA.
 
     Attributes:
         design: what it is.
-        device: part and speed grade.
-        fmax_mhz: greatest clock frequency.
-        resources: used, by kind.
-        available: of each kind on the device.
+        device: the part.
+        fmax_mhz: greatest clock frequency after routing; None if it was not placed and routed.
+        timed_out: seconds after which place and route was given up; None if it was not.
+        used, available: resources after packing, by kind (`lut`, `ff`, `dsp`, `bram`); empty if not placed.
+        mapped: resources after mapping, before packing.
+        parts: the same by module.
+        critical_path_ns: slowest path from register to register.
+        critical_from, critical_to: where it starts and ends.
         bitstream: name of the file, empty if none was made.
     """
 
     design: str
     device: str
-    fmax_mhz: float
-    resources: Mapping[str, int]
+    fmax_mhz: float | None
+    timed_out: float | None
+    used: Mapping[str, int]
     available: Mapping[str, int]
+    mapped: Mapping[str, int]
+    parts: tuple[FpgaPart, ...]
+    critical_path_ns: float | None
+    critical_from: str
+    critical_to: str
     bitstream: str
 
 

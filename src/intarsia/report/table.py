@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from intarsia.report.data import Results
+from intarsia.report.data import Fpga, Results
 
 
 def table(results: Results) -> str:
@@ -34,12 +34,15 @@ def table(results: Results) -> str:
                 f"{amount(area.total, area.unit)}, {area.memory_bits / 8192:,.1f} KiB memory beside",
             )
         )
-    for comparison in results.comparisons:
-        ours, other = (amount(area, comparison.unit) for area in (comparison.superposition, comparison.int8))
-        rows.append((comparison.what, f"superposition {ours}, int8 {other}: {comparison.ratio:.2f} times smaller"))
+    for comparison in results.comparisons[:2]:
+        if comparison.ratio is not None:
+            ours, other = (amount(area, comparison.unit) for area in (comparison.superposition, comparison.int8))
+            text = f"superposition {ours}, int8 {other}: {comparison.ratio:.2f} times smaller"
+            rows.append((f"array {comparison.what}", text))
     for fpga in results.fpgas:
-        resources = ", ".join(f"{count:,} {kind}" for kind, count in fpga.resources.items())
-        rows.append((f"{fpga.design} on {fpga.device}", f"{fpga.fmax_mhz:.1f} MHz, {resources}"))
+        used = fpga.used or fpga.mapped
+        resources = ", ".join(f"{count:,} {kind.upper()}" for kind, count in used.items())
+        rows.append((f"{fpga.design} on {fpga.device}", f"{speed(fpga)}, {resources}"))
     return _aligned(rows)
 
 
@@ -52,7 +55,16 @@ def proof_of_cycles(results: Results) -> str:
 
 def amount(value: float, unit: str) -> str:
     """Return an area with its unit."""
-    return f"{value:,.0f} {unit}" if unit == "transistors" else f"{value:,.1f} {unit}"
+    return f"{value:,.1f} {unit}" if unit == "kGE" else f"{value:,.0f} {unit}"
+
+
+def speed(fpga: Fpga) -> str:
+    """Return the clock frequency, or why there is none."""
+    if fpga.fmax_mhz is not None:
+        return f"{fpga.fmax_mhz:.1f} MHz"
+    if fpga.timed_out is not None:
+        return f"not routed in {fpga.timed_out:g} s"
+    return "mapped, not placed"
 
 
 def _equal(values: int, layers: int, images: int) -> str:
