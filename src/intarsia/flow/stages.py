@@ -123,7 +123,8 @@ def _of_built(
 ) -> Task:
     """Return a task on the network that is built in hardware."""
     name = variants(settings)[0].name
-    return Task(stage, name, name, action, parameters, (f"quantize/{name}",), suffixes, packages)
+    needs = (f"quantize/{name}",)
+    return Task(stage, name, name, action, parameters, needs=needs, suffixes=suffixes, packages=packages)
 
 
 def _hardware_key(settings: Settings) -> dict[str, Any]:

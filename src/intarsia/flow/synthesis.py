@@ -39,7 +39,8 @@ def synthesis_tasks(settings: Settings, key: dict[str, Any]) -> list[Task]:
     ]
     if settings.place_and_route:
         limits = key | {"seconds": settings.place_and_route_seconds, "device": _DEVICE}
-        tasks.append(Task("synthesize", "ecp5", "the engine placed and routed", place, limits, packages=_FPGA_PACKAGES))
+        title = "the engine placed and routed"
+        tasks.append(Task("synthesize", "ecp5", title, place, limits, optional=("bit",), packages=_FPGA_PACKAGES))
     return tasks
 
 
