@@ -47,7 +47,7 @@ QUANTIZATION_RECIPES: Mapping[str, QuantizationRecipe] = MappingProxyType(
     {
         "cifar10": QuantizationRecipe(
             Recipe(
-                phases=(Phase(4, size=24, pad=0), Phase(8, size=32, pad=4)),
+                phases=(Phase(17, size=32, pad=4),),
                 optimizer="adam",
                 peak_rate=2e-3,
                 weight_decay=0.0,
@@ -57,7 +57,12 @@ QUANTIZATION_RECIPES: Mapping[str, QuantizationRecipe] = MappingProxyType(
         ),
         "digits": QuantizationRecipe(
             Recipe(
-                phases=(Phase(30, size=8, pad=1),), batch=64, optimizer="adam", peak_rate=4e-3, weight_decay=0.0
+                phases=(Phase(30, size=8, pad=1),),
+                batch=64,
+                optimizer="adam",
+                peak_rate=4e-3,
+                weight_decay=0.0,
+                threads=1,
             ),
         ),
     }

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from intarsia.engine.cycles import LayerCycles
 from intarsia.errors import IntarsiaError
 from intarsia.files import write_json, write_text
 from intarsia.integer.effective import LayerBits
@@ -16,7 +17,7 @@ from intarsia.report.table import amount, proof_of_cycles, speed, table
 
 COLOURS = {"superposition": "#7a4a1f", "ternary": "#c9a227", "int8": "#4a6c8c", "float": "#555555"}
 
-_CYCLES = (
+CYCLE_SERIES = (
     Series("ideal", "#4a6c8c"),
     Series("unused inputs and extra digits", "#a9bccb"),
     Series("waiting for activations", "#d9a441"),
@@ -81,21 +82,8 @@ def _charts(results: Results) -> dict[str, Any]:
         ]
         charts["accuracy"] = dots(rows, "%", "accuracy on the test set")
     if results.cycles:
-        bars = [
-            Bar(
-                layer.name,
-                (
-                    layer.ideal,
-                    max(layer.steps - layer.ideal, 0.0),
-                    layer.waiting_activations,
-                    layer.waiting_accumulators,
-                    layer.start_and_end,
-                ),
-                f"{layer.cycles:,}",
-            )
-            for layer in results.cycles
-        ]
-        charts["cycles"] = stacked_bars(_CYCLES, bars, "cycles", "cycles by layer and where they go")
+        bars = [Bar(layer.name, cycle_parts(layer), f"{layer.cycles:,}") for layer in results.cycles]
+        charts["cycles"] = stacked_bars(CYCLE_SERIES, bars, "cycles", "cycles by layer and where they go")
     if results.bits:
         bars = [
             Bar(layer.stored.name, _parts_a_weight(layer.stored), f"{layer.stored.per_weight:.2f} bits")
@@ -103,6 +91,17 @@ def _charts(results: Results) -> dict[str, Any]:
         ]
         charts["bits"] = stacked_bars(_BITS, bars, "bits/weight", "bits stored for a weight, by layer")
     return {name: Markup(chart) for name, chart in charts.items()}  # noqa: S704 (our own SVG, its texts escaped)
+
+
+def cycle_parts(layer: LayerCycles) -> tuple[float, ...]:
+    """Return a layer's cycles split as `CYCLE_SERIES` says."""
+    return (
+        layer.ideal,
+        max(layer.steps - layer.ideal, 0.0),
+        layer.waiting_activations,
+        layer.waiting_accumulators,
+        layer.start_and_end,
+    )
 
 
 def _parts_a_weight(layer: LayerBits) -> tuple[float, ...]:

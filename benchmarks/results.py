@@ -1,0 +1,49 @@
+"""Write the figures of finished runs into the README, with a picture: python benchmarks/results.py runs/digits runs/resnet8."""
+
+import argparse
+import json
+from pathlib import Path
+
+from intarsia.engine.cycles import LayerCycles
+from intarsia.files import write_bytes, write_text
+from intarsia.integer.file import load
+from intarsia.report.charts import Bar, stacked_bars
+from intarsia.report.page import CYCLE_SERIES, cycle_parts
+from intarsia.report.pictures import pictures_of
+
+START, END = "<!-- results: written by benchmarks/results.py from runs/*/results.json -->\n", "<!-- end of results -->"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", nargs="+", type=Path, help="folders of finished runs; the last one gives the picture")
+    parser.add_argument("--docs", type=Path, default=Path("docs"))
+    parser.add_argument("--readme", type=Path, default=Path("README.md"))
+    options = parser.parse_args()
+    sections = []
+    for run in options.runs:
+        results = json.loads((run / "results.json").read_text())
+        table = (run / "results.txt").read_text().rstrip()
+        sections.append(f"**{results['title']}** — `{results['command']}`\n\n```\n{table}\n```\n")
+    text = options.readme.read_text()
+    before, rest = text.split(START)
+    write_text(options.readme, f"{before}{START}\n{chr(10).join(sections)}\n{END}{rest.split(END)[1]}")
+    draw(options.runs[-1], options.docs)
+
+
+def draw(run: Path, docs: Path) -> None:
+    results = json.loads((run / "results.json").read_text())
+    layers = [LayerCycles(**layer) for layer in results["cycles"]]
+    bars = [Bar(layer.name, cycle_parts(layer), f"{layer.cycles:,}") for layer in layers]
+    chart = stacked_bars(CYCLE_SERIES, bars, "cycles", "cycles by layer and where they go")
+    write_text(docs / "cycles.svg", chart)
+    network = load(next((run / "quantize").glob("superposition-seed*.safetensors")))
+    picture = max(
+        pictures_of(network), key=lambda picture: (picture.nonzero_sparse > 0, -picture.height * picture.width)
+    )
+    write_bytes(docs / "planes.png", picture.png)
+    print(f"wrote {docs / 'cycles.svg'} and {docs / 'planes.png'} ({picture.layer})")
+
+
+if __name__ == "__main__":
+    main()
