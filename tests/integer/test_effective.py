@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from intarsia.integer.effective import LayerBits, effective_bits
+from intarsia.integer.formats import ActivationFormat, Pattern, WeightFormat
+from intarsia.integer.network import Conv2d, IntegerNetwork, Linear, Plane, Requantization, Tensor
+
+INT8 = ActivationFormat(8, signed=True)
+
+
+def plane(shape: tuple[int, ...], format_: str, pattern: str = "dense", filled: int = 0) -> Plane:
+    weights = np.zeros(shape, np.int8)
+    weights.reshape(-1)[:filled] = 1
+    return Plane(weights, np.ones(shape[0], np.int32), WeightFormat(format_), Pattern.parse(pattern))
+
+
+def bits(channels: int, *planes: Plane, depthwise: bool = False) -> LayerBits:
+    outputs = planes[0].weights.shape[0]
+    settings = Requantization(np.zeros(outputs, np.int32), np.zeros(outputs, np.int32), -128, 127)
+    output = Tensor("layer", (outputs, 1, 1), INT8, 1.0)
+    if planes[0].weights.ndim == 2:
+        size, layer = 1, Linear("input", output, planes, settings)
+    else:
+        size = planes[0].weights.shape[2]
+        layer = Conv2d("input", output, planes, settings, depthwise=depthwise)
+    source = Tensor("input", (channels, size, size), INT8, 1.0)
+    return effective_bits(IntegerNetwork("one", source, (layer,), 8)).layers[0]
+
+
+def test_superposition_of_whole_blocks() -> None:
+    found = bits(32, plane((64, 32, 3, 3), "ternary"), plane((64, 32, 3, 3), "int8", "1:16"))
+    blocks = 64 * 9 * 2
+    assert (found.planes, found.indices, found.padding) == (blocks * (26 + 8), blocks * 4, 0)
+    assert (found.scales, found.biases) == (64 * (2 * 8 + 5), 64 * 32)
+    assert found.per_weight == pytest.approx((26 + 12) / 16 + 21 / 288)
+
+
+def test_digits_cost_a_plane_each_and_rest_is_padding() -> None:
+    found = bits(20, plane((4, 20), "digits4"))
+    assert found.planes == 4 * 4 * (26 + 7)  # 16 + 4 trits
+    assert found.padding == 4 * 4 * (26 - 7)
+
+
+def test_rgb_and_depthwise_layers_block_along_their_taps() -> None:
+    assert bits(3, plane((16, 3, 3, 3), "digits4")).total == 16 * 3 * 26 * 4 + 16 * 13
+    assert bits(32, plane((32, 1, 5, 5), "digits4"), depthwise=True).total == 32 * 2 * 26 * 4 + 32 * 13
+
+
+def test_shared_positions_store_one_index_for_the_group_and_free_ones_an_index_each() -> None:
+    shape = (32, 16, 1, 1)
+    assert bits(16, plane(shape, "ternary"), plane(shape, "int8", "1:16/16")).indices == 2 * 4
+    free = bits(16, plane(shape, "ternary"), plane(shape, "int8", "unstructured", filled=10))
+    assert free.indices == 10 * 9  # 512 positions
+    assert free.planes == 32 * 26 + 10 * 8

@@ -1,0 +1,155 @@
+"""The whole path on real data: float network, calibration, training, integers."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from intarsia.datasets import Dataset, load_dataset
+from intarsia.errors import IntarsiaError
+from intarsia.integer import IntegerNetwork
+from intarsia.integer.effective import effective_bits
+from intarsia.integer.executor import Executor
+from intarsia.integer.file import load, save
+from intarsia.networks import build
+from intarsia.quantize import (
+    PRESETS,
+    QUANTIZATION_RECIPES,
+    QuantizedNetwork,
+    Scheme,
+    freeze,
+    post_training,
+    quantize,
+)
+from intarsia.quantize.training import RECIPES, Phase, train_classifier
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # tensors this small only wait for each other
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load_dataset("digits")
+
+
+@pytest.fixture(scope="module")
+def trained(digits: Dataset) -> nn.Module:
+    model = build("digits", 0)
+    recipe = replace(RECIPES["digits"], phases=(Phase(20, size=8, pad=1),))
+    train_classifier(model, digits, recipe, seed=0, validate_every=100)
+    return model
+
+
+def accuracy(network: IntegerNetwork, data: Dataset) -> float:
+    logits = Executor(network).run(data.scaling.integers(data.test.images))
+    return float((logits.argmax(1) == data.test.labels).mean())
+
+
+def mismatch(module: QuantizedNetwork, network: IntegerNetwork, data: Dataset) -> dict[str, float]:
+    """Part of the values that differ between the integer network and its model in floating point, by tensor.
+
+    Only ties differ at first, by one unit; later layers turn one unit into several, here and there.
+    """
+    integers = Executor(network).trace(data.scaling.integers(data.test.images))
+    with torch.no_grad():
+        floats = module.tensors(torch.from_numpy(data.scaling.reals(data.test.images)))
+    parts = {}
+    for name, tensor in network.tensors.items():
+        found = np.floor(floats[name].numpy() / tensor.scale + 0.5).reshape(integers[name].shape)
+        assert np.abs(found - integers[name]).max() <= 1 or name not in ("input", "stem"), name
+        parts[name] = float((found != integers[name]).mean())
+    return parts
+
+
+@pytest.mark.parametrize("name", [*PRESETS, "ternary+2:16/16xint4", "ternary+unstructured0.1xint8", "ternary a4"])
+def test_calibration_alone_gives_a_network_whose_integers_are_its_model(
+    name: str, digits: Dataset, trained: nn.Module
+) -> None:
+    module = post_training(trained, digits, Scheme.parse(name))
+    network = freeze(module, name="digits")
+    assert accuracy(network, digits) > (0.7 if "a4" in name else 0.85)
+    parts = mismatch(module, network, digits)
+    assert parts["stem"] < 0.005
+    assert max(parts.values()) < 0.15
+
+
+@pytest.mark.parametrize("criterion", ["curvature", "gradient"])
+def test_positions_by_cost_to_the_loss(criterion: str, digits: Dataset, trained: nn.Module) -> None:
+    by_loss = post_training(trained, digits, PRESETS["superposition"], criterion=criterion)  # type: ignore[arg-type]
+    by_residual = post_training(trained, digits, PRESETS["superposition"])
+    name = "block1_pointwise.parametrizations.weight.0.mask"
+    assert not torch.equal(by_loss.layers.get_buffer(name), by_residual.layers.get_buffer(name))
+    assert accuracy(freeze(by_loss, name="digits"), digits) > 0.85
+
+
+def test_training_recovers_what_calibration_loses_and_freezes(
+    digits: Dataset, trained: nn.Module, tmp_path: Path
+) -> None:
+    scheme = Scheme.parse("ternary")
+    before = {name: value.clone() for name, value in trained.state_dict().items()}
+    result = quantize(trained, digits, scheme, seed=0, epochs=12, validate_every=100)
+    network = freeze(result.module, name="digits", metadata={"seed": "0"})
+    assert accuracy(network, digits) >= 0.93
+    assert max(mismatch(result.module, network, digits).values()) < 0.15
+    assert all(torch.equal(value, before[name]) for name, value in trained.state_dict().items())
+    save(network, tmp_path / "digits.safetensors")
+    again = load(tmp_path / "digits.safetensors")
+    assert again.metadata == {"scheme": "ternary", "seed": "0"}
+    assert accuracy(again, digits) == accuracy(network, digits)
+    assert 2 < effective_bits(again).per_weight < 8
+
+
+class _StoppedError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stop", [1, 3])
+def test_a_stopped_training_goes_on_to_the_same_integers(
+    stop: int, digits: Dataset, trained: nn.Module, tmp_path: Path
+) -> None:
+    recipe = replace(QUANTIZATION_RECIPES["digits"], settle=2, snap=0.5)
+
+    def run(checkpoint: Path, stop: int | None = None) -> IntegerNetwork:
+        def on_epoch(epoch: int, _: nn.Module) -> None:
+            if epoch == stop:
+                raise _StoppedError
+
+        result = quantize(
+            trained,
+            digits,
+            PRESETS["superposition"],
+            seed=1,
+            epochs=4,
+            recipe=recipe,
+            checkpoint=checkpoint,
+            on_epoch=on_epoch,
+        )
+        return freeze(result.module, name="digits")
+
+    unbroken = run(tmp_path / "unbroken.safetensors")
+    with pytest.raises(_StoppedError):
+        run(tmp_path / "stopped.safetensors", stop)
+    resumed = run(tmp_path / "stopped.safetensors")
+    for first, second in zip(unbroken.weight_layers(), resumed.weight_layers(), strict=True):
+        for one, other in zip(first.planes, second.planes, strict=True):
+            assert np.array_equal(one.weights, other.weights)
+            assert np.array_equal(one.multiplier, other.multiplier)
+        assert np.array_equal(first.requantization.bias, second.requantization.bias)
+        assert first.output.scale == second.output.scale
+
+
+def test_a_diverged_network_is_not_frozen(digits: Dataset, trained: nn.Module) -> None:
+    module = post_training(trained, digits, PRESETS["ternary"])
+    with torch.no_grad():
+        module.weight_of(module.steps[0])[0].fill_(float("nan"))
+    with pytest.raises(IntarsiaError, match="diverged"):
+        freeze(module, name="digits")

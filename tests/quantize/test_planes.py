@@ -1,0 +1,145 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from intarsia.integer.formats import ActivationFormat, Pattern
+from intarsia.quantize.activations import ActivationQuantizer, best_activation_scale
+from intarsia.quantize.patterns import choose_positions, position_cost
+from intarsia.quantize.planes import SuperposedWeight, best_scales, fit_multipliers
+from intarsia.quantize.scheme import LayerScheme
+
+
+def weight(seed: int, *shape: int) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).laplace(0, 0.1, shape).astype(np.float32))
+
+
+@given(
+    seed=st.integers(0, 99),
+    outputs=st.integers(1, 20),
+    inputs=st.integers(1, 40),
+    taps=st.sampled_from([(), (1, 1), (3, 3), (2, 5)]),
+    pattern=st.builds(
+        Pattern, st.just("n:m"), st.integers(1, 3), st.sampled_from([4, 8, 16]), st.sampled_from([1, 4, 16])
+    ),
+)
+def test_positions_follow_their_pattern(
+    seed: int, outputs: int, inputs: int, taps: tuple[int, ...], pattern: Pattern
+) -> None:
+    n, m, group = pattern.n, pattern.m, pattern.group
+    cost = weight(seed, outputs, inputs, *taps).square()
+    mask = choose_positions(cost, pattern).reshape(outputs, inputs, -1)
+    for start in range(0, inputs, m):
+        block = mask[:, start : start + m]
+        if block.shape[1] == m:
+            assert (block.sum(dim=1) == n).all()
+        assert int(block.sum(dim=1).max()) <= n
+    for start in range(0, outputs, group):
+        assert (mask[start : start + group] == mask[start]).all()
+
+
+def test_positions_are_the_dearest_of_each_block() -> None:
+    cost = weight(1, 8, 32, 3, 3).square()
+    mask = choose_positions(cost, Pattern("n:m", 1, 16))
+    blocks = cost.reshape(8, 2, 16, 3, 3)
+    assert torch.equal(mask.reshape(8, 2, 16, 3, 3), blocks == blocks.amax(dim=2, keepdim=True))
+    free = choose_positions(cost, Pattern("unstructured"), density=1 / 16)
+    assert int(free.sum()) == cost.numel() // 16
+    assert float((cost * free).sum()) >= float((cost * mask).sum())  # freedom is the upper bound
+
+
+def test_curvature_and_gradient_move_positions_to_where_the_loss_feels_them() -> None:
+    residual, gradient = torch.tensor([[4.0, 1.0]]), torch.tensor([[0.0, 1.0]])
+    assert int(position_cost(residual).argmax()) == 0
+    assert int(position_cost(residual, gradient, "curvature").argmax()) == 1
+    assert int(position_cost(residual, gradient, "gradient").argmax()) == 1
+    with pytest.raises(ValueError, match="needs gradients"):
+        position_cost(residual, None, "curvature")
+
+
+@given(seed=st.integers(0, 99), planes=st.integers(1, 2), bits=st.sampled_from([4, 8, 16]))
+def test_multipliers_express_gains_to_half_a_unit(seed: int, planes: int, bits: int) -> None:
+    rng = np.random.default_rng(seed)
+    gains = torch.from_numpy(np.exp2(rng.uniform(-9, 1, (planes, 7))))
+    multipliers, shift = fit_multipliers(gains, bits)
+    assert float(multipliers.min()) >= 1
+    assert float(multipliers.max()) <= 2**bits - 1
+    error = (multipliers * torch.exp2(-shift) - gains).abs() * torch.exp2(shift)
+    assert bool(((error <= 0.5) | (multipliers == 1)).all())
+    assert bool(((multipliers.amax(0) >= 2 ** (bits - 1) - 1) | (shift == 20)).all())
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    seed=st.integers(0, 99),
+    text=st.sampled_from(["ternary", "digits4", "int8", "int4", "ternary+1:16xint8", "ternary+1:4xint4", "1:4xint8"]),
+    shape=st.sampled_from([(8, 32, 3, 3), (10, 17), (6, 1, 5, 5)]),
+    ratio=st.floats(0.01, 100),
+)
+def test_the_forward_pass_is_exactly_what_the_integers_say(
+    seed: int, text: str, shape: tuple[int, ...], ratio: float
+) -> None:
+    w = weight(seed, *shape)
+    quantizer = SuperposedWeight(w, LayerScheme.parse(text), 8)
+    quantizer.snap(ratio)
+    real = quantizer(w).detach().double()
+    planes = quantizer.integers(w)
+    total = torch.zeros_like(real)
+    column = (-1, *[1] * (len(shape) - 1))
+    for values, multiplier, format_ in zip(planes.weights, planes.multipliers, quantizer.formats, strict=True):
+        assert int(values.abs().max()) <= format_.limit
+        total += values * (multiplier * torch.exp2(-planes.shift.double())).view(column) / ratio
+    assert torch.allclose(real, total, rtol=1e-5, atol=1e-9)
+
+
+def test_the_sparse_plane_takes_most_of_what_ternary_leaves() -> None:
+    w = weight(3, 32, 64, 3, 3)
+
+    def error(text: str) -> float:
+        return float((SuperposedWeight(w, LayerScheme.parse(text), 8)(w).detach() - w).square().sum())
+
+    assert error("ternary+1:16xint8") < 0.8 * error("ternary")
+    assert error("ternary+unstructured0.0625xint8") <= error("ternary+1:16xint8")
+    assert error("digits3") < error("digits2") < error("ternary")
+    assert error("ternary+1:16xint8") <= error("ternary+1:16/16xint8")
+
+
+def test_every_weight_and_scale_gets_a_gradient() -> None:
+    w = (weight(4, 8, 32) * 3).requires_grad_()
+    quantizer = SuperposedWeight(w, LayerScheme.parse("ternary+1:16xint8"), 8)
+    (quantizer(w) * weight(5, 8, 32)).sum().backward()
+    assert w.grad is not None
+    assert quantizer.log_scales.grad is not None
+    assert torch.allclose(w.grad, weight(5, 8, 32), atol=1e-6)  # straight through, beyond the limit too
+    assert int((quantizer.log_scales.grad != 0).sum()) == quantizer.log_scales.numel()
+
+
+def test_a_least_squares_scale_is_no_worse_than_its_neighbours() -> None:
+    w = weight(6, 5, 200)
+    scale = best_scales(w, 1)
+
+    def error(step: torch.Tensor) -> torch.Tensor:
+        return (w - torch.floor((w / step[:, None]).clamp(-1, 1) + 0.5) * step[:, None]).square().sum(dim=1)
+
+    assert bool((error(scale) <= error(scale * 1.1) + 1e-6).all())
+    assert bool((error(scale) <= error(scale * 0.9) + 1e-6).all())
+
+
+@pytest.mark.parametrize(("bits", "signed"), [(8, True), (8, False), (4, True), (4, False)])
+def test_activations_stay_on_their_grid_and_their_step_learns(bits: int, signed: bool) -> None:
+    x = weight(7, 4, 50) * 10
+    quantizer = ActivationQuantizer(ActivationFormat(bits, signed))
+    quantizer.set_scale(best_activation_scale(x, quantizer.format))
+    y = quantizer(x)
+    integers = (y / quantizer.scale()).detach()
+    assert torch.allclose(integers, integers.round(), atol=1e-3)
+    assert float(integers.min()) >= quantizer.format.lo - 1e-3
+    assert float(integers.max()) <= quantizer.format.hi + 1e-3
+    (y - x).square().sum().backward()
+    assert quantizer.log_scale.grad is not None
+    assert float(quantizer.log_scale.grad) != 0
+    before = float(quantizer.scale().detach())
+    quantizer.fix()
+    quantizer.set_scale(123.0)
+    assert float(quantizer.scale().detach()) == pytest.approx(before)

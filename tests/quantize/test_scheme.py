@@ -1,0 +1,45 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intarsia.errors import IntarsiaError
+from intarsia.quantize.scheme import PRESETS, LayerScheme, Scheme
+
+DENSE = st.sampled_from(["ternary", "digits2", "digits5", "int2", "int8"])
+SPARSE = st.sampled_from(["1:16xint8", "2:16xint4", "1:16/16xint8", "unstructuredxint8", "unstructured0.05xint3"])
+
+
+@given(dense=DENSE | st.none(), sparse=SPARSE | st.none(), bits=st.sampled_from(["", " a4", " a8"]))
+def test_a_scheme_reads_back_what_it_prints(dense: str | None, sparse: str | None, bits: str) -> None:
+    text = "+".join(part for part in (dense, sparse) if part)
+    if text:
+        scheme = LayerScheme.parse(text + bits)
+        assert LayerScheme.parse(str(scheme)) == scheme
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "binaryish",
+        "ternary+int8",
+        "ternary+1:16",
+        "ternary+1:16xternary",
+        "ternary a3",
+        "ternary+17:16xint8",
+        "ternary+1:16xint8+1:16xint8",
+        "ternary+unstructuredmuchxint8",
+        "ternary+unstructured2xint8",
+    ],
+)
+def test_a_scheme_that_cannot_be_read_is_one_clear_sentence(text: str) -> None:
+    with pytest.raises(IntarsiaError):
+        Scheme.parse(text)
+
+
+def test_the_most_specific_rule_wins() -> None:
+    scheme = PRESETS["superposition"]
+    assert str(scheme.layer("stem", first=True, last=False, depthwise=True)) == "digits4"
+    assert str(scheme.layer("fc", first=False, last=True, depthwise=False)) == "digits5"
+    assert str(scheme.layer("conv", first=False, last=False, depthwise=False)) == "ternary+1:16xint8"
+    assert str(scheme.with_activations(4).layer("c", first=False, last=False, depthwise=False)).endswith(" a4")
