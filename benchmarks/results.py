@@ -1,4 +1,7 @@
-"""Write the figures of finished runs into the README, with a picture: python benchmarks/results.py runs/digits runs/resnet8."""
+"""Write the figures of finished runs into the README, with pictures.
+
+python benchmarks/results.py runs/digits runs/resnet8
+"""
 
 import argparse
 import json

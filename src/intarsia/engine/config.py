@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from intarsia.errors import IntarsiaError
 from intarsia.integer.formats import trit_bits
+from intarsia.integer.network import SHIFT_BITS
 
-#: Fields of a requantization word (intarsia_requantizer).
-SHIFT_BITS = 5
+#: A bias of 32 bits with rounding and storage offsets folded in (intarsia_requantizer).
 BIAS_BITS = 40
 
 

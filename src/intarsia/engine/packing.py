@@ -6,8 +6,9 @@ Every function returns words as an array (words, parts) of 32-bit parts, least s
 import numpy as np
 from numpy.typing import NDArray
 
-from intarsia.engine.config import BIAS_BITS, SHIFT_BITS, EngineConfig
+from intarsia.engine.config import BIAS_BITS, EngineConfig
 from intarsia.integer.formats import trit_bits
+from intarsia.integer.network import SHIFT_BITS
 
 Words = NDArray[np.uint32]
 Ints = NDArray[np.int64]

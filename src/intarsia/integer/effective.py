@@ -9,10 +9,9 @@ import math
 from dataclasses import dataclass
 
 from intarsia.integer.formats import Pattern
-from intarsia.integer.network import IntegerNetwork, Plane, WeightLayer
+from intarsia.integer.network import SHIFT_BITS, IntegerNetwork, Plane, WeightLayer
 
 BLOCK = 16
-SHIFT_BITS = 5
 BIAS_BITS = 32
 _FEW_CHANNELS = 4
 

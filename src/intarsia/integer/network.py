@@ -21,7 +21,9 @@ from intarsia.integer.formats import ActivationFormat, Pattern, WeightFormat
 Ints = NDArray[np.integer]
 Shape = tuple[int, int, int]
 
-MAX_SHIFT = 31
+#: Bits of a requantization's shift.
+SHIFT_BITS = 5
+MAX_SHIFT = (1 << SHIFT_BITS) - 1
 
 
 @dataclass(frozen=True)
