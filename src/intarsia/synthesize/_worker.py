@@ -4,8 +4,10 @@ Argument: a JSON file holding the list of commands. The current folder holds the
 Beside Yosys' own passes there is one more command, `merge_identical_modules`.
 """
 
+import ctypes
 import json
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ _AUTO_NAME = re.compile(r"\$[\w.:$]*\$\d+")
 
 def main() -> None:
     """Run the commands of the file named on the command line, in order."""
+    die_with_parent()
     from pyosys import libyosys  # noqa: PLC0415 - importing it starts Yosys
 
     design = libyosys.Design()
@@ -25,6 +28,12 @@ def main() -> None:
                 pass
         else:
             libyosys.run_pass(command, design)
+
+
+def die_with_parent() -> None:
+    """Let the kernel end this process when the one that started it dies, however it dies (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def _merge(libyosys: Any, design: Any) -> bool:

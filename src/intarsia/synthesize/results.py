@@ -99,7 +99,7 @@ def _module(name: str) -> str:
 def find_memories(top: str, dump: str) -> tuple[Memory, ...]:
     """Read the memories from Yosys' dump of the wrapper's instances.
 
-    One port when reading and writing use the same address signal; anything with more than two addresses counts as two.
+    A wrapper with one address for reading and writing counts as one port, any other as two.
     """
     memories = []
     for body in re.split(r"^module ", dump, flags=re.MULTILINE)[1:]:

@@ -13,7 +13,7 @@ from intarsia.synthesize.tools import cached, fingerprint, require_package, run_
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
-_ERROR = re.compile(r"(?:^|: )(?:fatal )?error: |^ERROR: ", re.MULTILINE)
+_ERROR = re.compile(r"(?:^|: )(?:fatal )?error: ", re.IGNORECASE)
 _WORKER = Path(__file__).with_name("_worker.py")
 
 

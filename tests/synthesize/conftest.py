@@ -1,0 +1,35 @@
+"""Designs and kept results that several tests of this room share."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from intarsia.engine.sources import write_sources
+from intarsia.synthesize.pdk import Pdk, load_pdk
+from intarsia.synthesize.yosys import Design
+
+RTL = Path(__file__).with_name("rtl")
+
+
+@pytest.fixture(scope="session")
+def mac_array() -> Callable[..., Design]:
+    """The test array of multiply-accumulate cells behind a memory, with parameters."""
+    sources = (RTL / "mac_array.sv", RTL / "mac_cell.sv", RTL / "intarsia_memory.sv")
+    return lambda **parameters: Design(sources, "mac_array", parameters)
+
+
+@pytest.fixture(scope="session")
+def engine_sources(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
+    """The engine's SystemVerilog files."""
+    return tuple(write_sources(tmp_path_factory.mktemp("engine")))
+
+
+@pytest.fixture(scope="session")
+def pdk() -> Pdk:
+    """The PDK that PDK_ROOT names."""
+    root = os.environ.get("PDK_ROOT")
+    if not root:
+        pytest.skip("PDK_ROOT is not set")
+    return load_pdk(Path(root))

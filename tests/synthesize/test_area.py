@@ -1,0 +1,70 @@
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from intarsia.synthesize.area import AreaReport, liberty_area, transistors
+from intarsia.synthesize.pdk import Pdk
+from intarsia.synthesize.yosys import Design, run_yosys
+
+
+def by_module(report: AreaReport) -> dict[str, float]:
+    return {part.module: part.own for part in report.parts}
+
+
+def test_parts_add_up_and_instances_count_as_often_as_they_are(mac_array: Callable[..., Design]) -> None:
+    one, four = (transistors(mac_array(Lanes=lanes)) for lanes in (1, 4))
+    assert four.unit == "transistors"
+    assert four.total == sum(by_module(four).values())
+    assert by_module(four)["mac_cell"] == 4 * by_module(one)["mac_cell"] > 0
+    assert [(part.module, part.instances) for part in four.parts] == [("mac_array", 1), ("mac_cell", 4)]
+    assert four.parts[0].inclusive == four.total
+    assert four.flip_flops == 4 * 24
+
+
+def test_memories_are_counted_in_bits_and_do_not_become_flip_flops(mac_array: Callable[..., Design]) -> None:
+    report = transistors(mac_array(Lanes=2, Depth=1024))
+    [memory] = report.memories
+    assert (memory.path, memory.width, memory.depth, memory.ports) == ("u_weights", 16, 1024, 2)
+    assert report.memory_bits == 16 * 1024
+    assert report.flip_flops == 2 * 24
+
+
+def test_flattened_area_is_near_the_sum_of_the_parts(mac_array: Callable[..., Design]) -> None:
+    report = transistors(mac_array(Lanes=2), flatten=True)
+    assert report.flattened is not None
+    assert 0.8 * report.total < report.flattened <= 1.02 * report.total
+
+
+def test_transistors_agree_with_yosys_own_count(tmp_path: Path) -> None:
+    source = tmp_path / "mixed.sv"
+    source.write_text(
+        "module mixed(input logic clk_i, input logic [3:0] a_i, b_i, output logic [3:0] y_o);\n"
+        "  always_ff @(posedge clk_i) y_o <= (a_i + b_i) ^ (a_i & b_i);\nendmodule\n"
+    )
+    design = Design((source,), "mixed")
+    commands = [
+        design.read_command(),
+        *("proc", "opt", "techmap", "opt", "dfflegalize -cell $_DFF_P_ x"),
+        "abc -g cmos -script +strash;ifraig;scorr;strash;&get,-n;&nf;&put",
+        "tee -q -o stat.txt stat -tech cmos",
+    ]
+    text = run_yosys(commands, inputs=[source], outputs=["stat.txt"])["stat.txt"]
+    assert int(re.findall(r"transistors: *(\d+)", text)[0]) == transistors(design).total > 100
+
+
+@pytest.mark.pdk
+def test_a_pdk_gives_gates_macros_and_the_slowest_path(mac_array: Callable[..., Design], pdk: Pdk) -> None:
+    report = liberty_area(mac_array(Lanes=4), pdk, single_port=["u_weights"])
+    assert report.unit == "kGE"
+    assert report.total == pytest.approx(sum(by_module(report).values()))
+    assert 2 < report.total < 6  # four 8 × 8 multipliers with 24-bit accumulators
+    assert report.cell_area_um2 == pytest.approx(report.total * 1000 * 7.2576)
+    assert report.flip_flops == 96
+    [macro] = report.macros
+    assert macro.macros == (("RM_IHPSG13_1P_512x32_c2_bm_bist", 1),)
+    assert macro.area_um2 == report.sram_area_um2 == pytest.approx(79719.8976)
+    assert report.path is not None
+    assert report.path.module == "mac_cell"
+    assert 500 < report.path.delay_ps < 20000

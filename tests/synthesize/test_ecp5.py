@@ -1,0 +1,66 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from intarsia.errors import IntarsiaError
+from intarsia.synthesize.ecp5 import map_resources, place_and_route, read_report
+from intarsia.synthesize.harness import harness_source, ports
+from intarsia.synthesize.yosys import Design
+
+
+def test_resources_by_part_with_and_without_multipliers(mac_array: Callable[..., Design]) -> None:
+    with_dsp, without = (map_resources(mac_array(Lanes=2), dsp=dsp) for dsp in (True, False))
+    assert (with_dsp.total.dsp, with_dsp.total.bram) == (2, 1)
+    assert without.total.dsp == 0
+    assert without.total.lut > with_dsp.total.lut
+    parts = {part.module: part for part in with_dsp.parts}
+    assert parts["mac_cell"].instances == 2
+    assert parts["mac_cell"].own.dsp == 2
+    assert parts["intarsia_memory"].own.bram == 1
+    assert sum(part.own.lut for part in with_dsp.parts) == with_dsp.total.lut
+
+
+def test_a_design_is_placed_and_its_bitstream_kept(mac_array: Callable[..., Design], tmp_path: Path) -> None:
+    design = mac_array(Lanes=1)
+    report = place_and_route(design, cache=tmp_path, device="25k", harness=True)
+    assert 20 < report.fmax_mhz < 500
+    assert (report.used.dsp, report.used.bram) == (1, 1)
+    assert 0 < report.used.lut < report.available.lut
+    assert report.critical_path_ns == pytest.approx(1000 / report.fmax_mhz, rel=0.02)
+    assert 0 < report.logic_ns < report.critical_path_ns
+    assert report.critical_from
+    assert report.critical_to
+    assert report.bitstream is not None
+    assert report.bitstream.stat().st_size > 10_000
+    content = report.bitstream.read_bytes()
+    assert place_and_route(design, cache=tmp_path, device="25k", harness=True) == report
+    assert report.bitstream.read_bytes() == content
+
+
+def test_an_unknown_device_is_refused(mac_array: Callable[..., Design], tmp_path: Path) -> None:
+    with pytest.raises(IntarsiaError, match="choose one of 12k"):
+        place_and_route(mac_array(), cache=tmp_path, device="99k")
+
+
+def test_the_harness_connects_every_port_once(mac_array: Callable[..., Design]) -> None:
+    design = mac_array(Lanes=3)
+    found = {port.name: (port.width, port.is_input) for port in ports(design)}
+    assert found["acc_o"] == (72, False)
+    assert found["data_i"] == (24, True)
+    source = harness_source(design, ports(design))
+    assert all(source.count(f".{name}(") == 1 for name in found)
+    assert "#(.Lanes(3))" in source
+
+
+def test_a_design_without_a_clock_has_no_harness(mac_array: Callable[..., Design]) -> None:
+    design = mac_array()
+    unclocked = tuple(replace(port, name=port.name.replace("clk", "x")) for port in ports(design))
+    with pytest.raises(IntarsiaError, match="needs a port clk_i"):
+        harness_source(design, unclocked)
+
+
+def test_a_report_without_a_clock_is_refused() -> None:
+    with pytest.raises(IntarsiaError, match="no clocked path"):
+        read_report('{"fmax": {}, "critical_paths": [], "utilization": {}}')

@@ -1,0 +1,87 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from intarsia.errors import IntarsiaError
+from intarsia.synthesize import tools
+from intarsia.synthesize.yosys import Design, first_error, run_yosys
+
+RTL = Path(__file__).with_name("rtl")
+CELL = RTL / "mac_cell.sv"
+
+
+def test_an_illegal_parameter_is_reported_with_the_message_of_the_source() -> None:
+    design = Design((CELL,), "mac_cell", {"AccBits": 8})
+    with pytest.raises(IntarsiaError, match="AccBits must be at least 16"):
+        run_yosys([design.read_command()], inputs=design.sources, outputs=())
+
+
+def test_a_syntax_error_is_reported_with_its_line(tmp_path: Path) -> None:
+    source = tmp_path / "broken.sv"
+    source.write_text("module broken(input logic a_i;\nendmodule\n")
+    design = Design((source,), "broken")
+    with pytest.raises(IntarsiaError, match=r"broken\.sv:1"):
+        run_yosys([design.read_command()], inputs=design.sources, outputs=())
+
+
+def test_names_that_would_change_the_command_are_refused() -> None:
+    with pytest.raises(IntarsiaError, match="no SystemVerilog identifier"):
+        Design((CELL,), "mac_cell; exec").read_command()
+    with pytest.raises(IntarsiaError, match="no SystemVerilog identifier"):
+        Design((CELL,), "mac_cell", {"AccBits=1 -G x": 1}).read_command()
+    with pytest.raises(IntarsiaError, match="unusual characters"):
+        Design((Path("a b.sv"),), "mac_cell").read_command()
+
+
+def test_the_time_limit_ends_the_run() -> None:
+    design = Design((CELL,), "mac_cell")
+    with pytest.raises(IntarsiaError, match=r"did not finish within 0\.01 s"):
+        run_yosys([design.read_command()], inputs=design.sources, outputs=(), timeout_s=0.01)
+
+
+def test_missing_sources_and_equal_names_are_named(tmp_path: Path) -> None:
+    with pytest.raises(IntarsiaError, match=r"absent\.sv does not exist"):
+        tools.fingerprint([tmp_path / "absent.sv"])
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "same.sv").touch()
+    with pytest.raises(IntarsiaError, match=r"two input files are named same\.sv"):
+        tools.fingerprint([tmp_path / "a" / "same.sv", tmp_path / "b" / "same.sv"])
+
+
+def test_a_missing_package_is_named_with_the_command_that_installs_it() -> None:
+    with pytest.raises(IntarsiaError, match=r"pip install intarsia\[synthesize\]"):
+        tools.require_package("pyosys-that-nobody-has")
+
+
+def test_results_are_kept_until_a_source_changes(tmp_path: Path) -> None:
+    source, cache = tmp_path / "cell.sv", tmp_path / "cache"
+    source.write_text("module cell_(input logic a_i, output logic b_o);\n  assign b_o = a_i;\nendmodule\n")
+    design = Design((source,), "cell_")
+
+    def cells() -> str:
+        commands = [design.read_command(), "techmap", "tee -q -o stat.json stat -json"]
+        return run_yosys(commands, inputs=[source], outputs=["stat.json"], cache=cache)["stat.json"]
+
+    first = cells()
+    [kept] = cache.iterdir()
+    kept.write_text(json.dumps({"stat.json": "kept"}))
+    assert cells() == "kept"
+    kept.write_text("{ damaged")
+    assert json.loads(cells())["modules"] == json.loads(first)["modules"]
+    source.write_text(source.read_text().replace("= a_i", "= ~a_i"))
+    assert json.loads(cells())["design"]["num_cells"] == 1
+
+
+@pytest.mark.parametrize(
+    ("log", "line"),
+    [
+        ("a\nx.sv:3:4: error: no such thing\nERROR: Compilation failed\n", "x.sv:3:4: error: no such thing"),
+        ("warning: error prone\nERROR: Module not found\n", "ERROR: Module not found"),
+        ("something\nlast words\n\n", "last words"),
+        ("", "it ended without a message"),
+    ],
+)
+def test_the_first_error_line_of_a_log_is_found(log: str, line: str) -> None:
+    assert first_error(log) == line
