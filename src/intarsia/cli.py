@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tqdm import tqdm
+
 from intarsia import __version__
 from intarsia.engine import EngineConfig
 from intarsia.engine.sources import write_sources
@@ -89,14 +91,15 @@ def _say(options: argparse.Namespace) -> "_Say":
 
 
 class _Say:
-    """Prints the progress of a run on the error stream, line by line."""
+    """Prints the progress of a run on the error stream, line by line, above any bar."""
 
     def __init__(self, quiet: bool) -> None:
         self.quiet = quiet
 
     def __call__(self, text: str) -> None:
         if not self.quiet:
-            print(text, file=sys.stderr, flush=True)
+            tqdm.write(text, file=sys.stderr)
+            sys.stderr.flush()
 
 
 def _is_file(network: str) -> bool:
@@ -135,6 +138,7 @@ def _settings(options: argparse.Namespace, arguments: Sequence[str]) -> Settings
         engine=_engine(options),
         synthesis=not options.skip_synthesis,
         place_and_route=not options.skip_place_and_route,
+        routed_lanes=options.routed_lanes,
         place_and_route_seconds=options.place_and_route_seconds,
         command=shlex.join(["intarsia", *arguments]),
     )
@@ -206,7 +210,10 @@ def _run_options(parser: argparse.ArgumentParser, network: str) -> None:
     hardware.add_argument("--skip-synthesis", action="store_true", help="no area, no FPGA")
     hardware.add_argument("--skip-place-and-route", action="store_true", help="area and FPGA cells only")
     hardware.add_argument(
-        "--place-and-route-seconds", type=float, default=240, metavar="S", help="time limit (default: 240)"
+        "--routed-lanes", type=int, metavar="N", help="lanes of the engine that is placed and routed (digits: 8)"
+    )
+    hardware.add_argument(
+        "--place-and-route-seconds", type=float, default=1200, metavar="S", help="time limit (default: 1200)"
     )
 
 

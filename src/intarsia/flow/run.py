@@ -6,10 +6,10 @@ from pathlib import Path
 
 from intarsia.errors import IntarsiaError
 from intarsia.flow.collect import collect, finished_records
-from intarsia.flow.runner import Say, locked, run_tasks
+from intarsia.flow.runner import Beside, Say, locked, run_tasks
 from intarsia.flow.settings import Settings
 from intarsia.flow.stages import STAGES, all_tasks, tasks_until
-from intarsia.flow.task import Record
+from intarsia.flow.task import Record, Task
 from intarsia.report import Results, table, write_report
 
 
@@ -25,12 +25,24 @@ class Outcome:
 def run(settings: Settings, *, force: bool = False, say: Say = print, progress: bool = False) -> Outcome:
     """Walk the whole path; what is done already is skipped, unless `force`.
 
+    Synthesis depends on no other stage and its tools use one core each, so it goes on beside the others.
+
     Raises:
         IntarsiaError: a stage failed, or another run works in the folder.
     """
     stages = frozenset(stage.name for stage in STAGES) if force else frozenset()
+
+    def bring(tasks: list[Task]) -> dict[str, Record]:
+        return run_tasks(tasks, settings, force=stages, say=say, progress=progress)
+
+    tasks = all_tasks(settings)
     with locked(settings.folder):
-        records = run_tasks(all_tasks(settings), settings, force=stages, say=say, progress=progress)
+        routing = [task for task in tasks if task.stage == "synthesize" and task.name == "ecp5"]
+        synthesis = [task for task in tasks if task.stage == "synthesize" and task not in routing]
+        beside = [Beside(bring, part) for part in (synthesis, routing)]
+        records = bring([task for task in tasks if task.stage != "synthesize"])
+        for part in beside:
+            records |= part.result()
         return _write(settings, records)
 
 

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -95,3 +96,26 @@ def _prepare(job: Job, *, fresh: bool) -> None:
     if fresh:
         for old in job.folder.glob(f"{job.task.name}.*.checkpoint"):
             old.unlink(missing_ok=True)
+
+
+class Beside:
+    """Tasks at work in a thread of their own, which ends with the process: an interrupt does not wait for it."""
+
+    def __init__(self, bring: Callable[[list[Task]], dict[str, Record]], tasks: list[Task]) -> None:
+        self._records: dict[str, Record] = {}
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, args=(bring, tasks), daemon=True)
+        self._thread.start()
+
+    def _work(self, bring: Callable[[list[Task]], dict[str, Record]], tasks: list[Task]) -> None:
+        try:
+            self._records = bring(tasks)
+        except BaseException as error:
+            self._error = error
+
+    def result(self) -> dict[str, Record]:
+        """Wait for the tasks and return their records, or raise what went wrong."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._records

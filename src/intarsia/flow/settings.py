@@ -1,7 +1,7 @@
 """What a run may be told, and each network's defaults."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -22,6 +22,8 @@ class Defaults:
         dataset: name in `intarsia.datasets`.
         retrain: whether the float network is trained from scratch; else the weights of the zoo are taken.
         images: test images for the simulated engine.
+        routed_lanes: lanes of the engine that is placed and routed; None is the engine that was compiled for. The
+            default engine takes nextpnr many minutes, which a small network's run should not.
         threads: of PyTorch; a network whose steps take milliseconds learns fastest on one. None is PyTorch's choice.
     """
 
@@ -29,13 +31,16 @@ class Defaults:
     dataset: str
     retrain: bool
     images: int
+    routed_lanes: int | None = None
     threads: int | None = None
 
 
 #: By name in `intarsia.networks`; known here as well, so that a misspelt name is refused without loading PyTorch.
 DEFAULTS: Mapping[str, Defaults] = MappingProxyType(
     {
-        "digits": Defaults("depthwise-separable CNN on 8×8 digits", "digits", retrain=True, images=100, threads=1),
+        "digits": Defaults(
+            "depthwise-separable CNN on 8×8 digits", "digits", retrain=True, images=100, routed_lanes=8, threads=1
+        ),
         "resnet8": Defaults("MLPerf Tiny ResNet-8 on CIFAR-10", "cifar10", retrain=False, images=100),
     }
 )
@@ -72,6 +77,7 @@ class Settings:
         engine: the engine to compile for.
         synthesis: whether to synthesize.
         place_and_route: whether that includes placing and routing the engine on an FPGA.
+        routed_lanes: lanes of the engine that is placed and routed; None is the network's default.
         place_and_route_seconds: time limit of each tool of that; past it the report says so.
         command: the command line, for the report.
     """
@@ -91,7 +97,8 @@ class Settings:
     engine: EngineConfig = field(default_factory=EngineConfig)
     synthesis: bool = True
     place_and_route: bool = True
-    place_and_route_seconds: float = 240.0
+    routed_lanes: int | None = None
+    place_and_route_seconds: float = 1200.0
     command: str = ""
 
     def __post_init__(self) -> None:
@@ -115,6 +122,13 @@ class Settings:
     def from_scratch(self) -> bool:
         """Whether the float network is trained here."""
         return defaults_of(self.network).retrain if self.retrain is None else self.retrain
+
+    @property
+    def routed_engine(self) -> EngineConfig:
+        """The engine that is placed and routed."""
+        lanes = self.routed_lanes or defaults_of(self.network).routed_lanes or self.engine.lanes
+        requantized = min(self.engine.requant_lanes, lanes)
+        return replace(self.engine, lanes=lanes, requant_lanes=requantized)
 
     @property
     def simulated_images(self) -> int:

@@ -38,8 +38,9 @@ def synthesis_tasks(settings: Settings, key: dict[str, Any]) -> list[Task]:
         Task("synthesize", "ecp5-map", "the engine in ECP5 cells", map_fpga, key, packages=_PACKAGES),
     ]
     if settings.place_and_route:
-        limits = key | {"seconds": settings.place_and_route_seconds, "device": _DEVICE}
-        title = "the engine placed and routed"
+        config = settings.routed_engine
+        limits = key | {"engine": asdict(config), "seconds": settings.place_and_route_seconds, "device": _DEVICE}
+        title = f"the engine of {config.lanes} lanes placed and routed"
         tasks.append(Task("synthesize", "ecp5", title, place, limits, optional=("bit",), packages=_FPGA_PACKAGES))
     return tasks
 
@@ -141,13 +142,17 @@ def place(job: Job) -> dict[str, Any]:
 
     seconds = job.task.parameters["seconds"]
     with _sources() as sources:
-        design = Design(sources, TOP, job.settings.engine.module_parameters())
+        design = Design(sources, TOP, job.settings.routed_engine.module_parameters())
         try:
             found = place_and_route(design, cache=_cache(), device=_DEVICE, harness=True, timeout_s=seconds)
         except IntarsiaError as error:
             if not isinstance(error.__context__, subprocess.TimeoutExpired):
                 raise
-            return {"summary": f"not finished in {seconds:g} s", "timed_out": seconds}
+            return {
+                "summary": f"not finished in {seconds:g} s",
+                "timed_out": seconds,
+                "lanes": job.settings.routed_engine.lanes,
+            }
     bitstream = job.product("bit")
     if found.bitstream is not None:
         with replacing(bitstream) as temporary:
@@ -155,6 +160,7 @@ def place(job: Job) -> dict[str, Any]:
     return {
         "summary": f"{found.fmax_mhz:.1f} MHz, {_resources_text(asdict(found.used))}",
         "device": found.device,
+        "lanes": job.settings.routed_engine.lanes,
         "fmax_mhz": found.fmax_mhz,
         "used": asdict(found.used),
         "available": asdict(found.available),
@@ -184,24 +190,35 @@ def collect_synthesis(
     )
     mapped, placed = results.get("ecp5-map"), results.get("ecp5", {})
     fpgas = []
-    if mapped is not None or placed:
-        fpgas.append(
-            Fpga(
-                design="engine",
-                device=f"ECP5 {placed.get('device', _DEVICE)}",
-                fmax_mhz=placed.get("fmax_mhz"),
-                timed_out=placed.get("timed_out"),
-                used=placed.get("used", {}),
-                available=placed.get("available", {}),
-                mapped=mapped["total"] if mapped else {},
-                parts=tuple(FpgaPart(**part) for part in mapped["parts"]) if mapped else (),
-                critical_path_ns=placed.get("critical_path_ns"),
-                critical_from=placed.get("critical_from", ""),
-                critical_to=placed.get("critical_to", ""),
-                bitstream=placed.get("bitstream", ""),
-            )
-        )
+    if mapped is not None:
+        fpgas.append(_mapped(settings.engine.lanes, mapped))
+    if placed:
+        fpgas.append(_placed(placed))
     return areas, comparisons, tuple(fpgas)
+
+
+def _mapped(lanes: int, mapped: Mapping[str, Any]) -> Fpga:
+    return Fpga(
+        design=f"engine of {lanes} lanes",
+        device=f"ECP5 {_DEVICE}",
+        mapped=mapped["total"],
+        parts=tuple(FpgaPart(**part) for part in mapped["parts"]),
+    )
+
+
+def _placed(placed: Mapping[str, Any]) -> Fpga:
+    return Fpga(
+        design=f"engine of {placed['lanes']} lanes",
+        device=f"ECP5 {placed.get('device', _DEVICE)}",
+        fmax_mhz=placed.get("fmax_mhz"),
+        timed_out=placed.get("timed_out"),
+        used=placed.get("used", {}),
+        available=placed.get("available", {}),
+        critical_path_ns=placed.get("critical_path_ns"),
+        critical_from=placed.get("critical_from", ""),
+        critical_to=placed.get("critical_to", ""),
+        bitstream=placed.get("bitstream", ""),
+    )
 
 
 @contextmanager

@@ -175,7 +175,7 @@ class Fpga:
         fmax_mhz: greatest clock frequency after routing; None if it was not placed and routed.
         timed_out: seconds after which place and route was given up; None if it was not.
         used, available: resources after packing, by kind (`lut`, `ff`, `dsp`, `bram`); empty if not placed.
-        mapped: resources after mapping, before packing.
+        mapped: resources after mapping, before packing; empty if that was not asked for.
         parts: the same by module.
         critical_path_ns: slowest path from register to register.
         critical_from, critical_to: where it starts and ends.
@@ -184,16 +184,16 @@ class Fpga:
 
     design: str
     device: str
-    fmax_mhz: float | None
-    timed_out: float | None
-    used: Mapping[str, int]
-    available: Mapping[str, int]
-    mapped: Mapping[str, int]
-    parts: tuple[FpgaPart, ...]
-    critical_path_ns: float | None
-    critical_from: str
-    critical_to: str
-    bitstream: str
+    fmax_mhz: float | None = None
+    timed_out: float | None = None
+    used: Mapping[str, int] = field(default_factory=dict)
+    available: Mapping[str, int] = field(default_factory=dict)
+    mapped: Mapping[str, int] = field(default_factory=dict)
+    parts: tuple[FpgaPart, ...] = ()
+    critical_path_ns: float | None = None
+    critical_from: str = ""
+    critical_to: str = ""
+    bitstream: str = ""
 
 
 @dataclass(frozen=True)
