@@ -10,7 +10,7 @@ from pathlib import Path
 from intarsia.engine.cycles import LayerCycles
 from intarsia.files import write_bytes, write_text
 from intarsia.integer.file import load
-from intarsia.report.charts import Bar, stacked_bars
+from intarsia.report.charts import Bar, stacked_bars, standalone
 from intarsia.report.page import CYCLE_SERIES, cycle_parts
 from intarsia.report.pictures import pictures_of
 
@@ -39,7 +39,7 @@ def draw(run: Path, docs: Path) -> None:
     layers = [LayerCycles(**layer) for layer in results["cycles"]]
     bars = [Bar(layer.name, cycle_parts(layer), f"{layer.cycles:,}") for layer in layers]
     chart = stacked_bars(CYCLE_SERIES, bars, "cycles", "cycles by layer and where they go")
-    write_text(docs / "cycles.svg", chart)
+    write_text(docs / "cycles.svg", standalone(chart))
     network = load(next((run / "quantize").glob("superposition-seed*.safetensors")))
     picture = max(
         pictures_of(network), key=lambda picture: (picture.nonzero_sparse > 0, -picture.height * picture.width)

@@ -4,13 +4,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from intarsia import cli
-from intarsia.integer import IntegerNetwork, file
+from intarsia.integer import Conv2d, IntegerNetwork, Pattern, WeightFormat, file
 from intarsia.integer.executor import Executor
 from random_networks import random_layer_network
 
@@ -133,6 +134,20 @@ def test_compiling_a_file_writes_program_and_images(
     assert len(program["layers"]) == len(network[0].layers)
     assert "cycles an image" in text
     assert (tmp_path / "program" / "images.safetensors").stat().st_size > 0
+
+
+def test_a_layer_that_the_engine_cannot_run_is_named(
+    intarsia: Command, network: tuple[IntegerNetwork, Path], tmp_path: Path
+) -> None:
+    made, _ = network
+    layer = made.layers[0]
+    assert isinstance(layer, Conv2d)
+    planes = tuple(replace(plane, format=WeightFormat("int8"), pattern=Pattern()) for plane in layer.planes[:1])
+    file.save(replace(made, layers=(replace(layer, planes=planes), *made.layers[1:])), tmp_path / "int8.safetensors")
+    status, _, error = intarsia("compile", tmp_path / "int8.safetensors", "--output", tmp_path / "program")
+    assert status == 2
+    assert f"layer {layer.output.name}" in sentence(error)
+    assert not (tmp_path / "program").exists()
 
 
 def test_a_missing_compiler_is_named(

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from intarsia.engine import EngineConfig
 from intarsia.errors import IntarsiaError
 from intarsia.flow import DEFAULTS, STAGES, Settings
 from intarsia.flow.check import require_equal
-from intarsia.flow.runner import locked, run_tasks
+from intarsia.flow.runner import Beside, locked, run_tasks
 from intarsia.flow.stages import all_tasks, tasks_until, variants
 from intarsia.flow.task import Job, Task, record_path
 from intarsia.integer import file
@@ -107,6 +108,28 @@ def test_two_runs_never_share_a_folder_and_leftovers_are_swept(tmp_path: Path) -
             pass
     with locked(tmp_path), (tmp_path / ".lock").open() as lock, pytest.raises(OSError):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_work_beside_gives_its_records_or_its_error(tmp_path: Path) -> None:
+    chain = Chain()
+
+    def bring(tasks: list[Task]) -> dict[str, Any]:
+        return run_tasks(tasks, settings_in(tmp_path), say=quiet)
+
+    assert set(Beside(bring, chain.tasks()).result()) == {"one/x", "two/x"}
+
+    def fail(_: Job) -> dict[str, Any]:
+        raise IntarsiaError("no tool.")
+
+    with pytest.raises(IntarsiaError, match="no tool"):
+        Beside(bring, [Task("three", "x", "fail", fail)]).result()
+
+
+def test_the_routed_engine_is_the_compiled_one_or_smaller() -> None:
+    assert settings_in(Path()).routed_engine.lanes == 8
+    assert settings_in(Path(), routed_lanes=16).routed_engine == EngineConfig()
+    assert Settings("resnet8", Path()).routed_engine == EngineConfig()
+    assert settings_in(Path(), engine=EngineConfig(slots=2)).routed_engine == EngineConfig(lanes=8, slots=2)
 
 
 def test_a_new_seed_quantizes_only_that_seed_and_never_trains_again() -> None:

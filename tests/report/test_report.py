@@ -5,6 +5,7 @@ import zlib
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from hypothesis.extra.numpy import arrays
 from intarsia.engine.cycles import LayerCycles
 from intarsia.integer.effective import LayerBits
 from intarsia.report import Results, render, table, write_report
-from intarsia.report.charts import ticks_between
+from intarsia.report.charts import Bar, Series, stacked_bars, standalone, ticks_between
 from intarsia.report.data import (
     Accuracy,
     Area,
@@ -165,6 +166,13 @@ def test_the_table_has_units_and_aligns() -> None:
     text = "\n".join(lines)
     for unit in ("bits a weight", "KiB", "transistors", "MHz", "LUT", "images"):
         assert unit in text
+
+
+def test_a_chart_stands_alone_as_xml() -> None:
+    chart = standalone(stacked_bars([Series("a & b", "#123456")], [Bar("<x>", (2.0,), "2")], "cycles", "title"))
+    root = ElementTree.fromstring(chart)  # noqa: S314 (our own)
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert "<x>" in "".join(root.itertext())
 
 
 @given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))))

@@ -103,6 +103,16 @@ def dots(rows: Sequence[tuple[str, Sequence[float], str]], unit: str, title: str
     return _svg(_WIDTH, bottom + 26, title, body)
 
 
+def standalone(chart: str) -> str:
+    """Return a chart as a file of its own, with the colours that the page would give it."""
+    style = (
+        "text{font:12.5px sans-serif;fill:#22201d}.tick,.legend,.value{font-size:12px;fill:#6d665d}"
+        ".grid{stroke:#e4ded4}svg{background:#fffdf9}"
+    )
+    head, rest = chart.split(">", 1)
+    return f'{head} xmlns="http://www.w3.org/2000/svg"><style>{style}</style>{rest}'
+
+
 def nice_ticks(largest: float) -> list[float]:
     """Return 0 and about five round numbers, the last at least `largest`."""
     return ticks_between(0.0, max(largest, 1e-9))
