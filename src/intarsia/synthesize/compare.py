@@ -56,6 +56,7 @@ def compare_arrays(
     acc_slots: int = 6,
     pdk: Pdk | None = None,
     fpga: bool = True,
+    without_dsp: bool = False,
     cache: Path | None = None,
     timeout_s: float = 900.0,
 ) -> ArrayComparison:
@@ -69,6 +70,7 @@ def compare_arrays(
         lanes, slots, slot_bits, acc_bits, acc_slots: engine parameters.
         pdk: libraries for the figures in kGE; None leaves them out.
         fpga: map both to ECP5, too.
+        without_dsp: also count the lookup tables of ECP5 when no multiplier of the device is used (minutes).
         cache: folder of kept results; None keeps none.
         timeout_s: time limit of each Yosys run in seconds.
 
@@ -89,7 +91,7 @@ def compare_arrays(
         quantities.append(Quantity("area of a lane", "kGE", lane[0], lane[1]))
     quantities.append(Quantity("registers", "flip-flops", count[0].flip_flops, count[1].flip_flops))
     if fpga:
-        for dsp in (True, False):
+        for dsp in (True, False) if without_dsp else (True,):
             label = "ECP5" if dsp else "ECP5 without DSP"
             used = [map_resources(design, dsp=dsp, cache=cache, timeout_s=timeout_s).total for design in both]
             quantities.append(Quantity(label, "LUT", used[0].lut, used[1].lut))

@@ -201,7 +201,9 @@ def place_and_route(
                     shutil.copyfile(folder / "design.bit", temporary)
             return report
 
-    result = compute() if bitstream and not image.exists() else cached(cache, key, compute)
+    if bitstream and not image.exists():
+        (cache / f"{digest(key)}.json").unlink(missing_ok=True)
+    result = cached(cache, key, compute)
     return Ecp5Report(
         top=design.top,
         device=device,
