@@ -69,9 +69,7 @@ def save_checkpoint(
         save_file(tensors, temporary, metadata=header)
 
 
-def load_checkpoint(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, identity: str
-) -> list[EpochRecord]:
+def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, identity: str) -> list[EpochRecord]:
     """Load a checkpoint into model and optimizer and return the records of the epochs done.
 
     Raises:
@@ -88,9 +86,7 @@ def load_checkpoint(
         raise IntarsiaError(f"{path} is not a checkpoint of this version; {remedy}.")
     if header.get("identity") != identity:
         raise IntarsiaError(f"the checkpoint {path} belongs to another recipe or seed; {remedy}.")
-    weights = {
-        name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")
-    }
+    weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
     own = {name: value.shape for name, value in model.state_dict().items()}
     if own != {name: value.shape for name, value in weights.items()}:
         raise IntarsiaError(f"the checkpoint {path} belongs to another network; {remedy}.")

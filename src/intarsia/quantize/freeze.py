@@ -81,9 +81,7 @@ def _weight_layer(module: QuantizedNetwork, step: Step, output: Tensor) -> Conv2
     if step.kind == "linear":
         return Linear(step.inputs[0], output, tuple(planes), requantization)
     depthwise = isinstance(step.module, torch.nn.Conv2d) and step.module.groups > 1
-    return Conv2d(
-        step.inputs[0], output, tuple(planes), requantization, step.stride, step.padding, depthwise
-    )
+    return Conv2d(step.inputs[0], output, tuple(planes), requantization, step.stride, step.padding, depthwise)
 
 
 def _clip(step: Step, output: Tensor) -> tuple[int, int]:

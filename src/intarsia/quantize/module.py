@@ -27,9 +27,7 @@ class QuantizedNetwork(nn.Module):
         input_scale: real value of one unit of the int8 input.
     """
 
-    def __init__(
-        self, steps: Sequence[Step], scheme: Scheme, shape: tuple[int, int, int], input_scale: float
-    ) -> None:
+    def __init__(self, steps: Sequence[Step], scheme: Scheme, shape: tuple[int, int, int], input_scale: float) -> None:
         super().__init__()
         self.scheme, self.steps, self.shape, self.input_scale = scheme, tuple(steps), shape, input_scale
         self.layers, self.quantizers = nn.ModuleDict(), nn.ModuleDict()
@@ -159,9 +157,7 @@ def key(name: str) -> str:
     return name.replace(".", "_")
 
 
-def attach(
-    model: nn.Module, scheme: Scheme, shape: tuple[int, int, int], input_scale: float
-) -> QuantizedNetwork:
+def attach(model: nn.Module, scheme: Scheme, shape: tuple[int, int, int], input_scale: float) -> QuantizedNetwork:
     """Return a quantized network with the float weights of `model`, which is not changed.
 
     Weight scales and positions are chosen by least squares; activation steps still want calibration.
