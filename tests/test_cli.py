@@ -95,6 +95,15 @@ def test_images_of_a_wrong_shape_are_refused(
         assert ", ".join(map(str, network[0].input.shape)) in error
 
 
+def test_no_images_are_refused(intarsia: Command, network: tuple[IntegerNetwork, Path], tmp_path: Path) -> None:
+    np.save(tmp_path / "none.npy", np.zeros((0, *network[0].input.shape), np.int8))
+    np.save(tmp_path / "number.npy", np.array(3))
+    for name in ("none.npy", "number.npy"):
+        status, _, error = intarsia("simulate", network[1], "--input", tmp_path / name)
+        assert status == 2
+        assert "images" in sentence(error)
+
+
 @pytest.mark.parametrize("content", ["pickle", "text", "floats"])
 def test_image_files_that_are_no_integers_are_refused(
     intarsia: Command, network: tuple[IntegerNetwork, Path], tmp_path: Path, content: str

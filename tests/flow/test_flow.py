@@ -253,3 +253,33 @@ def test_a_run_that_is_killed_in_every_stage_resumes_and_loses_nothing(tmp_path:
     assert not [path for path in folder.rglob("*") if path.suffix in (".part", ".checkpoint")]
     page = (folder / "report.html").read_text()
     assert "results" in log or page.startswith("<!doctype html>")
+
+
+def test_a_synthesis_that_is_killed_leaves_no_record_and_no_tool_at_work(tmp_path: Path) -> None:
+    pytest.importorskip("pyosys")
+    command = [sys.executable, "-m", "intarsia.cli", "synthesize", "digits", "--out", str(tmp_path)]
+    environment = {**os.environ, "INTARSIA_CACHE": str(tmp_path / "cache"), "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("synthesize")
+    time.sleep(1)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert list((tmp_path / "digits").glob("synthesize/*.json")) == []
+    assert list((tmp_path / "cache").rglob("*.json")) == []
+    if sys.platform == "linux":
+        deadline = time.monotonic() + 60
+        while any(str(tmp_path) in folder for folder in working_folders()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not any(str(tmp_path) in folder for folder in working_folders())
+
+
+def working_folders() -> list[str]:
+    """The working folders of all processes that still run."""
+    folders = []
+    for entry in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            folders.append(str(entry.readlink()))
+        except OSError:
+            continue
+    return folders

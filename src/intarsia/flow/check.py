@@ -121,6 +121,11 @@ def verify_on_engine(
     """
     from intarsia.simulate import SimulatedEngine  # noqa: PLC0415 (heavy only where it is used)
 
+    if images.ndim != 4 or images.shape[1:] != network.input.shape:
+        expected = ", ".join(map(str, network.input.shape))
+        raise IntarsiaError(f"network {network.name} takes images of shape (N, {expected}), not {images.shape}.")
+    if len(images) == 0:
+        raise IntarsiaError("there are no images to simulate; give at least one.")
     model, executor = predict(program), Executor(network)
     workers = max(1, min(len(os.sched_getaffinity(0)), len(images)))
     engines = [SimulatedEngine(program, cache=cache) for _ in range(workers)]

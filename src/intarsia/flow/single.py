@@ -101,6 +101,6 @@ def read_array(path: Path) -> Images:
         raise IntarsiaError(f"cannot read {path}: {error.strerror or error}.") from error
     except ValueError as error:
         raise IntarsiaError(f"{path} is not a NumPy array file ({error}).") from error
-    if not (isinstance(array, np.ndarray) and np.issubdtype(array.dtype, np.integer)):
-        raise IntarsiaError(f"{path} must hold one array of integers; save it with numpy.save.")
+    if not (isinstance(array, np.ndarray) and array.ndim and np.issubdtype(array.dtype, np.integer)):
+        raise IntarsiaError(f"{path} must hold one array of integers, such as images; save it with numpy.save.")
     return array

@@ -6,12 +6,14 @@ Beside Yosys' own passes there is one more command, `merge_identical_modules`.
 
 import ctypes
 import json
+import os
 import re
 import signal
 import sys
 from pathlib import Path
 from typing import Any
 
+PARENT = "INTARSIA_PARENT"  # environment variable: the process that started this one
 MERGE = "merge_identical_modules"
 _AUTO_NAME = re.compile(r"\$[\w.:$]*\$\d+")
 
@@ -34,6 +36,8 @@ def die_with_parent() -> None:
     """Let the kernel end this process when the one that started it dies, however it dies (Linux only)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+        if os.environ.get(PARENT, str(os.getppid())) != str(os.getppid()):
+            os._exit(1)  # it died before we asked the kernel
 
 
 def _merge(libyosys: Any, design: Any) -> bool:

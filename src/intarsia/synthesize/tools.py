@@ -13,6 +13,7 @@ from typing import Any
 
 from intarsia.errors import IntarsiaError
 from intarsia.files import read_json, sha256, write_json
+from intarsia.synthesize._worker import PARENT
 
 # Raised by hand when the meaning of a kept result changes without a change in commands or tool versions.
 CACHE_VERSION = 1
@@ -48,6 +49,7 @@ def run_tool(name: str, arguments: Sequence[str], *, folder: Path, timeout_s: fl
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            env={**os.environ, PARENT: str(os.getpid())},
         )
     except OSError as error:
         raise IntarsiaError(f"cannot start {name} ({arguments[0]}): {error.strerror}.") from error
