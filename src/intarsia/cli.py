@@ -137,9 +137,8 @@ def _settings(options: argparse.Namespace, arguments: Sequence[str]) -> Settings
         onnx_images=options.onnx_images or 1000,
         engine=_engine(options),
         synthesis=not options.skip_synthesis,
-        place_and_route=not options.skip_place_and_route,
-        routed_lanes=options.routed_lanes,
-        place_and_route_seconds=options.place_and_route_seconds,
+        route=options.route,
+        route_seconds=options.route_seconds,
         command=shlex.join(["intarsia", *arguments]),
     )
 
@@ -208,13 +207,12 @@ def _run_options(parser: argparse.ArgumentParser, network: str) -> None:
     hardware.add_argument("--images", type=int, metavar="N", help="images for the simulated engine")
     hardware.add_argument("--onnx-images", type=int, metavar="N", help="images for onnxruntime (default: 1000)")
     hardware.add_argument("--skip-synthesis", action="store_true", help="no area, no FPGA")
-    hardware.add_argument("--skip-place-and-route", action="store_true", help="area and FPGA cells only")
     hardware.add_argument(
-        "--routed-lanes", type=int, metavar="N", help="lanes of the engine that is placed and routed (digits: 8)"
+        "--route",
+        choices=("engine", "lane", "none"),
+        help="what nextpnr places and routes: the engine takes it long (default: a lane for digits, else the engine)",
     )
-    hardware.add_argument(
-        "--place-and-route-seconds", type=float, default=1200, metavar="S", help="time limit (default: 1200)"
-    )
+    hardware.add_argument("--route-seconds", type=float, default=1800, metavar="S", help="its time limit")
 
 
 def _file_options(parser: argparse.ArgumentParser, stage: str) -> None:

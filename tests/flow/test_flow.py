@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from intarsia.engine import EngineConfig
 from intarsia.errors import IntarsiaError
 from intarsia.flow import DEFAULTS, STAGES, Settings
 from intarsia.flow.check import require_equal
@@ -125,11 +124,15 @@ def test_work_beside_gives_its_records_or_its_error(tmp_path: Path) -> None:
         Beside(bring, [Task("three", "x", "fail", fail)]).result()
 
 
-def test_the_routed_engine_is_the_compiled_one_or_smaller() -> None:
-    assert settings_in(Path()).routed_engine.lanes == 8
-    assert settings_in(Path(), routed_lanes=16).routed_engine == EngineConfig()
-    assert Settings("resnet8", Path()).routed_engine == EngineConfig()
-    assert settings_in(Path(), engine=EngineConfig(slots=2)).routed_engine == EngineConfig(lanes=8, slots=2)
+def test_what_is_routed_follows_from_network_and_option() -> None:
+    def routed(settings: Settings) -> list[Any]:
+        return [task.parameters["what"] for task in all_tasks(settings) if task.id == "synthesize/ecp5"]
+
+    assert routed(settings_in(Path())) == ["lane"]
+    assert routed(settings_in(Path(), route="engine")) == ["engine"]
+    assert routed(Settings("resnet8", Path())) == ["engine"]
+    assert routed(Settings("resnet8", Path(), route="none")) == []
+    assert routed(Settings("resnet8", Path(), synthesis=False)) == []
 
 
 def test_a_new_seed_quantizes_only_that_seed_and_never_trains_again() -> None:
@@ -180,7 +183,7 @@ def test_schemes_make_names_that_are_safe_for_files() -> None:
         ({"epochs": -1}, "epochs"),
         ({"images": 0}, "images"),
         ({"scheme": "int8"}, "baseline"),
-        ({"place_and_route_seconds": 0}, "seconds"),
+        ({"route_seconds": 0}, "seconds"),
     ],
 )
 def test_impossible_settings_are_refused(changes: dict[str, Any], message: str) -> None:

