@@ -1,10 +1,11 @@
 """Running the path, whole or up to a stage."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from intarsia.errors import IntarsiaError
+from intarsia.files import read_json
 from intarsia.flow.collect import collect, finished_records
 from intarsia.flow.runner import Beside, Say, locked, run_tasks
 from intarsia.flow.settings import Settings, defaults_of
@@ -78,7 +79,15 @@ def report(settings: Settings) -> Outcome:
                 f"{settings.folder} holds nothing to report with these options; run it first: "
                 f"intarsia run {settings.network}."
             )
-        return _write(settings, records)
+        return _write(replace(settings, command=_command_before(settings) or settings.command), records)
+
+
+def _command_before(settings: Settings) -> str:
+    """The command that the last report names: that of the run, which a report alone does not change."""
+    path = settings.folder / "results.json"
+    if not path.exists():
+        return ""
+    return str(read_json(path).get("command", ""))
 
 
 def _write(settings: Settings, records: Mapping[str, Record]) -> Outcome:

@@ -34,11 +34,10 @@ def table(results: Results) -> str:
                 f"{amount(area.total, area.unit)}, {area.memory_bits / 8192:,.1f} KiB memory beside",
             )
         )
-    for comparison in results.comparisons[:2]:
-        if comparison.ratio is not None:
+    for comparison in results.comparisons:
+        if comparison.what == "area" and comparison.ratio is not None:
             ours, other = (amount(area, comparison.unit) for area in (comparison.superposition, comparison.int8))
-            text = f"superposition {ours}, int8 {other}: {comparison.ratio:.2f} times smaller"
-            rows.append((f"array {comparison.what}", text))
+            rows.append(("lane array", f"superposition {ours}, int8 {other}: {comparison.ratio:.2f} times smaller"))
     for fpga in results.fpgas:
         used = fpga.used or fpga.mapped
         resources = ", ".join(f"{count:,} {kind.upper()}" for kind, count in used.items())
