@@ -41,24 +41,26 @@ module intarsia_loader
   logic        running_q;
   logic [7:0]  outer_q, inner_q, row_q, block_q, chunk_q;
   logic [3:0]  digit_q;
-  logic [15:0] y_q, x_q;
+  logic [15:0] y_q;
   logic [7:0]  word_q;
+  // The current tile of pixels in a row, worked out when it is entered: the loop ends depend on it within a cycle.
+  logic [15:0] pixels_left_q;   // from its first pixel to the end of the row
+  logic [2:0]  more_pixels_q;   // its pixels, less one
+  logic        first_x_q, last_x_q;
+  // Constants of the layer, worked out when it starts: last word of a tile of k + 1 pixels; columns between two tiles.
+  logic [7:0][7:0]    word_end_q;
+  logic signed [17:0] x_tile_step_q;
   // Running coordinates.
   logic signed [17:0] y_origin_q, x_origin_q, x_chunk_q, x_word_q;
 
-  logic        first_x;
-  logic [15:0] pixels_left;
-  logic [3:0]  pixels;
+  logic [15:0] pixels_left_d;
   logic [7:0]  row_end, word_end, new_columns;
   logic signed [17:0] x_first_column;
   always_comb begin
-    first_x = x_q == '0;
-    pixels_left = layer_i.out_width - x_q;
-    pixels = (pixels_left < {12'd0, layer_i.tile_pixels}) ? pixels_left[3:0] : layer_i.tile_pixels;
-    new_columns = first_x ? layer_i.kernel_x : {4'd0, layer_i.new_columns};
+    pixels_left_d = (start_i || last_x_q) ? layer_i.out_width : pixels_left_q - {12'd0, layer_i.tile_pixels};
+    new_columns = first_x_q ? layer_i.kernel_x : {4'd0, layer_i.new_columns};
     row_end = layer_i.window ? new_columns - 8'd1 : layer_i.kernel_y - 8'd1;
-    word_end = layer_i.window ? layer_i.kernel_y - 8'd1
-             : {4'd0, pixels - 4'd1} * {4'd0, layer_i.pixel_step} + layer_i.kernel_x - 8'd1;
+    word_end = word_end_q[more_pixels_q];
     x_first_column = $signed({10'd0, layer_i.kernel_x - new_columns});
   end
 
@@ -70,7 +72,7 @@ module intarsia_loader
     last_row   = row_q == row_end;
     last_digit = layer_i.window || digit_q == layer_i.digits - 4'd1;
     last_inner = layer_i.window || inner_q == layer_i.inner_tiles - 8'd1;
-    last_x     = pixels_left <= {12'd0, layer_i.tile_pixels};
+    last_x     = last_x_q;
     last_y     = y_q == layer_i.out_height - 16'd1;
     last_outer = outer_q == layer_i.outer_tiles - 8'd1;
   end
@@ -87,10 +89,35 @@ module intarsia_loader
   assign ready1 = ready2 || !valid1_q;
   assign step = running_q && ready1;
 
-  logic signed [17:0] stride_y, stride_x, x_tile_step;
+  logic signed [17:0] stride_y, stride_x;
   assign stride_y = $signed({14'd0, layer_i.stride_y});
   assign stride_x = $signed({14'd0, layer_i.stride_x});
-  assign x_tile_step = $signed({14'd0, layer_i.tile_pixels}) * stride_x;
+  logic [7:0][7:0] word_end_d;
+  always_comb begin
+    for (int unsigned k = 0; k < 8; k++) begin
+      word_end_d[k] = layer_i.kernel_x - 8'd1;
+      for (int unsigned i = 0; i < 3; i++) begin
+        if (((k >> i) & 1) != 0) word_end_d[k] = word_end_d[k] + ({4'd0, layer_i.pixel_step} << i);
+      end
+      if (layer_i.window) word_end_d[k] = layer_i.kernel_y - 8'd1;
+    end
+  end
+
+  logic enter_tile, last_tile;
+  assign enter_tile = start_i || (step && last_word && last_chunk && last_block && last_row && last_digit && last_inner);
+  assign last_tile = pixels_left_d <= {12'd0, layer_i.tile_pixels};
+  always_ff @(posedge clk_i) begin
+    if (start_i) begin
+      word_end_q <= word_end_d;
+      x_tile_step_q <= $signed({14'd0, layer_i.tile_pixels}) * stride_x;
+    end
+    if (enter_tile) begin
+      pixels_left_q <= pixels_left_d;
+      more_pixels_q <= last_tile ? pixels_left_d[2:0] - 3'd1 : layer_i.tile_pixels[2:0] - 3'd1;
+      first_x_q <= start_i || last_x_q;
+      last_x_q <= last_tile;
+    end
+  end
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
@@ -104,7 +131,6 @@ module intarsia_loader
       chunk_q <= '0;
       digit_q <= '0;
       y_q <= '0;
-      x_q <= '0;
       word_q <= '0;
       y_origin_q <= -$signed({14'd0, layer_i.pad_y});
       x_origin_q <= -$signed({14'd0, layer_i.pad_x});
@@ -125,8 +151,7 @@ module intarsia_loader
               if (last_digit) begin
                 inner_q <= last_inner ? '0 : inner_q + 8'd1;
                 if (last_inner) begin
-                  x_q <= last_x ? '0 : x_q + {12'd0, layer_i.tile_pixels};
-                  x_origin_q <= last_x ? -$signed({14'd0, layer_i.pad_x}) : x_origin_q + x_tile_step;
+                  x_origin_q <= last_x ? -$signed({14'd0, layer_i.pad_x}) : x_origin_q + x_tile_step_q;
                   if (last_x) begin
                     y_q <= last_y ? '0 : y_q + 16'd1;
                     y_origin_q <= last_y ? -$signed({14'd0, layer_i.pad_y}) : y_origin_q + stride_y;
