@@ -148,7 +148,7 @@ def place(job: Job) -> dict[str, Any]:
     with _sources() as sources:
         design = Design(sources, top, parameters)
         try:
-            found = place_and_route(design, cache=_cache(), device=device, harness=True, timeout_s=seconds)
+            found = place_and_route(design, cache=_cache(), device=device, harness=what == "lane", timeout_s=seconds)
         except IntarsiaError as error:
             if not isinstance(error.__context__, subprocess.TimeoutExpired):
                 raise
