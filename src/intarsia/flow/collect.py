@@ -95,9 +95,18 @@ def _accuracies(
     rows = []
     if floating := _result(records, "execute/float"):
         made = _result(records, "train/float")
-        detail = f"32-bit floating point, {made.get('training', '')}"
         seed = settings.seeds[:1] if settings.from_scratch else ()
-        rows.append(Accuracy("float", detail, seed, (floating["accuracy"],), floating["images"], 32.0))
+        rows.append(
+            Accuracy(
+                name="float",
+                detail="32-bit floating point",
+                seeds=seed,
+                accuracies=(floating["accuracy"],),
+                images=floating["images"],
+                effective_bits=32.0,
+                training=made.get("training", ""),
+            )
+        )
     by_scheme: dict[str, list[Variant]] = {}
     for kind in variants(settings):
         if f"execute/{kind.name}" in records and kind.name in networks:
@@ -108,11 +117,12 @@ def _accuracies(
         rows.append(
             Accuracy(
                 name=scheme,
-                detail=f"{_planes(made['layers'])}; {made['training']}",
+                detail=_planes(made["layers"]),
                 seeds=tuple(kind.seed for kind in kinds),
                 accuracies=tuple(result["accuracy"] for result in found),
                 images=found[0]["images"],
                 effective_bits=effective_bits(networks[kinds[0].name]).per_weight,
+                training=made["training"],
             )
         )
     return tuple(rows)

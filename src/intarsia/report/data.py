@@ -14,11 +14,12 @@ class Accuracy:
 
     Attributes:
         name: `float`, `superposition`, `ternary`, `int8`.
-        detail: planes and training, for people.
+        detail: planes, for people.
         seeds: of training, one network each.
         accuracies: 0 to 1, one a seed.
         images: in the test set.
         effective_bits: bits stored for a weight, over all layers; 32 for float.
+        training: how it was trained, for people.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Accuracy:
     accuracies: tuple[float, ...]
     images: int
     effective_bits: float
+    training: str = ""
 
     @property
     def mean(self) -> float:

@@ -11,7 +11,9 @@ def table(results: Results) -> str:
     for entry in results.accuracies:
         seeds = f", mean of seeds {', '.join(map(str, entry.seeds))}" if len(entry.seeds) > 1 else ""
         bits = f"{entry.effective_bits:.2f} bits a weight"
-        rows.append((f"accuracy {entry.name}", f"{entry.mean:.2%}  of {entry.images:,} test images, {bits}{seeds}"))
+        training = f"; {entry.training.partition(', distilled')[0]}" if entry.training else ""
+        text = f"{entry.mean:.2%}  of {entry.images:,} test images, {bits}{seeds}{training}"
+        rows.append((f"accuracy {entry.name}", text))
     if results.cycles:
         ideal = sum(layer.ideal for layer in results.cycles)
         rows.append(("cycles an image", f"{results.total_cycles:,}  (ideal {ideal:,.0f}, {proof_of_cycles(results)})"))
