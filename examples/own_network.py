@@ -6,8 +6,7 @@ from torch import nn
 from intarsia.datasets import load_dataset
 from intarsia.engine import compile_network
 from intarsia.integer.executor import Executor
-from intarsia.quantize import Scheme, freeze, quantize
-from intarsia.quantize.training import RECIPES, train_classifier
+from intarsia.quantize import RECIPES, Scheme, freeze, quantize, train_classifier
 from intarsia.simulate import SimulatedEngine
 
 data = load_dataset("digits")

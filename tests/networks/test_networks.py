@@ -104,7 +104,7 @@ def test_a_network_outside_the_zoo_says_so() -> None:
 def test_zoo_weights_are_small_and_say_how_they_were_made(name: str) -> None:
     card = zoo_card(name)
     assert card.network == name
-    assert card.command == f"intarsia train {name} --seed {card.seed}"
+    assert card.command == f"intarsia train {name} --retrain --seed {card.seed}"
     assert len(card.data_checksums) == 6
     assert zoo_path(name).stat().st_size < 400_000
     assert all(torch.isfinite(value).all() for value in load_file(zoo_path(name)).values())

@@ -19,13 +19,15 @@ from intarsia.networks import build
 from intarsia.quantize import (
     PRESETS,
     QUANTIZATION_RECIPES,
+    RECIPES,
+    Phase,
     QuantizedNetwork,
     Scheme,
     freeze,
     post_training,
     quantize,
+    train_classifier,
 )
-from intarsia.quantize.training import RECIPES, Phase, train_classifier
 
 
 @pytest.fixture(scope="module", autouse=True)

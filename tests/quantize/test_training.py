@@ -18,10 +18,8 @@ from torch import nn  # noqa: E402
 from intarsia.datasets import Dataset, Split, load_dataset  # noqa: E402
 from intarsia.errors import IntarsiaError  # noqa: E402
 from intarsia.networks import build  # noqa: E402
+from intarsia.quantize import RECIPES, Phase, Recipe  # noqa: E402
 from intarsia.quantize.training import (  # noqa: E402
-    RECIPES,
-    Phase,
-    Recipe,
     augment,
     classification_loss,
     decay_groups,
@@ -74,7 +72,7 @@ def test_kill_9_loses_at_most_the_epoch_under_way(data: Dataset, tmp_path: Path)
     script = (
         "import sys; from dataclasses import replace; from pathlib import Path\n"
         "from intarsia.datasets import load_dataset; from intarsia.networks import build\n"
-        "from intarsia.quantize.training import Phase, Recipe, train_classifier\n"
+        "from intarsia.quantize import Phase, Recipe, train_classifier\n"
         "digits = load_dataset('digits')\n"
         "data = replace(digits, train=digits.train.take(200), validation=digits.validation.take(50))\n"
         f"train_classifier(build('digits', 1), data, {recipe!r}, seed=1, checkpoint=Path(sys.argv[1]))\n"

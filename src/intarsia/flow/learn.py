@@ -48,14 +48,12 @@ def _train(job: Job) -> dict[str, Any]:
     import torch  # noqa: PLC0415
 
     from intarsia.networks import WeightsCard, build, network_spec, save_weights  # noqa: PLC0415
-    from intarsia.quantize.qat import with_epochs  # noqa: PLC0415
-    from intarsia.quantize.training import RECIPES, evaluate, train_classifier  # noqa: PLC0415
+    from intarsia.quantize.recipes import RECIPES, with_epochs  # noqa: PLC0415
+    from intarsia.quantize.training import evaluate, train_classifier  # noqa: PLC0415
 
     settings, parameters = job.settings, job.task.parameters
     data = load_dataset(network_spec(settings.network).dataset, settings.data_dir, progress=job.progress)
-    recipe = RECIPES[settings.network]
-    if parameters["epochs"] is not None:
-        recipe = with_epochs(recipe, parameters["epochs"])
+    recipe = with_epochs(RECIPES[settings.network], parameters["epochs"])
     model = build(settings.network, parameters["seed"])
     history = train_classifier(
         model,
@@ -71,7 +69,7 @@ def _train(job: Job) -> dict[str, Any]:
     test = evaluate(model.cpu(), data.test, data.scaling)
     card = WeightsCard(
         network=settings.network,
-        command=settings.command,
+        command=_command(settings.network, **parameters),
         seed=parameters["seed"],
         epochs=recipe.epochs,
         recipe=repr(recipe),
@@ -87,6 +85,11 @@ def _train(job: Job) -> dict[str, Any]:
         "validation_accuracy": validation,
         "epochs": recipe.epochs,
     }
+
+
+def _command(network: str, *, seed: int, epochs: int | None, **_: str) -> str:
+    """Return the command that makes these weights; not the one typed, which may have made much more."""
+    return f"intarsia train {network} --retrain --seed {seed}" + (f" --float-epochs {epochs}" if epochs else "")
 
 
 def take_from_zoo(job: Job) -> dict[str, Any]:
@@ -121,7 +124,7 @@ def quantize(job: Job) -> dict[str, Any]:
 def _quantize(job: Job) -> dict[str, Any]:
     from intarsia.networks import load_weights, network_spec  # noqa: PLC0415
     from intarsia.quantize.calibrate import post_training  # noqa: PLC0415
-    from intarsia.quantize.freeze import freeze  # noqa: PLC0415
+    from intarsia.quantize.freezing import freeze  # noqa: PLC0415
     from intarsia.quantize.qat import quantize as train_quantized  # noqa: PLC0415
     from intarsia.quantize.scheme import Scheme  # noqa: PLC0415
     from intarsia.quantize.training import evaluate  # noqa: PLC0415
@@ -147,7 +150,7 @@ def _quantize(job: Job) -> dict[str, Any]:
         module, validation = trained.module, trained.history.validation_accuracy or 0.0
         epochs = len(trained.history.epochs)
         training = f"quantization-aware training, {epochs} epochs, distilled from the float network"
-    metadata = {"seed": str(seed), "training": training, "command": settings.command}
+    metadata = {"seed": str(seed), "training": training}
     network = freeze(module, name=settings.network, metadata=metadata)
     file.save(network, job.product("safetensors"))
     return {

@@ -10,9 +10,11 @@ from typing import Any
 from intarsia.engine.sources import rtl_folder
 from intarsia.errors import IntarsiaError
 from intarsia.flow import check, hardware, learn
-from intarsia.flow.settings import INT8, TERNARY, Settings
+from intarsia.flow.settings import INT8, TERNARY, Settings, defaults_of
 from intarsia.flow.synthesis import synthesis_tasks
 from intarsia.flow.task import Task
+from intarsia.quantize import QUANTIZATION_RECIPES, RECIPES, Scheme
+from intarsia.quantize.recipes import with_epochs
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ def _train(settings: Settings) -> list[Task]:
             raise IntarsiaError(f"the zoo has no weights for {settings.network!r}; train it with --retrain.")
         parameters: dict[str, Any] = {"zoo": hashlib.sha256(zoo.read_bytes()).hexdigest()}
         return [_float("float network from the zoo", learn.take_from_zoo, parameters)]
-    parameters = {"epochs": settings.float_epochs, "seed": settings.seeds[0]}
+    recipe = with_epochs(RECIPES[settings.network], settings.float_epochs)
+    parameters = {"epochs": settings.float_epochs, "seed": settings.seeds[0], "recipe": repr(recipe)}
     return [_float("float network from scratch", learn.train, parameters)]
 
 
@@ -65,13 +68,24 @@ def _quantize(settings: Settings) -> list[Task]:
             variant.name,
             variant.name,
             learn.quantize,
-            {"scheme": variant.scheme, "seed": variant.seed, "epochs": variant.epochs},
+            _training_key(settings, variant),
             needs=("train/float",),
             suffixes=("safetensors",),
             packages=("torch",),
         )
         for variant in variants(settings)
     ]
+
+
+def _training_key(settings: Settings, variant: Variant) -> dict[str, Any]:
+    """Return what a quantized network depends on: its options, and what they mean today.
+
+    Raises:
+        IntarsiaError: the scheme cannot be read.
+    """
+    options = {"scheme": variant.scheme, "seed": variant.seed, "epochs": variant.epochs}
+    recipe = QUANTIZATION_RECIPES[defaults_of(settings.network).dataset].with_epochs(variant.epochs)
+    return options | {"planes": repr(Scheme.parse(variant.scheme)), "recipe": repr(recipe)}
 
 
 def _execute(settings: Settings) -> list[Task]:

@@ -1,8 +1,12 @@
 """Effective bits: everything that is stored for a network's weights, over the number of weights.
 
-Weights are counted as they lie in the weight stream: in blocks of 16 along the input channels of one tap (along
-the taps of one channel, where a layer is depthwise or has at most four input channels), padding included, trits
-packed five to a byte. A slot of an `n:m` plane is stored for every block of m, used or not, with its index.
+Weights are counted as a stream of words for 16 lanes holds them: in blocks of 16 along the input channels of one tap
+(along the taps of one channel, where a layer is depthwise or has at most four input channels), trits packed five to a
+byte, the last block of a row and the last 16 output channels filled up. A slot of an `n:m` plane is stored for every
+block of m, used or not, with its index; an index that a group of output channels shares is stored once.
+
+What an engine stores is for its compiler to say (`Images`): it equals this count for kernels of up to 4 x 4, and is
+more where depthwise kernels are larger or a shared index is repeated for each lane.
 """
 
 import math
@@ -12,6 +16,7 @@ from intarsia.integer.formats import Pattern
 from intarsia.integer.network import SHIFT_BITS, IntegerNetwork, Plane, WeightLayer
 
 BLOCK = 16
+LANES = 16
 BIAS_BITS = 32
 _FEW_CHANNELS = 4
 
@@ -25,8 +30,8 @@ class LayerBits:
         weights: their number.
         planes: values of all planes, at real weights and slots.
         indices: positions of sparse values.
-        padding: values and indices that only fill the last block of a row.
-        scales: multipliers and shifts.
+        padding: values and indices that only fill the last block of a row or the last lanes, and their scales.
+        scales: multipliers and shifts of real channels.
         biases: 32 bits a channel; reported apart, no part of the effective bits.
     """
 
@@ -105,9 +110,10 @@ def _layer_bits(layer: WeightLayer, scale_bits: int) -> LayerBits:
     outputs = layer.output.shape[0]
     counts = [_plane_bits(plane) for plane in layer.planes]
     values, indices, padding = (sum(column) for column in zip(*counts, strict=True))
-    scales = outputs * (scale_bits * len(layer.planes) + SHIFT_BITS)
+    channel = scale_bits * len(layer.planes) + SHIFT_BITS
+    padding += (_filled(outputs) - outputs) * channel
     name, weights = layer.output.name, int(layer.planes[0].weights.size)
-    return LayerBits(name, weights, values, indices, padding, scales, outputs * BIAS_BITS)
+    return LayerBits(name, weights, values, indices, padding, outputs * channel, outputs * BIAS_BITS)
 
 
 def _plane_bits(plane: Plane) -> tuple[int, int, int]:
@@ -118,29 +124,36 @@ def _plane_bits(plane: Plane) -> tuple[int, int, int]:
     if plane.pattern.kind == "n:m":
         return _slots(plane, plane.pattern)
     rows, length = _rows(plane)
+    outputs = int(plane.weights.shape[0])
     whole = plane.format.stored_bits(BLOCK) * -(-length // BLOCK)
     used = plane.format.stored_bits(BLOCK) * (length // BLOCK) + plane.format.stored_bits(length % BLOCK)
-    return rows * used, 0, rows * (whole - used)
+    return outputs * rows * used, 0, rows * (_filled(outputs) * whole - outputs * used)
 
 
 def _rows(plane: Plane) -> tuple[int, int]:
-    """Return how many rows are cut into blocks each on its own, and their length."""
+    """Return how many rows an output channel has, each cut into blocks on its own, and their length."""
     shape = plane.weights.shape
-    outputs, inputs = int(shape[0]), int(shape[1])
+    inputs = int(shape[1])
     taps = math.prod(int(size) for size in shape[2:])
     if len(shape) == 4 and inputs <= _FEW_CHANNELS:
-        return outputs * inputs, taps
-    return outputs * taps, inputs
+        return inputs, taps
+    return taps, inputs
 
 
 def _slots(plane: Plane, pattern: Pattern) -> tuple[int, int, int]:
     shape = plane.weights.shape
     outputs, inputs = int(shape[0]), int(shape[1])
     taps = math.prod(int(size) for size in shape[2:])
-    blocks = taps * -(-inputs // pattern.m)
-    slots = outputs * blocks * pattern.n
-    indices = -(-outputs // pattern.group) * blocks * pattern.n * _index_bits(pattern.m)
-    return plane.format.stored_bits(slots), indices, 0
+    slots = taps * -(-inputs // pattern.m) * pattern.n  # of an output channel
+    index = slots * _index_bits(pattern.m)
+    groups, all_groups = -(-outputs // pattern.group), -(-_filled(outputs) // pattern.group)
+    padding = (_filled(outputs) - outputs) * plane.format.stored_bits(slots) + (all_groups - groups) * index
+    return outputs * plane.format.stored_bits(slots), groups * index, padding
+
+
+def _filled(outputs: int) -> int:
+    """Return the output channels with those that only fill the lanes."""
+    return -(-outputs // LANES) * LANES
 
 
 def _index_bits(positions: int) -> int:

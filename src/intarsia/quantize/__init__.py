@@ -3,27 +3,60 @@
 from intarsia.quantize import Scheme, freeze, quantize
 result = quantize(model, dataset, Scheme.parse("superposition"), seed=0)
 network = freeze(result.module, name="resnet8")
+
+Names are loaded when they are first used: schemes and recipes need no PyTorch.
 """
 
-from intarsia.quantize.calibrate import post_training
-from intarsia.quantize.checkpoint import EpochRecord, History
-from intarsia.quantize.freeze import freeze
-from intarsia.quantize.module import QuantizedNetwork, attach
-from intarsia.quantize.qat import QUANTIZATION_RECIPES, QuantizationRecipe, QuantizedResult, quantize
-from intarsia.quantize.scheme import PRESETS, LayerScheme, Scheme
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from intarsia.quantize.calibrate import post_training
+    from intarsia.quantize.checkpoint import EpochRecord, History
+    from intarsia.quantize.freezing import freeze
+    from intarsia.quantize.module import QuantizedNetwork, attach
+    from intarsia.quantize.qat import QuantizedResult, quantize
+    from intarsia.quantize.recipes import QUANTIZATION_RECIPES, RECIPES, Phase, QuantizationRecipe, Recipe
+    from intarsia.quantize.scheme import PRESETS, LayerScheme, Scheme
+    from intarsia.quantize.training import train_classifier
 
 __all__ = [
     "PRESETS",
     "QUANTIZATION_RECIPES",
+    "RECIPES",
     "EpochRecord",
     "History",
     "LayerScheme",
+    "Phase",
     "QuantizationRecipe",
     "QuantizedNetwork",
     "QuantizedResult",
+    "Recipe",
     "Scheme",
     "attach",
     "freeze",
     "post_training",
     "quantize",
+    "train_classifier",
 ]
+
+_MODULES = MappingProxyType(
+    {
+        "calibrate": ("post_training",),
+        "checkpoint": ("EpochRecord", "History"),
+        "freezing": ("freeze",),
+        "module": ("QuantizedNetwork", "attach"),
+        "qat": ("QuantizedResult", "quantize"),
+        "recipes": ("QUANTIZATION_RECIPES", "RECIPES", "Phase", "QuantizationRecipe", "Recipe"),
+        "scheme": ("PRESETS", "LayerScheme", "Scheme"),
+        "training": ("train_classifier",),
+    }
+)
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,10 +1,9 @@
 """Quantization-aware training: the float network's weights, its own teacher, and planes that settle on the way."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -13,60 +12,9 @@ from torch import nn
 from intarsia.quantize.calibrate import float_tensors, post_training
 from intarsia.quantize.checkpoint import History
 from intarsia.quantize.module import QuantizedNetwork, attach
-from intarsia.quantize.patterns import Criterion
+from intarsia.quantize.recipes import QUANTIZATION_RECIPES, Phase, QuantizationRecipe, Recipe
 from intarsia.quantize.scheme import Scheme
-from intarsia.quantize.training import Phase, Recipe, TrainingData, train_classifier
-
-
-@dataclass(frozen=True)
-class QuantizationRecipe:
-    """How to train a quantized network.
-
-    Attributes:
-        training: the loop's recipe.
-        settle: epochs before which positions are chosen anew, at the start of each; 0 keeps those chosen first.
-        snap: part of all epochs after which every scale is one that integers express, 0 to 1.
-        criterion: what decides the sparse positions.
-        compile: whether `torch.compile` pays for itself (large data sets).
-    """
-
-    training: Recipe
-    settle: int = 0
-    snap: float = 0.5
-    criterion: Criterion = "residual"
-    compile: bool = False
-
-    @property
-    def snap_epoch(self) -> int:
-        """The first epoch with integer scales."""
-        return int(self.snap * self.training.epochs)
-
-
-#: By data set.
-QUANTIZATION_RECIPES: Mapping[str, QuantizationRecipe] = MappingProxyType(
-    {
-        "cifar10": QuantizationRecipe(
-            Recipe(
-                phases=(Phase(17, size=32, pad=4),),
-                optimizer="adam",
-                peak_rate=2e-3,
-                weight_decay=0.0,
-                flip=True,
-            ),
-            compile=True,
-        ),
-        "digits": QuantizationRecipe(
-            Recipe(
-                phases=(Phase(30, size=8, pad=1),),
-                batch=64,
-                optimizer="adam",
-                peak_rate=4e-3,
-                weight_decay=0.0,
-                threads=1,
-            ),
-        ),
-    }
-)
+from intarsia.quantize.training import TrainingData, train_classifier
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,9 +62,7 @@ def quantize(
     Raises:
         IntarsiaError: an operator is not supported, the scheme does not fit, or the checkpoint is foreign.
     """
-    chosen = recipe or _default_recipe(dataset)
-    if epochs is not None:
-        chosen = replace(chosen, training=with_epochs(chosen.training, epochs))
+    chosen = (recipe or _default_recipe(dataset)).with_epochs(epochs)
     network = post_training(model, dataset, scheme, criterion=chosen.criterion, seed=seed, snap=False)
     network.to(device)
     if teacher is None:
@@ -140,6 +86,7 @@ def quantize(
         seed=seed,
         device=device,
         checkpoint=checkpoint,
+        identity=f"{scheme!r} settle={chosen.settle} snap={chosen.snap} {chosen.criterion}",
         teacher=teacher,
         groups=parameter_groups,
         on_epoch=before,
@@ -174,16 +121,6 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> Sequence[dict[str, Any
         {"params": weights, "weight_decay": recipe.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-
-
-def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
-    """Return the recipe with another number of epochs, at least 1, its phases scaled; the last takes the rest."""
-    phases, left = [], epochs
-    for phase in recipe.phases[:-1]:
-        count = min(phase.epochs * epochs // recipe.epochs, left - 1)
-        phases.append(replace(phase, epochs=count))
-        left -= count
-    return replace(recipe, phases=(*phases, replace(recipe.phases[-1], epochs=left)))
 
 
 def _choose_positions(network: QuantizedNetwork) -> None:

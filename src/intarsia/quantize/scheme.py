@@ -166,7 +166,7 @@ def _preset(name: str, default: str, *, exceptions: bool) -> Scheme:
         name,
         LayerScheme.parse(default),
         first=LayerScheme.parse("digits4"),
-        last=LayerScheme.parse("digits5"),
+        last=LayerScheme.parse("digits4"),
         depthwise=LayerScheme.parse("digits4"),
     )
 

@@ -13,11 +13,9 @@ one does.
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -27,6 +25,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from intarsia.quantize.checkpoint import EpochRecord, History, load_checkpoint, save_checkpoint
+from intarsia.quantize.recipes import Phase, Recipe
 
 
 class Scaling(Protocol):
@@ -57,95 +56,6 @@ class TrainingData(Protocol):
     @property
     def scaling(self) -> Scaling: ...  # noqa: D102
 
-
-@dataclass(frozen=True)
-class Phase:
-    """Epochs that share one augmentation: crops of `size` pixels square out of images padded by `pad` on
-    each side.
-
-    Crops smaller than the image cost less time and are themselves an augmentation; a network that ends in a
-    global average pool accepts any size. End with a phase at full size.
-    """
-
-    epochs: int
-    size: int
-    pad: int
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train; every field is part of a checkpoint's identity.
-
-    The learning rate follows one cycle (Smith and Topin, 2019): linear from peak / 25 to `peak_rate` over
-    the `warmup` part of all steps, then linear (`sgd`) or by half a cosine (`adam`) to zero.
-
-    Attributes:
-        phases: in order; their epochs add up.
-        batch: images a step.
-        optimizer: `sgd` with Nesterov momentum 0.9, or `adam` with decoupled weight decay.
-        peak_rate: highest learning rate of a group whose `rate_factor` is 1.
-        weight_decay: on parameters of two or more dimensions; biases and normalization are left alone.
-        warmup: part of all steps, 0 to 1.
-        flip: whether to mirror half of the images.
-        teacher_weight: part of the loss that is the divergence from the teacher, 0 to 1; unused without a
-            teacher.
-        temperature: softens the logits of both for that divergence (Hinton et al., 2015).
-        threads: on a CPU, or None for torch's own choice. One suits a network whose steps take milliseconds:
-            more gain nothing, and on a busy machine waiting for each other slows them down tenfold.
-    """
-
-    phases: tuple[Phase, ...]
-    batch: int = 128
-    optimizer: Literal["sgd", "adam"] = "sgd"
-    peak_rate: float = 0.1
-    weight_decay: float = 5e-4
-    warmup: float = 0.1
-    flip: bool = False
-    teacher_weight: float = 0.5
-    temperature: float = 2.0
-    threads: int | None = None
-
-    @property
-    def epochs(self) -> int:
-        """Epochs of all phases together."""
-        return sum(phase.epochs for phase in self.phases)
-
-    def phase(self, epoch: int) -> Phase:
-        """Return the phase of an epoch, counted from 0."""
-        for phase in self.phases:
-            if epoch < phase.epochs:
-                return phase
-            epoch -= phase.epochs
-        raise IndexError("epoch beyond the last phase")
-
-    def rate(self, progress: float) -> float:
-        """Return the learning rate at `progress`, the part of all steps done, 0 to 1."""
-        if progress < self.warmup:
-            return self.peak_rate * (0.04 + 0.96 * progress / self.warmup)
-        rest = (1.0 - progress) / (1.0 - self.warmup)
-        falling = rest if self.optimizer == "sgd" else 0.5 - 0.5 * float(np.cos(np.pi * rest))
-        return self.peak_rate * falling
-
-
-RECIPES: Mapping[str, Recipe] = MappingProxyType(
-    {
-        "digits": Recipe(
-            phases=(Phase(40, size=8, pad=1),),
-            batch=64,
-            optimizer="adam",
-            peak_rate=1e-2,
-            weight_decay=1e-2,
-            threads=1,
-        ),
-        "resnet8": Recipe(
-            phases=(Phase(40, size=24, pad=0), Phase(26, size=32, pad=4)),
-            peak_rate=0.15,
-            weight_decay=5e-4,
-            flip=True,
-        ),
-    }
-)
-"""How each network's float weights are trained from scratch."""
 
 Groups = Callable[[nn.Module, Recipe], Sequence[dict[str, Any]]]
 
@@ -283,6 +193,7 @@ def train_classifier(
     seed: int = 0,
     device: str | torch.device = "cpu",
     checkpoint: Path | None = None,
+    identity: str = "",
     teacher: nn.Module | None = None,
     groups: Groups = decay_groups,
     on_epoch: Callable[[int, nn.Module], None] | None = None,
@@ -299,6 +210,7 @@ def train_classifier(
         device: where to train; model and data are moved there.
         checkpoint: a safetensors file written after every epoch in one step; if it exists, training goes on
             from it.
+        identity: whatever beside recipe and seed tells this training from others; a checkpoint of another is refused.
         teacher: a trained network of the same classes to distil from; it is put into evaluation mode.
         groups: makes the optimizer's parameter groups, see `decay_groups`.
         on_epoch: called before each epoch with its number, from 0, and the model in training mode; a resumed
@@ -314,7 +226,7 @@ def train_classifier(
     """
     device = torch.device(device)
     trainer = _Trainer(model, data, recipe, seed=seed, device=device, teacher=teacher, groups=groups)
-    identity = f"{recipe!r} seed={seed}"
+    identity = f"{recipe!r} seed={seed} {identity}"
     records: list[EpochRecord] = []
     if checkpoint is not None and checkpoint.exists():
         records = load_checkpoint(checkpoint, model, trainer.optimizer, identity)

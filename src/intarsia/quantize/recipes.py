@@ -1,0 +1,171 @@
+"""Recipes: how networks are trained, as data. Nothing here needs PyTorch: a plan of work names its recipes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from intarsia.quantize.patterns import Criterion
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Epochs that share one augmentation: crops of `size` pixels square out of images padded by `pad` on
+    each side.
+
+    Crops smaller than the image cost less time and are themselves an augmentation; a network that ends in a
+    global average pool accepts any size. End with a phase at full size.
+    """
+
+    epochs: int
+    size: int
+    pad: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train; every field is part of a checkpoint's identity.
+
+    The learning rate follows one cycle (Smith and Topin, 2019): linear from peak / 25 to `peak_rate` over
+    the `warmup` part of all steps, then linear (`sgd`) or by half a cosine (`adam`) to zero.
+
+    Attributes:
+        phases: in order; their epochs add up.
+        batch: images a step.
+        optimizer: `sgd` with Nesterov momentum 0.9, or `adam` with decoupled weight decay.
+        peak_rate: highest learning rate of a group whose `rate_factor` is 1.
+        weight_decay: on parameters of two or more dimensions; biases and normalization are left alone.
+        warmup: part of all steps, 0 to 1.
+        flip: whether to mirror half of the images.
+        teacher_weight: part of the loss that is the divergence from the teacher, 0 to 1; unused without a
+            teacher.
+        temperature: softens the logits of both for that divergence (Hinton et al., 2015).
+        threads: on a CPU, or None for torch's own choice. One suits a network whose steps take milliseconds:
+            more gain nothing, and on a busy machine waiting for each other slows them down tenfold.
+    """
+
+    phases: tuple[Phase, ...]
+    batch: int = 128
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    peak_rate: float = 0.1
+    weight_decay: float = 5e-4
+    warmup: float = 0.1
+    flip: bool = False
+    teacher_weight: float = 0.5
+    temperature: float = 2.0
+    threads: int | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all phases together."""
+        return sum(phase.epochs for phase in self.phases)
+
+    def phase(self, epoch: int) -> Phase:
+        """Return the phase of an epoch, counted from 0."""
+        for phase in self.phases:
+            if epoch < phase.epochs:
+                return phase
+            epoch -= phase.epochs
+        raise IndexError("epoch beyond the last phase")
+
+    def rate(self, progress: float) -> float:
+        """Return the learning rate at `progress`, the part of all steps done, 0 to 1."""
+        if progress < self.warmup:
+            return self.peak_rate * (0.04 + 0.96 * progress / self.warmup)
+        rest = (1.0 - progress) / (1.0 - self.warmup)
+        falling = rest if self.optimizer == "sgd" else 0.5 - 0.5 * float(np.cos(np.pi * rest))
+        return self.peak_rate * falling
+
+
+RECIPES: Mapping[str, Recipe] = MappingProxyType(
+    {
+        "digits": Recipe(
+            phases=(Phase(40, size=8, pad=1),),
+            batch=64,
+            optimizer="adam",
+            peak_rate=1e-2,
+            weight_decay=1e-2,
+            threads=1,
+        ),
+        "resnet8": Recipe(
+            phases=(Phase(40, size=24, pad=0), Phase(26, size=32, pad=4)),
+            peak_rate=0.15,
+            weight_decay=5e-4,
+            flip=True,
+        ),
+    }
+)
+"""How each network's float weights are trained from scratch."""
+
+
+@dataclass(frozen=True)
+class QuantizationRecipe:
+    """How to train a quantized network.
+
+    Attributes:
+        training: the loop's recipe.
+        settle: epochs before which positions are chosen anew, at the start of each; 0 keeps those chosen first.
+        snap: part of all epochs after which every scale is one that integers express, 0 to 1.
+        criterion: what decides the sparse positions.
+        compile: whether `torch.compile` pays for itself (large data sets).
+    """
+
+    training: Recipe
+    settle: int = 0
+    snap: float = 0.5
+    criterion: "Criterion" = "residual"
+    compile: bool = False
+
+    @property
+    def snap_epoch(self) -> int:
+        """The first epoch with integer scales."""
+        return int(self.snap * self.training.epochs)
+
+    def with_epochs(self, epochs: int | None) -> "QuantizationRecipe":
+        """Return this recipe with another number of epochs; None and 0 (no training) leave it as it is."""
+        return replace(self, training=with_epochs(self.training, epochs)) if epochs else self
+
+
+#: By data set.
+QUANTIZATION_RECIPES: Mapping[str, QuantizationRecipe] = MappingProxyType(
+    {
+        "cifar10": QuantizationRecipe(
+            Recipe(
+                phases=(Phase(14, size=32, pad=4),),
+                optimizer="adam",
+                peak_rate=2e-3,
+                weight_decay=0.0,
+                flip=True,
+            ),
+            compile=True,
+        ),
+        "digits": QuantizationRecipe(
+            Recipe(
+                phases=(Phase(30, size=8, pad=1),),
+                batch=64,
+                optimizer="adam",
+                peak_rate=4e-3,
+                weight_decay=0.0,
+                threads=1,
+            ),
+        ),
+    }
+)
+
+
+def with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
+    """Return the recipe with another number of epochs, at least 1, its phases scaled; the last takes the rest.
+
+    None leaves it as it is.
+    """
+    if epochs is None:
+        return recipe
+    phases, left = [], epochs
+    for phase in recipe.phases[:-1]:
+        count = min(phase.epochs * epochs // recipe.epochs, left - 1)
+        phases.append(replace(phase, epochs=count))
+        left -= count
+    return replace(recipe, phases=(*phases, replace(recipe.phases[-1], epochs=left)))
