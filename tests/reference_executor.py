@@ -4,7 +4,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intarsia.integer import Add, AveragePool, Conv2d, IntegerNetwork, Layer, Linear, MaxPool, Requantization
-from intarsia.integer.arithmetic import requantize
 
 Longs = NDArray[np.int64]
 
@@ -60,3 +59,13 @@ def _windows(x: Longs, layer: Conv2d | AveragePool | MaxPool, padding_value: int
     padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=padding_value)
     windows = np.lib.stride_tricks.sliding_window_view(padded, layer.kernel, axis=(2, 3))
     return windows[:, :, :: layer.stride[0], :: layer.stride[1]]
+
+
+def requantize(total: NDArray[np.int64], shift: NDArray[np.integer] | int, lo: int, hi: int) -> NDArray[np.int64]:
+    """Return clip((total + 2^(shift−1)) >> shift, lo, hi), rounding half up; shift 0 adds nothing.
+
+    `total` is Σ_p acc_p·m_p + c as 64-bit integers; `shift` (0 … 31) broadcasts against it.
+    """
+    amount = np.asarray(shift, np.int64)
+    half = np.where(amount > 0, np.int64(1) << np.maximum(amount - 1, 0), 0)
+    return np.asarray(np.clip((total + half) >> amount, lo, hi), np.int64)

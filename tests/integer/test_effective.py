@@ -38,7 +38,15 @@ def test_superposition_of_whole_blocks() -> None:
 def test_digits_cost_a_plane_each_and_rest_is_padding() -> None:
     found = bits(20, plane((4, 20), "digits4"))
     assert found.planes == 4 * 4 * (26 + 7)  # 16 + 4 trits
-    assert found.padding == 4 * 4 * (26 - 7)
+    assert found.padding == 4 * 4 * (26 - 7) + 12 * (4 * 2 * 26 + 13)  # the rest of a block, and twelve lanes
+
+
+def test_outputs_fill_the_lanes_in_every_plane() -> None:
+    found = bits(32, plane((20, 32), "ternary"), plane((20, 32), "int8", "1:16"))
+    assert (found.planes, found.indices, found.scales) == (20 * 2 * (26 + 8), 20 * 2 * 4, 20 * 21)
+    assert found.padding == 12 * (2 * (26 + 8 + 4) + 21)
+    shared = bits(32, plane((20, 32), "ternary"), plane((20, 32), "int8", "1:16/4"))
+    assert shared.total == 32 * (2 * (26 + 8) + 21) + 32 // 4 * 2 * 4
 
 
 def test_rgb_and_depthwise_layers_block_along_their_taps() -> None:

@@ -155,3 +155,13 @@ def test_a_diverged_network_is_not_frozen(digits: Dataset, trained: nn.Module) -
         module.weight_of(module.steps[0])[0].fill_(float("nan"))
     with pytest.raises(IntarsiaError, match="diverged"):
         freeze(module, name="digits")
+
+
+def test_a_bias_beyond_32_bits_is_not_clipped_in_silence(digits: Dataset, trained: nn.Module) -> None:
+    module = post_training(trained, digits, PRESETS["ternary"])
+    layer = module.steps[0].module
+    assert layer is not None and layer.bias is not None
+    with torch.no_grad():
+        layer.bias[0] = 1e12
+    with pytest.raises(IntarsiaError, match="stem.*32 bits"):
+        freeze(module, name="digits")

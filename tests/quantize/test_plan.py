@@ -62,6 +62,48 @@ def test_the_plan_computes_what_the_network_does_and_leaves_it_alone(
     } | {step.name: step.shape for step in network.steps if step.kind != "linear"}
 
 
+@pytest.mark.parametrize(("size", "kernel"), [(3, 2), (7, 5), (6, 6)])
+def test_an_average_pool_takes_its_own_window_also_where_one_result_is_left(size: int, kernel: int) -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.AvgPool2d(kernel), nn.Flatten(), nn.Linear(2, 2)).eval()
+    network = attach(model, PRESETS["superposition"], (1, size, size), 1 / 128)
+    x = torch.randn(4, 1, size, size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        step = network.step("1")
+        assert torch.allclose(model[:2](x), network.compute(step, [model[0](x)]), atol=1e-6)
+
+
+class Flattening(nn.Module):
+    """Flattens by the function, its arguments given as `way` says."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.conv, self.fc, self.way = nn.Conv2d(1, 2, 3), nn.Linear(8, 2), way
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x)
+        flat = {
+            "start": lambda: torch.flatten(x, start_dim=1),
+            "method": lambda: x.flatten(start_dim=1),
+            "both": lambda: torch.flatten(x, 1, 3),
+            "end": lambda: torch.flatten(x, 1, end_dim=-1),
+            "half": lambda: torch.flatten(x, 1, 2).flatten(1),
+            "all": lambda: x.flatten().reshape(1, 8),
+        }[self.way]()
+        result: torch.Tensor = self.fc(flat)
+        return result
+
+
+@pytest.mark.parametrize("way", ["start", "method", "both", "end"])
+def test_flatten_is_read_however_its_arguments_are_written(way: str) -> None:
+    assert [step.kind for step in read_plan(Flattening(way), (1, 4, 4))] == ["conv", "linear"]
+
+
+@pytest.mark.parametrize("way", ["half", "all"])
+def test_a_flatten_that_keeps_or_joins_other_dimensions_is_refused(way: str) -> None:
+    with pytest.raises(IntarsiaError, match="Flatten from dimension"):
+        read_plan(Flattening(way), (1, 4, 4))
+
+
 def test_a_relu_beside_another_reader_stands_alone() -> None:
     steps = {step.name: step for step in read_plan(Branches(), (2, 9, 12))}
     assert not steps["conv"].relu
@@ -114,6 +156,7 @@ def test_what_is_not_supported_is_named(model: nn.Module, names: tuple[str, str]
     with pytest.raises(IntarsiaError) as caught:
         read_plan(model, (4, 8, 8))
     assert all(name in str(caught.value) for name in names)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_wrong_input_shape_and_an_unknown_layer_are_named() -> None:

@@ -40,6 +40,6 @@ def test_a_scheme_that_cannot_be_read_is_one_clear_sentence(text: str) -> None:
 def test_the_most_specific_rule_wins() -> None:
     scheme = PRESETS["superposition"]
     assert str(scheme.layer("stem", first=True, last=False, depthwise=True)) == "digits4"
-    assert str(scheme.layer("fc", first=False, last=True, depthwise=False)) == "digits5"
+    assert str(scheme.layer("fc", first=False, last=True, depthwise=False)) == "digits4"
     assert str(scheme.layer("conv", first=False, last=False, depthwise=False)) == "ternary+1:16xint8"
     assert str(scheme.with_activations(4).layer("c", first=False, last=False, depthwise=False)).endswith(" a4")

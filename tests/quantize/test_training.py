@@ -121,6 +121,12 @@ def test_each_crop_is_a_window_of_its_padded_image_mirrored_or_not(pad: int, siz
         assert (candidates == crop).all(axis=(1, 2, 3)).any()
 
 
+def test_without_a_size_crops_are_as_large_as_the_image() -> None:
+    images = torch.arange(2 * 12, dtype=torch.uint8).reshape(2, 1, 3, 4)
+    assert torch.equal(augment(images, Phase(1, None, 0), 0, False, torch.Generator()), images)
+    assert augment(images, Phase(1, None, 2), 0, True, torch.Generator()).shape == (2, 1, 3, 4)
+
+
 def test_about_half_of_the_images_are_mirrored() -> None:
     images = torch.arange(4, dtype=torch.uint8).expand(1000, 1, 4, 4)
     crops = augment(images, Phase(1, 4, 0), 0, True, torch.Generator().manual_seed(0))

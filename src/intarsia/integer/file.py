@@ -13,10 +13,9 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from intarsia.errors import IntarsiaError
-from intarsia.files import replacing
+from intarsia.files import save_tensors
 from intarsia.integer._header import Fields, HeaderError
 from intarsia.integer.formats import ActivationFormat, Pattern, WeightFormat
 from intarsia.integer.network import (
@@ -64,8 +63,7 @@ def save(network: IntegerNetwork, path: Path) -> None:
         "input": _tensor_fields(network.input),
         "layers": [_layer_fields(layer, number, arrays) for number, layer in enumerate(network.layers)],
     }
-    with replacing(path) as temporary:
-        save_file(arrays, temporary, metadata={_KEY: json.dumps(header, allow_nan=False)})
+    save_tensors(path, arrays, {_KEY: json.dumps(header, allow_nan=False)})
 
 
 def load(path: Path) -> IntegerNetwork:

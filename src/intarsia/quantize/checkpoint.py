@@ -7,11 +7,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from intarsia.errors import IntarsiaError
-from intarsia.files import replacing
+from intarsia.files import save_tensors
 
 _FORMAT = "intarsia-checkpoint-1"
 
@@ -54,19 +53,22 @@ def save_checkpoint(
     identity: str,
     records: Sequence[EpochRecord],
 ) -> None:
-    """Write model, optimizer state and records to `path`, replacing it in one step."""
-    tensors = {f"model.{name}": _plain(value) for name, value in model.state_dict().items()}
+    """Write model, optimizer state and records to `path`, replacing it in one step.
+
+    Raises:
+        IntarsiaError: the file cannot be written; an earlier checkpoint stays.
+    """
+    tensors = {f"model.{name}": value.detach().cpu().numpy() for name, value in model.state_dict().items()}
     for number, state in optimizer.state_dict()["state"].items():
         for key, value in state.items():
             if isinstance(value, torch.Tensor):
-                tensors[f"optimizer.{number}.{key}"] = _plain(value)
+                tensors[f"optimizer.{number}.{key}"] = value.detach().cpu().numpy()
     header = {
         "format": _FORMAT,
         "identity": identity,
         "records": json.dumps([asdict(record) for record in records]),
     }
-    with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata=header)
+    save_tensors(path, tensors, header)
 
 
 def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, identity: str) -> list[EpochRecord]:
@@ -98,8 +100,3 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
             state.setdefault(int(number), {})[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     return [EpochRecord(**record) for record in json.loads(header["records"])]
-
-
-def _plain(tensor: torch.Tensor) -> torch.Tensor:
-    """Copy to the CPU in standard memory order: safetensors stores neither strides nor shared memory."""
-    return tensor.detach().cpu().contiguous().clone(memory_format=torch.contiguous_format)

@@ -76,8 +76,12 @@ def _weight_layer(module: QuantizedNetwork, step: Step, output: Tensor) -> Conv2
     assert step.module is not None and step.module.bias is not None  # noqa: S101 (attach gave it one)
     bias = step.module.bias.detach().cpu().double().numpy() / output.scale
     fixed = np.floor(bias * np.exp2(shift.astype(np.float64)) + 0.5)
-    clipped = np.clip(fixed, _INT32.min, _INT32.max).astype(np.int32)
-    requantization = Requantization(clipped, shift.astype(np.int32), *_clip(step, output))
+    if np.any((fixed < _INT32.min) | (fixed > _INT32.max)):
+        raise IntarsiaError(
+            f"layer {step.name}: a bias of {np.abs(bias).max():.3g} output steps exceeds 32 bits at a shift of "
+            f"{shift.max()}; give the scheme other planes or train it longer."
+        )
+    requantization = Requantization(fixed.astype(np.int32), shift.astype(np.int32), *_clip(step, output))
     if step.kind == "linear":
         return Linear(step.inputs[0], output, tuple(planes), requantization)
     depthwise = isinstance(step.module, torch.nn.Conv2d) and step.module.groups > 1

@@ -68,9 +68,15 @@ class QuantizedNetwork(nn.Module):
         gain = self.gain(step)
         if step.kind == "add":
             return x * gain[0] + inputs[1] * gain[1]
-        if step.shape[1:] == (1, 1) and step.padding == (0, 0, 0, 0):
+        if self._whole(step):
             return x.mean(dim=(2, 3), keepdim=True) * gain[0]  # whatever the size of a training crop
         return functional.avg_pool2d(x, step.kernel, step.stride, step.padding[:2]) * gain[0]
+
+    def _whole(self, step: Step) -> bool:
+        """Whether an average pool's window is all of its input."""
+        source = step.inputs[0]
+        size = self.shape if source == "input" else self.step(source).shape
+        return step.kernel == size[1:] and step.padding == (0, 0, 0, 0)
 
     def gain(self, step: Step) -> torch.Tensor:
         """Return what rounding a step's multipliers to integers multiplies its inputs by; (inputs,)."""

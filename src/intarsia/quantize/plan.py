@@ -138,9 +138,10 @@ class _Reader:
         first, last = 0, -1
         if isinstance(what, nn.Flatten):
             first, last = what.start_dim, what.end_dim
-        elif len(node.args) > 1 or "start_dim" in node.kwargs:
-            first = int(str(node.kwargs.get("start_dim", node.args[-1] if len(node.args) == 2 else node.args[1:2][0])))
-        if first != 1 or last != -1:
+        else:
+            given = dict(zip(("start_dim", "end_dim"), node.args[1:], strict=False)) | dict(node.kwargs)
+            first, last = int(str(given.get("start_dim", first))), int(str(given.get("end_dim", last)))
+        if first != 1 or last not in (-1, 3):
             raise _unsupported(node, f"Flatten from dimension {first} to {last}; flatten from 1")
         self.alias[node] = self._input(node)
         self.flat.add(self.alias[node])
@@ -241,6 +242,7 @@ class _Shapes(fx.Interpreter):
 
     def __init__(self, graph: fx.GraphModule) -> None:
         super().__init__(graph)
+        self.extra_traceback = False  # FX would append pages to the one sentence that an IntarsiaError is
         self.seen: dict[fx.Node, tuple[int, ...]] = {}
 
     def run_node(self, n: fx.Node) -> Any:

@@ -136,7 +136,6 @@ def _default_recipe(dataset: TrainingData) -> QuantizationRecipe:
 
 
 def _sized(dataset: TrainingData) -> QuantizationRecipe:
-    size = int(dataset.train.images.shape[-1])
     base = QUANTIZATION_RECIPES["digits"]
     batch = min(64, max(1, len(dataset.train.labels) // 4))
-    return replace(base, training=replace(base.training, phases=(Phase(20, size=size, pad=0),), batch=batch))
+    return replace(base, training=replace(base.training, phases=(Phase(20, size=None, pad=0),), batch=batch))

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Phase:
-    """Epochs that share one augmentation: crops of `size` pixels square out of images padded by `pad` on
-    each side.
+    """Epochs that share one augmentation: crops of `size` pixels square (None: of the image's own size) out of
+    images padded by `pad` on each side.
 
     Crops smaller than the image cost less time and are themselves an augmentation; a network that ends in a
     global average pool accepts any size. End with a phase at full size.
     """
 
     epochs: int
-    size: int
+    size: int | None
     pad: int
 
 

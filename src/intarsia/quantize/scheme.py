@@ -156,7 +156,8 @@ class Scheme:
         try:
             return replace(PRESETS["superposition"], name=text, default=LayerScheme.parse(text))
         except IntarsiaError as error:
-            raise IntarsiaError(f"{error} The presets are {', '.join(PRESETS)}.") from error
+            reason = str(error).rstrip(".")
+            raise IntarsiaError(f"{reason}; the presets are {', '.join(PRESETS)}.") from error
 
 
 def _preset(name: str, default: str, *, exceptions: bool) -> Scheme:

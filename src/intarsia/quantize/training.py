@@ -83,18 +83,18 @@ def augment(images: torch.Tensor, phase: Phase, fill: int, flip: bool, generator
         generator: on the CPU, so that every device draws the same numbers.
 
     Returns:
-        (N, C, size, size), uint8, channels last in memory.
+        (N, C, crop height, crop width), uint8, channels last in memory.
     """
     count, _, height, width = images.shape
+    tall, wide = (height, width) if phase.size is None else (phase.size, phase.size)
     padded = functional.pad(images, [phase.pad] * 4, value=fill)
-    top = torch.randint(height + 2 * phase.pad - phase.size + 1, (count, 1), generator=generator)
-    left = torch.randint(width + 2 * phase.pad - phase.size + 1, (count, 1), generator=generator)
-    span = torch.arange(phase.size)
-    columns = span.expand(count, -1)
+    top = torch.randint(height + 2 * phase.pad - tall + 1, (count, 1), generator=generator)
+    left = torch.randint(width + 2 * phase.pad - wide + 1, (count, 1), generator=generator)
+    columns = torch.arange(wide).expand(count, -1)
     if flip:
         mirrored = torch.rand(count, 1, generator=generator) < 0.5
-        columns = torch.where(mirrored, phase.size - 1 - columns, columns)
-    rows = (top + span).to(images.device)[:, :, None]
+        columns = torch.where(mirrored, wide - 1 - columns, columns)
+    rows = (top + torch.arange(tall)).to(images.device)[:, :, None]
     columns = (left + columns).to(images.device)[:, None, :]
     index = torch.arange(count, device=images.device)[:, None, None]
     return padded[index, :, rows, columns].permute(0, 3, 1, 2)
