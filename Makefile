@@ -4,6 +4,14 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
+# Real data and cell libraries, where they lie beside the checkout, let more tests run.
+ifneq ($(wildcard ../shared/data),)
+export INTARSIA_DATA ?= $(abspath ../shared/data)
+endif
+ifneq ($(wildcard ../shared/pdk),)
+export PDK_ROOT ?= $(abspath ../shared/pdk)
+endif
+
 .PHONY: run test lint study clean help
 
 help:
