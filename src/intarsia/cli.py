@@ -2,11 +2,14 @@
 
 import argparse
 import contextlib
+import dataclasses
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from tqdm import tqdm
 
@@ -14,7 +17,7 @@ from intarsia import __version__
 from intarsia.engine import EngineConfig
 from intarsia.engine.sources import write_sources
 from intarsia.errors import IntarsiaError
-from intarsia.flow import DEFAULTS, STAGES, Settings, report, run, run_stage, single
+from intarsia.flow import DEFAULTS, STAGES, Settings, last_settings, report, run, run_stage, single
 
 EXAMPLES = """examples:
   intarsia run digits                                  the whole path, from training to the report
@@ -26,8 +29,17 @@ EXAMPLES = """examples:
   intarsia rtl rtl/                                    the engine's SystemVerilog
 """
 
-#: Stages that also take a network file; they need no training stack.
-_ON_FILES = ("execute", "export-onnx", "compile", "simulate")
+#: Stages that also take a network file, with the options for that; they need no training stack.
+_ON_FILES: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "execute": frozenset({"input", "labels", "output"}),
+        "export-onnx": frozenset({"onnx_images", "output"}),
+        "compile": frozenset({"lanes", "slots", "output"}),
+        "simulate": frozenset({"input", "images", "lanes", "slots"}),
+    }
+)
+
+_OUT = Path("runs")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,19 +80,22 @@ def _dispatch(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         for path in write_sources(options.folder):
             print(path)
         return 0
-    if options.command in _ON_FILES and _is_file(options.network):
-        print(_on_file(options))
-        return 0
-    settings = _settings(options, arguments)
+    told = {name: value for name, value in vars(options).items() if name not in ("command", "network", "quiet")}
     progress = sys.stderr.isatty() and not options.quiet
+    if options.command in _ON_FILES and _is_file(options.network):
+        print(_on_file(options.command, Path(options.network), told, progress=progress))
+        return 0
+    force = told.pop("force", False)
+    settings = _settings(options.network, told, shlex.join(["intarsia", *arguments]))
     if options.command == "run":
-        outcome = run(settings, force=options.force, say=_say(options), progress=progress)
+        outcome = run(settings, force=force, say=_say(options), progress=progress)
         print(f"\n{outcome.table}\n\nreport: {outcome.page}")
     elif options.command == "report":
-        outcome = report(settings)
+        before = None if told.keys() - {"out", "data"} else last_settings(settings.folder)
+        outcome = report(before or settings)
         print(f"{outcome.table}\n\nreport: {outcome.page}")
     else:
-        records = run_stage(settings, options.command, force=options.force, say=_say(options), progress=progress)
+        records = run_stage(settings, options.command, force=force, say=_say(options), progress=progress)
         for name, record in records.items():
             print(f"{name}: {record.result.get('summary', 'done')}")
     return 0
@@ -107,44 +122,43 @@ def _is_file(network: str) -> bool:
     return network.endswith(".safetensors") or os.sep in network
 
 
-def _on_file(options: argparse.Namespace) -> str:
-    path, config = Path(options.network), _engine(options)
-    if options.command == "execute":
-        if options.input is None:
+def _on_file(command: str, path: Path, told: Mapping[str, Any], *, progress: bool) -> str:
+    if useless := sorted(told.keys() - _ON_FILES[command]):
+        raise IntarsiaError(f"{_flag(useless[0])} means nothing to {command} with a network file; leave it out.")
+    output, config = told.get("output"), _engine(told)
+    if command == "execute":
+        if "input" not in told:
             raise IntarsiaError("a network file needs images to execute; give them with --input IMAGES.npy.")
-        return single.execute(path, options.input, options.labels, options.output)
-    if options.command == "export-onnx":
-        return single.export_onnx(path, options.output or path.with_suffix(".onnx"), options.onnx_images or 100)
-    if options.command == "compile":
-        return single.compile_file(path, options.output or path.with_suffix(""), config)
-    progress = sys.stderr.isatty() and not options.quiet
-    return single.simulate(path, options.input, options.images or 10, config, progress=progress)
+        return single.execute(path, told["input"], told.get("labels"), output)
+    if command == "export-onnx":
+        return single.export_onnx(path, output or path.with_suffix(".onnx"), told.get("onnx_images", 100))
+    if command == "compile":
+        return single.compile_file(path, output or path.with_suffix(""), config)
+    return single.simulate(path, told.get("input"), told.get("images"), config, progress=progress)
 
 
-def _settings(options: argparse.Namespace, arguments: Sequence[str]) -> Settings:
-    return Settings(
-        network=options.network,
-        folder=options.out / options.network,
-        data_dir=options.data,
-        scheme=options.scheme,
-        seeds=tuple(options.seeds),
-        epochs=options.epochs,
-        ternary_epochs=options.ternary_epochs,
-        retrain=options.retrain or None,
-        float_epochs=options.float_epochs,
-        device=options.device,
-        images=options.images,
-        onnx_images=options.onnx_images or 1000,
-        engine=_engine(options),
-        synthesis=not options.skip_synthesis,
-        route=options.route,
-        route_seconds=options.route_seconds,
-        command=shlex.join(["intarsia", *arguments]),
-    )
+def _settings(network: str, told: Mapping[str, Any], command: str) -> Settings:
+    """Return the settings that the options say; what they do not say is as `Settings` has it."""
+    known = {entry.name for entry in dataclasses.fields(Settings)}
+    fields: dict[str, Any] = {name: value for name, value in told.items() if name in known}
+    if "data" in told:
+        fields["data_dir"] = told["data"]
+    if "seeds" in told:
+        fields["seeds"] = tuple(told["seeds"])
+    folder = told.get("out", _OUT) / network
+    synthesis = not told.get("skip_synthesis", False)
+    settings = Settings(network, folder, engine=_engine(told), synthesis=synthesis, command=command, **fields)
+    if foreign := [name for name in ("input", "labels", "output") if name in told]:
+        raise IntarsiaError(f"{_flag(foreign[0])} goes with a network file (.safetensors), not with {network}.")
+    return settings
 
 
-def _engine(options: argparse.Namespace) -> EngineConfig:
-    return EngineConfig(lanes=options.lanes, slots=options.slots)
+def _engine(told: Mapping[str, Any]) -> EngineConfig:
+    return EngineConfig(**{name: told[name] for name in ("lanes", "slots") if name in told})
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -156,15 +170,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"intarsia {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    walk = commands.add_parser("run", help="walk the whole path and write the report")
-    _run_options(walk, "network of the list that `intarsia networks` gives")
+
+    def command(name: str, title: str, network: str) -> argparse.ArgumentParser:
+        # An option that is not given leaves no trace: whoever reads the options knows what was asked for.
+        made = commands.add_parser(name, help=title, argument_default=argparse.SUPPRESS)
+        _run_options(made, network)
+        return made
+
+    walk = command("run", "walk the whole path and write the report", "network that `intarsia networks` lists")
+    _force_option(walk)
     for stage in STAGES:
-        command = commands.add_parser(stage.name, help=stage.title)
         on_file = stage.name in _ON_FILES
-        _run_options(command, "network" + (", or the file of an integer network (.safetensors)" if on_file else ""))
+        what = "network" + (", or the file of an integer network (.safetensors)" if on_file else "")
+        made = command(stage.name, stage.title, what)
+        _force_option(made)
         if on_file:
-            _file_options(command, stage.name)
-    _run_options(commands.add_parser("report", help="write the report of what is done"), "network")
+            _file_options(made, stage.name)
+    command("report", "write the report of what is done, by default with the options of the last run", "network")
     sources = commands.add_parser("rtl", help="write the engine's SystemVerilog sources")
     sources.add_argument("folder", type=Path, help="where to write them")
     commands.add_parser("networks", help="list the networks")
@@ -175,35 +197,24 @@ def _run_options(parser: argparse.ArgumentParser, network: str) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXAMPLES
     parser.add_argument("network", metavar="NETWORK", help=network)
-    parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="artifacts go to DIR/NETWORK")
-    parser.add_argument("--force", action="store_true", help="do again what is done already")
-    parser.add_argument("--quiet", action="store_true", help="print results only")
+    parser.add_argument("--out", type=Path, metavar="DIR", help=f"artifacts go to DIR/NETWORK (default: {_OUT})")
+    parser.add_argument("--quiet", action="store_true", default=False, help="print results only")
     learning = parser.add_argument_group("learning")
     learning.add_argument("--data", type=Path, metavar="DIR", help="folder of data sets (default: INTARSIA_DATA)")
     learning.add_argument(
-        "--seeds",
-        "--seed",
-        type=int,
-        nargs="+",
-        default=[0],
-        metavar="N",
-        help="a network each; the first is built",
+        "--seeds", "--seed", type=int, nargs="+", metavar="N", help="a network each; the first is built (default: 0)"
     )
-    learning.add_argument(
-        "--scheme", default="superposition", metavar="TEXT", help="superposition, or planes like ternary+2:16xint8"
-    )
+    learning.add_argument("--scheme", metavar="TEXT", help="superposition (default), or planes like ternary+2:16xint8")
     learning.add_argument(
         "--epochs", type=int, metavar="N", help="of quantization-aware training; 0 quantizes after training only"
     )
     learning.add_argument("--ternary-epochs", type=int, metavar="N", help="the same for the ternary baseline")
     learning.add_argument("--retrain", action="store_true", help="train the float network from scratch")
     learning.add_argument("--float-epochs", type=int, metavar="N", help="of that training")
-    learning.add_argument("--device", default="cpu", metavar="NAME", help="where PyTorch trains: cpu, cuda, mps")
+    learning.add_argument("--device", metavar="NAME", help="where PyTorch trains: cpu (default), cuda, mps")
     hardware = parser.add_argument_group("hardware")
-    hardware.add_argument("--lanes", type=int, default=16, metavar="N", help="lanes of the engine, 8 or 16")
-    hardware.add_argument(
-        "--slots", type=int, default=1, metavar="N", help="sparse weights of a lane and block, 1 to 4"
-    )
+    hardware.add_argument("--lanes", type=int, metavar="N", help="lanes of the engine, 8 or 16 (default)")
+    hardware.add_argument("--slots", type=int, metavar="N", help="sparse weights of a lane and block, 1 (default) to 4")
     hardware.add_argument("--images", type=int, metavar="N", help="images for the simulated engine")
     hardware.add_argument("--onnx-images", type=int, metavar="N", help="images for onnxruntime (default: 1000)")
     hardware.add_argument("--skip-synthesis", action="store_true", help="no area, no FPGA")
@@ -212,7 +223,11 @@ def _run_options(parser: argparse.ArgumentParser, network: str) -> None:
         choices=("engine", "lane", "none"),
         help="what nextpnr places and routes: the engine takes it long (default: a lane for digits, else the engine)",
     )
-    hardware.add_argument("--route-seconds", type=float, default=1800, metavar="S", help="its time limit")
+    hardware.add_argument("--route-seconds", type=float, metavar="S", help="its time limit (default: 1800)")
+
+
+def _force_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--force", action="store_true", help="do again what is done already")
 
 
 def _file_options(parser: argparse.ArgumentParser, stage: str) -> None:

@@ -4,12 +4,21 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save
+
 from intarsia.errors import IntarsiaError
+
+#: Age in seconds past which what another process has half-written counts as left behind.
+STALE = 24 * 3600.0
 
 
 @contextlib.contextmanager
@@ -54,6 +63,36 @@ def write_text(path: Path, content: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Replace the content of `path` by `value` as indented JSON."""
     write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def save_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None) -> None:
+    """Replace the content of `path` by a safetensors file of arrays of any shape, with metadata in its header.
+
+    The `save_file` of safetensors is no help: it writes a temporary file of its own, which a kill leaves behind, and a
+    full disk is no `OSError` to it.
+
+    Raises:
+        IntarsiaError: the file cannot be written or the disk is full; `path` keeps its old content.
+    """
+    plain = {name: np.asarray(values, order="C") for name, values in tensors.items()}
+    write_bytes(path, save(plain, metadata=None if metadata is None else dict(metadata)))
+
+
+def sweep(leftovers: Iterable[Path], *, older_than: float | None = None) -> None:
+    """Remove files and folders that killed runs left half-written; what cannot be removed stays.
+
+    Args:
+        leftovers: their paths.
+        older_than: seconds since the last change, where another process may still be writing; None removes all.
+    """
+    with contextlib.suppress(OSError):
+        for path in list(leftovers):
+            if older_than is not None and time.time() - path.lstat().st_mtime < older_than:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> Any:

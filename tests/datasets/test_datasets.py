@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -55,3 +57,9 @@ def test_a_split_refuses_labels_of_another_length() -> None:
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(IntarsiaError, match=r"'mnist'; choose one of cifar10, digits"):
         load_dataset("mnist")
+
+
+@pytest.mark.parametrize("name", ["cifar10", "digits"])
+def test_a_folder_that_is_not_there_is_named_and_nothing_fetched(name: str, tmp_path: Path) -> None:
+    with pytest.raises(IntarsiaError, match=r"no folder of data sets at .*mistyped; correct --data"):
+        load_dataset(name, tmp_path / "mistyped")

@@ -1,10 +1,10 @@
 import fcntl
 import json
 import os
-import signal
+import shutil
 import subprocess
 import sys
-import time
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+import intarsia
+from intarsia.engine import EngineConfig
 from intarsia.errors import IntarsiaError
-from intarsia.flow import DEFAULTS, STAGES, Settings
+from intarsia.flow import DEFAULTS, STAGES, Settings, run, run_stage
 from intarsia.flow.check import require_equal
 from intarsia.flow.runner import Beside, locked, run_tasks
-from intarsia.flow.stages import all_tasks, tasks_until, variants
+from intarsia.flow.stages import all_tasks, require_fit, tasks_until, variants
 from intarsia.flow.task import Job, Task, record_path
-from intarsia.integer import file
 
 
 def quiet(_: str) -> None:
@@ -115,13 +116,39 @@ def test_work_beside_gives_its_records_or_its_error(tmp_path: Path) -> None:
     def bring(tasks: list[Task]) -> dict[str, Any]:
         return run_tasks(tasks, settings_in(tmp_path), say=quiet)
 
-    assert set(Beside(bring, chain.tasks()).result()) == {"one/x", "two/x"}
-
     def fail(_: Job) -> dict[str, Any]:
         raise IntarsiaError("no tool.")
 
-    with pytest.raises(IntarsiaError, match="no tool"):
-        Beside(bring, [Task("three", "x", "fail", fail)]).result()
+    with locked(tmp_path) as lock:
+        assert set(Beside(bring, chain.tasks(), lock).result()) == {"one/x", "two/x"}
+        with pytest.raises(IntarsiaError, match="no tool"):
+            Beside(bring, [Task("three", "x", "fail", fail)], lock).result()
+    with locked(tmp_path):
+        pass
+
+
+def test_work_beside_holds_the_folder_until_it_ends_and_begins_nothing_more(tmp_path: Path) -> None:
+    chain, begun, go_on, stop = Chain(), threading.Event(), threading.Event(), threading.Event()
+
+    def wait(_: Job) -> dict[str, Any]:
+        begun.set()
+        go_on.wait()
+        return {}
+
+    def bring(tasks: list[Task]) -> dict[str, Any]:
+        return run_tasks(tasks, settings_in(tmp_path), say=quiet, stop=stop)
+
+    with locked(tmp_path) as lock:
+        beside = Beside(bring, [Task("zero", "x", "wait", wait), *chain.tasks()], lock)
+        begun.wait()
+        stop.set()
+    with pytest.raises(IntarsiaError, match="another run"), locked(tmp_path):
+        pass
+    go_on.set()
+    assert set(beside.result()) == {"zero/x"}
+    assert chain.ran == []
+    with locked(tmp_path):
+        pass
 
 
 def test_what_is_routed_follows_from_network_and_option() -> None:
@@ -159,6 +186,92 @@ def test_each_option_changes_only_what_depends_on_it() -> None:
     assert changed(device="cuda", command="x", data_dir=Path("/d")) == set()
 
 
+def test_a_changed_source_redoes_the_stages_that_use_it_and_no_training(tmp_path: Path) -> None:
+    package = tmp_path / "intarsia"
+    shutil.copytree(Path(intarsia.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    code = """
+import json, sys
+from pathlib import Path
+from intarsia.flow.settings import Settings
+from intarsia.flow.stages import all_tasks
+keys = lambda: {task.id: task.parameters for task in all_tasks(Settings("digits", Path()))}
+for name in sys.argv[2:]:
+    before = keys()
+    with Path(sys.argv[1], name).open("a") as source:
+        source.write("\\n")
+    after = keys()
+    print(json.dumps(sorted({task.split("/")[0] for task in after if after[task] != before[task]})))
+"""
+    sources = ["integer/kernels.py", "simulate/harness.cpp", "simulate/observe.vlt", "simulate/engine.py"]
+    sources += ["engine/compiler.py", "engine/rtl/intarsia_lane.sv", "quantize/qat.py"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(package), *sources],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    simulated, hardware = ["simulate"], ["compile", "simulate", "synthesize"]
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+        ["compile", "execute", "export-onnx", "simulate"],
+        *[simulated] * 3,
+        *[hardware] * 2,
+        [],
+    ]
+
+
+def test_settings_come_back_from_json(tmp_path: Path) -> None:
+    settings = settings_in(
+        tmp_path, seeds=(1, 2), data_dir=Path("/d"), route="none", engine=EngineConfig(slots=2), command="intarsia x"
+    )
+    assert Settings.from_json(json.loads(json.dumps(settings.as_json())), tmp_path) == settings
+    for damaged in ({"network": "digits", "colour": 1}, {"network": "resnet9"}, [], {"network": "digits", "seeds": 3}):
+        with pytest.raises(IntarsiaError, match="cannot be read"):
+            Settings.from_json(damaged, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "slots", "message"),
+    [
+        ("ternary+2:16xint8", 1, "2 sparse weights"),
+        ("ternary+1:8xint8", 1, "2 sparse weights"),
+        ("ternary+2:12xint8", 3, "4 sparse weights"),
+        ("ternary+2:24xint8", 3, "4 sparse weights"),
+        ("ternary+unstructuredxint8", 1, "no unstructured planes"),
+        ("int4", 4, "no dense plane of int4"),
+    ],
+)
+def test_a_scheme_that_the_engine_cannot_run_is_refused_before_any_work(
+    tmp_path: Path, scheme: str, slots: int, message: str
+) -> None:
+    settings = settings_in(tmp_path / "run", scheme=scheme, engine=EngineConfig(slots=slots))
+    for walk in (
+        run,
+        lambda settings: run_stage(settings, "simulate"),
+        lambda settings: run_stage(settings, "compile"),
+    ):
+        with pytest.raises(IntarsiaError, match=message):
+            walk(settings)
+    assert not (tmp_path / "run").exists()
+    assert tasks_until(settings, "execute")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "slots"),
+    [
+        ("superposition", 1),
+        ("ternary+2:16xint8", 2),
+        ("ternary+1:8xint8", 2),
+        ("ternary+1:32xint8", 1),
+        ("ternary+1:24xint8", 2),
+        ("ternary+4:16/16xint4 a4", 4),
+        ("digits3", 1),
+    ],
+)
+def test_a_scheme_that_the_engine_can_run_fits(scheme: str, slots: int) -> None:
+    require_fit(settings_in(Path(), scheme=scheme, engine=EngineConfig(slots=slots)))
+
+
 def test_a_stage_brings_what_it_depends_on_and_nothing_else() -> None:
     settings = settings_in(Path())
     assert [task.id for task in tasks_until(settings, "simulate")] == [
@@ -184,6 +297,7 @@ def test_schemes_make_names_that_are_safe_for_files() -> None:
         ({"images": 0}, "images"),
         ({"scheme": "int8"}, "baseline"),
         ({"route_seconds": 0}, "seconds"),
+        ({"float_epochs": 3, "retrain": False}, "--retrain"),
     ],
 )
 def test_impossible_settings_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -208,81 +322,3 @@ def test_a_difference_names_layer_and_image() -> None:
         require_equal("the engine", "conv1", wrong, values, 10)
     with pytest.raises(IntarsiaError, match="shape"):
         require_equal("the engine", "conv1", values[:, :1], values, 0)
-
-
-TINY = ["--float-epochs", "2", "--epochs", "2", "--images", "2", "--onnx-images", "4", "--skip-synthesis"]
-
-
-def start(out: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "intarsia.cli", "run", "digits", "--out", str(out), *TINY]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
-def kill_within(stage: str, out: Path, delay: float) -> None:
-    """Start a run and kill it with SIGKILL `delay` seconds after a stage's first task began."""
-    process = start(out)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith(stage) and line.rstrip().endswith("…"):
-            time.sleep(delay)
-            break
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-
-
-def test_a_run_that_is_killed_in_every_stage_resumes_and_loses_nothing(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
-    finished: dict[str, str] = {}
-    for number, stage in enumerate(stage.name for stage in STAGES if stage.name != "synthesize"):
-        kill_within(stage, tmp_path, delay=0.02 * number)
-        records = {str(path): path.read_text() for path in (tmp_path / "digits").glob("*/*.json")}
-        for path, text in records.items():
-            if not path.endswith(".program.json"):
-                json.loads(text)  # whole, never half-written
-        assert finished.items() <= records.items(), "a finished task was lost or done again"
-        finished = {path: text for path, text in records.items() if not path.endswith(".program.json")}
-    process = start(tmp_path)
-    output, log = process.communicate()
-    assert process.returncode == 0, log
-    assert "values of" in output
-    folder = tmp_path / "digits"
-    assert "train      float network from scratch: done before" in log
-    network = file.load(folder / "quantize" / "superposition-seed0.safetensors")
-    assert network.input.shape == (1, 8, 8)
-    results = json.loads((folder / "results.json").read_text())
-    assert results["simulated"]["images"] == 2
-    assert results["exported"]["images"] == 4
-    assert [row["name"] for row in results["accuracies"]] == ["float", "superposition", "ternary", "int8"]
-    assert not [path for path in folder.rglob("*") if path.suffix in (".part", ".checkpoint")]
-    page = (folder / "report.html").read_text()
-    assert "results" in log or page.startswith("<!doctype html>")
-
-
-def test_a_synthesis_that_is_killed_leaves_no_record_and_no_tool_at_work(tmp_path: Path) -> None:
-    pytest.importorskip("pyosys")
-    command = [sys.executable, "-m", "intarsia.cli", "synthesize", "digits", "--out", str(tmp_path)]
-    environment = {**os.environ, "INTARSIA_CACHE": str(tmp_path / "cache"), "TMPDIR": str(tmp_path)}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-    assert process.stderr is not None
-    assert process.stderr.readline().startswith("synthesize")
-    time.sleep(1)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert list((tmp_path / "digits").glob("synthesize/*.json")) == []
-    assert list((tmp_path / "cache").rglob("*.json")) == []
-    if sys.platform == "linux":
-        deadline = time.monotonic() + 60
-        while any(str(tmp_path) in folder for folder in working_folders()) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert not any(str(tmp_path) in folder for folder in working_folders())
-
-
-def working_folders() -> list[str]:
-    """The working folders of all processes that still run."""
-    folders = []
-    for entry in Path("/proc").glob("[0-9]*/cwd"):
-        try:
-            folders.append(str(entry.readlink()))
-        except OSError:
-            continue
-    return folders

@@ -35,12 +35,16 @@ def load_dataset(
         progress: show progress bars while fetching.
 
     Raises:
-        IntarsiaError: the name is unknown, or the data is damaged or cannot be had.
+        IntarsiaError: the name is unknown, the folder is none, or the data is damaged or cannot be had.
     """
+    if data_dir is not None and not data_dir.is_dir():
+        raise IntarsiaError(f"there is no folder of data sets at {data_dir}; correct --data.")
     if name == "digits":
         return load_digits()
     if name == "cifar10":
         if data_dir is None and (variable := os.environ.get("INTARSIA_DATA")):
             data_dir = Path(variable)
+            if not data_dir.is_dir():
+                raise IntarsiaError(f"there is no folder of data sets at {data_dir}; correct INTARSIA_DATA.")
         return load_cifar10(data_dir, splits=splits, progress=progress)
     raise IntarsiaError(f"there is no data set {name!r}; choose one of {', '.join(DATASETS)}.")

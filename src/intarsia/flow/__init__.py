@@ -4,8 +4,19 @@ from intarsia.flow import Settings, run
 run(Settings("digits", Path("runs/digits")))
 """
 
-from intarsia.flow.run import Outcome, report, run, run_stage
+from intarsia.flow.run import Outcome, last_settings, report, run, run_stage
 from intarsia.flow.settings import DEFAULTS, Defaults, Settings
 from intarsia.flow.stages import STAGES, Stage
 
-__all__ = ["DEFAULTS", "STAGES", "Defaults", "Outcome", "Settings", "Stage", "report", "run", "run_stage"]
+__all__ = [
+    "DEFAULTS",
+    "STAGES",
+    "Defaults",
+    "Outcome",
+    "Settings",
+    "Stage",
+    "last_settings",
+    "report",
+    "run",
+    "run_stage",
+]

@@ -1,9 +1,9 @@
 """The stages that execute and compare: test accuracy, the ONNX graph, the simulated engine."""
 
-import os
+import contextlib
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -127,42 +127,47 @@ def verify_on_engine(
     if len(images) == 0:
         raise IntarsiaError("there are no images to simulate; give at least one.")
     model, executor = predict(program), Executor(network)
-    workers = max(1, min(len(os.sched_getaffinity(0)), len(images)))
-    engines = [SimulatedEngine(program, cache=cache) for _ in range(workers)]
+    workers = min(executor.threads, len(images))
+    stop = threading.Event()
     input_cycles, counted = 0, [0] * len(model)
 
-    def work(engine: SimulatedEngine, numbers: range) -> Iterator[int]:
+    def compare(engine: SimulatedEngine, number: int) -> int:
         nonlocal input_cycles, counted
-        for number in numbers:
-            run = engine.run(images[number], trace=True)
-            expected = executor.trace(images[number : number + 1])
-            for layer, counts, predicted in zip(network.layers, run.counts, model, strict=True):
-                name = layer.output.name
-                require_equal("the simulated engine", name, run.values[name][None], expected[name], number)
-                _require_counts(asdict(counts), predicted)
-            output = network.output.name
-            require_equal("the result read from the engine", output, run.output[None], expected[output], number)
-            input_cycles, counted = run.input_cycles, [layer.cycles for layer in run.counts]
-            yield sum(values.size for values in run.values.values())
+        run = engine.run(images[number], trace=True)
+        expected = executor.trace(images[number : number + 1])
+        for layer, counts, predicted in zip(network.layers, run.counts, model, strict=True):
+            name = layer.output.name
+            require_equal("the simulated engine", name, run.values[name][None], expected[name], number)
+            _require_counts(asdict(counts), predicted)
+        output = network.output.name
+        require_equal("the result read from the engine", output, run.output[None], expected[output], number)
+        input_cycles, counted = run.input_cycles, [layer.cycles for layer in run.counts]
+        return sum(values.size for values in run.values.values())
+
+    def share(first: int) -> int:
+        total = 0
+        try:
+            for number in range(first, len(images), workers):
+                if stop.is_set():
+                    break
+                total += compare(engines[first], number)
+                bar.update()
+        except BaseException:
+            stop.set()  # the result is settled; the other workers need not finish
+            raise
+        return total
 
     start = time.monotonic()
-    try:
-        with (
-            tqdm(total=len(images), unit="image", leave=False, disable=not progress) as bar,
-            ThreadPoolExecutor(workers) as pool,
-        ):
-
-            def share(first: int) -> int:
-                total = 0
-                for size in work(engines[first], range(first, len(images), workers)):
-                    total += size
-                    bar.update()
-                return total
-
+    with (
+        tqdm(total=len(images), unit="image", leave=False, disable=not progress) as bar,
+        contextlib.ExitStack() as opened,
+        ThreadPoolExecutor(workers) as pool,
+    ):
+        try:
+            engines = [opened.enter_context(SimulatedEngine(program, cache=cache)) for _ in range(workers)]
             values = sum(pool.map(share, range(workers)))
-    finally:
-        for engine in engines:
-            engine.close()
+        finally:
+            stop.set()  # an interrupt waits for the images at work, not for all
     cycles = sum(counted)
     return {
         "summary": f"{len(images):,} images, {len(network.layers)} layers, {values:,} values equal; "

@@ -4,12 +4,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from safetensors.numpy import save_file
-
 from intarsia.engine import Program, compile_network
 from intarsia.engine.cycles import predict
-from intarsia.files import replacing, write_json
+from intarsia.files import save_tensors, write_json
 from intarsia.flow.task import Job
 from intarsia.integer import file
 
@@ -61,8 +58,7 @@ def write_program(program: Program, summary: Path, images: Path) -> None:
         "parameters": program.params,
         "program": program.descriptors,
     }
-    with replacing(images) as temporary:
-        save_file({name: np.ascontiguousarray(words) for name, words in arrays.items()}, temporary)
+    save_tensors(images, arrays)
 
 
 def memory_bits_available(program: Program) -> dict[str, int]:

