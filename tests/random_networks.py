@@ -1,9 +1,10 @@
 """Seeded random integer networks: layers of every kind, for the executor, the file format, ONNX and the RTL.
 
 Everything is drawn from the `numpy.random.Generator` that is passed in, so a seed names a network. With `free=False`
-a network is one that the engine accepts: one dense plane in balanced ternary, at most one sparse plane beside it,
-activations of 4 or 8 bits, multipliers of 8 bits and accumulators below 2^23. `free=True` draws from all of the
-contract: any formats, patterns and number of planes, activations of 2 to 16 bits, multipliers of up to 16 bits.
+a network is one for an engine (`Fit`; by default as it ships): at most one dense plane in balanced ternary and at most
+one sparse plane, activations of 2 to 8 bits, multipliers and accumulators as wide as the engine's. `free=True` draws
+from all of the contract: any formats, patterns and number of planes, activations of 2 to 16 bits, multipliers of up to
+16 bits.
 """
 
 from collections.abc import Sequence
@@ -32,15 +33,28 @@ from intarsia.integer import (
 from intarsia.integer.validation import window_output
 
 KINDS = ("conv", "depthwise", "linear", "add", "avgpool", "maxpool")
-ACCUMULATOR_LIMIT = (1 << 23) - 1
 
 T = TypeVar("T")
 Window = tuple[tuple[int, int], tuple[int, int], tuple[int, int, int, int]]
 
 
 @dataclass(frozen=True)
+class Fit:
+    """The engine that a network is drawn for: its parameters of these names."""
+
+    lanes: int = 16
+    slots: int = 1
+    slot_bits: int = 8
+    scale_bits: int = 8
+    acc_bits: int = 24
+
+
+@dataclass(frozen=True)
 class Ranges:
-    """What is drawn: bounds (inclusive) of channels, spatial sizes, kernels and strides; see the head."""
+    """What is drawn: bounds (inclusive) of channels, spatial sizes, kernels and strides; see the head.
+
+    `far`: now and then strides of up to 20, padding of up to 9 and up to 140 channels.
+    """
 
     channels: tuple[int, int] = (1, 40)
     size: tuple[int, int] = (1, 9)
@@ -49,6 +63,8 @@ class Ranges:
     extreme: bool = False
     free: bool = False
     scale_bits: int = 8
+    fit: Fit = Fit()
+    far: bool = False
 
 
 def random_layer_network(
@@ -63,16 +79,23 @@ def random_layer_network(
     free: bool = False,
     sparse: bool | None = None,
     dense: str | None = None,
+    fit: Fit | None = None,
+    far: bool = False,
 ) -> IntegerNetwork:
     """Return a network of one layer of `kind` (one of KINDS, or drawn).
 
     `add` has a 1×1 convolution before it, so that its two inputs differ. `extreme` puts weights, multipliers, biases
     and shifts at their limits. `sparse` forces or forbids the sparse plane of a convolution or linear layer (drawn if
-    None; `depthwise` never has one unless `free`), `dense` forces the format of the dense plane.
+    None), `dense` forces the format of the dense plane. `fit` and `far`: see `Fit` and `Ranges`; multipliers have fewer
+    bits than the engine's now and then where `fit` is given.
     """
     kind = kind or str(rng.choice(KINDS))
-    scale_bits = int(rng.integers(1, 17)) if free else 8
-    ranges = Ranges(channels, size, max_kernel, max_stride, extreme, free, scale_bits)
+    scale_bits = int(rng.integers(1, 17)) if free else (fit or Fit()).scale_bits
+    if fit and rng.random() < 0.25:
+        scale_bits = int(rng.integers(1, fit.scale_bits, endpoint=True))
+    if far and rng.random() < 0.06:
+        channels, size = (41, 140), (1, 3)
+    ranges = Ranges(channels, size, max_kernel, max_stride, extreme, free, scale_bits, fit or Fit(), far)
     source = Tensor(
         "input",
         (_between(rng, channels), _between(rng, size), _between(rng, size)),
@@ -118,7 +141,7 @@ def random_images(rng: Generator, network: IntegerNetwork, n: int, *, extreme: b
 
 
 def resnet8_like(rng: Generator) -> IntegerNetwork:
-    """Return a network with ResNet-8's layers and planes (stem digits3, linear digits5, else ternary + 1:16 int8)."""
+    """Return a network with ResNet-8's layers and planes (stem and linear digits4, else ternary + 1:16 int8)."""
     int8, uint8 = ActivationFormat(8, True), ActivationFormat(8, False)
     source = Tensor("input", (3, 32, 32), int8, 1 / 128)
     layers: list[Layer] = []
@@ -127,7 +150,7 @@ def resnet8_like(rng: Generator) -> IntegerNetwork:
         output = Tensor(name, (outputs, x.shape[1] // stride, x.shape[2] // stride), form, 0.01)
         shape = (outputs, x.shape[0], kernel, kernel)
         first = x.shape[0] < 16
-        planes = [_plane(rng, shape, WeightFormat("digits3" if first else "ternary"), Pattern(), Ranges())]
+        planes = [_plane(rng, shape, WeightFormat("digits4" if first else "ternary"), Pattern(), Ranges())]
         if not first:
             planes.append(_plane(rng, shape, WeightFormat("int8"), Pattern("n:m", 1, 16), Ranges()))
         edge = (kernel - 1) // 2
@@ -147,7 +170,7 @@ def resnet8_like(rng: Generator) -> IntegerNetwork:
         x = block(name, x, outputs, stride)
     pooled = Tensor("pool", (64, 1, 1), uint8, 0.01)
     layers.append(AveragePool(x.name, pooled, (8, 8), (8, 8), (0, 0, 0, 0), 128, 13, 0, 255))
-    planes = (_plane(rng, (10, 64), WeightFormat("digits5"), Pattern(), Ranges()),)
+    planes = (_plane(rng, (10, 64), WeightFormat("digits4"), Pattern(), Ranges()),)
     logits = Tensor("fc", (10, 1, 1), int8, 0.1)
     requantization = _whole_range(_requantization(rng, planes, pooled, logits, False), int8)
     layers.append(Linear("pool", logits, planes, requantization))
@@ -155,8 +178,8 @@ def resnet8_like(rng: Generator) -> IntegerNetwork:
 
 
 def random_format(rng: Generator, *, free: bool = False) -> ActivationFormat:
-    """Return int8, uint8, int4 or uint4; any activation format if `free`."""
-    return ActivationFormat(int(rng.choice((2, 4, 8, 16) if free else (4, 8))), bool(rng.integers(2)))
+    """Return a format of 2, 4 or 8 bits, signed or unsigned; of 16 bits, too, if `free`."""
+    return ActivationFormat(int(rng.choice((2, 4, 8, 16) if free else (2, 4, 8, 8))), bool(rng.integers(2)))
 
 
 def random_layer(
@@ -213,8 +236,8 @@ def _weight_layer(
         weights_shape = (outputs, 1 if kind == "depthwise" else channels, *window[0])
         shape = (outputs, *window_output(*x.shape[1:], *window))
     planes = [
-        _bounded(rng, _plane(rng, weights_shape, form, pattern, ranges), x, ranges.free)
-        for form, pattern in _plane_kinds(rng, kind, ranges.free, sparse, dense)
+        _bounded(rng, _plane(rng, weights_shape, form, pattern, ranges), x, ranges)
+        for form, pattern in _plane_kinds(rng, ranges, sparse, dense)
     ]
     output = Tensor(name, shape, random_format(rng, free=ranges.free), 0.02)
     requantization = _requantization(rng, planes, x, output, ranges.extreme)
@@ -224,11 +247,11 @@ def _weight_layer(
 
 
 def _plane_kinds(
-    rng: Generator, kind: str, free: bool, sparse: bool | None, dense: str | None
+    rng: Generator, ranges: Ranges, sparse: bool | None, dense: str | None
 ) -> list[tuple[WeightFormat, Pattern]]:
     digits = ("ternary", "ternary", "digits2", "digits3", "digits4", "digits5")
     integers = tuple(f"int{bits}" for bits in range(2, 9))
-    if free and sparse is None and dense is None:
+    if ranges.free and sparse is None and dense is None:
         patterns = (
             Pattern(),
             Pattern("unstructured"),
@@ -240,9 +263,13 @@ def _plane_kinds(
             (WeightFormat(str(rng.choice(digits + integers))), _pick(rng, patterns)) for _ in range(rng.integers(1, 4))
         ]
     kinds = [(WeightFormat(dense or str(rng.choice(digits))), Pattern())]
-    if sparse if sparse is not None else (kind != "depthwise" and rng.integers(2)):
-        patterns = (Pattern("n:m", 1, 16), Pattern("n:m", 1, 16), Pattern("n:m", 1, 32), Pattern("n:m", 1, 16, 16))
-        kinds.append((WeightFormat(str(rng.choice(("int8", "int8", *integers)))), _pick(rng, patterns)))
+    if sparse if sparse is not None else rng.integers(2):
+        n, lanes = int(rng.integers(1, ranges.fit.slots, endpoint=True)), ranges.fit.lanes
+        patterns = [Pattern("n:m", n, m, group) for m, group in ((lanes, 1), (lanes, 1), (2 * lanes, 1), (lanes, 16))]
+        integers = integers[: ranges.fit.slot_bits - 1]
+        kinds.append((WeightFormat(str(rng.choice((integers[-1], integers[-1], *integers)))), _pick(rng, patterns)))
+        if sparse is None and dense is None and rng.random() < 0.15:
+            return kinds[1:]
     return kinds
 
 
@@ -269,9 +296,9 @@ def _support(rng: Generator, shape: tuple[int, ...], pattern: Pattern) -> NDArra
     return np.repeat(support, pattern.group, axis=0)[:outputs]
 
 
-def _bounded(rng: Generator, plane: Plane, x: Tensor, free: bool) -> Plane:
+def _bounded(rng: Generator, plane: Plane, x: Tensor, ranges: Ranges) -> Plane:
     """Return the plane with random weights set to zero until its accumulators keep below their limit."""
-    limit = (np.iinfo(np.int32).max if free else ACCUMULATOR_LIMIT) // _magnitude(x)
+    limit = ((1 << ((32 if ranges.free else ranges.fit.acc_bits) - 1)) - 1) // _magnitude(x)
     flat = plane.weights.reshape(plane.weights.shape[0], -1).copy()
     for row in flat:
         order = rng.permutation(row.size)
@@ -325,11 +352,13 @@ def _clip(rng: Generator, form: ActivationFormat) -> tuple[int, int]:
 def _window(rng: Generator, x: Tensor, ranges: Ranges, *, inside: bool = False) -> Window:
     """Return kernel, stride and padding that fit; `inside` keeps the padding below the kernel (max pooling)."""
     height, width = x.shape[1:]
+    max_stride = 20 if ranges.far and rng.random() < 0.1 else ranges.max_stride
+    more = 4 if ranges.far and not inside and rng.random() < 0.1 else 0
     while True:
         kernel_h, kernel_w = rng.integers(1, ranges.max_kernel, 2, endpoint=True).tolist()
-        stride_h, stride_w = rng.integers(1, ranges.max_stride, 2, endpoint=True).tolist()
-        top, bottom = rng.integers(0, kernel_h, 2, endpoint=not inside).tolist()
-        left, right = rng.integers(0, kernel_w, 2, endpoint=not inside).tolist()
+        stride_h, stride_w = rng.integers(1, max_stride, 2, endpoint=True).tolist()
+        top, bottom = rng.integers(0, kernel_h + more, 2, endpoint=not inside).tolist()
+        left, right = rng.integers(0, kernel_w + more, 2, endpoint=not inside).tolist()
         window: Window = (kernel_h, kernel_w), (stride_h, stride_w), (top, left, bottom, right)
         if height + top + bottom >= kernel_h and width + left + right >= kernel_w:
             return window

@@ -12,9 +12,21 @@ from hypothesis import strategies as st
 from intarsia.engine import EngineConfig, compile_network
 from intarsia.engine.allocation import allocate, lifetimes
 from intarsia.engine.cycles import predict
-from intarsia.engine.layout import FIELD_BITS, Descriptor, systemverilog_package
+from intarsia.engine.layout import FIELD_BITS, Descriptor, field_limits, systemverilog_package
+from intarsia.engine.packing import balanced_digits
 from intarsia.errors import IntarsiaError
-from intarsia.integer import Conv2d, WeightFormat
+from intarsia.integer import (
+    ActivationFormat,
+    Conv2d,
+    IntegerNetwork,
+    Linear,
+    Pattern,
+    Plane,
+    Requantization,
+    Tensor,
+    WeightFormat,
+)
+from intarsia.integer.effective import effective_bits
 from random_networks import random_layer_network, random_network, resnet8_like
 
 
@@ -26,10 +38,10 @@ def test_importing_the_engine_needs_no_torch() -> None:
 @given(st.randoms(use_true_random=False))
 def test_descriptor_words_hold_every_field(random: object) -> None:
     rng = np.random.default_rng(random.getrandbits(32))  # type: ignore[attr-defined]
-    values = {name: int(rng.integers(0, 1 << bits)) for name, bits in FIELD_BITS.items()}
+    values = {name: int(rng.integers(*field_limits(name), endpoint=True)) for name in FIELD_BITS}
     packed = sum(word << 32 * i for i, word in enumerate(Descriptor(**values).words()))
     for field in reversed(fields(Descriptor)):
-        assert packed & ((1 << FIELD_BITS[field.name]) - 1) == values[field.name]
+        assert packed & ((1 << FIELD_BITS[field.name]) - 1) == values[field.name] % (1 << FIELD_BITS[field.name])
         packed >>= FIELD_BITS[field.name]
     assert packed == 0
 
@@ -78,11 +90,144 @@ def test_a_network_too_large_says_which_memory_to_raise(name: str, value: int) -
     _refused(resnet8_like(np.random.default_rng(0)), replace(EngineConfig(), **{name: value}), name, "raise")
 
 
+def _weight_network(
+    channels: int,
+    size: int,
+    shape: tuple[int, ...],
+    dense: str,
+    *,
+    sparse: bool = False,
+    depthwise: bool = False,
+) -> IntegerNetwork:
+    """One convolution or linear layer whose planes have random weights, the sparse one 1:16 int8."""
+    rng = np.random.default_rng(0)
+    outputs, ones = shape[0], np.ones(shape[0], np.int64)
+    limit = WeightFormat(dense).limit
+    planes = [Plane(rng.integers(-limit, limit + 1, shape), ones, WeightFormat(dense), Pattern())]
+    if sparse:
+        weights = np.zeros(shape, np.int64)
+        weights[:, ::16] = rng.integers(1, 127, weights[:, ::16].shape)
+        planes.append(Plane(weights, ones, WeightFormat("int8"), Pattern("n:m", 1, 16)))
+    requantization = Requantization(0 * ones, 0 * ones, -128, 127)
+    int8 = ActivationFormat(8, signed=True)
+    if len(shape) == 2:
+        layer: Conv2d | Linear = Linear(
+            "input", Tensor("layer", (outputs, 1, 1), int8, 1.0), tuple(planes), requantization
+        )
+    else:
+        output = Tensor("layer", (outputs, size - shape[2] + 1, size - shape[3] + 1), int8, 1.0)
+        layer = Conv2d("input", output, tuple(planes), requantization, depthwise=depthwise)
+    return IntegerNetwork("one layer", Tensor("input", (channels, size, size), int8, 1.0), (layer,), 8)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        _weight_network(20, 6, (10, 20, 3, 3), "ternary", sparse=True),
+        _weight_network(16, 6, (32, 16, 4, 4), "digits2", sparse=True),
+        _weight_network(32, 3, (20, 32, 1, 1), "ternary", sparse=True),
+        _weight_network(3, 8, (10, 3, 3, 3), "digits4"),
+        _weight_network(20, 6, (20, 1, 3, 3), "digits3", depthwise=True),
+        _weight_network(5, 6, (5, 1, 4, 4), "ternary", depthwise=True),
+        _weight_network(70, 1, (10, 70), "digits4"),
+        _weight_network(70, 1, (10, 70), "ternary", sparse=True),
+    ],
+)
+def test_images_hold_what_effective_bits_count(network: IntegerNetwork) -> None:
+    [counted] = effective_bits(network).layers
+    program = compile_network(network)
+    outputs, planes = network.output.shape[0], len(network.layers[0].planes)  # type: ignore[union-attr]
+    scales = -outputs % 16 * (8 * planes + 5)
+    stored = len(program.dense) * program.config.dense_bits + len(program.sparse) * program.config.sparse_bits
+    assert counted.planes + counted.indices + counted.padding - scales == stored
+
+
+def _one_large_sum(bias: int = 0) -> tuple[IntegerNetwork, EngineConfig]:
+    """1024 inputs of an unsigned byte, the greatest weights and multipliers: 2^38 < sum x multiplier < 2^40."""
+    source = Tensor("input", (1024, 1, 1), ActivationFormat(8, signed=False), 1.0)
+    plane = Plane(np.full((1, 1024), 121), np.array([65535]), WeightFormat("digits5"), Pattern())
+    output = Tensor("classes", (1, 1, 1), source.format, 1.0)
+    layer = Linear("input", output, (plane,), Requantization(np.array([bias]), np.array([31]), 0, 255))
+    return IntegerNetwork("large", source, (layer,), 16), EngineConfig(scale_bits=16, acc_bits=25)
+
+
+def test_a_bias_that_outgrows_the_engine_is_refused() -> None:
+    _refused(*_one_large_sum(), "layer classes", "bias", "40 bits", "smaller multipliers")
+    network, config = _one_large_sum()
+    signed = replace(network, input=replace(network.input, format=ActivationFormat(8, signed=True)))
+    compile_network(signed, config)
+
+
+@pytest.mark.parametrize("kind", ["conv", "depthwise", "linear"])
+def test_the_least_accumulators_hold_the_worst_sum(kind: str) -> None:
+    """One bit less than the least that compiles is refused; the least holds every partial sum of the worst input."""
+    roomy = EngineConfig(dense_depth=16384, sparse_depth=16384, acc_bits=32)
+    for seed in range(40):
+        rng = np.random.default_rng([19, seed])
+        network = random_layer_network(rng, kind=kind, extreme=seed % 2 == 0)
+        try:
+            compile_network(network, roomy)
+        except IntarsiaError as refusal:
+            assert "slot(s)" in str(refusal)
+            continue
+        least = 32
+        while least > 16 and _compiles(network, replace(roomy, acc_bits=least - 1)):
+            least -= 1
+        form = network.input.format
+        magnitude = 128 if form.bits == 8 else max(-form.lo, form.hi)  # of what is stored
+        for layer in network.weight_layers():
+            for plane in layer.planes:
+                assert _worst_sum(plane, magnitude) < 1 << (least - 1), (seed, layer.output.name)
+
+
+def _compiles(network: IntegerNetwork, config: EngineConfig) -> bool:
+    try:
+        compile_network(network, config)
+    except IntarsiaError as refusal:
+        assert "acc_bits" in str(refusal)
+        return False
+    return True
+
+
+def _worst_sum(plane: Plane, magnitude: int) -> int:
+    """Greatest accumulator of any channel for inputs up to `magnitude`, in the middle of Horner's rule, too."""
+    weights = plane.weights.reshape(len(plane.weights), -1).astype(np.int64)
+    if not plane.format.digits:
+        return int(magnitude * np.abs(weights).sum(axis=1).max())
+    worst, before = 0, np.zeros_like(weights)
+    for digit in balanced_digits(weights, plane.format.digits):
+        greatest = np.maximum(np.abs(3 * before), np.abs(3 * before + digit))
+        worst = max(worst, int(magnitude * greatest.sum(axis=1).max()))
+        before = 3 * before + digit
+    return worst
+
+
+def test_a_field_too_small_for_a_layer_is_named() -> None:
+    network = _weight_network(260, 1, (10, 260), "ternary")
+    tall = replace(network, input=replace(network.input, shape=(1, 260, 1)))
+    _refused(tall, EngineConfig(), "layer", "kernel_y", "255")
+
+
 def test_accumulators_too_narrow() -> None:
     _refused(resnet8_like(np.random.default_rng(0)), EngineConfig(acc_bits=16), "acc_bits")
 
 
-@pytest.mark.parametrize("change", [{"lanes": 12}, {"slots": 0}, {"requant_lanes": 3}, {"tile_pixels": 9}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"lanes": 12},
+        {"slots": 0},
+        {"requant_lanes": 3},
+        {"tile_pixels": 9},
+        {"act_depth": 65537},
+        {"sparse_depth": 32769, "slots": 4},
+        {"param_depth": 16385, "scale_bits": 16, "requant_lanes": 16},
+    ],
+)
 def test_illegal_parameters_are_named(change: dict[str, int]) -> None:
     with pytest.raises(IntarsiaError, match=next(iter(change))):
         EngineConfig(**change)
+
+
+def test_memories_may_be_as_deep_as_the_host_can_address() -> None:
+    EngineConfig(act_depth=65536, dense_depth=65536, sparse_depth=32768, slots=4, program_depth=65536)

@@ -54,9 +54,21 @@ def test_too_many_sparse_weights_are_refused() -> None:
         sparse_slots(np.ones((1, 1, 16), np.int64), 2)
 
 
+@pytest.mark.parametrize(("value", "signed"), [(16, False), (-1, False), (8, True), (-9, True)])
+def test_nothing_is_cut_off(value: int, signed: bool) -> None:
+    with pytest.raises(ValueError, match="do not fit 4"):
+        bits_of(np.array([0, value]), 4, signed=signed)
+
+
+def test_an_empty_slot_points_at_the_windows_newest_pixel() -> None:
+    values, indices = sparse_slots(np.zeros((1, 2, 16), np.int64), 2)
+    assert not values.any()
+    assert (indices == 12).all()
+
+
 @given(st.lists(st.integers(-(2**39), 2**39 - 1), min_size=1, max_size=5), st.integers(40, 70))
 def test_bits_are_twos_complement_least_significant_first(values: list[int], width: int) -> None:
-    words = to_words(bits_of(np.array(values), width))
+    words = to_words(bits_of(np.array(values), width, signed=True))
     for value, parts in zip(values, words, strict=True):
         number = sum(int(part) << 32 * i for i, part in enumerate(parts))
         assert number == value % (1 << width)

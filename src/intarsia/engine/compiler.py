@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from intarsia.engine.allocation import allocate
-from intarsia.engine.config import EngineConfig
+from intarsia.engine.config import BIAS_BITS, EngineConfig
 from intarsia.engine.layout import DESCRIPTOR_WORDS, Descriptor, field_limits
 from intarsia.engine.mapping import Mapping, map_add, map_convolution, map_linear, map_pool, split_planes
 from intarsia.engine.packing import Ints, Words, dense_words, param_words, sparse_words
@@ -66,6 +66,7 @@ def compile_network(network: IntegerNetwork, config: EngineConfig | None = None)
         mapping = _map(layer, sources, config)
         channels = _channels(layer, [p.tensor for p in sources])
         _check_accumulators(layer, sources[0].tensor, config)
+        _check_bias(layer, channels)
         addresses = {
             "dense_base": dense.append(dense_words(mapping.trits, config)),
             "sparse_base": 0 if mapping.sparse is None else sparse.append(sparse_words(mapping.sparse, config)),
@@ -233,6 +234,16 @@ def _check_accumulators(layer: Layer, source: Tensor, config: EngineConfig) -> N
         raise IntarsiaError(
             f"layer {layer.output.name}: a sum may reach {bound}, more than {config.acc_bits}-bit accumulators hold; "
             "raise acc_bits."
+        )
+
+
+def _check_bias(layer: Layer, channels: _Channels) -> None:
+    """Refuse a bias that, with rounding and storage offsets, is wider than the requantizer's."""
+    limit = 1 << (BIAS_BITS - 1)
+    if channels.bias.min() < -limit or channels.bias.max() >= limit:
+        raise IntarsiaError(
+            f"layer {layer.output.name}: its bias with the offset of its input folded in takes more than {BIAS_BITS} "
+            "bits; use a signed input, smaller multipliers (with a smaller shift), or fewer inputs."
         )
 
 

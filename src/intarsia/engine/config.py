@@ -7,8 +7,15 @@ from intarsia.errors import IntarsiaError
 from intarsia.integer.formats import trit_bits
 from intarsia.integer.network import SHIFT_BITS
 
-#: A bias of 32 bits with rounding and storage offsets folded in (intarsia_requantizer).
+#: A bias with rounding and storage offsets folded in (intarsia_requantizer); the compiler refuses a greater one.
 BIAS_BITS = 40
+#: 32-bit words that the host can address in one memory.
+REGION_WORDS = 1 << 20
+
+
+def bus_words(bits: int) -> int:
+    """32-bit words that a memory word of `bits` takes in the host's address map: a power of two."""
+    return int(1 << (-(-bits // 32) - 1).bit_length())
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,8 @@ class EngineConfig:
         acc_slots: output pixels whose accumulators a lane holds at once.
         tile_pixels: output pixels that share one fetch of a weight word (at most acc_slots).
         requant_lanes: lanes requantized a cycle (a divisor of lanes).
-        act_depth, dense_depth, sparse_depth, param_depth, program_depth: words of the memories.
+        act_depth, dense_depth, sparse_depth, param_depth, program_depth: words of the memories (16 to 65536, and no
+            more than the host can address: 2^20 32-bit words, each word filled up to a power of two of them).
     """
 
     lanes: int = 16
@@ -51,8 +59,16 @@ class EngineConfig:
         self._check("tile_pixels", 1 <= self.tile_pixels <= min(self.acc_slots, 8), "1 to acc_slots, at most 8")
         divides = self.requant_lanes >= 1 and self.lanes % self.requant_lanes == 0
         self._check("requant_lanes", divides, f"a divisor of {self.lanes}")
-        for name in ("act_depth", "dense_depth", "sparse_depth", "param_depth", "program_depth"):
-            self._check(name, 16 <= getattr(self, name) <= 65536, "16 to 65536")
+        widths = {
+            "act_depth": self.act_bits,
+            "dense_depth": self.dense_bits,
+            "sparse_depth": self.sparse_bits,
+            "param_depth": self.param_bits,
+            "program_depth": 32,
+        }
+        for name, width in widths.items():
+            most = min(65536, REGION_WORDS // bus_words(width))
+            self._check(name, 16 <= getattr(self, name) <= most, f"16 to {most}")
 
     def _check(self, name: str, good: bool, expected: str) -> None:
         if not good:

@@ -27,7 +27,8 @@ class LayerCycles:
     """Cycles of a layer, where they go, and its memory accesses in words.
 
     `cycles` = `steps` + `waiting_activations` + `waiting_accumulators` + `start_and_end`.
-    `ideal` is the multiply-accumulates over what the array does in a cycle at one digit (a real number).
+    `ideal` is the multiply-accumulates over what the array does in a cycle at one digit (a real number);
+    `busy_inputs` is that of `ProgramLayer`.
     """
 
     name: str

@@ -29,7 +29,7 @@ class Mapping:
     """Loop bounds of a layer and its weight blocks.
 
     `trits`: (words, lanes, block) in order of consumption; `sparse`: likewise, or None without a sparse plane.
-    Spatial fields are those of the descriptor.
+    Spatial fields are those of the descriptor. `busy_inputs`: inputs of a lane that carry a weight of the kernel.
     """
 
     trits: Ints
@@ -77,6 +77,12 @@ def tile_shape(kernel_x: int, stride_x: int, out_width: int, config: EngineConfi
     if best is None:
         raise IntarsiaError(f"a kernel of width {kernel_x} cannot be mapped.")  # chunk 1, one pixel always fits
     return -best[1], -best[2]
+
+
+def _strides(layer: Conv2d) -> tuple[int, int]:
+    """The strides that matter: 1 where there is one output pixel."""
+    _, height, width = layer.output.shape
+    return (layer.stride[0] if height > 1 else 1), (layer.stride[1] if width > 1 else 1)
 
 
 def _pad_channels(weights: Ints, lanes: int) -> Ints:
@@ -141,7 +147,7 @@ def map_words(layer: Conv2d, source: Tensor, config: EngineConfig) -> Mapping:
     lanes = config.lanes
     dense, sparse = split_planes(layer, config)
     kernel_y, kernel_x = layer.kernel
-    stride_y, stride_x = layer.stride
+    stride_y, stride_x = _strides(layer)
     _, out_height, out_width = layer.output.shape
     _, height, width = source.shape
     flatten = (kernel_y, kernel_x, stride_y, stride_x, *layer.padding) == (1, 1, 1, 1, 0, 0, 0, 0)
@@ -160,7 +166,7 @@ def map_words(layer: Conv2d, source: Tensor, config: EngineConfig) -> Mapping:
         "chunks": kernel_x // chunk,
         "kernel_x": chunk,
         "load_step": stride_x if chunk == 1 else 1,
-        "pixel_step": 1 if chunk == 1 else stride_x,
+        "pixel_step": 1 if chunk == 1 or pixels == 1 else stride_x,
         "stride_y": stride_y,
         "stride_x": stride_x,
         "pad_y": layer.padding[0],
@@ -204,7 +210,7 @@ def map_window(layer: Conv2d, source: Tensor, config: EngineConfig) -> Mapping:
     lanes = config.lanes
     dense, sparse = split_planes(layer, config)
     kernel_y, kernel_x = layer.kernel
-    stride_y, stride_x = layer.stride
+    stride_y, stride_x = _strides(layer)
     tiles = -(-layer.output.shape[0] // lanes)
     fields = {
         "window": 1,

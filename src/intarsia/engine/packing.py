@@ -31,8 +31,16 @@ def balanced_digits(weights: Ints, digits: int) -> Ints:
     return result
 
 
-def bits_of(values: Ints, width: int) -> NDArray[np.uint8]:
-    """Bits of integers (two's complement), least significant first, along a new last axis of `width`."""
+def bits_of(values: Ints, width: int, *, signed: bool = False) -> NDArray[np.uint8]:
+    """Bits of integers, two's complement if `signed`, least significant first, along a new last axis of `width`.
+
+    Raises:
+        ValueError: a value does not fit so many bits.
+    """
+    low, high = (-(1 << (width - 1)), (1 << (width - 1)) - 1) if signed else (0, (1 << width) - 1)
+    if values.size and (int(values.min()) < low or int(values.max()) > high):
+        kind = "signed" if signed else "unsigned"
+        raise ValueError(f"values of {values.min()} to {values.max()} do not fit {width} {kind} bits")
     return ((values[..., None] >> np.arange(width)) & 1).astype(np.uint8)
 
 
@@ -79,6 +87,9 @@ def dense_words(trits: Ints, config: EngineConfig) -> Words:
 def sparse_slots(blocks: Ints, slots: int) -> tuple[Ints, Ints]:
     """Find the non-zeros of (words, lanes, block) weights: values and indices, each (words, lanes, slots).
 
+    An empty slot (value 0) points at the fourth last position: in window mode the newest pixel, which every kernel
+    fills. Registers that nothing has written yet so never meet a multiplier.
+
     Raises:
         ValueError: a block of a lane holds more than `slots` non-zeros.
     """
@@ -87,13 +98,14 @@ def sparse_slots(blocks: Ints, slots: int) -> tuple[Ints, Ints]:
         raise ValueError(f"a block holds {counts.max()} sparse weights, the engine has {slots} slots")
     order = np.argsort(blocks == 0, axis=-1, kind="stable")[..., :slots]
     values = np.take_along_axis(blocks, order, axis=-1)
-    return values, np.where(values != 0, order, 0)
+    return values, np.where(values != 0, order, blocks.shape[-1] - 4)
 
 
 def sparse_words(blocks: Ints, config: EngineConfig) -> Words:
     """Pack (words, lanes, block) sparse weights into words of the sparse memory: value, then index, slot by slot."""
     values, indices = sparse_slots(blocks, config.slots)
-    fields = np.concatenate([bits_of(values, config.slot_bits), bits_of(indices, config.index_bits)], axis=-1)
+    value_bits = bits_of(values, config.slot_bits, signed=True)
+    fields = np.concatenate([value_bits, bits_of(indices, config.index_bits)], axis=-1)
     return to_words(fields.reshape(blocks.shape[0], config.sparse_bits))
 
 
@@ -104,7 +116,7 @@ def param_words(scales: Ints, shift: Ints, bias: Ints, config: EngineConfig) -> 
             bits_of(scales[:, 0], config.scale_bits),
             bits_of(scales[:, 1], config.scale_bits),
             bits_of(shift, SHIFT_BITS),
-            bits_of(bias, BIAS_BITS),
+            bits_of(bias, BIAS_BITS, signed=True),
         ],
         axis=-1,
     )
@@ -113,4 +125,4 @@ def param_words(scales: Ints, shift: Ints, bias: Ints, config: EngineConfig) -> 
 
 def activation_words(values: Ints, config: EngineConfig) -> Words:
     """Pack stored bytes (words, lanes) into words of the activation memory."""
-    return to_words(bits_of(values, 8).reshape(values.shape[0], config.act_bits))
+    return to_words(bits_of(values, 8, signed=True).reshape(values.shape[0], config.act_bits))

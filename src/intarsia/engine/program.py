@@ -72,7 +72,7 @@ class ProgramLayer:
     output: Placement
     macs: int
     busy_inputs: float
-    """Inputs of a lane, of its block, that carry a weight of the layer, on average over the steps."""
+    """Inputs of a lane that carry a weight of the kernel: of the window, its area; of a word, the channels in it."""
 
 
 @dataclass(frozen=True, eq=False)

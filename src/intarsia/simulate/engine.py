@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from intarsia.engine.config import bus_words
 from intarsia.engine.layout import REGION_SHIFT, REGIONS, REGISTERS
 from intarsia.engine.packing import Words, activation_words
 from intarsia.engine.program import Placement, Program
@@ -50,14 +51,19 @@ class Run:
 class SimulatedEngine:
     """An engine in Verilator that holds one program. Use it in a `with` block.
 
+    Args:
+        program: what it runs.
+        cache: folder of built simulations; None for `default_cache`.
+        seed: draws what registers and memories hold at the start (1 to 2^31 - 1); no result depends on it.
+
     Raises:
         IntarsiaError: the simulation cannot be built.
     """
 
-    def __init__(self, program: Program, *, cache: Path | None = None) -> None:
+    def __init__(self, program: Program, *, cache: Path | None = None, seed: int = 1) -> None:
         self.program = program
         self._library = _load(build(program.config, cache))
-        self._handle = self._library.engine_create()
+        self._handle = self._library.engine_create(seed)
         self._write("Dense", program.dense)
         self._write("Sparse", program.sparse)
         self._write("Parameters", program.params)
@@ -74,6 +80,56 @@ class SimulatedEngine:
         if self._handle:
             self._library.engine_destroy(self._handle)
             self._handle = None
+
+    def reset(self) -> None:
+        """Reset the hardware, even in the middle of a run; its memories keep their content."""
+        self._library.engine_reset(self._handle)
+
+    @property
+    def interrupt(self) -> bool:
+        """The interrupt line."""
+        return bool(self._library.engine_interrupt(self._handle))
+
+    def read_register(self, name: str) -> int:
+        """Read one of `intarsia.engine.layout.REGISTERS` over the host's bus, in three clock cycles.
+
+        Raises:
+            IntarsiaError: an assertion of the hardware failed.
+        """
+        return self.read_bus(_address("Registers") + REGISTERS[name])
+
+    def write_register(self, name: str, value: int) -> None:
+        """Write one of `intarsia.engine.layout.REGISTERS` over the host's bus, in one clock cycle.
+
+        Raises:
+            IntarsiaError: an assertion of the hardware failed.
+        """
+        self.write_bus(_address("Registers") + REGISTERS[name], value)
+
+    def read_bus(self, address: int) -> int:
+        """Read 32 bits at an address of the host's bus.
+
+        Raises:
+            IntarsiaError: an assertion of the hardware failed.
+        """
+        data = np.zeros(1, np.uint32)
+        self._library.engine_read(self._handle, address, 1, 1, 1, data.ctypes.data_as(ctypes.c_void_p))
+        self._check_assertions()
+        return int(data[0])
+
+    def write_bus(self, address: int, value: int) -> None:
+        """Write 32 bits at an address of the host's bus.
+
+        Raises:
+            IntarsiaError: an assertion of the hardware failed.
+        """
+        data = np.array([value], np.uint32)
+        self._library.engine_write(self._handle, address, 1, 1, 1, data.ctypes.data_as(ctypes.c_void_p))
+        self._check_assertions()
+
+    def _check_assertions(self) -> None:
+        if self._library.engine_failed(self._handle):
+            raise IntarsiaError(f"an assertion of the hardware failed while it ran {self.program.name} (see above).")
 
     def run(self, image: NDArray[np.integer], *, trace: bool = False) -> Run:
         """Run one inference on an image (C, H, W) of the network's integers.
@@ -112,8 +168,7 @@ class SimulatedEngine:
             memories.ctypes.data_as(ctypes.c_void_p) if trace else None,
             memory_bytes,
         )
-        if ended == -3:
-            raise IntarsiaError(f"an assertion of the hardware failed while it ran {program.name} (see above).")
+        self._check_assertions()
         if ended != layers:
             raise IntarsiaError(
                 f"the engine ended {ended} of {layers} layers of {program.name}: the hardware is at fault."
@@ -122,7 +177,7 @@ class SimulatedEngine:
 
     def _write(self, region: str, words: Words, first: int = 0) -> int:
         parts = words.shape[1]
-        stride = _stride(parts)
+        stride = bus_words(32 * parts)
         data = np.ascontiguousarray(words, np.uint32)
         return int(
             self._library.engine_write(
@@ -139,7 +194,7 @@ class SimulatedEngine:
         lanes = self.program.config.lanes
         parts = lanes // 4
         data = np.zeros((placement.words, parts), np.uint32)
-        stride = _stride(parts)
+        stride = bus_words(32 * parts)
         self._library.engine_read(
             self._handle,
             _address("Activations") + placement.base * stride,
@@ -160,15 +215,16 @@ def _address(region: str) -> int:
     return REGIONS[region] << REGION_SHIFT
 
 
-def _stride(parts: int) -> int:
-    """Bus addresses of a wide word: the next power of two."""
-    return 1 << (parts - 1).bit_length()
-
-
 def _load(path: Path) -> ctypes.CDLL:
     library = ctypes.CDLL(str(path))
     handle, words = ctypes.c_void_p, ctypes.c_uint32
+    library.engine_create.argtypes = [words]
     library.engine_create.restype = handle
+    library.engine_reset.argtypes = [handle]
+    library.engine_interrupt.argtypes = [handle]
+    library.engine_interrupt.restype = ctypes.c_int32
+    library.engine_failed.argtypes = [handle]
+    library.engine_failed.restype = ctypes.c_int32
     library.engine_destroy.argtypes = [handle]
     library.engine_write.argtypes = [handle, words, words, words, words, handle]
     library.engine_write.restype = ctypes.c_uint64

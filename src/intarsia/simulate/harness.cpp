@@ -11,10 +11,29 @@
 namespace {
 struct Simulation {
   VerilatedContext context;
-  Vintarsia_engine top{&context};
+  Vintarsia_engine top;
 
-  Simulation() {
+  // The model draws the first content of its registers and memories while it is constructed.
+  explicit Simulation(uint32_t seed) : top{seeded(&context, seed)} {
     context.fatalOnError(false);  // a failed assertion ends the run, not the process
+    top.clk_i = 0;
+    top.req_i = 0;
+    top.we_i = 0;
+    top.addr_i = 0;
+    top.wdata_i = 0;
+    top.rst_ni = 1;
+    top.eval();
+    reset();
+  }
+  static VerilatedContext* seeded(VerilatedContext* context, uint32_t seed) {
+    Verilated::threadContextp(context);
+    context->randReset(2);  // random, not 0
+    context->randSeed(int(seed));
+    return context;
+  }
+  // Assertions report to the context of the thread that runs the model.
+  void enter() { Verilated::threadContextp(&context); }
+  void reset() {
     top.rst_ni = 0;
     for (int i = 0; i < 4; ++i) tick();
     top.rst_ni = 1;
@@ -49,14 +68,30 @@ struct Simulation {
 
 extern "C" {
 
-Simulation* engine_create() { return new Simulation; }
+// `seed` (1 to 2^31 - 1) draws the first content of all registers and memories.
+Simulation* engine_create(uint32_t seed) { return new Simulation(seed); }
 
-void engine_destroy(Simulation* simulation) { delete simulation; }
+void engine_destroy(Simulation* simulation) {
+  simulation->enter();
+  delete simulation;
+}
+
+// Reset the hardware; memories keep their content.
+void engine_reset(Simulation* simulation) {
+  simulation->enter();
+  simulation->reset();
+}
+
+int32_t engine_interrupt(Simulation* simulation) { return simulation->top.irq_o; }
+
+// Whether an assertion of the hardware has failed so far.
+int32_t engine_failed(Simulation* simulation) { return simulation->context.gotError(); }
 
 // Write `words` wide words of `parts` 32-bit parts each from word address `base` (host bus, 32-bit) on; a wide word
 // takes `stride` bus addresses. Returns the clock cycles it took.
 uint64_t engine_write(Simulation* simulation, uint32_t base, uint32_t words, uint32_t parts, uint32_t stride,
                       const uint32_t* data) {
+  simulation->enter();
   for (uint32_t w = 0; w < words; ++w)
     for (uint32_t p = 0; p < parts; ++p) simulation->write(base + w * stride + p, data[w * parts + p]);
   return uint64_t(words) * parts;
@@ -64,6 +99,7 @@ uint64_t engine_write(Simulation* simulation, uint32_t base, uint32_t words, uin
 
 void engine_read(Simulation* simulation, uint32_t base, uint32_t words, uint32_t parts, uint32_t stride,
                  uint32_t* data) {
+  simulation->enter();
   for (uint32_t w = 0; w < words; ++w)
     for (uint32_t p = 0; p < parts; ++p) data[w * parts + p] = simulation->read(base + w * stride + p);
 }
@@ -74,6 +110,7 @@ void engine_read(Simulation* simulation, uint32_t base, uint32_t words, uint32_t
 // limit, −2 when there are more than `layers` of them, −3 when an assertion of the hardware failed.
 int32_t engine_run(Simulation* simulation, uint32_t control, uint32_t layers, uint64_t limit, uint64_t* counts,
                    uint8_t* snapshots, uint64_t memory_bytes) {
+  simulation->enter();
   Vintarsia_engine& top = simulation->top;
   std::memset(counts, 0, sizeof(uint64_t) * 7 * layers);
   simulation->write(control, 1);

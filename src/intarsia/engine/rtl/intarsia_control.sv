@@ -5,7 +5,7 @@
 module intarsia_control
   import intarsia_pkg::*;
 #(
-  parameter int unsigned AddressBits = 9
+  parameter int unsigned AddressBits
 ) (
   input  logic                   clk_i,
   input  logic                   rst_ni,
@@ -60,6 +60,19 @@ module intarsia_control
       endcase
     end
   end
+
+`ifndef SYNTHESIS
+  always_ff @(posedge clk_i) begin
+    if (rst_ni && start_o) begin
+      assert (layer_o.tile_pixels != '0 && layer_o.digits != '0) else $error("a layer of no pixels or digits");
+      assert (layer_o.outer_tiles != '0 && layer_o.inner_tiles != '0) else $error("a layer of no tiles");
+      assert (layer_o.kernel_y != '0 && layer_o.blocks != '0 && layer_o.chunks != '0 && layer_o.kernel_x != '0)
+      else $error("a layer with an empty kernel");
+      assert (layer_o.out_height != '0 && layer_o.out_width != '0) else $error("a layer with no output");
+      assert (!layer_o.window || layer_o.new_columns != '0) else $error("a window that does not move");
+    end
+  end
+`endif
 
   if (DescriptorBits < DescriptorWords * 32) begin : gen_unused
     logic unused;

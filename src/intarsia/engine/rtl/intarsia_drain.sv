@@ -8,15 +8,15 @@
 module intarsia_drain
   import intarsia_pkg::*;
 #(
-  parameter int unsigned Lanes            = 16,
-  parameter int unsigned RequantLanes     = 8,
-  parameter int unsigned AccBits          = 24,
-  parameter int unsigned AccSlots         = 6,
-  parameter int unsigned ScaleBits        = 8,
-  parameter int unsigned AddressBits      = 12,
-  parameter int unsigned ParamAddressBits = 7,
+  parameter int unsigned Lanes,
+  parameter int unsigned RequantLanes,
+  parameter int unsigned AccBits,
+  parameter int unsigned AccSlots,
+  parameter int unsigned ScaleBits,
+  parameter int unsigned AddressBits,
+  parameter int unsigned ParamAddressBits,
   localparam int unsigned PtrBits   = $clog2(AccSlots),
-  localparam int unsigned LaneBits  = 2 * ScaleBits + 5 + 40,
+  localparam int unsigned LaneBits  = 2 * ScaleBits + ShiftBits + BiasBits,
   localparam int unsigned ParamBits = RequantLanes * LaneBits
 ) (
   input  logic                                 clk_i,
@@ -132,13 +132,14 @@ module intarsia_drain
   always_ff @(posedge clk_i) begin
     stage_group_q <= {stage_group_q[2:0], group_q};
     row_offset_q <= y_q * layer_i.out_row_pitch;
-    column_offset_q <= (x_q + {12'd0, pixel_q}) * layer_i.out_col_pitch;
+    column_offset_q <= (x_q + {12'd0, pixel_q}) * 16'(layer_i.out_col_pitch);
     tile1_q <= layer_i.out_base + {8'd0, tile};
     address2_q <= row_offset_q + column_offset_q + tile1_q;
     address3_q <= address2_q;
     address4_q <= address3_q;
   end
 
+  // Sparse accumulators that the layer does not write hold anything: keep them out.
   logic [RequantLanes-1:0][AccBits-1:0] dense_group, sparse_group;
   always_comb begin
     dense_group = '0;
@@ -146,7 +147,7 @@ module intarsia_drain
     for (int unsigned g = 0; g < Groups; g++) begin
       if (group_q == GroupBits'(g)) begin
         dense_group = dense_i[g*RequantLanes+:RequantLanes];
-        sparse_group = sparse_i[g*RequantLanes+:RequantLanes];
+        if (layer_i.sparse) sparse_group = sparse_i[g*RequantLanes+:RequantLanes];
       end
     end
   end
@@ -163,8 +164,8 @@ module intarsia_drain
       .sparse_i(sparse_group[l]),
       .dense_scale_i(param[ScaleBits-1:0]),
       .sparse_scale_i(param[2*ScaleBits-1:ScaleBits]),
-      .shift_i(param[2*ScaleBits+:5]),
-      .bias_i(param[2*ScaleBits+5+:40]),
+      .shift_i(param[2*ScaleBits+:ShiftBits]),
+      .bias_i(param[2*ScaleBits+ShiftBits+:BiasBits]),
       .lo_i(layer_i.lo),
       .hi_i(layer_i.hi),
       .y_o(bytes[l])

@@ -53,7 +53,7 @@ module intarsia_engine
   localparam int unsigned ActBits     = 8 * Lanes;
   localparam int unsigned DenseBits   = Lanes * TritBits;
   localparam int unsigned SparseBits  = Lanes * Slots * (SlotBits + IndexBits);
-  localparam int unsigned ParamBits   = RequantLanes * (2 * ScaleBits + 5 + 40);
+  localparam int unsigned ParamBits   = RequantLanes * (2 * ScaleBits + ShiftBits + BiasBits);
   localparam int unsigned ActAddr     = $clog2(ActDepth);
   localparam int unsigned DenseAddr   = $clog2(DenseDepth);
   localparam int unsigned SparseAddr  = $clog2(SparseDepth);
@@ -203,25 +203,36 @@ module intarsia_engine
     .rdata_o(act_rdata)
   );
   intarsia_memory #(.Width(DenseBits), .Depth(DenseDepth)) u_dense_memory (
-    .clk_i, .wen_i(host_dense_wen && !busy), .waddr_i(host_waddr[DenseAddr-1:0]), .wdata_i(host_dense_wdata),
+    .clk_i, .wen_i(host_dense_wen), .waddr_i(host_waddr[DenseAddr-1:0]), .wdata_i(host_dense_wdata),
     .ren_i(dense_ren), .raddr_i(dense_raddr), .rdata_o(dense_rdata)
   );
   intarsia_memory #(.Width(SparseBits), .Depth(SparseDepth)) u_sparse_memory (
-    .clk_i, .wen_i(host_sparse_wen && !busy), .waddr_i(host_waddr[SparseAddr-1:0]), .wdata_i(host_sparse_wdata),
+    .clk_i, .wen_i(host_sparse_wen), .waddr_i(host_waddr[SparseAddr-1:0]), .wdata_i(host_sparse_wdata),
     .ren_i(sparse_ren), .raddr_i(sparse_raddr), .rdata_o(sparse_rdata)
   );
   intarsia_memory #(.Width(ParamBits), .Depth(ParamDepth)) u_param_memory (
-    .clk_i, .wen_i(host_param_wen && !busy), .waddr_i(host_waddr[ParamAddr-1:0]), .wdata_i(host_param_wdata),
+    .clk_i, .wen_i(host_param_wen), .waddr_i(host_waddr[ParamAddr-1:0]), .wdata_i(host_param_wdata),
     .ren_i(param_ren), .raddr_i(param_raddr), .rdata_o(param_rdata)
   );
   intarsia_memory #(.Width(32), .Depth(ProgramDepth)) u_program_memory (
-    .clk_i, .wen_i(host_program_wen && !busy), .waddr_i(host_waddr[ProgramAddr-1:0]), .wdata_i(host_program_wdata),
+    .clk_i, .wen_i(host_program_wen), .waddr_i(host_waddr[ProgramAddr-1:0]), .wdata_i(host_program_wdata),
     .ren_i(program_ren), .raddr_i(program_raddr), .rdata_o(program_rdata)
   );
 
   assign layer_done_o = layer_done;
   assign accesses_o = {param_ren, sparse_ren, dense_ren, drain_wen, loader_ren};
   assign step_o = valid;
+
+`ifndef SYNTHESIS
+  always_ff @(posedge clk_i) begin
+    if (rst_ni) begin
+      assert ((!host_act_wen || 32'(host_waddr) < ActDepth) && (!host_act_ren || 32'(host_act_raddr) < ActDepth) &&
+              (!host_dense_wen || 32'(host_waddr) < DenseDepth) && (!host_sparse_wen || 32'(host_waddr) < SparseDepth) &&
+              (!host_param_wen || 32'(host_waddr) < ParamDepth) && (!host_program_wen || 32'(host_waddr) < ProgramDepth))
+      else $error("the host touched a word beyond a memory's end");
+    end
+  end
+`endif
 
   logic unused;
   assign unused = ^{host_waddr, host_act_raddr};

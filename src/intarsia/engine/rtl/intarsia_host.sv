@@ -2,18 +2,21 @@
 //
 // Address, in 32-bit words: bits 23…20 choose the region (intarsia_pkg::Region…). In a memory region the low bits
 // choose the 32-bit part of a wide word, least significant first; parts are gathered and the word is written with its
-// last part. Registers: Control (write 1 to start), Status (bit 0 busy, bit 1 done), Cycles, Identity. The memories
-// may be touched only while the engine is idle.
+// last part. Only Activations can be read; other memories and offsets without a register read as 0.
 //
-// Parameters: widths of the wide words in bits, depths as in intarsia_engine.
+// Registers: Control (write bit 0 as 1 to start; ignored while busy), Status (bit StatusBusy; bit StatusDone, the
+// interrupt, cleared by writing it as 1 and by a start), Cycles of the last run, Identity. The memories belong to the
+// host only while the engine is not busy: else writes are ignored and reads give 0.
+//
+// Parameters: widths of the wide words in bits.
 // Latency: a write takes effect at once; read data are valid with rvalid_o two cycles after the request.
 module intarsia_host
   import intarsia_pkg::*;
 #(
-  parameter int unsigned ActBits    = 128,
-  parameter int unsigned DenseBits  = 416,
-  parameter int unsigned SparseBits = 192,
-  parameter int unsigned ParamBits  = 488,
+  parameter int unsigned ActBits,
+  parameter int unsigned DenseBits,
+  parameter int unsigned SparseBits,
+  parameter int unsigned ParamBits,
   localparam int unsigned ActParts  = (ActBits + 31) / 32
 ) (
   input  logic                  clk_i,
@@ -66,31 +69,31 @@ module intarsia_host
   // Part of a wide word, and whether it is the last.
   logic [PartBits-1:0] part;
   logic                whole;
-  logic [15:0]         index;
+  logic [19:0]         index;
   always_comb begin
     part = '0;
     whole = 1'b0;
-    index = offset[15:0];
+    index = offset;
     unique case (region)
       RegionActivations: begin
         part = PartBits'(offset[ActShift-1:0]);
         whole = offset[ActShift-1:0] == ActShift'(ActParts - 1);
-        index = 16'(offset >> ActShift);
+        index = offset >> ActShift;
       end
       RegionDense: begin
         part = PartBits'(offset[DenseShift-1:0]);
         whole = offset[DenseShift-1:0] == DenseShift'(DenseParts - 1);
-        index = 16'(offset >> DenseShift);
+        index = offset >> DenseShift;
       end
       RegionSparse: begin
         part = PartBits'(offset[SparseShift-1:0]);
         whole = offset[SparseShift-1:0] == SparseShift'(SparseParts - 1);
-        index = 16'(offset >> SparseShift);
+        index = offset >> SparseShift;
       end
       RegionParameters: begin
         part = PartBits'(offset[ParamShift-1:0]);
         whole = offset[ParamShift-1:0] == ParamShift'(ParamParts - 1);
-        index = 16'(offset >> ParamShift);
+        index = offset >> ParamShift;
       end
       default: ;
     endcase
@@ -102,11 +105,12 @@ module intarsia_host
     parts = parts_q;
     parts[part] = wdata_i;
   end
-  logic write;
-  assign write = req_i && we_i;
+  logic write_register, write_memory;
+  assign write_register = req_i && we_i && region == RegionRegisters;
+  assign write_memory = req_i && we_i && region != RegionRegisters && !busy_i;
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) parts_q <= '0;
-    else if (write) parts_q <= parts;
+    else if (write_memory) parts_q <= parts;
   end
   logic [Widest*32-1:0] flat;
   assign flat = parts;
@@ -115,17 +119,19 @@ module intarsia_host
   assign sparse_wdata_o = flat[SparseBits-1:0];
   assign param_wdata_o = flat[ParamBits-1:0];
   assign program_wdata_o = wdata_i;
-  assign waddr_o = index;
-  assign act_wen_o = write && whole && region == RegionActivations;
-  assign dense_wen_o = write && whole && region == RegionDense;
-  assign sparse_wen_o = write && whole && region == RegionSparse;
-  assign param_wen_o = write && whole && region == RegionParameters;
-  assign program_wen_o = write && region == RegionProgram;
+  assign waddr_o = index[15:0];
+  assign act_wen_o = write_memory && whole && region == RegionActivations;
+  assign dense_wen_o = write_memory && whole && region == RegionDense;
+  assign sparse_wen_o = write_memory && whole && region == RegionSparse;
+  assign param_wen_o = write_memory && whole && region == RegionParameters;
+  assign program_wen_o = write_memory && region == RegionProgram;
 
   // Registers.
   logic        done_q;
   logic [31:0] cycles_q;
-  assign run_o = write && region == RegionRegisters && offset[1:0] == RegisterControl && wdata_i[0] && !busy_i;
+  logic        clear;
+  assign run_o = write_register && offset == RegisterControl && wdata_i[0] && !busy_i;
+  assign clear = write_register && offset == RegisterStatus && wdata_i[StatusDone];
   assign irq_o = done_q;
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
@@ -134,9 +140,10 @@ module intarsia_host
     end else if (run_o) begin
       done_q <= 1'b0;
       cycles_q <= '0;
-    end else if (busy_i) begin
-      cycles_q <= cycles_q + 32'd1;
+    end else begin
+      if (busy_i) cycles_q <= cycles_q + 32'd1;
       if (finished_i) done_q <= 1'b1;
+      else if (clear) done_q <= 1'b0;
     end
   end
 
@@ -147,8 +154,8 @@ module intarsia_host
   logic [ActParts-1:0][31:0] act_parts;
   assign act_parts = (ActParts * 32)'(act_rdata_i);
   assign act_part = act_parts[part1_q[ActShift-1:0]];
-  assign act_ren_o = req_i && !we_i && region == RegionActivations;
-  assign act_raddr_o = index;
+  assign act_ren_o = req_i && !we_i && region == RegionActivations && !busy_i;
+  assign act_raddr_o = index[15:0];
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       read1_q <= 1'b0;
@@ -161,17 +168,32 @@ module intarsia_host
   always_ff @(posedge clk_i) begin
     act1_q <= act_ren_o;
     part1_q <= part;
-    unique case (offset[1:0])
-      RegisterStatus:   register1_q <= {30'd0, done_q, busy_i};
-      RegisterCycles:   register1_q <= cycles_q;
-      RegisterIdentity: register1_q <= Identity;
-      default:          register1_q <= '0;
-    endcase
+    register1_q <= '0;
+    if (region == RegionRegisters) begin
+      unique case (offset)
+        RegisterStatus: begin
+          register1_q[StatusBusy] <= busy_i;
+          register1_q[StatusDone] <= done_q;
+        end
+        RegisterCycles:   register1_q <= cycles_q;
+        RegisterIdentity: register1_q <= Identity;
+        default: ;
+      endcase
+    end
     data2_q <= act1_q ? act_part : register1_q;
   end
   assign rvalid_o = read2_q;
   assign rdata_o = data2_q;
 
+`ifndef SYNTHESIS
+  always_ff @(posedge clk_i) begin
+    if (rst_ni) begin
+      assert (!req_i || !busy_i || region == RegionRegisters) else $error("a memory touched while the engine runs");
+      assert (!req_i || region == RegionRegisters || index[19:16] == '0) else $error("an address beyond the memories");
+    end
+  end
+`endif
+
   logic unused;
-  assign unused = ^{flat, part1_q, offset};
+  assign unused = ^{flat, part1_q, index};
 endmodule

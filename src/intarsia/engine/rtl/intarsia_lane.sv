@@ -13,11 +13,11 @@
 // Latency: operands in cycle t, products registered at its end, accumulators updated at the end of cycle t + 1 under
 // the control given in cycle t + 1.
 module intarsia_lane #(
-  parameter int unsigned Block    = 16,
-  parameter int unsigned Slots    = 1,
-  parameter int unsigned SlotBits = 8,
-  parameter int unsigned AccBits  = 24,
-  parameter int unsigned AccSlots = 6,
+  parameter int unsigned Block,
+  parameter int unsigned Slots,
+  parameter int unsigned SlotBits,
+  parameter int unsigned AccBits,
+  parameter int unsigned AccSlots,
   localparam int unsigned IndexBits = $clog2(Block),
   localparam int unsigned PtrBits   = $clog2(AccSlots)
 ) (

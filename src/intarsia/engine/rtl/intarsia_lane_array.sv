@@ -9,11 +9,11 @@
 // Parameters: as intarsia_lane and intarsia_engine.
 // Latency: a step issued in cycle t updates the accumulators at the end of cycle t + 3.
 module intarsia_lane_array #(
-  parameter int unsigned Lanes    = 16,
-  parameter int unsigned Slots    = 1,
-  parameter int unsigned SlotBits = 8,
-  parameter int unsigned AccBits  = 24,
-  parameter int unsigned AccSlots = 6,
+  parameter int unsigned Lanes,
+  parameter int unsigned Slots,
+  parameter int unsigned SlotBits,
+  parameter int unsigned AccBits,
+  parameter int unsigned AccSlots,
   localparam int unsigned IndexBits  = $clog2(Lanes),
   localparam int unsigned PtrBits    = $clog2(AccSlots),
   localparam int unsigned TritBits   = 8 * (Lanes / 5) + (Lanes % 5 == 1 ? 2 : Lanes % 5 == 3 ? 5 : 0),

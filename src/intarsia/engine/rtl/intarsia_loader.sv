@@ -7,12 +7,12 @@
 // Two stages compute the address (coordinates, then address); the third issues the read when there is room.
 //
 // Parameters: Lanes, words of the ring (8 or 16); AddressBits of the activation memory.
-// Latency: the first read is issued two cycles after start_i; then one a cycle.
+// Latency: the first read is issued three cycles after start_i; then one a cycle.
 module intarsia_loader
   import intarsia_pkg::*;
 #(
-  parameter int unsigned Lanes       = 16,
-  parameter int unsigned AddressBits = 12,
+  parameter int unsigned Lanes,
+  parameter int unsigned AddressBits,
   localparam int unsigned IndexBits = $clog2(Lanes)
 ) (
   input  logic                   clk_i,
@@ -90,8 +90,8 @@ module intarsia_loader
   assign step = running_q && ready1;
 
   logic signed [17:0] stride_y, stride_x;
-  assign stride_y = $signed({14'd0, layer_i.stride_y});
-  assign stride_x = $signed({14'd0, layer_i.stride_x});
+  assign stride_y = $signed({10'd0, layer_i.stride_y});
+  assign stride_x = $signed({10'd0, layer_i.stride_x});
   logic [7:0][7:0] word_end_d;
   always_comb begin
     for (int unsigned k = 0; k < 8; k++) begin
@@ -132,13 +132,13 @@ module intarsia_loader
       digit_q <= '0;
       y_q <= '0;
       word_q <= '0;
-      y_origin_q <= -$signed({14'd0, layer_i.pad_y});
-      x_origin_q <= -$signed({14'd0, layer_i.pad_x});
+      y_origin_q <= -$signed({10'd0, layer_i.pad_y});
+      x_origin_q <= -$signed({10'd0, layer_i.pad_x});
       x_chunk_q <= '0;
       x_word_q <= '0;
     end else if (step) begin
       word_q <= last_word ? '0 : word_q + 8'd1;
-      x_word_q <= last_word ? '0 : x_word_q + $signed({14'd0, layer_i.load_step});
+      x_word_q <= last_word ? '0 : x_word_q + $signed({10'd0, layer_i.load_step});
       if (last_word) begin
         chunk_q <= last_chunk ? '0 : chunk_q + 8'd1;
         x_chunk_q <= last_chunk ? '0 : x_chunk_q + $signed({10'd0, layer_i.kernel_x});
@@ -151,10 +151,10 @@ module intarsia_loader
               if (last_digit) begin
                 inner_q <= last_inner ? '0 : inner_q + 8'd1;
                 if (last_inner) begin
-                  x_origin_q <= last_x ? -$signed({14'd0, layer_i.pad_x}) : x_origin_q + x_tile_step_q;
+                  x_origin_q <= last_x ? -$signed({10'd0, layer_i.pad_x}) : x_origin_q + x_tile_step_q;
                   if (last_x) begin
                     y_q <= last_y ? '0 : y_q + 16'd1;
-                    y_origin_q <= last_y ? -$signed({14'd0, layer_i.pad_y}) : y_origin_q + stride_y;
+                    y_origin_q <= last_y ? -$signed({10'd0, layer_i.pad_y}) : y_origin_q + stride_y;
                     if (last_y) begin
                       outer_q <= outer_q + 8'd1;
                       if (last_outer) running_q <= 1'b0;
@@ -201,7 +201,7 @@ module intarsia_loader
     end else if (ready2) begin
       valid2_q <= valid1_q;
       pad2_q <= !in_bounds;
-      address2_q <= offset1_q + 16'(y1_q) * layer_i.in_row_pitch + 16'(x1_q) * layer_i.in_col_pitch;
+      address2_q <= offset1_q + 16'(y1_q) * layer_i.in_row_pitch + 16'(x1_q) * 16'(layer_i.in_col_pitch);
     end
   end
 

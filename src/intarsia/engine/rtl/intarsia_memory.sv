@@ -4,11 +4,11 @@
 // macro can take its place on an ASIC.
 //
 // Parameters: Width, bits of a word (1 or more); Depth, words (2 to 65536).
-// Latency: the word at raddr_i appears on rdata_o one cycle after ren_i and stays until the next ren_i. A word written
-// in the same cycle as it is read gives the old content.
+// Latency: the word at raddr_i appears on rdata_o one cycle after ren_i and stays until the next ren_i. A word must not
+// be read in the cycle in which it is written: memories differ in what that gives.
 module intarsia_memory #(
-  parameter int unsigned Width = 128,
-  parameter int unsigned Depth = 4096,
+  parameter int unsigned Width,
+  parameter int unsigned Depth,
   localparam int unsigned AddressBits = $clog2(Depth)
 ) (
   input  logic                   clk_i,
@@ -32,4 +32,12 @@ module intarsia_memory #(
     if (wen_i) words[waddr_i] <= wdata_i;
     if (ren_i) rdata_o <= words[raddr_i];
   end
+
+`ifndef SYNTHESIS
+  always_ff @(posedge clk_i) begin
+    assert (!wen_i || 32'(waddr_i) < Depth) else $error("a word written beyond the memory's end");
+    assert (!ren_i || 32'(raddr_i) < Depth) else $error("a word read beyond the memory's end");
+    assert (!wen_i || !ren_i || waddr_i != raddr_i) else $error("a word read while it is written");
+  end
+`endif
 endmodule

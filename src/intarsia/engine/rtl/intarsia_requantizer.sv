@@ -1,21 +1,24 @@
 // Requantizer of one lane: clip((dense·m0 + sparse·m1 + bias) >> shift, lo, hi).
 //
 // The rounding constant 2^(shift−1) is part of the bias (the compiler adds it), and so is the offset of tensors that
-// hold unsigned 8-bit values as value − 128; with both, a bias of 32 bits becomes one of at most 40.
+// hold unsigned 8-bit values as value − 128; with both, a bias of 32 bits grows to at most
+// BiasBits (the compiler refuses more).
 //
 // Parameters: AccBits, of the accumulators (16 to 32); ScaleBits, of the unsigned multipliers (2 to 16).
 // Latency: accumulators in cycle t, parameters in cycle t + 1, result registered at the end of cycle t + 3.
-module intarsia_requantizer #(
-  parameter int unsigned AccBits   = 24,
-  parameter int unsigned ScaleBits = 8
+module intarsia_requantizer
+  import intarsia_pkg::*;
+#(
+  parameter int unsigned AccBits,
+  parameter int unsigned ScaleBits
 ) (
   input  logic                      clk_i,
   input  logic signed [AccBits-1:0] dense_i,
   input  logic signed [AccBits-1:0] sparse_i,
   input  logic [ScaleBits-1:0]      dense_scale_i,
   input  logic [ScaleBits-1:0]      sparse_scale_i,
-  input  logic [4:0]                shift_i,
-  input  logic signed [39:0]        bias_i,
+  input  logic [ShiftBits-1:0]      shift_i,
+  input  logic signed [BiasBits-1:0] bias_i,
   input  logic signed [7:0]         lo_i,
   input  logic signed [7:0]         hi_i,
   output logic signed [7:0]         y_o
@@ -25,12 +28,12 @@ module intarsia_requantizer #(
   end
 
   localparam int unsigned ProductBits = AccBits + ScaleBits + 1;
-  localparam int unsigned TotalBits   = (ProductBits > 40 ? ProductBits : 40) + 2;
+  localparam int unsigned TotalBits   = (ProductBits > BiasBits ? ProductBits : BiasBits) + 2;
 
   logic signed [AccBits-1:0]     dense_q, sparse_q;
   logic signed [ProductBits-1:0] dense_product_q, sparse_product_q;
-  logic signed [39:0]            bias_q;
-  logic [4:0]                    shift1_q, shift2_q;
+  logic signed [BiasBits-1:0]    bias_q;
+  logic [ShiftBits-1:0]          shift1_q, shift2_q;
   logic signed [TotalBits-1:0]   total_q, shifted;
 
   assign shifted = total_q >>> shift2_q;

@@ -13,10 +13,10 @@
 module intarsia_sequencer
   import intarsia_pkg::*;
 #(
-  parameter int unsigned Lanes             = 16,
-  parameter int unsigned AccSlots          = 6,
-  parameter int unsigned DenseAddressBits  = 10,
-  parameter int unsigned SparseAddressBits = 10,
+  parameter int unsigned Lanes,
+  parameter int unsigned AccSlots,
+  parameter int unsigned DenseAddressBits,
+  parameter int unsigned SparseAddressBits,
   localparam int unsigned IndexBits = $clog2(Lanes),
   localparam int unsigned PtrBits   = $clog2(AccSlots)
 ) (

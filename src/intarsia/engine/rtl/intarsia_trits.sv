@@ -5,7 +5,7 @@
 // they unpack as some legal trits.
 // Latency: none, combinational.
 module intarsia_trits #(
-  parameter int unsigned Count = 16,
+  parameter int unsigned Count,
   localparam int unsigned Rest = Count % 5,
   localparam int unsigned RestBits = Rest == 0 ? 0 : Rest == 1 ? 2 : Rest == 2 ? 4 : Rest == 3 ? 5 : 7,
   localparam int unsigned PackedBits = 8 * (Count / 5) + RestBits

@@ -9,7 +9,7 @@
 // Latency: a written word is visible one cycle later; the chosen word is registered (x_q_o) at the end of the cycle in
 // which select_i is high.
 module intarsia_window #(
-  parameter int unsigned Lanes = 16,
+  parameter int unsigned Lanes,
   localparam int unsigned IndexBits = $clog2(Lanes),
   localparam int unsigned Columns   = Lanes / 4
 ) (
