@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from intarsia.files import STALE, save_tensors, sweep
@@ -75,6 +76,23 @@ def test_tensors_of_any_shape_and_order_come_back(tmp_path: Path) -> None:
     assert {name: (values.dtype, values.tolist()) for name, values in loaded.items()} == {
         name: (values.dtype, values.tolist()) for name, values in tensors.items()
     }
+
+
+def test_equal_content_is_equal_bytes_in_every_process(tmp_path: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+import numpy as np
+from intarsia.files import save_tensors
+for number in range(20):
+    words = {word: word for word in ("format", "card", "identity", "records")}
+    save_tensors(Path(sys.argv[1], f"{number}.safetensors"), {"a": np.ones(3), "b": np.zeros(2, np.int8)}, words)
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+    with safe_open(tmp_path / "0.safetensors", framework="numpy") as stored:
+        assert stored.metadata()["identity"] == "identity"
+        assert stored.get_tensor("a").tolist() == [1, 1, 1]
 
 
 def test_only_old_leftovers_are_swept_where_others_work(tmp_path: Path) -> None:

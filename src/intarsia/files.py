@@ -75,7 +75,20 @@ def save_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapp
         IntarsiaError: the file cannot be written or the disk is full; `path` keeps its old content.
     """
     plain = {name: np.asarray(values, order="C") for name, values in tensors.items()}
-    write_bytes(path, save(plain, metadata=None if metadata is None else dict(metadata)))
+    write_bytes(path, _sorted_metadata(save(plain, metadata=None if metadata is None else dict(metadata))))
+
+
+def _sorted_metadata(content: bytes) -> bytes:
+    """Sort the metadata in a safetensors header, which come in another order in each process: now equal content is
+    equal bytes, and has one digest.
+    """
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    if "__metadata__" in header:
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the arrays begin at a multiple of 8 bytes
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
 def sweep(leftovers: Iterable[Path], *, older_than: float | None = None) -> None:
