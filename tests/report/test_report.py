@@ -30,6 +30,7 @@ from intarsia.report.data import (
     StoredLayer,
 )
 from intarsia.report.pictures import png
+from intarsia.synthesize.compare import NETWORK_AREA, PEAK_AREA
 
 pytest.importorskip("jinja2")
 
@@ -52,7 +53,11 @@ FULL = Results(
     simulated=Simulated(100, 2, 98765, (1234, 766), 256),
     exported=Exported(1000, 2, 987650),
     areas=(Area("engine", "transistors", 1e6, 1000, 81920, None, (AreaPart("lane", 16, 9e5, 9e5, 900),), None),),
-    comparisons=(Comparison("area", "transistors", 5e5, 1.5e6), Comparison("ECP5", "DSP", 0, 128)),
+    comparisons=(
+        Comparison(PEAK_AREA, "transistors", 5e5, 1.5e6),
+        Comparison("ECP5", "DSP", 0, 256, "the device has 156"),
+        Comparison(NETWORK_AREA, "kGE × Mcycles", 10.0, 12.5),
+    ),
     fpgas=(
         Fpga(
             design="engine",
@@ -141,13 +146,46 @@ def test_what_was_not_done_is_said() -> None:
     for stage in ("measured", "compiled", "simulated", "synthesized"):
         assert f"Not {stage}" in page
     assert "No ONNX graph" in page
-    assert "No place and route" in page
+    assert "Neither mapped nor placed" in page
 
 
-def test_time_that_ran_out_is_said_in_page_and_table() -> None:
-    late = replace(FULL, fpgas=(replace(FULL.fpgas[0], fmax_mhz=None, timed_out=240.0, used={}, available={}),))
-    assert "not routed in 240 s" in render(late, [])
-    assert "not routed in 240 s" in table(late)
+UNROUTED = replace(FULL.fpgas[0], fmax_mhz=None, used={}, available={}, critical_path_ns=None, bitstream="")
+
+
+@pytest.mark.parametrize(
+    ("fpga", "said"),
+    [
+        (
+            replace(UNROUTED, timed_out=240.0, done="synthesized and placed"),
+            "not routed in 240 s: synthesized and placed",
+        ),
+        (replace(UNROUTED, failed="no room for a multiplier"), "does not fit"),
+        (UNROUTED, "not placed and routed in this run"),
+    ],
+)
+def test_where_nothing_was_routed_page_and_table_say_what_was_done(fpga: Fpga, said: str) -> None:
+    results = replace(FULL, fpgas=(fpga,))
+    page = render(results, [])
+    assert said in page
+    assert "Mapped by Yosys to 9 LUT" in page
+    assert fpga.failed in page
+    assert f"{said}, mapped to 9 LUT" in table(results)
+    assert table(replace(FULL, fpgas=(replace(fpga, mapped={}),))).endswith(said)
+
+
+def test_arrays_are_compared_at_their_peak_and_over_the_network() -> None:
+    page, text = render(FULL, []), table(FULL)
+    assert "superposition 500,000 transistors, int8 1,500,000 transistors: ratio 3.00" in text
+    assert "superposition 10.00 kGE × Mcycles, int8 12.50 kGE × Mcycles: ratio 1.25" in text
+    assert "same peak throughput" in page
+    assert "the device has 156" in page
+    assert "12.50</td><td>1.25</td>" in page
+
+
+def test_areas_stand_beside_the_delay_at_which_they_were_taken() -> None:
+    area = replace(FULL.areas[0], unit="kGE", total=123.4, path_ps=4321.0)
+    for text in (render(replace(FULL, areas=(area,)), []), table(replace(FULL, areas=(area,)))):
+        assert "123.4 kGE at a slowest path of 4.32 ns without wires" in text
 
 
 def test_the_files_are_written_and_results_are_json(tmp_path: Path) -> None:

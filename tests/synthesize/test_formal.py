@@ -37,7 +37,7 @@ def test_what_cannot_be_decided_is_an_error_and_no_proof() -> None:
         prove(cell("mac_cell"))
 
 
-@pytest.mark.parametrize("count", [1, 3, 8, 16])
+@pytest.mark.parametrize("count", [1, 3, 5, 8, 12, 16])
 def test_the_trit_decoder_inverts_the_packing_of_every_legal_word(engine_sources: tuple[Path, ...], count: int) -> None:
     sources = tuple(path for path in engine_sources if path.name == "intarsia_trits.sv")
     assert prove(Design((*sources, RTL / "proof_trits.sv"), "proof_trits", {"Count": count})).holds

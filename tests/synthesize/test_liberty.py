@@ -35,13 +35,12 @@ library (small) {
 """
 
 
-def test_areas_memories_and_energies_are_read(tmp_path: Path) -> None:
+def test_areas_and_memories_are_read(tmp_path: Path) -> None:
     path = tmp_path / "small.lib"
     path.write_text(LIBRARY)
     nand, ram = read_liberty(path).cells
-    assert (nand.name, nand.area_um2, nand.words, nand.read_pj) == ("NAND", 7.2576, 0, None)
-    assert nand.leakage_w == pytest.approx(2.5e-9)
-    assert (ram.words, ram.bits, ram.read_pj, ram.write_pj) == (16, 8, 2.0, 4.0)
+    assert (nand.name, nand.area_um2, nand.words) == ("NAND", 7.2576, 0)
+    assert (ram.area_um2, ram.words, ram.bits) == (1000.5, 16, 8)
 
 
 @pytest.mark.parametrize("text", ["", "not liberty", "library (x) { cell (a) { area : 1; }", "library (x) { }"])
@@ -58,37 +57,50 @@ def test_a_wrong_pdk_folder_is_named(tmp_path: Path) -> None:
 
 
 MACROS = [
-    Cell("X_1P_64x8", 100.0, 0.0, 64, 8, 1.0, 2.0),
-    Cell("X_1P_256x16", 450.0, 0.0, 256, 16, 3.0, 4.0),
-    Cell("X_2P_256x16", 900.0, 0.0, 256, 16, 3.0, 4.0),
+    Cell("X_1P_64x8", 100.0, 64, 8),
+    Cell("X_1P_256x16", 450.0, 256, 16),
+    Cell("X_2P_256x16", 900.0, 256, 16),
 ]
 
 
 @given(st.integers(1, 300), st.integers(2, 2000))
 def test_macros_cover_a_memory(width: int, depth: int) -> None:
-    mapped = map_memory(Memory("m", width, depth, 1), MACROS)
+    mapped = map_memory(Memory("m", width, depth, 1), MACROS, multiplexer_um2=0.5)
     sizes = {cell.name: cell for cell in MACROS}
     stored = sum(sizes[name].words * sizes[name].bits * count for name, count in mapped.macros)
     assert stored >= width * depth
     assert mapped.area_um2 == pytest.approx(sum(sizes[name].area_um2 * count for name, count in mapped.macros))
     assert all("_1P_" in name for name, _ in mapped.macros)
-    one_kind = min(-(-width // c.bits) * -(-depth // c.words) * c.area_um2 for c in MACROS[:2])
-    assert mapped.area_um2 <= one_kind + 1e-9
+    assert mapped.multiplexers_um2 == 0.5 * mapped.multiplexers
+    whole = mapped.area_um2 + mapped.multiplexers_um2
+    for cell in MACROS[:2]:
+        banks = -(-depth // cell.words)
+        assert whole <= -(-width // cell.bits) * banks * cell.area_um2 + 0.5 * (banks - 1) * width + 1e-9
 
 
 def test_columns_of_different_macros_are_combined_and_ports_respected() -> None:
-    mixed = map_memory(Memory("m", 24, 256, 1), MACROS)
+    mixed = map_memory(Memory("m", 24, 256, 1), MACROS, multiplexer_um2=0.5)
     assert mixed.macros == (("X_1P_256x16", 1), ("X_1P_64x8", 4))
-    assert (mixed.read_pj, mixed.write_pj) == (4.0, 6.0)  # one bank of each column
-    assert map_memory(Memory("m", 16, 256, 2), MACROS).macros == (("X_2P_256x16", 1),)
+    assert map_memory(Memory("m", 16, 256, 2), MACROS, multiplexer_um2=0.5).macros == (("X_2P_256x16", 1),)
     with pytest.raises(IntarsiaError, match="no SRAM macro with 2 port"):
-        map_memory(Memory("m", 16, 256, 2), MACROS[:2])
+        map_memory(Memory("m", 16, 256, 2), MACROS[:2], multiplexer_um2=0.5)
+
+
+def test_multiplexers_between_banks_and_before_a_shared_address_are_counted() -> None:
+    banked = map_memory(Memory("m", 24, 1024, 1), MACROS[1:], multiplexer_um2=0.5)
+    assert banked.macros == (("X_1P_256x16", 8),)
+    assert banked.multiplexers == 3 * 24  # of four banks one is chosen, for each bit that is read
+    shared = map_memory(Memory("m", 24, 1024, 1, two_addresses=True), MACROS[1:], multiplexer_um2=0.5)
+    assert shared.multiplexers == 3 * 24 + 10
+    two_ports = map_memory(Memory("m", 16, 256, 2, two_addresses=True), MACROS, multiplexer_um2=0.5)
+    assert two_ports.multiplexers == 0
+    dear = map_memory(Memory("m", 8, 256, 1), MACROS, multiplexer_um2=100.0)
+    assert dear.macros == (("X_1P_256x16", 1),)  # four banks would be smaller, but not with their multiplexers
 
 
 @pytest.mark.pdk
-def test_the_energies_of_the_real_macros(pdk: Pdk) -> None:
+def test_the_real_library(pdk: Pdk) -> None:
     macro = next(cell for cell in pdk.srams if cell.name == "RM_IHPSG13_1P_1024x64_c2_bm_bist")
     assert (macro.words, macro.bits) == (1024, 64)
-    assert macro.read_pj == pytest.approx(91.8272)
-    assert macro.write_pj == pytest.approx(110.9189)
     assert pdk.gate_um2 == pytest.approx(7.2576)
+    assert pdk.multiplexer_um2 == pytest.approx(18.144)

@@ -1,10 +1,11 @@
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from intarsia.errors import IntarsiaError
-from intarsia.synthesize import tools
+from intarsia.synthesize import tools, yosys
 from intarsia.synthesize.yosys import Design, first_error, run_yosys
 
 RTL = Path(__file__).with_name("rtl")
@@ -36,8 +37,15 @@ def test_names_that_would_change_the_command_are_refused() -> None:
 
 def test_the_time_limit_ends_the_run() -> None:
     design = Design((CELL,), "mac_cell")
-    with pytest.raises(IntarsiaError, match=r"did not finish within 0\.01 s"):
+    with pytest.raises(tools.TimeOverError, match=r"did not finish within 0\.01 s"):
         run_yosys([design.read_command()], inputs=design.sources, outputs=(), timeout_s=0.01)
+
+
+def test_what_a_tool_wrote_before_its_time_was_over_is_kept(tmp_path: Path) -> None:
+    script = "print('placed', flush=True); import time; time.sleep(60)"
+    with pytest.raises(tools.TimeOverError) as caught:
+        tools.run_tool("it", [sys.executable, "-c", script], folder=tmp_path, timeout_s=2.0)
+    assert caught.value.output == "placed\n"
 
 
 def test_missing_sources_and_equal_names_are_named(tmp_path: Path) -> None:
@@ -72,6 +80,17 @@ def test_results_are_kept_until_a_source_changes(tmp_path: Path) -> None:
     assert json.loads(cells())["modules"] == json.loads(first)["modules"]
     source.write_text(source.read_text().replace("= a_i", "= ~a_i"))
     assert json.loads(cells())["design"]["num_cells"] == 1
+
+
+def test_another_worker_gives_another_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = tmp_path / "_worker.py"
+    changed.write_text(yosys._WORKER.read_text() + "# changed\n")
+    for _ in range(2):
+        run_yosys(["tee -q -o log.txt log hello"], inputs=[], outputs=["log.txt"], cache=tmp_path / "cache")
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+    monkeypatch.setattr(yosys, "_WORKER", changed)
+    run_yosys(["tee -q -o log.txt log hello"], inputs=[], outputs=["log.txt"], cache=tmp_path / "cache")
+    assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
 @pytest.mark.parametrize(

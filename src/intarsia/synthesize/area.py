@@ -1,9 +1,8 @@
 """Area of a design: in transistors without any library, in gate equivalents and µm² with a PDK; whole and by part.
 
 Hierarchy is kept, so that each part has its own figure and the parts add up to the whole; equal instances are mapped
-once. On request the design is also flattened, which lets Yosys optimize across parts and time paths between them, but
-takes minutes for a whole array. Memories behind the wrapper module `intarsia_memory` are taken out, counted in bits
-and, with a PDK, mapped to SRAM macros.
+once. Memories behind the wrapper module `intarsia_memory` are taken out, counted in bits and, with a PDK, mapped to
+SRAM macros.
 """
 
 from collections.abc import Collection, Sequence
@@ -18,13 +17,13 @@ from intarsia.synthesize.yosys import Design, run_yosys
 
 # ABC's default script can run for ever on adder trees of multipliers; these steps take seconds.
 _MAP = "strash;ifraig;scorr;strash;&get,-n;&nf;&put"
-_SIZE = "buffer,-c;topo;upsize;dnsize"
-_SIZE_FLAT = "buffer,-c;topo;dnsize"  # without a delay target, upsizing a whole array adds nearly half of its area
+# No upsizing: without a common delay target it would trade area for speed, in every design to another degree.
+_SIZE = "buffer,-c;topo;dnsize"
 
 # Transistors of a static CMOS cell, as Yosys counts them (kernel/cost.h); the flip-flops with asynchronous reset or
 # set, which Yosys does not count, have one more transistor pair in each of their two latches.
-_TRANSISTORS = {
-    "$_BUF_": 4,
+TRANSISTORS = {
+    "$_BUF_": 1,
     "$_NOT_": 2,
     "$_AND_": 6,
     "$_NAND_": 4,
@@ -53,25 +52,21 @@ class AreaReport:
 
     Attributes:
         top: the module.
-        unit: unit of `total`, `flattened` and the parts: `transistors` or `kGE`.
+        unit: unit of `total` and the parts: `transistors` or `kGE`.
         total: area without memories, hierarchy kept: the sum over the parts.
-        flattened: area without memories, optimized across parts; None unless asked for.
         flip_flops: number of flip-flops.
         parts: by module, the largest inclusive area first.
         memories: the memories taken out.
-        cell_area_um2: `total` in µm²; None without a PDK.
         macros: SRAM macros that stand for the memories; empty without a PDK.
-        path: slowest combinational path, within one part unless flattened; None without a PDK.
+        path: slowest combinational path within one part; None without a PDK.
     """
 
     top: str
     unit: str
     total: float
-    flattened: float | None
     flip_flops: int
     parts: tuple[Part, ...]
     memories: tuple[Memory, ...]
-    cell_area_um2: float | None = None
     macros: tuple[MappedMemory, ...] = ()
     path: CombinationalPath | None = None
 
@@ -82,44 +77,33 @@ class AreaReport:
 
     @property
     def sram_area_um2(self) -> float:
-        """Area of all SRAM macros in µm²."""
-        return sum(macro.area_um2 for macro in self.macros)
+        """Area of all SRAM macros in µm², with the multiplexers between their banks and before their addresses."""
+        return sum(macro.area_um2 + macro.multiplexers_um2 for macro in self.macros)
 
     def inclusive(self, module: str) -> float:
         """Return the area of all instances of a module with what is in them, 0 if there are none."""
         return sum(part.inclusive for part in self.parts if part.module == module)
 
 
-def transistors(
-    design: Design, *, flatten: bool = False, cache: Path | None = None, timeout_s: float = 900.0
-) -> AreaReport:
+def transistors(design: Design, *, cache: Path | None = None, timeout_s: float = 900.0) -> AreaReport:
     """Count the transistors of a design as static CMOS cells; needs no library.
 
     Args:
         design: what to synthesize.
-        flatten: synthesize it flattened, too.
         cache: folder of kept results; None keeps none.
-        timeout_s: time limit of each Yosys run in seconds.
+        timeout_s: time limit in seconds.
 
     Raises:
         IntarsiaError: pyosys is missing, the design has an error, or the time is over.
     """
     legal = " ".join(f"-cell {cell} x" for cell in _DFF_CMOS)
-
-    def run(flat: bool) -> dict[str, str]:
-        mapping = [f"dfflegalize {legal}", f"tee -q -o abc.txt abc -g cmos -script +{_MAP}"]
-        return _synthesize(design, mapping, (), flat=flat, cache=cache, timeout_s=timeout_s)
-
-    outputs = run(False)
-    parts = group_parts(design.top, outputs["stat.json"], _TRANSISTORS.get, _DFF_CMOS.__contains__)
-    flattened = None
-    if flatten:
-        flattened = _total(group_parts(design.top, run(True)["stat.json"], _TRANSISTORS.get, _DFF_CMOS.__contains__))
+    mapping = [f"dfflegalize {legal}", f"tee -q -o abc.txt abc -g cmos -script +{_MAP}"]
+    outputs = _synthesize(design, mapping, (), cache=cache, timeout_s=timeout_s)
+    parts = group_parts(design.top, outputs["stat.json"], TRANSISTORS.get, _DFF_CMOS.__contains__)
     return AreaReport(
         top=design.top,
         unit="transistors",
         total=_total(parts),
-        flattened=flattened,
         flip_flops=sum(part.flip_flops for part in parts),
         parts=parts,
         memories=find_memories(design.top, outputs["memories.txt"]),
@@ -131,20 +115,20 @@ def liberty_area(
     pdk: Pdk,
     *,
     single_port: Collection[str] = (),
-    flatten: bool = False,
     cache: Path | None = None,
     timeout_s: float = 900.0,
 ) -> AreaReport:
     """Map a design to a standard-cell library: gate equivalents, SRAM macros and the slowest combinational path.
+
+    Cells are as small as they can be: areas are those of a relaxed clock, and the path says how slow that is.
 
     Args:
         design: what to synthesize.
         pdk: cell and SRAM libraries (`load_pdk`).
         single_port: instances of memories (paths from the top module) that are never read and written in the same
             cycle, so that a one-port macro behind an address multiplexer serves them.
-        flatten: synthesize it flattened, too.
         cache: folder of kept results; None keeps none.
-        timeout_s: time limit of each Yosys run in seconds.
+        timeout_s: time limit in seconds.
 
     Raises:
         IntarsiaError: pyosys is missing, the design has an error, the library lacks a macro, or the time is over.
@@ -154,19 +138,10 @@ def liberty_area(
     def cost(cell: str) -> float | None:
         return areas[cell] / gate_um2 / 1000 if cell in areas else None
 
-    def run(flat: bool) -> dict[str, str]:
-        script = f"+{_MAP};{_SIZE_FLAT if flat else _SIZE};stime,-p"
-        abc = f"tee -q -o abc.txt abc -liberty {library.name} -script {script}"
-        mapping = [f"dfflibmap -liberty {library.name}", abc]
-        return _synthesize(design, mapping, (library,), flat=flat, cache=cache, timeout_s=timeout_s)
-
-    outputs = run(False)
+    abc = f"tee -q -o abc.txt abc -liberty {library.name} -script +{_MAP};{_SIZE};stime,-p"
+    mapping = [f"dfflibmap -liberty {library.name}", abc]
+    outputs = _synthesize(design, mapping, (library,), cache=cache, timeout_s=timeout_s)
     parts = group_parts(design.top, outputs["stat.json"], cost, pdk.is_flip_flop)
-    path, flattened = slowest_path(outputs["abc.txt"]), None
-    if flatten:
-        flat_outputs = run(True)
-        flattened = _total(group_parts(design.top, flat_outputs["stat.json"], cost, pdk.is_flip_flop))
-        path = slowest_path(flat_outputs["abc.txt"])
     memories = tuple(
         replace(memory, ports=1) if memory.path in single_port else memory
         for memory in find_memories(design.top, outputs["memories.txt"])
@@ -175,13 +150,11 @@ def liberty_area(
         top=design.top,
         unit="kGE",
         total=_total(parts),
-        flattened=flattened,
         flip_flops=sum(part.flip_flops for part in parts),
         parts=parts,
         memories=memories,
-        cell_area_um2=_total(parts) * 1000 * gate_um2,
-        macros=tuple(map_memory(memory, pdk.srams) for memory in memories),
-        path=path,
+        macros=tuple(map_memory(memory, pdk.srams, multiplexer_um2=pdk.multiplexer_um2) for memory in memories),
+        path=slowest_path(outputs["abc.txt"]),
     )
 
 
@@ -190,7 +163,7 @@ def _total(parts: Sequence[Part]) -> float:
 
 
 def _synthesize(
-    design: Design, mapping: list[str], libraries: tuple[Path, ...], *, flat: bool, cache: Path | None, timeout_s: float
+    design: Design, mapping: list[str], libraries: tuple[Path, ...], *, cache: Path | None, timeout_s: float
 ) -> dict[str, str]:
     """Run Yosys; return the cell counts (`stat.json`), the memories taken out and ABC's log."""
     commands = [
@@ -200,7 +173,7 @@ def _synthesize(
         "memory -nomap",
         f"tee -q -o memories.txt dump -m {MEMORY_MODULE}$*/t:$mem_v2",
         f"blackbox {MEMORY_MODULE}$*",
-        "flatten -noscopeinfo" if flat else MERGE,
+        MERGE,
         *("opt", "wreduce", "peepopt", "opt_clean", "alumacc", "share", "opt"),
         *("memory_map", "opt -full", "techmap", "opt -fast"),
         *mapping,

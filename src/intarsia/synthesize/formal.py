@@ -1,4 +1,7 @@
-"""Proofs of small cells: assertions in SystemVerilog, proved by Yosys' SAT solver."""
+"""Proofs of small cells: assertions in SystemVerilog, proved by Yosys' SAT solver.
+
+For tests of cells: no stage of a run uses it.
+"""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A small reader of Liberty cell libraries: area, leakage, memory size and scalar energies of each cell."""
+"""A small reader of Liberty cell libraries: area and memory size of each cell."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,6 @@ from intarsia.errors import IntarsiaError
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|/\*.*?\*/|//[^\n]*|\\\r?\n|[{}();:,]|[^\s{}();:,"]+', re.DOTALL)
 _LINE_END = re.compile(r"[ \t\r]*(?://[^\n]*)?\n")
-_LEAKAGE_W = {"1W": 1.0, "1mW": 1e-3, "1uW": 1e-6, "1nW": 1e-9, "1pW": 1e-12}
 
 
 @dataclass
@@ -34,20 +33,14 @@ class Cell:
     Attributes:
         name: cell name.
         area_um2: cell area in µm².
-        leakage_w: leakage power in W.
         words: memory words; 0 when the cell is no memory.
         bits: bits of a memory word; 0 when the cell is no memory.
-        read_pj, write_pj: energy of reading or writing a memory word in pJ (the clock's energy in that state); None if
-            not given.
     """
 
     name: str
     area_um2: float
-    leakage_w: float
     words: int = 0
     bits: int = 0
-    read_pj: float | None = None
-    write_pj: float | None = None
 
 
 @dataclass(frozen=True)
@@ -75,8 +68,7 @@ def read_liberty(path: Path) -> Library:
         raise IntarsiaError(f"cannot read the cell library {path}: {error.strerror}; check PDK_ROOT.") from error
     try:
         root = _parse(text)
-        unit_w = _LEAKAGE_W.get(root.attributes.get("leakage_power_unit", "1nW").strip('"').replace(" ", ""), 1e-9)
-        cells = tuple(_cell(group, unit_w) for group in root.find("cell"))
+        cells = tuple(_cell(group) for group in root.find("cell"))
     except (ValueError, IndexError, StopIteration) as error:
         raise IntarsiaError(f"{path} is not a readable Liberty file; check PDK_ROOT.") from error
     if not cells:
@@ -134,32 +126,11 @@ def _parse(text: str) -> Group:
     return next(stack[0].find("library"))
 
 
-def _cell(group: Group, leakage_unit_w: float) -> Cell:
+def _cell(group: Group) -> Cell:
     memory = next(group.find("memory"), None)
     return Cell(
         name=group.name,
         area_um2=float(group.attributes.get("area", "0")),
-        leakage_w=float(group.attributes.get("cell_leakage_power", "0")) * leakage_unit_w,
         words=2 ** int(memory.attributes["address_width"]) if memory else 0,
         bits=int(memory.attributes["word_width"]) if memory else 0,
-        read_pj=_clock_energy_pj(group, read=True) if memory else None,
-        write_pj=_clock_energy_pj(group, read=False) if memory else None,
     )
-
-
-def _clock_energy_pj(cell: Group, *, read: bool) -> float | None:
-    """Return the energy of a clock cycle of the first port with memory enabled and only reading (or only writing).
-
-    The values of the SRAM libraries are energies a toggle (their header says so): rise and fall make a cycle.
-    """
-    state = {"A_MEN": True, "A_WEN": not read, "A_REN": read}
-    for pin in cell.find("pin"):
-        for power in pin.find("internal_power"):
-            terms = power.attributes.get("when", "").strip('"').replace(" ", "").split("&")
-            if pin.attributes.get("clock") and {term.lstrip("!"): not term.startswith("!") for term in terms} == state:
-                return sum(map(_scalar, power.groups))
-    return None
-
-
-def _scalar(table: Group) -> float:
-    return float(table.attributes["values"])

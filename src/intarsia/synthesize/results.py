@@ -38,7 +38,7 @@ class CombinationalPath:
 
     Attributes:
         delay_ps: delay in ps, by ABC's timer on the Liberty tables.
-        module: the module that the path lies in; the top module when the design was flattened.
+        module: the module that the path lies in.
         start, end: names of the nets where the path starts and ends.
     """
 
@@ -107,7 +107,7 @@ def find_memories(top: str, dump: str) -> tuple[Memory, ...]:
         path = instance.split("$", 1)[1].removeprefix(f"{top}.")
         width, depth = (int(_match(rf"parameter \\{name} (\d+)", body)) for name in ("WIDTH", "SIZE"))
         read, write = (_match(rf"connect \\{name} (.*)", body) for name in ("RD_ADDR", "WR_ADDR"))
-        memories.append(Memory(path, width, depth, 1 if read == write else 2))
+        memories.append(Memory(path, width, depth, 1 if read == write else 2, two_addresses=read != write))
     return tuple(sorted(memories, key=lambda memory: memory.path))
 
 

@@ -19,12 +19,14 @@ class Memory:
         width: bits of a word.
         depth: words.
         ports: 1 when one address serves reading and writing, 2 when a read and a write may use two addresses.
+        two_addresses: the wrapper has a read and a write address; with one port, a multiplexer chooses between them.
     """
 
     path: str
     width: int
     depth: int
     ports: int
+    two_addresses: bool = False
 
     @property
     def bits(self) -> int:
@@ -40,25 +42,29 @@ class MappedMemory:
         memory: the memory.
         macros: (cell name, number of such cells); columns side by side, banks of words in each.
         area_um2: area of all macros in µm².
-        leakage_w: leakage of all macros in W.
-        read_pj, write_pj: energy of one access to a whole word in pJ (one bank of each column); None if the
-            library does not give it.
+        multiplexers: two-input multiplexers of one bit beside the macros: those that choose the bank that was read, and
+            those that choose the address of a single port.
+        multiplexers_um2: their area in µm². The decoder and the few registers of a bank's choice are not counted.
     """
 
     memory: Memory
     macros: tuple[tuple[str, int], ...]
     area_um2: float
-    leakage_w: float
-    read_pj: float | None
-    write_pj: float | None
+    multiplexers: int
+    multiplexers_um2: float
 
 
-def map_memory(memory: Memory, cells: Sequence[Cell]) -> MappedMemory:
+def map_memory(memory: Memory, cells: Sequence[Cell], *, multiplexer_um2: float) -> MappedMemory:
     """Choose the macros of least area that cover a memory.
 
     A word is cut into columns; each column is one kind of macro, as many banks as its depth needs. The least area
-    over all such covers is found by dynamic programming over the width. Two-port macros serve memories with two
-    ports, one-port macros those with one.
+    over all such covers, multiplexers between banks included, is found by dynamic programming over the width.
+    Two-port macros serve memories with two ports, one-port macros those with one.
+
+    Args:
+        memory: what to cover.
+        cells: of the library; those that are no memories are passed over.
+        multiplexer_um2: area of a two-input multiplexer of one bit in µm².
 
     Raises:
         IntarsiaError: the library has no macro with so many ports.
@@ -68,24 +74,28 @@ def map_memory(memory: Memory, cells: Sequence[Cell]) -> MappedMemory:
         raise IntarsiaError(
             f"no SRAM macro with {memory.ports} port(s) for the memory {memory.path}; add its Liberty file to PDK_ROOT."
         )
-    best: list[tuple[float, tuple[Cell, ...]]] = [(0.0, ())]
+    best: list[tuple[float, int, tuple[Cell, ...]]] = [(0.0, 0, ())]
     for width in range(1, memory.width + 1):
         options = []
         for cell in fitting:
-            area, columns = best[max(0, width - cell.bits)]
-            options.append((area + cell.area_um2 * _banks(memory, cell), (*columns, cell)))
-        best.append(min(options, key=lambda option: (option[0], len(option[1]))))
-    area, columns = best[memory.width]
+            cost, chosen, columns = best[max(0, width - cell.bits)]
+            banks = _banks(memory, cell)
+            bits = (banks - 1) * min(width, cell.bits)
+            cost += cell.area_um2 * banks + bits * multiplexer_um2
+            options.append((cost, chosen + bits, (*columns, cell)))
+        best.append(min(options, key=lambda option: (option[0], len(option[2]))))
+    _, multiplexers, columns = best[memory.width]
+    if memory.two_addresses and memory.ports == 1:
+        multiplexers += (memory.depth - 1).bit_length()
     counts: dict[str, int] = {}
     for cell in columns:
         counts[cell.name] = counts.get(cell.name, 0) + _banks(memory, cell)
     return MappedMemory(
         memory=memory,
         macros=tuple(sorted(counts.items())),
-        area_um2=area,
-        leakage_w=sum(cell.leakage_w * _banks(memory, cell) for cell in columns),
-        read_pj=_total([cell.read_pj for cell in columns]),
-        write_pj=_total([cell.write_pj for cell in columns]),
+        area_um2=sum(cell.area_um2 * _banks(memory, cell) for cell in columns),
+        multiplexers=multiplexers,
+        multiplexers_um2=multiplexers * multiplexer_um2,
     )
 
 
@@ -96,8 +106,3 @@ def _ports(cell: Cell) -> int:
 
 def _banks(memory: Memory, cell: Cell) -> int:
     return -(-memory.depth // cell.words)
-
-
-def _total(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None

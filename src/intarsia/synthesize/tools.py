@@ -19,6 +19,14 @@ from intarsia.synthesize._worker import PARENT
 CACHE_VERSION = 1
 
 
+class TimeOverError(IntarsiaError):
+    """A tool was ended because its time was over; `output` is what it had written until then."""
+
+    def __init__(self, message: str, output: str) -> None:
+        super().__init__(message)
+        self.output = output
+
+
 def require_package(package: str) -> str:
     """Return the version of an installed Python package of the `synthesize` extra.
 
@@ -39,7 +47,8 @@ def run_tool(name: str, arguments: Sequence[str], *, folder: Path, timeout_s: fl
     The program and everything it started are ended when `timeout_s` seconds have passed.
 
     Raises:
-        IntarsiaError: the time is over, or the program cannot be started.
+        TimeOverError: the time is over.
+        IntarsiaError: the program cannot be started.
     """
     try:
         process = subprocess.Popen(
@@ -55,9 +64,10 @@ def run_tool(name: str, arguments: Sequence[str], *, folder: Path, timeout_s: fl
         raise IntarsiaError(f"cannot start {name} ({arguments[0]}): {error.strerror}.") from error
     try:
         output, _ = process.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        raise IntarsiaError(
-            f"{name} did not finish within {timeout_s:g} s; give it more time or a smaller design."
+    except subprocess.TimeoutExpired as error:
+        raise TimeOverError(
+            f"{name} did not finish within {timeout_s:g} s; give it more time or a smaller design.",
+            (error.output or b"").decode(errors="replace"),
         ) from None
     finally:
         if process.poll() is None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from intarsia.errors import IntarsiaError
+from intarsia.files import sha256
 from intarsia.synthesize.tools import cached, fingerprint, require_package, run_tool
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
@@ -62,7 +63,8 @@ def run_yosys(
         commands: passes in order. They name inputs by their base names and write outputs to the current folder.
         inputs: files the commands read; linked into the folder.
         outputs: names of the files to return.
-        cache: folder where results are kept by a hash of commands, inputs and Yosys version; None: not kept.
+        cache: folder where results are kept by a hash of commands, inputs, Yosys' version and the worker that runs it;
+            None: not kept.
         timeout_s: time limit in seconds.
 
     Returns:
@@ -76,6 +78,7 @@ def run_yosys(
         "commands": list(commands),
         "inputs": fingerprint(inputs),
         "outputs": list(outputs),
+        "worker": sha256(_WORKER),
     }
     return cached(cache, key, lambda: _run(commands, inputs, outputs, timeout_s))
 
