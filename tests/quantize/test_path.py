@@ -163,5 +163,5 @@ def test_a_bias_beyond_32_bits_is_not_clipped_in_silence(digits: Dataset, traine
     assert layer is not None and layer.bias is not None
     with torch.no_grad():
         layer.bias[0] = 1e12
-    with pytest.raises(IntarsiaError, match="stem.*32 bits"):
+    with pytest.raises(IntarsiaError, match=r"stem.*32 bits"):
         freeze(module, name="digits")
