@@ -1,0 +1,178 @@
+"""Layer-wise mixed precision, as most tools do it: each layer has one format, chosen under a budget.
+
+How much a layer minds a format is measured alone, all others at the best (Wang et al., HAQ, 2019, call the setting;
+Dong et al., HAWQ, 2019, the guidance by sensitivity); then layers are lowered one after the other, always the one that
+loses least for what it saves, until the budget holds. What formats cost is for the caller to say: stored bits, an
+engine's cycles or its energy.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from intarsia.errors import IntarsiaError
+from intarsia.integer.network import IntegerNetwork
+from intarsia.quantize.calibrate import post_training, reals
+from intarsia.quantize.freezing import freeze
+from intarsia.quantize.module import QuantizedNetwork, attach
+from intarsia.quantize.qat import FloatNetwork
+from intarsia.quantize.scheme import LayerScheme, Scheme
+from intarsia.quantize.training import TrainingData
+
+#: What a frozen network costs, by the name of its weight layers.
+LayerCosts = Callable[[IntegerNetwork], Mapping[str, float]]
+#: A value for each level of each layer.
+Table = Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
+class LayerwiseScheme:
+    """What the search found.
+
+    Attributes:
+        scheme: a format for every weight layer, by name.
+        cost: of all layers together, in the caller's unit.
+        sensitivity: by layer and format, the mean squared error of the network's output that this format brings to this
+            layer alone, over the variance of the output.
+    """
+
+    scheme: Scheme
+    cost: float
+    sensitivity: Mapping[str, Mapping[str, float]]
+
+
+def search_layerwise(
+    model: nn.Module,
+    dataset: TrainingData,
+    formats: Sequence[str],
+    costs: LayerCosts,
+    budget: float,
+    *,
+    name: str = "layerwise",
+    images: int = 256,
+    seed: int = 0,
+    scale_bits: int = 8,
+    progress: Callable[[int], object] = lambda _: None,
+) -> LayerwiseScheme:
+    """Choose a format for each layer so that the network costs at most `budget`.
+
+    Args:
+        model: trained float network; it is not changed.
+        dataset: its training images calibrate.
+        formats: as `LayerScheme.parse` reads them, the best first: `int8`, `int4 a4`, `int2`, `digits3`.
+        costs: of a frozen network, by layer.
+        budget: for the sum over all layers.
+        name: of the scheme.
+        images: that sensitivities are measured on.
+        seed: draws them.
+        scale_bits: of the multipliers.
+        progress: called with 1 after each measurement: one for each layer and format.
+
+    Raises:
+        IntarsiaError: even the last format everywhere costs more than the budget, or an operator is not supported.
+    """
+    candidates = tuple(LayerScheme.parse(text) for text in formats)
+    probe = _Probe(model, dataset, images, seed, scale_bits)
+    by_format = [_costs_of(probe, candidate, costs) for candidate in candidates]
+    layers = tuple(by_format[0])
+
+    def measured(scheme: Scheme) -> float:
+        loss = probe.loss(scheme)
+        progress(1)
+        return loss
+
+    sensitivity = {
+        layer: [measured(Scheme(name, candidates[0], layers={layer: candidate})) for candidate in candidates]
+        for layer in layers
+    }
+    cost = {layer: [table[layer] for table in by_format] for layer in layers}
+    levels = choose_levels(sensitivity, cost, budget)
+    chosen = {layer: candidates[level] for layer, level in levels.items()}
+    return LayerwiseScheme(
+        Scheme(name, candidates[0], layers=chosen, scale_bits=scale_bits),
+        sum(cost[layer][level] for layer, level in levels.items()),
+        {layer: dict(zip(formats, losses, strict=True)) for layer, losses in sensitivity.items()},
+    )
+
+
+def choose_levels(sensitivity: Table, cost: Table, budget: float) -> dict[str, int]:
+    """Return the level (an index into both tables' rows) of each layer: greedy steps along the best exchange rate, then
+    back up where room is left.
+
+    Args:
+        sensitivity, cost: by layer, a value for each level; level 0 is where every layer begins.
+        budget: for the sum of the costs.
+
+    Raises:
+        IntarsiaError: no choice of levels keeps the budget.
+    """
+    least = sum(min(row) for row in cost.values())
+    if least > budget:
+        raise IntarsiaError(f"no choice of formats costs less than {least:.4g}, the budget is {budget:.4g}; raise it.")
+    levels = dict.fromkeys(cost, 0)
+    while sum(cost[layer][level] for layer, level in levels.items()) > budget:
+        moves = [
+            (_rate(sensitivity[layer], cost[layer], levels[layer], level), layer, level)
+            for layer in levels
+            for level in range(len(cost[layer]))
+            if cost[layer][level] < cost[layer][levels[layer]]
+        ]
+        _, layer, level = min(moves)
+        levels[layer] = level
+    return _spend_rest(levels, sensitivity, cost, budget)
+
+
+def _spend_rest(
+    levels: dict[str, int],
+    sensitivity: Mapping[str, Sequence[float]],
+    cost: Mapping[str, Sequence[float]],
+    budget: float,
+) -> dict[str, int]:
+    """Return the levels with those raised again for which the last, large step has left room."""
+    while True:
+        rest = budget - sum(cost[layer][level] for layer, level in levels.items())
+        gains = [
+            (sensitivity[layer][old] - sensitivity[layer][level], layer, level)
+            for layer, old in levels.items()
+            for level in range(len(cost[layer]))
+            if cost[layer][level] - cost[layer][old] <= rest and sensitivity[layer][level] < sensitivity[layer][old]
+        ]
+        if not gains:
+            return levels
+        _, layer, level = max(gains)
+        levels = levels | {layer: level}
+
+
+def _rate(sensitivity: Sequence[float], cost: Sequence[float], old: int, new: int) -> float:
+    return (sensitivity[new] - sensitivity[old]) / (cost[old] - cost[new])
+
+
+class _Probe:
+    """Measures what a scheme does to the output of one network on one draw of images."""
+
+    def __init__(self, model: nn.Module, dataset: TrainingData, images: int, seed: int, scale_bits: int) -> None:
+        self.model, self.dataset, self.images, self.seed, self.scale_bits = model, dataset, images, seed, scale_bits
+        draw = np.random.default_rng(seed).permutation(len(dataset.train.labels))[:images]
+        self.x = reals(dataset.train.images[draw], dataset.scaling)
+        shape = dataset.train.images.shape[1:]
+        plain = Scheme("float", LayerScheme.parse("int8"))
+        network = attach(model, plain, (int(shape[0]), int(shape[1]), int(shape[2])), dataset.scaling.scale)
+        with torch.no_grad():
+            self.wanted = FloatNetwork(network)(self.x)
+
+    @torch.no_grad()
+    def loss(self, scheme: Scheme) -> float:
+        """Return the mean squared error of the output over its variance, after post-training quantization."""
+        found = self.quantize(scheme, snap=False)(self.x)
+        return float((found - self.wanted).square().mean() / self.wanted.var().clamp_min(1e-12))
+
+    def quantize(self, scheme: Scheme, *, snap: bool) -> QuantizedNetwork:
+        scheme = replace(scheme, scale_bits=self.scale_bits)
+        return post_training(self.model, self.dataset, scheme, images=self.images, seed=self.seed, snap=snap)
+
+
+def _costs_of(probe: _Probe, candidate: LayerScheme, costs: LayerCosts) -> Mapping[str, float]:
+    return costs(freeze(probe.quantize(Scheme("uniform", candidate), snap=True), name="uniform"))

@@ -1,0 +1,63 @@
+import itertools
+from collections.abc import Iterator
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intarsia.datasets import load_dataset
+from intarsia.errors import IntarsiaError
+from intarsia.integer import IntegerNetwork
+from intarsia.integer.effective import effective_bits
+from intarsia.networks import build
+from intarsia.quantize.layerwise import choose_levels, search_layerwise
+from intarsia.quantize.scheme import LayerScheme
+
+FORMATS = ("int8", "int4", "int2")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # tensors this small only wait for each other
+    yield
+    torch.set_num_threads(threads)
+
+
+@given(st.data())
+def test_the_choice_keeps_the_budget_and_no_cheaper_step_back_fits(data: st.DataObject) -> None:
+    layers = data.draw(st.integers(1, 4))
+    row = st.lists(st.floats(0.01, 10), min_size=3, max_size=3)
+    sensitivity = {str(n): sorted(data.draw(row)) for n in range(layers)}
+    cost = {str(n): sorted(data.draw(row), reverse=True) for n in range(layers)}
+    totals = [sum(pick) for pick in itertools.product(*cost.values())]
+    budget = data.draw(st.sampled_from(totals))
+    levels = choose_levels(sensitivity, cost, budget)
+    assert sum(cost[layer][level] for layer, level in levels.items()) <= budget
+    if budget >= max(totals):
+        assert set(levels.values()) == {0}
+    with pytest.raises(IntarsiaError, match="no choice of formats costs less"):
+        choose_levels(sensitivity, cost, min(totals) - 0.001)
+
+
+def test_the_layer_that_minds_least_for_what_it_saves_is_lowered_first() -> None:
+    sensitivity = {"touchy": [0.0, 1.0], "calm": [0.0, 0.1], "small": [0.0, 0.01]}
+    cost = {"touchy": [8.0, 4.0], "calm": [8.0, 4.0], "small": [0.8, 0.7]}
+    assert choose_levels(sensitivity, cost, 13.0) == {"touchy": 0, "calm": 1, "small": 0}
+
+
+def test_the_search_finds_formats_that_fit_a_budget_of_bits() -> None:
+    data, model = load_dataset("digits"), build("digits", 0)
+
+    def bits(network: IntegerNetwork) -> dict[str, float]:
+        return {layer.name: float(layer.total) for layer in effective_bits(network).layers}
+
+    steps: list[int] = []
+    found = search_layerwise(model, data, FORMATS, bits, 3.9 * 4_304, images=64, progress=steps.append)
+    assert found.cost <= 3.9 * 4_304
+    assert len(set(map(str, found.scheme.layers.values()))) > 1
+    assert set(found.scheme.layers.values()) <= {LayerScheme.parse(text) for text in FORMATS}
+    assert len(steps) == len(found.sensitivity) * len(FORMATS)
+    for losses in found.sensitivity.values():
+        assert losses["int8"] < losses["int2"]
