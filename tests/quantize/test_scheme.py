@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,6 +32,12 @@ def test_a_scheme_reads_back_what_it_prints(dense: str | None, sparse: str | Non
         "ternary+1:16xint8+1:16xint8",
         "ternary+unstructuredmuchxint8",
         "ternary+unstructured2xint8",
+        "ternary, first",
+        "ternary, =int8",
+        "ternary, last=",
+        "ternary, last=binaryish",
+        "ternary, scales=much",
+        "ternary, scales=17",
     ],
 )
 def test_a_scheme_that_cannot_be_read_is_one_clear_sentence(text: str) -> None:
@@ -43,3 +51,19 @@ def test_the_most_specific_rule_wins() -> None:
     assert str(scheme.layer("fc", first=False, last=True, depthwise=False)) == "digits4"
     assert str(scheme.layer("conv", first=False, last=False, depthwise=False)) == "ternary+1:16xint8"
     assert str(scheme.with_activations(4).layer("c", first=False, last=False, depthwise=False)).endswith(" a4")
+
+
+def test_a_whole_scheme_is_one_line_of_text() -> None:
+    scheme = Scheme.parse("ternary+1:16xint5, first=default, depthwise=digits2, block.conv=int4 a4, scales=6")
+    assert str(scheme.layer("stem", first=True, last=False, depthwise=False)) == "ternary+1:16xint5"
+    assert str(scheme.layer("dw", first=False, last=False, depthwise=True)) == "digits2"
+    assert str(scheme.layer("fc", first=False, last=True, depthwise=False)) == "digits4"
+    assert str(scheme.layer("block.conv", first=False, last=False, depthwise=False)) == "int4 a4"
+    assert scheme.scale_bits == 6
+
+
+@given(st.dictionaries(st.sampled_from(["first", "last", "depthwise", "a.b", "c"]), DENSE | st.just("default")))
+def test_a_whole_scheme_reads_back_what_it_prints(rules: dict[str, str]) -> None:
+    scheme = Scheme.parse(", ".join(["ternary+1:16xint8 a4", *(f"{where}={what}" for where, what in rules.items())]))
+    again = Scheme.parse(str(scheme))
+    assert replace(again, name=scheme.name) == scheme

@@ -17,7 +17,7 @@ class LayerScheme:
         sparse: format of the plane that carries few, or None.
         pattern: where the sparse plane may be non-zero: `n:m` or `unstructured`.
         density: part of the weights that an `unstructured` plane covers, 0 to 1.
-        activation_bits: of the layer's output, 4 or 8.
+        activation_bits: of the layer's output, 2, 4, 8 or 16.
     """
 
     dense: WeightFormat | None
@@ -35,8 +35,8 @@ class LayerScheme:
             raise IntarsiaError("a sparse plane needs the pattern n:m or unstructured, not dense.")
         if not 0.0 < self.density <= 1.0:
             raise IntarsiaError(f"a density lies between 0 and 1, not at {self.density}.")
-        if self.activation_bits not in (4, 8):
-            raise IntarsiaError(f"activations have 4 or 8 bits, not {self.activation_bits}.")
+        if self.activation_bits not in (2, 4, 8, 16):
+            raise IntarsiaError(f"activations have 2, 4, 8 or 16 bits, not {self.activation_bits}.")
 
     @classmethod
     def parse(cls, text: str) -> "LayerScheme":
@@ -145,19 +145,50 @@ class Scheme:
 
     @classmethod
     def parse(cls, text: str) -> "Scheme":
-        """Return a preset by name, or a scheme whose layers follow `LayerScheme.parse`, the exceptions of the
-        preset `superposition` kept.
+        """Read a preset's name, or `DEFAULT, WHERE=PLANES, ..., scales=BITS`, planes as in `LayerScheme.parse`.
+
+        WHERE is `first`, `last`, `depthwise` or the name of a layer; `WHERE=default` takes an exception back. What is
+        not said is as in the preset `superposition`.
+
+        Examples: `ternary`, `ternary+2:16xint8`, `ternary+1:16xint5, depthwise=digits2, stack1.conv1=int4, scales=6`.
 
         Raises:
-            IntarsiaError: the text is neither.
+            IntarsiaError: the text is none of these.
         """
         if text in PRESETS:
             return PRESETS[text]
+        default, *rules = text.split(",")
         try:
-            return replace(PRESETS["superposition"], name=text, default=LayerScheme.parse(text))
+            scheme = replace(PRESETS["superposition"], name=text, default=LayerScheme.parse(default))
+            for rule in rules:
+                scheme = scheme._with_rule(rule)
+            return scheme
         except IntarsiaError as error:
             reason = str(error).rstrip(".")
             raise IntarsiaError(f"{reason}; the presets are {', '.join(PRESETS)}.") from error
+
+    def _with_rule(self, rule: str) -> "Scheme":
+        where, equals, what = (part.strip() for part in rule.partition("="))
+        if not (where and equals and what):
+            raise IntarsiaError(f"cannot read the rule {rule.strip()!r} of a scheme; write for example last=digits4")
+        if where == "scales":
+            if not what.isdecimal():
+                raise IntarsiaError(f"cannot read scales={what}; write the bits of a multiplier, scales=8 say")
+            return replace(self, scale_bits=int(what))
+        layer = None if what == "default" else LayerScheme.parse(what)
+        if where == "first":
+            return replace(self, first=layer)
+        if where == "last":
+            return replace(self, last=layer)
+        if where == "depthwise":
+            return replace(self, depthwise=layer)
+        return replace(self, layers={**self.layers, where: layer or self.default})
+
+    def __str__(self) -> str:
+        """Return a text that `parse` reads back as this scheme, but for its name."""
+        exceptions = {"first": self.first, "last": self.last, "depthwise": self.depthwise, **self.layers}
+        rules = [f"{where}={'default' if layer is None else layer}" for where, layer in exceptions.items()]
+        return ", ".join([str(self.default), *rules, f"scales={self.scale_bits}"])
 
 
 def _preset(name: str, default: str, *, exceptions: bool) -> Scheme:
@@ -172,7 +203,7 @@ def _preset(name: str, default: str, *, exceptions: bool) -> Scheme:
     )
 
 
-#: `superposition` and `ternary` run on the engine; `int8` and `int4` are baselines for the executor.
+#: `superposition` and `ternary` run on the engine; `int8`, `int4` and `int2` are baselines for the executor.
 PRESETS: Mapping[str, Scheme] = MappingProxyType(
     {
         "superposition": _preset("superposition", "ternary+1:16xint8", exceptions=True),
@@ -180,6 +211,11 @@ PRESETS: Mapping[str, Scheme] = MappingProxyType(
         "int8": _preset("int8", "int8", exceptions=False),
         "int4": replace(
             _preset("int4", "int4", exceptions=False),
+            first=LayerScheme.parse("int8"),
+            last=LayerScheme.parse("int8"),
+        ),
+        "int2": replace(
+            _preset("int2", "int2", exceptions=False),
             first=LayerScheme.parse("int8"),
             last=LayerScheme.parse("int8"),
         ),
