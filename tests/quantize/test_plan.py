@@ -1,11 +1,14 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
 from intarsia.errors import IntarsiaError
+from intarsia.integer import Conv2d
+from intarsia.integer.executor import Executor
 from intarsia.networks import build
-from intarsia.quantize import PRESETS, LayerScheme, Scheme, attach
+from intarsia.quantize import PRESETS, LayerScheme, Scheme, attach, freeze
 from intarsia.quantize.calibrate import float_tensors
 from intarsia.quantize.plan import read_plan
 
@@ -32,18 +35,79 @@ class Branches(nn.Module):
         return result
 
 
+class Padded(nn.Module):
+    """Every way to write padding, clipped activations and functional pooling; asymmetric where it can be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pad = nn.ZeroPad2d((0, 1, 0, 1))
+        self.conv = nn.Conv2d(2, 4, 3, stride=2)
+        self.relu6 = nn.ReLU6()
+        self.even = nn.Conv2d(4, 4, (4, 2), padding="same", groups=4)
+        self.low = nn.Hardtanh(0.0, 0.4)
+        self.best = nn.ConstantPad2d((0, 1, 0, 1), -float("inf"))
+        self.drop = nn.Dropout(0.5)
+        self.shrink = nn.MaxPool2d(2, 2)
+        self.hidden = nn.Linear(4 * 2 * 3, 7)
+        self.norm = nn.BatchNorm1d(7)
+        self.narrow = nn.Conv2d(4, 4, 3)
+        self.fc = nn.Linear(7, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.relu6(self.conv(self.pad(x)))
+        x = self.low(self.even(x))
+        x = self.shrink(self.drop(self.best(x)))
+        x = functional.relu6(self.narrow(functional.pad(functional.pad(x, (1, 0, 2, 0)), (1, 1))))
+        x = functional.avg_pool2d(
+            functional.pad(functional.max_pool2d(functional.pad(x, (0, 1, 1, 0)), 2, 1), [1] * 4), 2
+        )
+        x = torch.clamp(self.norm(self.hidden(x.view(x.size(0), -1))), 0, 6)
+        result: torch.Tensor = self.fc(x)
+        return result
+
+
+class Averaged(nn.Module):
+    """Ends in a mean over height and width, in one of the ways in which people write it."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.conv, self.fc, self.way = nn.Conv2d(2, 4, 3), nn.Linear(4, 3), way
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x)
+        flat = {
+            "mean": lambda: x.mean((2, 3)),
+            "kept": lambda: torch.mean(x, dim=[-1, -2], keepdim=True).flatten(1),
+            "adaptive": lambda: functional.adaptive_avg_pool2d(x, 1).reshape(x.shape[0], -1),
+            "features": lambda: functional.adaptive_avg_pool2d(x, (1, 1)).view(-1, 4),
+        }[self.way]()
+        result: torch.Tensor = self.fc(functional.dropout(flat, 0.5, self.training))
+        return result
+
+
+class FirstLinear(nn.Sequential):
+    """Opens with a linear layer, as an auto-encoder does."""
+
+    def __init__(self) -> None:
+        layers = [nn.Flatten(), nn.Linear(2 * 9 * 12, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 5)]
+        super().__init__(*layers)
+
+
 def randomized(model: nn.Module) -> nn.Module:
     generator = torch.Generator().manual_seed(1)
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
             module.running_mean.uniform_(-1, 1, generator=generator)  # type: ignore[union-attr]
             module.running_var.uniform_(0.5, 2, generator=generator)  # type: ignore[union-attr]
     return model.eval()
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @pytest.mark.parametrize(
     ("model", "shape"),
-    [(build("resnet8"), (3, 32, 32)), (build("digits"), (1, 8, 8)), (Branches(), (2, 9, 12))],
+    [(build("resnet8"), (3, 32, 32)), (build("digits"), (1, 8, 8)), (Branches(), (2, 9, 12)), (Padded(), (2, 9, 12))]
+    + [(FirstLinear(), (2, 9, 12))]
+    + [(Averaged(way), (2, 6, 5)) for way in ("mean", "kept", "adaptive", "features")],
 )
 def test_the_plan_computes_what_the_network_does_and_leaves_it_alone(
     model: nn.Module, shape: tuple[int, int, int]
@@ -104,6 +168,35 @@ def test_a_flatten_that_keeps_or_joins_other_dimensions_is_refused(way: str) -> 
         read_plan(Flattening(way), (1, 4, 4))
 
 
+def test_padding_goes_into_the_window_and_a_ceiling_to_its_step() -> None:
+    steps = {step.name: step for step in read_plan(Padded(), (2, 9, 12))}
+    assert (steps["conv"].padding, steps["conv"].ceiling) == ((0, 0, 1, 1), 6.0)
+    assert (steps["even"].padding, steps["even"].ceiling) == ((1, 0, 2, 1), 0.4)
+    assert (steps["shrink"].padding, steps["shrink"].kind) == ((0, 0, 1, 1), "maximum")
+    assert steps["narrow"].padding == (2, 2, 0, 1)
+    assert steps["hidden"].relu
+
+
+def test_a_ceiling_bounds_the_frozen_integers_and_equals_the_model() -> None:
+    torch.manual_seed(0)
+    model = randomized(nn.Sequential(nn.ZeroPad2d((0, 1, 1, 0)), nn.Conv2d(2, 4, 3), nn.ReLU6(), nn.Conv2d(4, 3, 2)))
+    module = attach(model, PRESETS["int8"], (2, 8, 8), 1 / 16)
+    for step, scale in zip(module.steps, (0.0303, 0.25), strict=True):
+        module.quantizers[step.name].set_scale(scale)  # type: ignore[operator]
+    network = freeze(module, name="clipped")
+    first = network.layers[0]
+    assert isinstance(first, Conv2d)
+    assert (first.requantization.lo, first.requantization.hi) == (0, 198)  # 6 / 0.0303 = 198.02
+    assert first.padding == (1, 0, 0, 1)
+    images = np.random.default_rng(0).integers(-128, 128, (16, 2, 8, 8))
+    with torch.no_grad():
+        floats = module.tensors(torch.from_numpy(images).float() / 16)
+    for name, values in Executor(network).trace(images).items():
+        found = np.floor(floats[name].numpy() / network.tensors[name].scale + 0.5)
+        assert np.abs(found - values).max() <= 1
+        assert (found != values).mean() < 0.01
+
+
 def test_a_relu_beside_another_reader_stands_alone() -> None:
     steps = {step.name: step for step in read_plan(Branches(), (2, 9, 12))}
     assert not steps["conv"].relu
@@ -120,6 +213,11 @@ class Wrapped(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         result: torch.Tensor = self.layer(self.conv(x))
         return result
+
+
+class Viewing(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.view(x.size(0), 4, -1)
 
 
 class Branching(nn.Module):
@@ -146,13 +244,19 @@ class Multiplying(nn.Module):
         (Wrapped(nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect")), ("reflect", "layer")),
         (Wrapped(nn.Sequential(nn.ReLU(), nn.BatchNorm2d(4))), ("BatchNorm2d", "layer_1")),
         (Wrapped(nn.AdaptiveAvgPool2d(4)), ("AdaptiveAvgPool2d", "layer")),
+        (Wrapped(nn.Sequential(nn.ZeroPad2d(1), nn.ReLU())), ("padding", "layer_1")),
+        (Wrapped(nn.Sequential(nn.ConstantPad2d(1, 2.0), nn.Conv2d(4, 4, 3))), ("2.0", "layer_0")),
+        (Wrapped(nn.Sequential(nn.ConstantPad2d(1, -float("inf")), nn.Conv2d(4, 4, 3))), ("zeros", "layer_1")),
+        (Wrapped(nn.Sequential(nn.ZeroPad2d(1), nn.MaxPool2d(2))), ("MaxPool2d", "layer_1")),
+        (Wrapped(nn.Hardtanh(-1.0, 1.0)), ("clip", "-1", "layer")),
+        (Wrapped(Viewing()), ("node view", "(N, -1)")),
         (Wrapped(nn.Linear(6, 4)), ("Linear", "layer")),
         (Multiplying(), ("mul", "mul")),
         (Branching(), ("cannot trace", "Branching")),
         (nn.ReLU(), ("nothing to quantize", "no convolution")),
     ],
 )
-def test_what_is_not_supported_is_named(model: nn.Module, names: tuple[str, str]) -> None:
+def test_what_is_not_supported_is_named(model: nn.Module, names: tuple[str, ...]) -> None:
     with pytest.raises(IntarsiaError) as caught:
         read_plan(model, (4, 8, 8))
     assert all(name in str(caught.value) for name in names)

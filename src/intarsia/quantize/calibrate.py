@@ -1,6 +1,7 @@
 """Post-training quantization: everything that a few hundred images and least squares can set, in seconds."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from intarsia.quantize.activations import ActivationQuantizer, best_activation_scale
-from intarsia.quantize.module import QuantizedNetwork, attach, key
+from intarsia.quantize.module import QuantizedNetwork, attach, below_ceiling, key, own_padding, padded
 from intarsia.quantize.patterns import Criterion
 from intarsia.quantize.plan import Step
 from intarsia.quantize.scheme import Scheme
@@ -70,7 +71,7 @@ def reals(images: NDArray[np.uint8], scaling: Scaling) -> torch.Tensor:
 
 
 def float_step(network: QuantizedNetwork, step: Step, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Return what a step computes with its float weights and without quantizers, ReLU included."""
+    """Return what a step computes with its float weights and without quantizers, ReLU and ceiling included."""
     x = inputs[0]
     if step.module is None:
         result = x + inputs[1] if step.kind == "add" else network.compute(step, inputs)
@@ -78,10 +79,12 @@ def float_step(network: QuantizedNetwork, step: Step, inputs: Sequence[torch.Ten
         weight = network.weight_of(step)[0]
         if isinstance(step.module, nn.Conv2d):
             m = step.module
-            result = functional.conv2d(x, weight, m.bias, m.stride, m.padding, m.dilation, m.groups)
+            result = functional.conv2d(
+                padded(step, x), weight, m.bias, step.stride, own_padding(step), m.dilation, m.groups
+            )
         else:
             result = functional.linear(x.flatten(1), weight, step.module.bias)
-    return functional.relu(result) if step.relu else result
+    return below_ceiling(step, functional.relu(result) if step.relu else result)
 
 
 def float_tensors(network: QuantizedNetwork, x: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -119,7 +122,7 @@ def correct_biases(network: QuantizedNetwork, x: torch.Tensor, floats: dict[str,
             found = network.compute(step, inputs)
             axes = [0, 2, 3] if step.kind == "conv" else [0]
             step.module.bias += (wanted - found).mean(dim=axes)
-        total = network.compute(step, inputs)
+        total = below_ceiling(step, network.compute(step, inputs))
         values[step.name] = total if step.kind == "maximum" else network.quantizers[key(step.name)](total)
 
 
@@ -147,4 +150,4 @@ def weight_gradients(
 
 
 def _linear_part(step: Step) -> Step:
-    return Step(step.name, step.kind, step.inputs, step.module)
+    return replace(step, relu=False, ceiling=None)

@@ -1,5 +1,6 @@
 """From a quantized network to the integer network: where learning ends and integers begin."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -89,7 +90,10 @@ def _weight_layer(module: QuantizedNetwork, step: Step, output: Tensor) -> Conv2
 
 
 def _clip(step: Step, output: Tensor) -> tuple[int, int]:
-    return (0 if step.relu else output.format.lo), output.format.hi
+    hi = output.format.hi
+    if step.ceiling is not None:  # rounded half up, as the quantizer rounds what was clipped at the ceiling
+        hi = min(hi, math.floor(step.ceiling / output.scale + 0.5))
+    return (0 if step.relu else output.format.lo), hi
 
 
 def _array(values: torch.Tensor, dtype: type[np.signedinteger]) -> NDArray[np.signedinteger]:

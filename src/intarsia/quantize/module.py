@@ -10,6 +10,7 @@ from torch.nn.utils import parametrize
 from intarsia.errors import IntarsiaError
 from intarsia.integer.formats import ActivationFormat
 from intarsia.quantize.activations import ActivationQuantizer
+from intarsia.quantize.operators import symmetric
 from intarsia.quantize.plan import Step, read_plan
 from intarsia.quantize.planes import SuperposedWeight, fit_multipliers
 from intarsia.quantize.scheme import LayerScheme, Scheme
@@ -52,7 +53,7 @@ class QuantizedNetwork(nn.Module):
         """Return every quantized tensor by name, in real units."""
         values = {"input": x}
         for step in self.steps:
-            total = self.compute(step, [values[name] for name in step.inputs])
+            total = below_ceiling(step, self.compute(step, [values[name] for name in step.inputs]))
             values[step.name] = total if step.kind == "maximum" else self.quantizers[key(step.name)](total)
         return values
 
@@ -61,16 +62,16 @@ class QuantizedNetwork(nn.Module):
         x = inputs[0]
         if step.kind in ("conv", "linear"):
             layer = self.layers[key(step.name)]
-            result: torch.Tensor = layer(x.flatten(1) if step.kind == "linear" else x)
+            result: torch.Tensor = layer(x.flatten(1) if step.kind == "linear" else padded(step, x))
             return result
         if step.kind == "maximum":
-            return functional.max_pool2d(x, step.kernel, step.stride, step.padding[:2])
+            return functional.max_pool2d(padded(step, x), step.kernel, step.stride, own_padding(step))
         gain = self.gain(step)
         if step.kind == "add":
             return x * gain[0] + inputs[1] * gain[1]
         if self._whole(step):
             return x.mean(dim=(2, 3), keepdim=True) * gain[0]  # whatever the size of a training crop
-        return functional.avg_pool2d(x, step.kernel, step.stride, step.padding[:2]) * gain[0]
+        return functional.avg_pool2d(padded(step, x), step.kernel, step.stride, own_padding(step)) * gain[0]
 
     def _whole(self, step: Step) -> bool:
         """Whether an average pool's window is all of its input."""
@@ -156,6 +157,26 @@ class QuantizedNetwork(nn.Module):
         if step.module is not None:
             return False
         return all(name != "input" and self._nonnegative(self.step(name)) for name in step.inputs)
+
+
+def own_padding(step: Step) -> tuple[int, int]:
+    """Return the part of a window's padding that PyTorch's operator does by itself; (height, width)."""
+    top, left = step.padding[:2]
+    fits = step.kind == "conv" or (top <= step.kernel[0] // 2 and left <= step.kernel[1] // 2)
+    return (top, left) if symmetric(step.padding) and fits else (0, 0)
+
+
+def padded(step: Step, x: torch.Tensor) -> torch.Tensor:
+    """Pad the input of a window as far as `own_padding` does not."""
+    top, left, bottom, right = step.padding
+    if step.padding == own_padding(step) * 2:
+        return x
+    return functional.pad(x, (left, right, top, bottom), value=-float("inf") if step.kind == "maximum" else 0.0)
+
+
+def below_ceiling(step: Step, x: torch.Tensor) -> torch.Tensor:
+    """Clip what a step computed at its ceiling, if it has one."""
+    return x if step.ceiling is None else x.clamp(max=step.ceiling)
 
 
 def key(name: str) -> str:
