@@ -17,7 +17,7 @@ from intarsia import __version__
 from intarsia.engine import EngineConfig
 from intarsia.engine.sources import write_sources
 from intarsia.errors import IntarsiaError
-from intarsia.flow import DEFAULTS, STAGES, Settings, last_settings, report, run, run_stage, single
+from intarsia.flow import BASELINES, DEFAULTS, STAGES, Settings, last_settings, report, run, run_stage, single
 
 EXAMPLES = """examples:
   intarsia run digits                                  the whole path, from training to the report
@@ -143,8 +143,9 @@ def _settings(network: str, told: Mapping[str, Any], command: str) -> Settings:
     fields: dict[str, Any] = {name: value for name, value in told.items() if name in known}
     if "data" in told:
         fields["data_dir"] = told["data"]
-    if "seeds" in told:
-        fields["seeds"] = tuple(told["seeds"])
+    for name in ("seeds", "baselines"):
+        if name in told:
+            fields[name] = tuple(told[name])
     folder = told.get("out", _OUT) / network
     synthesis = not told.get("skip_synthesis", False)
     settings = Settings(network, folder, engine=_engine(told), synthesis=synthesis, command=command, **fields)
@@ -208,7 +209,10 @@ def _run_options(parser: argparse.ArgumentParser, network: str) -> None:
     learning.add_argument(
         "--epochs", type=int, metavar="N", help="of quantization-aware training; 0 quantizes after training only"
     )
-    learning.add_argument("--ternary-epochs", type=int, metavar="N", help="the same for the ternary baseline")
+    learning.add_argument(
+        "--baselines", nargs="*", metavar="NAME", help=f"of {', '.join(BASELINES)} (default: ternary int8)"
+    )
+    learning.add_argument("--baseline-epochs", type=int, metavar="N", help="the same for the baselines")
     learning.add_argument("--retrain", action="store_true", help="train the float network from scratch")
     learning.add_argument("--float-epochs", type=int, metavar="N", help="of that training")
     learning.add_argument("--device", metavar="NAME", help="where PyTorch trains: cpu (default), cuda, mps")

@@ -20,6 +20,8 @@ from intarsia.flow.check import require_equal
 from intarsia.flow.runner import Beside, locked, run_tasks
 from intarsia.flow.stages import all_tasks, require_fit, tasks_until, variants
 from intarsia.flow.task import Job, Task, record_path
+from intarsia.integer.effective import effective_bits
+from intarsia.integer.file import load
 
 
 def quiet(_: str) -> None:
@@ -288,6 +290,29 @@ def test_schemes_make_names_that_are_safe_for_files() -> None:
     assert names == ["ternary+2-16-16xint4-a4-seed0", "ternary-seed0", "int8"]
 
 
+def test_a_long_scheme_still_names_a_file_and_no_two_the_same_one() -> None:
+    rules = [f"block{n}.conv=int4" for n in range(40)]
+    texts = [", ".join(["ternary", *some]) for some in (rules, rules[:-1])]
+    names = [variants(settings_in(Path(), scheme=text))[0].name for text in texts]
+    assert len(set(names)) == 2
+    assert max(map(len, names)) < 120
+
+
+def test_a_layer_wise_baseline_takes_at_most_the_bits_of_the_scheme(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    settings = settings_in(tmp_path, float_epochs=1, epochs=0, baselines=("layerwise", "int4"))
+    records = run_stage(settings, "quantize")
+    names = ["superposition-seed0", "layerwise-scheme", "layerwise-seed0", "int4-seed0"]
+    assert list(records) == [f"quantize/{name}" for name in names]
+    built, mixed = (
+        effective_bits(load(tmp_path / "quantize" / f"{name}-seed0.safetensors")).per_weight
+        for name in ("superposition", "layerwise")
+    )
+    assert mixed == pytest.approx(records["quantize/layerwise-scheme"].result["effective_bits"])
+    assert mixed <= built
+    assert len(set(records["quantize/layerwise-seed0"].result["layers"].values())) > 1
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -296,6 +321,8 @@ def test_schemes_make_names_that_are_safe_for_files() -> None:
         ({"epochs": -1}, "epochs"),
         ({"images": 0}, "images"),
         ({"scheme": "int8"}, "baseline"),
+        ({"scheme": "layerwise"}, "--baselines layerwise"),
+        ({"baselines": ("int5",)}, "no baseline 'int5'"),
         ({"route_seconds": 0}, "seconds"),
         ({"float_epochs": 3, "retrain": False}, "--retrain"),
     ],

@@ -5,10 +5,11 @@ run(Settings("digits", Path("runs/digits")))
 """
 
 from intarsia.flow.run import Outcome, last_settings, report, run, run_stage
-from intarsia.flow.settings import DEFAULTS, Defaults, Settings
+from intarsia.flow.settings import BASELINES, DEFAULTS, Defaults, Settings
 from intarsia.flow.stages import STAGES, Stage
 
 __all__ = [
+    "BASELINES",
     "DEFAULTS",
     "STAGES",
     "Defaults",

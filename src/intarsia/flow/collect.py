@@ -107,16 +107,16 @@ def _accuracies(
                 training=made.get("training", ""),
             )
         )
-    by_scheme: dict[str, list[Variant]] = {}
+    by_kind: dict[str, list[Variant]] = {}
     for kind in variants(settings):
         if f"execute/{kind.name}" in records and kind.name in networks:
-            by_scheme.setdefault(kind.scheme, []).append(kind)
-    for scheme, kinds in by_scheme.items():
+            by_kind.setdefault(kind.kind, []).append(kind)
+    for name, kinds in by_kind.items():
         found = [_result(records, f"execute/{kind.name}") for kind in kinds]
         made = _result(records, f"quantize/{kinds[0].name}")
         rows.append(
             Accuracy(
-                name=scheme,
+                name=name,
                 detail=_planes(made["layers"]),
                 seeds=tuple(kind.seed for kind in kinds),
                 accuracies=tuple(result["accuracy"] for result in found),

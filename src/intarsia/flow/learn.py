@@ -2,18 +2,27 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
 
 from intarsia.datasets import load_dataset
 from intarsia.datasets.types import Dataset
 from intarsia.errors import IntarsiaError
-from intarsia.flow.settings import defaults_of, require
+from intarsia.flow.settings import LAYERWISE, defaults_of, require
 from intarsia.flow.task import Job
-from intarsia.integer import file
+from intarsia.integer import IntegerNetwork, file
+from intarsia.integer.effective import effective_bits
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from intarsia.quantize.scheme import Scheme
+
+#: What layer-wise mixed precision chooses from, as today's tools do.
+LAYERWISE_FORMATS = ("int8", "int4", "int2")
 
 
 @contextlib.contextmanager
@@ -126,11 +135,10 @@ def _quantize(job: Job) -> dict[str, Any]:
     from intarsia.quantize.calibrate import post_training  # noqa: PLC0415
     from intarsia.quantize.freezing import freeze  # noqa: PLC0415
     from intarsia.quantize.qat import quantize as train_quantized  # noqa: PLC0415
-    from intarsia.quantize.scheme import Scheme  # noqa: PLC0415
     from intarsia.quantize.training import evaluate  # noqa: PLC0415
 
     settings, parameters = job.settings, job.task.parameters
-    scheme, seed, epochs = Scheme.parse(parameters["scheme"]), parameters["seed"], parameters["epochs"]
+    scheme, seed, epochs = _scheme(job), parameters["seed"], parameters["epochs"]
     model = load_weights(job.input("train/float", "safetensors"))[0]
     data = _training_data(network_spec(settings.network).dataset, settings.data_dir, progress=job.progress)
     if epochs == 0:
@@ -162,6 +170,52 @@ def _quantize(job: Job) -> dict[str, Any]:
         "seed": seed,
         "epochs": epochs,
     }
+
+
+def _scheme(job: Job) -> "Scheme":
+    """Return the scheme that a task quantizes with: its own, or what the search before it found."""
+    from intarsia.quantize.scheme import Scheme  # noqa: PLC0415
+
+    text = job.task.parameters["scheme"]
+    if text != LAYERWISE:
+        return Scheme.parse(text)
+    return replace(Scheme.parse(job.records["quantize/layerwise-scheme"].result["scheme"]), name=LAYERWISE)
+
+
+def search(job: Job) -> dict[str, Any]:
+    """Search a format for each layer, under the bits that the built network takes.
+
+    Raises:
+        IntarsiaError: PyTorch or the data is missing, or the budget cannot be kept.
+    """
+    with learning(job):
+        return _search(job)
+
+
+def _search(job: Job) -> dict[str, Any]:
+    from intarsia.networks import load_weights, network_spec  # noqa: PLC0415
+    from intarsia.quantize.layerwise import search_layerwise  # noqa: PLC0415
+
+    settings, parameters = job.settings, job.task.parameters
+    built = file.load(job.input(job.task.needs[1], "safetensors"))
+    budget = float(effective_bits(built).total)
+    model = load_weights(job.input("train/float", "safetensors"))[0]
+    data = _training_data(network_spec(settings.network).dataset, settings.data_dir, progress=job.progress)
+    with tqdm(unit="measurement", leave=False, disable=not job.progress) as bar:
+        found = search_layerwise(
+            model, data, parameters["formats"], _stored, budget, seed=parameters["seed"], progress=bar.update
+        )
+    bits = found.cost / effective_bits(built).weights
+    return {
+        "summary": f"{bits:.3f} effective bits, {budget / effective_bits(built).weights:.3f} allowed",
+        "scheme": str(found.scheme),
+        "effective_bits": bits,
+        "sensitivity": {layer: dict(losses) for layer, losses in found.sensitivity.items()},
+    }
+
+
+def _stored(network: IntegerNetwork) -> dict[str, float]:
+    return {layer.name: float(layer.total) for layer in effective_bits(network).layers}
 
 
 def float_model(path: Path) -> "nn.Module":

@@ -12,8 +12,9 @@ from intarsia.errors import IntarsiaError
 
 Route = Literal["engine", "lane", "none"]
 
-#: Baselines that every run reports beside the scheme that was asked for.
-TERNARY, INT8 = "ternary", "int8"
+#: What runs report beside the scheme that was asked for; `layerwise` has one format a layer, searched.
+BASELINES = ("ternary", "int8", "int4", "int2", "layerwise")
+SUPERPOSITION, TERNARY, INT8, LAYERWISE = "superposition", "ternary", "int8", "layerwise"
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Defaults:
         dataset: name in `intarsia.datasets`.
         retrain: whether the float network is trained from scratch; else the weights of the zoo are taken.
         images: test images for the simulated engine.
+        scheme: what `superposition` means for this network, as text.
         route: what is placed and routed on an FPGA; the engine takes nextpnr long, a lane takes it seconds.
         threads: of PyTorch; a network whose steps take milliseconds learns fastest on one. None is PyTorch's choice.
     """
@@ -33,6 +35,7 @@ class Defaults:
     dataset: str
     retrain: bool
     images: int
+    scheme: str = SUPERPOSITION
     route: Route = "engine"
     threads: int | None = None
 
@@ -74,7 +77,8 @@ class Settings:
         scheme: preset or text, see `intarsia.quantize.scheme`.
         seeds: of quantization-aware training, one network each; the first one is built in hardware.
         epochs: of quantization-aware training; None is the recipe's, 0 is post-training quantization only.
-        ternary_epochs: the same for the ternary baseline; None is as many as `epochs`.
+        baselines: to report beside the scheme, of `BASELINES`; for the first seed.
+        baseline_epochs: of their training, but int8's, which needs none; None is as many as `epochs`.
         retrain: whether to train the float network from scratch; None is the network's default.
         float_epochs: of that training; None is the recipe's.
         device: where PyTorch trains.
@@ -93,7 +97,8 @@ class Settings:
     scheme: str = "superposition"
     seeds: tuple[int, ...] = (0,)
     epochs: int | None = None
-    ternary_epochs: int | None = None
+    baselines: tuple[str, ...] = (TERNARY, INT8)
+    baseline_epochs: int | None = None
     retrain: bool | None = None
     float_epochs: int | None = None
     device: str = "cpu"
@@ -109,9 +114,13 @@ class Settings:
         defaults_of(self.network)
         if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
             raise IntarsiaError(f"the seeds must be different numbers from 0, not {self.seeds}.")
-        if self.scheme in (TERNARY, INT8):
-            raise IntarsiaError(f"{self.scheme} is a baseline of every run; choose another scheme, superposition say.")
-        for name in ("epochs", "ternary_epochs"):
+        if unknown := [name for name in self.baselines if name not in BASELINES]:
+            raise IntarsiaError(f"there is no baseline {unknown[0]!r}; choose of {', '.join(BASELINES)}.")
+        if self.scheme in self.baselines:
+            raise IntarsiaError(f"{self.scheme} is a baseline of this run; choose another scheme, superposition say.")
+        if self.scheme == LAYERWISE:
+            raise IntarsiaError("layerwise is a baseline, with the bits of the scheme; give --baselines layerwise.")
+        for name in ("epochs", "baseline_epochs"):
             if (getattr(self, name) or 0) < 0:
                 raise IntarsiaError(f"{name.replace('_', ' ')} must be 0 or more, not {getattr(self, name)}.")
         for name in ("float_epochs", "images", "onnx_images"):
@@ -168,6 +177,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
     {
         "data_dir": lambda text: None if text is None else Path(text),
         "seeds": tuple,
+        "baselines": tuple,
         "engine": lambda parameters: EngineConfig(**parameters),
     }
 )

@@ -12,11 +12,14 @@ from typing import Any
 from intarsia.engine.sources import rtl_folder
 from intarsia.errors import IntarsiaError
 from intarsia.flow import check, hardware, learn
-from intarsia.flow.settings import INT8, TERNARY, Settings, defaults_of
+from intarsia.flow.settings import INT8, LAYERWISE, SUPERPOSITION, TERNARY, Settings, defaults_of
 from intarsia.flow.synthesis import synthesis_tasks
 from intarsia.flow.task import Task
 from intarsia.quantize import QUANTIZATION_RECIPES, RECIPES, Scheme
 from intarsia.quantize.recipes import with_epochs
+
+#: Characters of a scheme's text in the names of files.
+_LONGEST_NAME = 80
 
 
 @dataclass(frozen=True)
@@ -30,9 +33,18 @@ class Stage:
 
 @dataclass(frozen=True)
 class Variant:
-    """One quantized network of a run: the name of its files, its scheme, seed and epochs (None: the recipe's)."""
+    """One quantized network of a run.
+
+    Attributes:
+        name: of its files.
+        kind: what the user calls it.
+        scheme: its planes, as text; what another task searched for a layer-wise network.
+        seed: of training.
+        epochs: None is the recipe's.
+    """
 
     name: str
+    kind: str
     scheme: str
     seed: int
     epochs: int | None
@@ -40,11 +52,37 @@ class Variant:
 
 def variants(settings: Settings) -> list[Variant]:
     """Return the networks that a run makes: the scheme for every seed, then the baselines for the first seed."""
-    slug = re.sub(r"[^A-Za-z0-9.+]+", "-", settings.scheme).strip("-")
-    first, ternary = settings.seeds[0], settings.ternary_epochs
-    chosen = [Variant(f"{slug}-seed{seed}", settings.scheme, seed, settings.epochs) for seed in settings.seeds]
-    epochs = settings.epochs if ternary is None else ternary
-    return [*chosen, Variant(f"{TERNARY}-seed{first}", TERNARY, first, epochs), Variant(INT8, INT8, first, 0)]
+    slug, text = _slug(settings.scheme), scheme_text(settings, settings.scheme)
+    chosen = [Variant(f"{slug}-seed{s}", settings.scheme, text, s, settings.epochs) for s in settings.seeds]
+    return [*chosen, *(_baseline(settings, kind) for kind in settings.baselines)]
+
+
+def _baseline(settings: Settings, kind: str) -> Variant:
+    seed = settings.seeds[0]
+    if kind == INT8:
+        return Variant(INT8, INT8, INT8, seed, 0)
+    epochs = settings.epochs if settings.baseline_epochs is None else settings.baseline_epochs
+    return Variant(f"{kind}-seed{seed}", kind, scheme_text(settings, kind), seed, epochs)
+
+
+def scheme_text(settings: Settings, kind: str) -> str:
+    """Return the planes that a user's name for a scheme means for the network of a run."""
+    own = defaults_of(settings.network).scheme
+    if kind == SUPERPOSITION:
+        return own
+    if kind == TERNARY and own != SUPERPOSITION:
+        return ",".join([TERNARY, *own.split(",")[1:]])
+    return kind
+
+
+def _slug(text: str) -> str:
+    """Return a text as part of a file's name."""
+    slug = re.sub(r"[^A-Za-z0-9.+]+", "-", text).strip("-")
+    return (
+        slug
+        if len(slug) <= _LONGEST_NAME
+        else f"{slug[:_LONGEST_NAME]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    )
 
 
 def _train(settings: Settings) -> list[Task]:
@@ -64,19 +102,33 @@ def _float(title: str, action: Callable[..., dict[str, Any]], parameters: dict[s
 
 
 def _quantize(settings: Settings) -> list[Task]:
-    return [
-        Task(
-            "quantize",
-            variant.name,
-            variant.name,
-            learn.quantize,
-            _training_key(settings, variant),
-            needs=("train/float",),
-            suffixes=("safetensors",),
-            packages=("torch",),
-        )
-        for variant in variants(settings)
-    ]
+    tasks = []
+    for variant in variants(settings):
+        needs = ["train/float"]
+        if variant.kind == LAYERWISE:
+            tasks.append(_search(settings))
+            needs.append(tasks[-1].id)
+        parameters = _training_key(settings, variant)
+        tasks.append(_learning(variant.name, learn.quantize, parameters, needs=tuple(needs)))
+    return tasks
+
+
+def _search(settings: Settings) -> Task:
+    """Return the search for the formats of a layer-wise network with the bits of the network that is built."""
+    needs = ("train/float", f"quantize/{variants(settings)[0].name}")
+    parameters = {"formats": list(learn.LAYERWISE_FORMATS), "seed": settings.seeds[0]}
+    return _learning("layerwise-scheme", learn.search, parameters, needs=needs, suffixes=())
+
+
+def _learning(
+    name: str,
+    action: Callable[..., dict[str, Any]],
+    parameters: dict[str, Any],
+    *,
+    needs: tuple[str, ...],
+    suffixes: tuple[str, ...] = ("safetensors",),
+) -> Task:
+    return Task("quantize", name, name, action, parameters, needs=needs, suffixes=suffixes, packages=("torch",))
 
 
 def _training_key(settings: Settings, variant: Variant) -> dict[str, Any]:
@@ -86,8 +138,9 @@ def _training_key(settings: Settings, variant: Variant) -> dict[str, Any]:
         IntarsiaError: the scheme cannot be read.
     """
     options = {"scheme": variant.scheme, "seed": variant.seed, "epochs": variant.epochs}
+    planes = "" if variant.kind == LAYERWISE else repr(Scheme.parse(variant.scheme))
     recipe = QUANTIZATION_RECIPES[defaults_of(settings.network).dataset].with_epochs(variant.epochs)
-    return options | {"planes": repr(Scheme.parse(variant.scheme)), "recipe": repr(recipe)}
+    return options | {"planes": planes, "recipe": repr(recipe)}
 
 
 def _execute(settings: Settings) -> list[Task]:
@@ -211,7 +264,7 @@ def require_fit(settings: Settings) -> None:
         IntarsiaError: its planes are not those of the engine, or a block of a lane may hold more sparse weights than
             the engine has slots.
     """
-    layer, engine = Scheme.parse(settings.scheme).default, settings.engine
+    layer, engine = Scheme.parse(scheme_text(settings, settings.scheme)).default, settings.engine
     advice = f"choose a pattern such as {engine.slots}:{engine.lanes}, or measure accuracy alone with intarsia execute"
     if layer.dense is not None and not layer.dense.digits:
         raise IntarsiaError(f"the engine has no dense plane of {layer.dense.name}; {advice}.")
