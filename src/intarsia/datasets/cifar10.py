@@ -81,6 +81,7 @@ def load_cifar10(
         classes=CLASSES,
         scaling=InputScaling(offset=128, scale=1 / 128),
         checksums={name: SUMS[name] for name in names},
+        source="CIFAR-10: 45,000 of its training images to train, the other 5,000 to validate, its test set to test.",
     )
 
 

@@ -33,4 +33,5 @@ def load_digits() -> Dataset:
         test=Split(images[second:], classes[second:]),
         classes=tuple("0123456789"),
         scaling=InputScaling(offset=0, scale=1 / 16),
+        source="Handwritten digits of scikit-learn, 1,197 to train, 300 to validate, 300 to test.",
     )

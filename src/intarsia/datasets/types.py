@@ -1,4 +1,4 @@
-"""What every data set gives: pixels with labels in three splits, and how pixels become a network's input."""
+"""What every data set gives: inputs with labels in three splits, and how stored values become a network's input."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,56 +7,108 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from intarsia.datasets.metrics import accuracy, reconstruction_errors, roc_auc
+
 SplitName = Literal["train", "validation", "test"]
 ALL_SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+Metric = Literal["accuracy", "auc"]
+
+#: Numbers that a data set may be stored in.
+Stored = NDArray[np.uint8 | np.int8 | np.float16 | np.float32]
+_TYPES = tuple(np.dtype(name) for name in ("uint8", "int8", "float16", "float32"))
 
 
 @dataclass(frozen=True)
 class InputScaling:
-    """How a stored pixel becomes the network's input, with one scale and no zero-point.
+    """How a stored value becomes the network's input, with one scale and no zero-point.
 
-    The integer network reads `pixel − offset` as a signed 8-bit integer; the float network reads that times
-    `scale`.
+    The float network reads `reals`, (stored − offset) · unit. The integer network reads `integers`, 8 bits, of which
+    one unit is worth `scale`. Two kinds:
+
+    - `unit == scale`: stored values minus the offset *are* the integers; the step is exact, and a value that does not
+      fit is an error, for it means that the scaling is for other data.
+    - otherwise the real value is rounded to the nearest multiple of `scale`, and clipped to the range.
+
+    Attributes:
+        offset: the stored value of real zero.
+        scale: real value of one unit of the integer input.
+        unit: real value of one stored unit; 0, the default, stands for `scale`.
+        signed: whether integers are −128 … 127, or 0 … 255.
     """
 
     offset: int
     scale: float
+    unit: float = 0.0
+    signed: bool = True
 
-    def integers(self, images: NDArray[np.uint8]) -> NDArray[np.int8]:
-        """Return the integer network's input, −128 to 127, same shape as `images`.
+    def __post_init__(self) -> None:
+        if self.unit == 0.0:
+            object.__setattr__(self, "unit", self.scale)
+        if not (0 < self.scale < np.inf and 0 < self.unit < np.inf):
+            raise ValueError(f"scale {self.scale} and unit {self.unit} must be positive")
+
+    @property
+    def exact(self) -> bool:
+        """Whether integers are the stored values minus the offset, without rounding or clipping."""
+        return self.unit == self.scale
+
+    def integers(self, images: Stored) -> NDArray[np.int8 | np.uint8]:
+        """Return the integer network's input, same shape as `images`, int8 or (not `signed`) uint8.
 
         Raises:
-            ValueError: a pixel is out of the range that this scaling is for.
+            ValueError: the scaling is exact, and a value is no integer of its range.
         """
-        wide = images.astype(np.int16) - self.offset
-        if wide.size and (wide.min() < -128 or wide.max() > 127):
-            raise ValueError(f"pixels minus {self.offset} do not fit signed 8-bit integers")
-        return wide.astype(np.int8)
+        kind = np.int8 if self.signed else np.uint8
+        lo, hi = int(np.iinfo(kind).min), int(np.iinfo(kind).max)
+        if not self.exact:
+            nearest = np.rint(self.reals(images) / np.float32(self.scale))
+            return np.asarray(np.clip(nearest, lo, hi), kind)
+        wide = images.astype(np.int16 if images.dtype.kind in "iu" else np.float32) - self.offset
+        whole = wide.dtype.kind == "i" or np.array_equal(wide, np.rint(wide))
+        if wide.size and not (whole and wide.min() >= lo and wide.max() <= hi):
+            sign = "signed" if self.signed else "unsigned"
+            raise ValueError(f"stored values minus {self.offset} do not fit {sign} 8-bit integers")
+        return np.asarray(wide, kind)
 
-    def reals(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the float network's input, same shape as `images`: exactly `integers(images) · scale`."""
-        return self.integers(images).astype(np.float32) * np.float32(self.scale)
+    def reals(self, images: Stored) -> NDArray[np.float32]:
+        """Return the float network's input, same shape as `images`: (stored − offset) · unit."""
+        return (images.astype(np.float32) - np.float32(self.offset)) * np.float32(self.unit)
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images (N, C, H, W) as stored, uint8, and their classes (N,), int64 from 0."""
+    """Inputs as stored, and what is known of each.
 
-    images: NDArray[np.uint8]
+    Attributes:
+        images: (N, C, H, W), uint8, int8, float16 or float32.
+        labels: (L,), int64, the class from 0, or −1 where it is unknown (a teacher may give it).
+        windows: how many consecutive inputs share one label; N = windows · L.
+    """
+
+    images: Stored
     labels: NDArray[np.int64]
+    windows: int = 1
 
     def __post_init__(self) -> None:
-        if self.images.ndim != 4 or self.images.dtype != np.uint8:
-            raise ValueError(f"images must be uint8 (N, C, H, W), not {self.images.dtype} {self.images.shape}")
-        if self.labels.shape != self.images.shape[:1]:
-            raise ValueError(f"{self.images.shape[0]} images but labels of shape {self.labels.shape}")
+        if self.images.ndim != 4 or self.images.dtype not in _TYPES:
+            raise ValueError(
+                f"images must be uint8, int8, float16 or float32 (N, C, H, W), not {self.images.dtype} "
+                f"{self.images.shape}"
+            )
+        if self.labels.ndim != 1 or self.labels.dtype != np.int64 or self.labels.min(initial=0) < -1:
+            raise ValueError("labels must be int64 (L,), a class from 0 or -1 for an unknown one")
+        if self.windows < 1 or len(self.images) != self.windows * len(self.labels):
+            raise ValueError(
+                f"{len(self.images)} images but labels of shape {self.labels.shape}, {self.windows} images a label"
+            )
 
     def __len__(self) -> int:
+        """Return how many labels there are."""
         return len(self.labels)
 
     def take(self, count: int) -> "Split":
-        """Return the first `count` images (all, if there are fewer)."""
-        return Split(self.images[:count], self.labels[:count])
+        """Return the inputs of the first `count` labels (all, if there are fewer)."""
+        return Split(self.images[: count * self.windows], self.labels[:count], self.windows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +121,10 @@ class Dataset:
     Attributes:
         name: as in the registry.
         classes: the name of each class, by label.
-        scaling: from stored pixels to the network's input.
+        scaling: from stored values to the network's input.
         checksums: SHA-256 of the source files, by file name; empty where the data ships inside a library.
+        metric: what `score` gives.
+        source: one sentence: what data this is; results quote it.
     """
 
     name: str
@@ -80,9 +134,42 @@ class Dataset:
     classes: tuple[str, ...]
     scaling: InputScaling
     checksums: Mapping[str, str] = field(default_factory=dict)
+    metric: Metric = "accuracy"
+    source: str = ""
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(channels, height, width) of one image."""
+        """(channels, height, width) of one input."""
         channels, height, width = self.test.images.shape[1:]
         return channels, height, width
+
+    def score(self, outputs: NDArray[np.floating | np.integer], split: Split) -> float:
+        """Return how good a network's outputs for a split are, 0 to 1.
+
+        For `accuracy` the share of labelled inputs whose greatest output is their class. For `auc` the area under the
+        ROC curve of each clip's `clip_errors`.
+
+        Args:
+            outputs: (N, K), one row for each input of the split; for `auc` real numbers in the unit of the float input.
+            split: of this data set.
+
+        Raises:
+            ValueError: the shapes do not fit, or too few labels are known: none, or (`auc`) of one kind only.
+        """
+        if len(outputs) != len(split.images):
+            raise ValueError(f"{len(outputs)} outputs for {len(split.images)} inputs")
+        if self.metric == "auc":
+            return roc_auc(self.clip_errors(outputs, split), split.labels)
+        if split.windows != 1:
+            raise ValueError("accuracy is of one input a label")
+        return accuracy(outputs.reshape(len(outputs), -1), split.labels)
+
+    def clip_errors(self, outputs: NDArray[np.floating | np.integer], split: Split) -> NDArray[np.float64]:
+        """Return the mean squared error between float inputs and an autoencoder's outputs, by label; (L,).
+
+        As in MLPerf Tiny: the mean over the windows of a clip. The inputs are the real ones, before quantization.
+        """
+        inputs = self.scaling.reals(split.images).reshape(len(split.images), -1)
+        return reconstruction_errors(
+            inputs, outputs.reshape(len(outputs), -1).astype(np.float32, copy=False), split.windows
+        )

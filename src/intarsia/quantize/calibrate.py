@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
@@ -14,7 +13,7 @@ from intarsia.quantize.module import QuantizedNetwork, attach, below_ceiling, ke
 from intarsia.quantize.patterns import Criterion
 from intarsia.quantize.plan import Step
 from intarsia.quantize.scheme import Scheme
-from intarsia.quantize.training import Scaling, TrainingData
+from intarsia.quantize.training import Scaling, Stored, TrainingData
 
 _SAMPLES = 400_000  # values of a tensor that its step is searched on
 
@@ -64,9 +63,9 @@ def post_training(
     return network
 
 
-def reals(images: NDArray[np.uint8], scaling: Scaling) -> torch.Tensor:
+def reals(images: Stored, scaling: Scaling) -> torch.Tensor:
     """Return stored images as the float network's input, channels last in memory."""
-    pixels = (torch.from_numpy(images).float() - scaling.offset) * scaling.scale
+    pixels = (torch.from_numpy(images).float() - scaling.offset) * scaling.unit
     return pixels.contiguous(memory_format=torch.channels_last)
 
 

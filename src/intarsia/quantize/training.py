@@ -27,21 +27,26 @@ from tqdm import tqdm
 from intarsia.quantize.checkpoint import EpochRecord, History, load_checkpoint, save_checkpoint
 from intarsia.quantize.recipes import Phase, Recipe
 
+#: Inputs as a data set stores them.
+Stored = NDArray[np.uint8 | np.int8 | np.float16 | np.float32]
+
 
 class Scaling(Protocol):
-    """How stored pixels become the network's input: `(pixel − offset) · scale`."""
+    """How stored values become the network's input: `(value − offset) · unit`; integers are multiples of `scale`."""
 
     @property
     def offset(self) -> int: ...  # noqa: D102
     @property
     def scale(self) -> float: ...  # noqa: D102
+    @property
+    def unit(self) -> float: ...  # noqa: D102
 
 
 class Labelled(Protocol):
-    """Images (N, C, H, W), uint8, with labels (N,), int64."""
+    """Images (N, C, H, W) as stored, with labels (N,), int64."""
 
     @property
-    def images(self) -> NDArray[np.uint8]: ...  # noqa: D102
+    def images(self) -> Stored: ...  # noqa: D102
     @property
     def labels(self) -> NDArray[np.int64]: ...  # noqa: D102
 
@@ -182,7 +187,7 @@ class _Trainer:
 
 
 def _reals(pixels: torch.Tensor, scaling: Scaling) -> torch.Tensor:
-    return (pixels.float() - scaling.offset) * scaling.scale
+    return (pixels.float() - scaling.offset) * scaling.unit
 
 
 def train_classifier(
@@ -261,7 +266,7 @@ def _threads(count: int | None) -> Iterator[None]:
 @torch.no_grad()
 def logits_of(
     model: nn.Module,
-    images: NDArray[np.uint8],
+    images: Stored,
     scaling: Scaling,
     *,
     device: str | torch.device = "cpu",
