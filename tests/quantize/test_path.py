@@ -26,7 +26,7 @@ from intarsia.quantize import (
     freeze,
     post_training,
     quantize,
-    train_classifier,
+    train_network,
 )
 
 
@@ -47,7 +47,7 @@ def digits() -> Dataset:
 def trained(digits: Dataset) -> nn.Module:
     model = build("digits", 0)
     recipe = replace(RECIPES["digits"], phases=(Phase(20, size=8, pad=1),))
-    train_classifier(model, digits, recipe, seed=0, validate_every=100)
+    train_network(model, digits, recipe, seed=0, validate_every=100)
     return model
 
 

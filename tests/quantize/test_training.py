@@ -19,12 +19,14 @@ from intarsia.datasets import Dataset, Split, load_dataset  # noqa: E402
 from intarsia.errors import IntarsiaError  # noqa: E402
 from intarsia.networks import build  # noqa: E402
 from intarsia.quantize import RECIPES, Phase, Recipe  # noqa: E402
+from intarsia.quantize.data import labelled, outputs_of  # noqa: E402
+from intarsia.quantize.objectives import Classification, Reconstruction, objective_of  # noqa: E402
 from intarsia.quantize.training import (  # noqa: E402
     augment,
-    classification_loss,
     decay_groups,
+    disturb,
     evaluate,
-    train_classifier,
+    train_network,
 )
 
 SHORT = Recipe(
@@ -57,10 +59,10 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(data: Dataset, optimizer:
     recipe = replace(SHORT, optimizer=optimizer, peak_rate=0.01)
     unbroken, broken, resumed = build("digits", 1), build("digits", 1), build("digits", 2)
     checkpoint = tmp_path / "run" / "checkpoint.safetensors"
-    history = train_classifier(unbroken, data, recipe, seed=1)
+    history = train_network(unbroken, data, recipe, seed=1)
     with pytest.raises(_InterruptionError):
-        train_classifier(broken, data, recipe, seed=1, checkpoint=checkpoint, on_epoch=_interrupt)
-    again = train_classifier(resumed, data, recipe, seed=1, checkpoint=checkpoint)
+        train_network(broken, data, recipe, seed=1, checkpoint=checkpoint, on_epoch=_interrupt)
+    again = train_network(resumed, data, recipe, seed=1, checkpoint=checkpoint)
     assert same(unbroken, resumed)
     assert [replace(r, seconds=0) for r in history.epochs] == [replace(r, seconds=0) for r in again.epochs]
     assert again.validation_accuracy == evaluate(resumed, data.validation, data.scaling)
@@ -72,10 +74,10 @@ def test_kill_9_loses_at_most_the_epoch_under_way(data: Dataset, tmp_path: Path)
     script = (
         "import sys; from dataclasses import replace; from pathlib import Path\n"
         "from intarsia.datasets import load_dataset; from intarsia.networks import build\n"
-        "from intarsia.quantize import Phase, Recipe, train_classifier\n"
+        "from intarsia.quantize import Phase, Recipe, train_network\n"
         "digits = load_dataset('digits')\n"
         "data = replace(digits, train=digits.train.take(200), validation=digits.validation.take(50))\n"
-        f"train_classifier(build('digits', 1), data, {recipe!r}, seed=1, checkpoint=Path(sys.argv[1]))\n"
+        f"train_network(build('digits', 1), data, {recipe!r}, seed=1, checkpoint=Path(sys.argv[1]))\n"
     )
     with subprocess.Popen([sys.executable, "-c", script, str(checkpoint)]) as process:
         deadline = time.monotonic() + 120
@@ -85,24 +87,24 @@ def test_kill_9_loses_at_most_the_epoch_under_way(data: Dataset, tmp_path: Path)
         process.send_signal(signal.SIGKILL)
     assert checkpoint.exists()
     resumed, unbroken = build("digits", 9), build("digits", 1)
-    assert len(train_classifier(resumed, data, recipe, seed=1, checkpoint=checkpoint).epochs) == 30
-    train_classifier(unbroken, data, recipe, seed=1)
+    assert len(train_network(resumed, data, recipe, seed=1, checkpoint=checkpoint).epochs) == 30
+    train_network(unbroken, data, recipe, seed=1)
     assert same(resumed, unbroken)
 
 
 def test_foreign_and_damaged_checkpoints_are_refused(data: Dataset, tmp_path: Path) -> None:
     checkpoint = tmp_path / "c.safetensors"
-    train_classifier(build("digits"), data, SHORT, checkpoint=checkpoint)
+    train_network(build("digits"), data, SHORT, checkpoint=checkpoint)
     content = checkpoint.read_bytes()
     for recipe, seed in ((SHORT, 1), (replace(SHORT, peak_rate=0.06), 0)):
         with pytest.raises(IntarsiaError, match="another recipe or seed; delete it"):
-            train_classifier(build("digits"), data, recipe, seed=seed, checkpoint=checkpoint)
+            train_network(build("digits"), data, recipe, seed=seed, checkpoint=checkpoint)
     with pytest.raises(IntarsiaError, match="another network"):
-        train_classifier(nn.Sequential(nn.Flatten(), nn.Linear(36, 10)), data, SHORT, checkpoint=checkpoint)
+        train_network(nn.Sequential(nn.Flatten(), nn.Linear(36, 10)), data, SHORT, checkpoint=checkpoint)
     checkpoint.write_bytes(content[:-40])
     model = build("digits", 4)
     with pytest.raises(IntarsiaError, match="cannot be read"):
-        train_classifier(model, data, SHORT, checkpoint=checkpoint)
+        train_network(model, data, SHORT, checkpoint=checkpoint)
     assert same(model, build("digits", 4))
     assert list(tmp_path.iterdir()) == [checkpoint]
 
@@ -147,7 +149,7 @@ def test_the_rate_rises_to_its_peak_and_falls_to_zero() -> None:
 def test_the_number_of_threads_comes_back(data: Dataset) -> None:
     before, seen = torch.get_num_threads(), []
     recipe = replace(SHORT, phases=(Phase(1, 8, 0),), threads=before + 1)
-    train_classifier(build("digits"), data, recipe, on_epoch=lambda *_: seen.append(torch.get_num_threads()))
+    train_network(build("digits"), data, recipe, on_epoch=lambda *_: seen.append(torch.get_num_threads()))
     assert seen == [before + 1]
     assert torch.get_num_threads() == before
 
@@ -162,11 +164,61 @@ def test_the_loss_mixes_labels_and_teacher() -> None:
     logits = torch.randn(6, 10, dtype=torch.double)
     soft, labels = torch.randn(6, 10, dtype=torch.double), torch.arange(6)
     plain = nn.functional.cross_entropy(logits, labels)
-    assert torch.equal(classification_loss(logits, labels, None, SHORT), plain)
-    assert torch.allclose(classification_loss(logits, labels, logits, SHORT), 0.5 * plain)
+
+    def loss(soft: torch.Tensor | None, recipe: Recipe) -> torch.Tensor:
+        return Classification().loss(logits, torch.zeros(6), labels, soft, recipe)
+
+    assert torch.equal(loss(None, SHORT), plain)
+    assert torch.allclose(loss(logits, SHORT), 0.5 * plain)
     p, q = (torch.softmax(z / 2, 1) for z in (soft, logits))
     expected = 0.25 * plain + 0.75 * 4 * (p * (p / q).log()).sum(1).mean()
-    assert torch.allclose(classification_loss(logits, labels, soft, replace(SHORT, teacher_weight=0.75)), expected)
+    assert torch.allclose(loss(soft, replace(SHORT, teacher_weight=0.75)), expected)
+
+
+def test_reconstruction_wants_the_input_and_the_teachers_output() -> None:
+    x, soft = torch.randn(5, 3, 2, 1), torch.randn(5, 6)
+    recipe = replace(SHORT, objective="reconstruction", teacher_weight=0.25)
+    assert isinstance(objective_of(recipe), Reconstruction)
+    loss = Reconstruction().loss(torch.zeros(5, 6), x, torch.zeros(5), soft, recipe)
+    assert torch.allclose(loss, 0.75 * x.square().mean() + 0.25 * soft.square().mean())
+    mean = x.flatten(1).mean(0).expand(5, -1)
+    assert Reconstruction().merit(x.flatten(1), x, torch.zeros(5)) == 1
+    assert torch.allclose(Reconstruction().merit(mean, x, torch.zeros(5)), torch.zeros(()), atol=1e-6)
+
+
+def test_padding_repeats_the_edge_where_the_recipe_says_so() -> None:
+    rows = torch.arange(4.0).view(1, 1, 4, 1).expand(200, 1, 4, 2)
+    moved = augment(rows, Phase(1, None, (2, 0)), None, False, torch.Generator().manual_seed(0))
+    assert moved.shape == rows.shape
+    seen = {tuple(column) for column in moved[:, 0, :, 0].tolist()}
+    assert seen == {(0, 0, 0, 1), (0, 0, 1, 2), (0, 1, 2, 3), (1, 2, 3, 3), (2, 3, 3, 3)}
+    assert torch.equal(moved[..., 0], moved[..., 1])
+
+
+def test_inputs_are_mixed_in_pairs_and_noise_follows_each_positions_spread() -> None:
+    x = torch.randn(300, 1, 2, 2)
+    recipe = replace(SHORT, teacher_weight=1.0, mixup=0.5)
+    mixed = disturb(x, torch.zeros(()), recipe, torch.Generator().manual_seed(1))
+    assert float(mixed.min()) >= float(x.min())
+    assert float(mixed.max()) <= float(x.max())
+    assert 0.5 < float(mixed.std() / x.std()) < 1.0
+    spread = torch.tensor([[[1.0, 0.0], [2.0, 4.0]]])
+    noisy = disturb(x, spread, replace(SHORT, noise=0.5), torch.Generator().manual_seed(1))
+    assert torch.allclose((noisy - x).std(0), 0.5 * spread, rtol=0.15)
+    assert torch.equal(disturb(x, spread, SHORT, torch.Generator()), x)
+    with pytest.raises(ValueError, match="teacher_weight of 1"):
+        replace(SHORT, mixup=0.5)
+
+
+def test_unknown_labels_are_the_teachers_answers_and_clips_label_their_windows(data: Dataset) -> None:
+    teacher = build("digits", 3)
+    some = np.where(np.arange(len(data.train)) % 2 == 0, -1, data.train.labels)
+    found = labelled(replace(data, train=Split(data.train.images, some)), teacher)
+    answers = outputs_of(teacher, data.train.images, data.scaling).argmax(1).numpy()
+    assert np.array_equal(found.train.labels, np.where(some < 0, answers, some))
+    assert np.array_equal(found.validation.labels, data.validation.labels)
+    clips = Split(data.validation.images[:6], np.array([4, 7]), windows=3)
+    assert labelled(replace(data, validation=clips), teacher).validation.labels.tolist() == [4, 4, 4, 7, 7, 7]
 
 
 def test_biases_and_normalization_do_not_decay() -> None:
@@ -184,7 +236,7 @@ def test_groups_scale_the_rate(data: Dataset) -> None:
     model = build("digits")
     frozen = model.fc.weight.detach().clone()
     others = [p for p in model.parameters() if p is not model.fc.weight]
-    train_classifier(
+    train_network(
         model,
         data,
         SHORT,
@@ -198,9 +250,9 @@ def test_a_teacher_alone_teaches() -> None:
     data = load_dataset("digits")
     recipe = replace(RECIPES["digits"], phases=(Phase(8, 8, 1),))
     teacher, pupil = build("digits", 3), build("digits", 4)
-    train_classifier(teacher, data, recipe)
+    train_network(teacher, data, recipe)
     wrong = replace(data, train=Split(data.train.images, (data.train.labels + 1) % 10))
-    train_classifier(pupil, wrong, replace(recipe, teacher_weight=1.0), teacher=teacher)
+    train_network(pupil, wrong, replace(recipe, teacher_weight=1.0), teacher=teacher)
     assert evaluate(pupil, data.validation, data.scaling) > 0.7  # and not 0.1, as the labels would have it
 
 
@@ -215,16 +267,16 @@ def test_evaluation_leaves_the_mode_as_it_was(data: Dataset) -> None:
 def test_digits_are_learnt() -> None:
     digits = load_dataset("digits")
     model = build("digits")
-    train_classifier(model, digits, RECIPES["digits"], validate_every=100)
+    train_network(model, digits, RECIPES["digits"], validate_every=100)
     assert evaluate(model, digits.test, digits.scaling) >= 0.97
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_cuda_device_trains_too(data: Dataset) -> None:
-    assert len(train_classifier(build("digits"), data, SHORT, device="cuda").epochs) == SHORT.epochs
+    assert len(train_network(build("digits"), data, SHORT, device="cuda").epochs) == SHORT.epochs
 
 
 def test_too_few_images_are_refused(data: Dataset) -> None:
     few = replace(data, train=data.train.take(3))
     with pytest.raises(ValueError, match="do not fill one batch"):
-        train_classifier(build("digits"), few, SHORT)
+        train_network(build("digits"), few, SHORT)

@@ -55,10 +55,10 @@ def execute_float(job: Job) -> dict[str, Any]:
     """
     data = test_data(job)
     with learning(job):
-        from intarsia.quantize.training import logits_of  # noqa: PLC0415 (it brings PyTorch)
+        from intarsia.quantize.data import outputs_of  # noqa: PLC0415 (it brings PyTorch)
 
         model = float_model(job.input("train/float", "safetensors"))
-        return _accuracy(logits_of(model, data.test.images, data.scaling).numpy(), data)
+        return _accuracy(outputs_of(model, data.test.images, data.scaling).numpy(), data)
 
 
 def export_onnx(job: Job) -> dict[str, Any]:

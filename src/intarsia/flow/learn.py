@@ -58,13 +58,13 @@ def _train(job: Job) -> dict[str, Any]:
 
     from intarsia.networks import WeightsCard, build, network_spec, save_weights  # noqa: PLC0415
     from intarsia.quantize.recipes import RECIPES, with_epochs  # noqa: PLC0415
-    from intarsia.quantize.training import evaluate, train_classifier  # noqa: PLC0415
+    from intarsia.quantize.training import evaluate, train_network  # noqa: PLC0415
 
     settings, parameters = job.settings, job.task.parameters
     data = load_dataset(network_spec(settings.network).dataset, settings.data_dir, progress=job.progress)
     recipe = with_epochs(RECIPES[settings.network], parameters["epochs"])
     model = build(settings.network, parameters["seed"])
-    history = train_classifier(
+    history = train_network(
         model,
         data,
         recipe,

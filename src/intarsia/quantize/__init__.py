@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from intarsia.quantize.qat import QuantizedResult, quantize
     from intarsia.quantize.recipes import QUANTIZATION_RECIPES, RECIPES, Phase, QuantizationRecipe, Recipe
     from intarsia.quantize.scheme import PRESETS, LayerScheme, Scheme
-    from intarsia.quantize.training import train_classifier
+    from intarsia.quantize.training import train_network
 
 __all__ = [
     "PRESETS",
@@ -38,7 +38,7 @@ __all__ = [
     "freeze",
     "post_training",
     "quantize",
-    "train_classifier",
+    "train_network",
 ]
 
 _MODULES = MappingProxyType(
@@ -50,7 +50,7 @@ _MODULES = MappingProxyType(
         "qat": ("QuantizedResult", "quantize"),
         "recipes": ("QUANTIZATION_RECIPES", "RECIPES", "Phase", "QuantizationRecipe", "Recipe"),
         "scheme": ("PRESETS", "LayerScheme", "Scheme"),
-        "training": ("train_classifier",),
+        "training": ("train_network",),
     }
 )
 

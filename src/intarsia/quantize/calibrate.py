@@ -9,11 +9,11 @@ from torch import nn
 from torch.nn import functional
 
 from intarsia.quantize.activations import ActivationQuantizer, best_activation_scale
+from intarsia.quantize.data import TrainingData, reals
 from intarsia.quantize.module import QuantizedNetwork, attach, below_ceiling, key, own_padding, padded
 from intarsia.quantize.patterns import Criterion
 from intarsia.quantize.plan import Step
 from intarsia.quantize.scheme import Scheme
-from intarsia.quantize.training import Scaling, Stored, TrainingData
 
 _SAMPLES = 400_000  # values of a tensor that its step is searched on
 
@@ -33,7 +33,7 @@ def post_training(
 
     Args:
         model: trained float network; it is not changed.
-        dataset: its training images calibrate.
+        dataset: its training images calibrate; a criterion but `residual` wants a label for each.
         scheme: planes and activation bits.
         images: how many training images to calibrate on.
         criterion: what decides the sparse positions: `residual`, `curvature` or `gradient`.
@@ -44,12 +44,12 @@ def post_training(
         IntarsiaError: an operator is not supported, or the scheme does not fit the network.
     """
     scaling, shape = dataset.scaling, dataset.train.images.shape[1:]
-    network = attach(model, scheme, (int(shape[0]), int(shape[1]), int(shape[2])), scaling.scale)
-    draw = np.random.default_rng(seed).permutation(len(dataset.train.labels))[:images]
+    network = attach(model, scheme, (int(shape[0]), int(shape[1]), int(shape[2])), scaling.scale, signed=scaling.signed)
+    draw = np.random.default_rng(seed).permutation(len(dataset.train.images))[:images]
     x = reals(dataset.train.images[draw], scaling)
-    labels = torch.from_numpy(dataset.train.labels[draw])
     network.eval()
     if criterion != "residual":
+        labels = torch.from_numpy(dataset.train.labels[draw])
         gradients = weight_gradients(network, x, labels, criterion)
         for step in network.steps:
             if step.module is not None:
@@ -61,12 +61,6 @@ def post_training(
         network.snap()
     correct_biases(network, x, floats)
     return network
-
-
-def reals(images: Stored, scaling: Scaling) -> torch.Tensor:
-    """Return stored images as the float network's input, channels last in memory."""
-    pixels = (torch.from_numpy(images).float() - scaling.offset) * scaling.unit
-    return pixels.contiguous(memory_format=torch.channels_last)
 
 
 def float_step(network: QuantizedNetwork, step: Step, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -113,7 +107,7 @@ def set_activation_steps(network: QuantizedNetwork, floats: dict[str, torch.Tens
 @torch.no_grad()
 def correct_biases(network: QuantizedNetwork, x: torch.Tensor, floats: dict[str, torch.Tensor]) -> None:
     """Shift each bias so that the mean of its channel, over calibration images, is the float network's."""
-    values = {"input": x}
+    values = {"input": network.quantized_input(x)}
     for step in network.steps:
         inputs = [values[name] for name in step.inputs]
         if step.module is not None and step.module.bias is not None:

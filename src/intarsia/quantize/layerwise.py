@@ -15,12 +15,11 @@ from torch import nn
 
 from intarsia.errors import IntarsiaError
 from intarsia.integer.network import IntegerNetwork
-from intarsia.quantize.calibrate import post_training, reals
+from intarsia.quantize.calibrate import post_training
+from intarsia.quantize.data import TrainingData, outputs_of, reals
 from intarsia.quantize.freezing import freeze
-from intarsia.quantize.module import QuantizedNetwork, attach
-from intarsia.quantize.qat import FloatNetwork
+from intarsia.quantize.module import QuantizedNetwork
 from intarsia.quantize.scheme import LayerScheme, Scheme
-from intarsia.quantize.training import TrainingData
 
 #: What a frozen network costs, by the name of its weight layers.
 LayerCosts = Callable[[IntegerNetwork], Mapping[str, float]]
@@ -155,13 +154,10 @@ class _Probe:
 
     def __init__(self, model: nn.Module, dataset: TrainingData, images: int, seed: int, scale_bits: int) -> None:
         self.model, self.dataset, self.images, self.seed, self.scale_bits = model, dataset, images, seed, scale_bits
-        draw = np.random.default_rng(seed).permutation(len(dataset.train.labels))[:images]
-        self.x = reals(dataset.train.images[draw], dataset.scaling)
-        shape = dataset.train.images.shape[1:]
-        plain = Scheme("float", LayerScheme.parse("int8"))
-        network = attach(model, plain, (int(shape[0]), int(shape[1]), int(shape[2])), dataset.scaling.scale)
-        with torch.no_grad():
-            self.wanted = FloatNetwork(network)(self.x)
+        draw = np.random.default_rng(seed).permutation(len(dataset.train.images))[:images]
+        pictures = dataset.train.images[draw]
+        self.x = reals(pictures, dataset.scaling)
+        self.wanted = outputs_of(model, pictures, dataset.scaling).flatten(1)
 
     @torch.no_grad()
     def loss(self, scheme: Scheme) -> float:

@@ -25,12 +25,22 @@ class QuantizedNetwork(nn.Module):
     Attributes:
         scheme: that was asked for.
         steps: one for each layer of the integer network.
-        input_scale: real value of one unit of the int8 input.
+        input_scale: real value of one unit of the input.
+        signed: whether the input's integers are −128 … 127, or 0 … 255.
     """
 
-    def __init__(self, steps: Sequence[Step], scheme: Scheme, shape: tuple[int, int, int], input_scale: float) -> None:
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        scheme: Scheme,
+        shape: tuple[int, int, int],
+        input_scale: float,
+        *,
+        signed: bool = True,
+    ) -> None:
         super().__init__()
         self.scheme, self.steps, self.shape, self.input_scale = scheme, tuple(steps), shape, input_scale
+        self.signed = signed
         self.layers, self.quantizers = nn.ModuleDict(), nn.ModuleDict()
         self.layer_schemes = _layer_schemes(self.steps, scheme)
         for step in self.steps:
@@ -51,11 +61,16 @@ class QuantizedNetwork(nn.Module):
 
     def tensors(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return every quantized tensor by name, in real units."""
-        values = {"input": x}
+        values = {"input": self.quantized_input(x)}
         for step in self.steps:
             total = below_ceiling(step, self.compute(step, [values[name] for name in step.inputs]))
             values[step.name] = total if step.kind == "maximum" else self.quantizers[key(step.name)](total)
         return values
+
+    def quantized_input(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the input as the integer network reads it, in real units: whole multiples of `input_scale`."""
+        form = self.format_of("input")
+        return torch.clamp(torch.round(x / self.input_scale), form.lo, form.hi) * self.input_scale
 
     def compute(self, step: Step, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
         """Return what one step computes before its output is quantized (and, for ReLU, clipped)."""
@@ -106,7 +121,7 @@ class QuantizedNetwork(nn.Module):
     def format_of(self, name: str) -> ActivationFormat:
         """Return the number format of a tensor."""
         if name == "input":
-            return ActivationFormat(8, signed=True)
+            return ActivationFormat(8, signed=self.signed)
         return self._format(self.step(name))
 
     def step(self, name: str) -> Step:
@@ -156,7 +171,7 @@ class QuantizedNetwork(nn.Module):
             return True
         if step.module is not None:
             return False
-        return all(name != "input" and self._nonnegative(self.step(name)) for name in step.inputs)
+        return all(not self.signed if name == "input" else self._nonnegative(self.step(name)) for name in step.inputs)
 
 
 def own_padding(step: Step) -> tuple[int, int]:
@@ -184,7 +199,9 @@ def key(name: str) -> str:
     return name.replace(".", "_")
 
 
-def attach(model: nn.Module, scheme: Scheme, shape: tuple[int, int, int], input_scale: float) -> QuantizedNetwork:
+def attach(
+    model: nn.Module, scheme: Scheme, shape: tuple[int, int, int], input_scale: float, *, signed: bool = True
+) -> QuantizedNetwork:
     """Return a quantized network with the float weights of `model`, which is not changed.
 
     Weight scales and positions are chosen by least squares; activation steps still want calibration.
@@ -193,12 +210,13 @@ def attach(model: nn.Module, scheme: Scheme, shape: tuple[int, int, int], input_
         model: any module of supported layers.
         scheme: planes and activation bits.
         shape: (channels, height, width) of the input.
-        input_scale: real value of one unit of the int8 input.
+        input_scale: real value of one unit of the 8-bit input.
+        signed: whether the input's integers are −128 … 127, or 0 … 255.
 
     Raises:
         IntarsiaError: an operator is not supported, or the scheme names a layer that does not exist.
     """
-    return QuantizedNetwork(read_plan(model, shape), scheme, shape, input_scale)
+    return QuantizedNetwork(read_plan(model, shape), scheme, shape, input_scale, signed=signed)
 
 
 def _layer_schemes(steps: Sequence[Step], scheme: Scheme) -> Mapping[str, LayerScheme]:

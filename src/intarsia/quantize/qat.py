@@ -11,10 +11,11 @@ from torch import nn
 
 from intarsia.quantize.calibrate import float_tensors, post_training
 from intarsia.quantize.checkpoint import History
+from intarsia.quantize.data import TrainingData, labelled
 from intarsia.quantize.module import QuantizedNetwork, attach
 from intarsia.quantize.recipes import QUANTIZATION_RECIPES, Phase, QuantizationRecipe, Recipe
 from intarsia.quantize.scheme import Scheme
-from intarsia.quantize.training import TrainingData, train_classifier
+from intarsia.quantize.training import train_network
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +68,7 @@ def quantize(
     network.to(device)
     if teacher is None:
         teacher = FloatNetwork(attach(model, scheme, network.shape, network.input_scale))
+    data = labelled(dataset, teacher.to(device), device=device)
     if chosen.compile and shutil.which("g++"):
         network.compile()
         teacher.compile()
@@ -79,9 +81,9 @@ def quantize(
         if on_epoch is not None:
             on_epoch(epoch, network)
 
-    history = train_classifier(
+    history = train_network(
         network,
-        dataset,
+        data,
         chosen.training,
         seed=seed,
         device=device,
@@ -137,5 +139,5 @@ def _default_recipe(dataset: TrainingData) -> QuantizationRecipe:
 
 def _sized(dataset: TrainingData) -> QuantizationRecipe:
     base = QUANTIZATION_RECIPES["digits"]
-    batch = min(64, max(1, len(dataset.train.labels) // 4))
+    batch = min(64, max(1, len(dataset.train.images) // 4))
     return replace(base, training=replace(base.training, phases=(Phase(20, size=None, pad=0),), batch=batch))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Phase:
     """Epochs that share one augmentation: crops of `size` pixels square (None: of the image's own size) out of
-    images padded by `pad` on each side.
+    images padded by `pad` on each side; two numbers pad rows and columns differently.
 
     Crops smaller than the image cost less time and are themselves an augmentation; a network that ends in a
     global average pool accepts any size. End with a phase at full size.
@@ -22,7 +22,12 @@ class Phase:
 
     epochs: int
     size: int | None
-    pad: int
+    pad: int | tuple[int, int]
+
+    @property
+    def pads(self) -> tuple[int, int]:
+        """Rows above and below, columns on the left and the right."""
+        return (self.pad, self.pad) if isinstance(self.pad, int) else self.pad
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,12 @@ class Recipe:
         peak_rate: highest learning rate of a group whose `rate_factor` is 1.
         weight_decay: on parameters of two or more dimensions; biases and normalization are left alone.
         warmup: part of all steps, 0 to 1.
+        objective: to tell classes apart, or to give the input back.
         flip: whether to mirror half of the images.
+        edge: whether padding repeats the edge; else it is real zero.
+        mixup: each input is mixed with another one, its own part drawn from Beta(mixup, mixup) (Zhang et al., 2018);
+            0 leaves them alone. Labels are not mixed: it takes a teacher that has all of the loss.
+        noise: standard deviation of Gaussian noise, as a part of what each position of the input varies by.
         teacher_weight: part of the loss that is the divergence from the teacher, 0 to 1; unused without a
             teacher.
         temperature: softens the logits of both for that divergence (Hinton et al., 2015).
@@ -53,10 +63,18 @@ class Recipe:
     peak_rate: float = 0.1
     weight_decay: float = 5e-4
     warmup: float = 0.1
+    objective: Literal["classification", "reconstruction"] = "classification"
     flip: bool = False
+    edge: bool = False
+    mixup: float = 0.0
+    noise: float = 0.0
     teacher_weight: float = 0.5
     temperature: float = 2.0
     threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.mixup and self.teacher_weight != 1.0:
+            raise ValueError("mixup needs a teacher_weight of 1: labels are not mixed")
 
     @property
     def epochs(self) -> int:

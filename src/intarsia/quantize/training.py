@@ -15,52 +15,18 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
 from intarsia.quantize.checkpoint import EpochRecord, History, load_checkpoint, save_checkpoint
+from intarsia.quantize.data import Labelled, Scaling, TrainingData, outputs_of
+from intarsia.quantize.objectives import Classification, Objective, objective_of
 from intarsia.quantize.recipes import Phase, Recipe
-
-#: Inputs as a data set stores them.
-Stored = NDArray[np.uint8 | np.int8 | np.float16 | np.float32]
-
-
-class Scaling(Protocol):
-    """How stored values become the network's input: `(value − offset) · unit`; integers are multiples of `scale`."""
-
-    @property
-    def offset(self) -> int: ...  # noqa: D102
-    @property
-    def scale(self) -> float: ...  # noqa: D102
-    @property
-    def unit(self) -> float: ...  # noqa: D102
-
-
-class Labelled(Protocol):
-    """Images (N, C, H, W) as stored, with labels (N,), int64."""
-
-    @property
-    def images(self) -> Stored: ...  # noqa: D102
-    @property
-    def labels(self) -> NDArray[np.int64]: ...  # noqa: D102
-
-
-class TrainingData(Protocol):
-    """What the loop reads of a data set; `intarsia.datasets.Dataset` is one."""
-
-    @property
-    def train(self) -> Labelled: ...  # noqa: D102
-    @property
-    def validation(self) -> Labelled: ...  # noqa: D102
-    @property
-    def scaling(self) -> Scaling: ...  # noqa: D102
-
 
 Groups = Callable[[nn.Module, Recipe], Sequence[dict[str, Any]]]
 
@@ -77,24 +43,27 @@ def decay_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     ]
 
 
-def augment(images: torch.Tensor, phase: Phase, fill: int, flip: bool, generator: torch.Generator) -> torch.Tensor:
+def augment(
+    images: torch.Tensor, phase: Phase, fill: int | None, flip: bool, generator: torch.Generator
+) -> torch.Tensor:
     """Cut a random crop out of each image and mirror half of them, all at once.
 
     Args:
-        images: (N, C, H, W), uint8, on any device.
+        images: (N, C, H, W), as stored, on any device.
         phase: crop size and padding.
-        fill: value of the padding.
+        fill: value of the padding; None repeats the edge.
         flip: whether to mirror.
         generator: on the CPU, so that every device draws the same numbers.
 
     Returns:
-        (N, C, crop height, crop width), uint8, channels last in memory.
+        (N, C, crop height, crop width), of the same type, channels last in memory.
     """
     count, _, height, width = images.shape
     tall, wide = (height, width) if phase.size is None else (phase.size, phase.size)
-    padded = functional.pad(images, [phase.pad] * 4, value=fill)
-    top = torch.randint(height + 2 * phase.pad - tall + 1, (count, 1), generator=generator)
-    left = torch.randint(width + 2 * phase.pad - wide + 1, (count, 1), generator=generator)
+    above, beside = phase.pads
+    padded = _padded(images, above, beside, fill)
+    top = torch.randint(height + 2 * above - tall + 1, (count, 1), generator=generator)
+    left = torch.randint(width + 2 * beside - wide + 1, (count, 1), generator=generator)
     columns = torch.arange(wide).expand(count, -1)
     if flip:
         mirrored = torch.rand(count, 1, generator=generator) < 0.5
@@ -105,21 +74,31 @@ def augment(images: torch.Tensor, phase: Phase, fill: int, flip: bool, generator
     return padded[index, :, rows, columns].permute(0, 3, 1, 2)
 
 
-def classification_loss(
-    logits: torch.Tensor, labels: torch.Tensor, soft: torch.Tensor | None, recipe: Recipe
-) -> torch.Tensor:
-    """Return cross entropy with the labels, mixed with the divergence from the teacher's logits, if any."""
-    loss = functional.cross_entropy(logits, labels)
-    if soft is None:
-        return loss
-    t = recipe.temperature
-    divergence = functional.kl_div(
-        functional.log_softmax(logits / t, dim=1),
-        functional.log_softmax(soft / t, dim=1),
-        reduction="batchmean",
-        log_target=True,
-    )
-    return (1 - recipe.teacher_weight) * loss + recipe.teacher_weight * t * t * divergence
+def _padded(images: torch.Tensor, above: int, beside: int, fill: int | None) -> torch.Tensor:
+    if fill is not None:
+        return functional.pad(images, [beside, beside, above, above], value=fill)
+    rows = torch.arange(-above, images.shape[2] + above, device=images.device).clamp(0, images.shape[2] - 1)
+    columns = torch.arange(-beside, images.shape[3] + beside, device=images.device).clamp(0, images.shape[3] - 1)
+    return images[:, :, rows][:, :, :, columns]
+
+
+def disturb(x: torch.Tensor, spread: torch.Tensor, recipe: Recipe, generator: torch.Generator) -> torch.Tensor:
+    """Return real inputs (N, C, H, W) mixed with each other and noisy, as the recipe says.
+
+    Args:
+        x: inputs; not changed.
+        spread: (C, H, W), standard deviation of each position over the training inputs.
+        recipe: its `mixup` and `noise`.
+        generator: on the CPU, so that every device draws the same numbers.
+    """
+    if recipe.mixup:
+        draw = np.random.default_rng(int(torch.randint(1 << 31, (1,), generator=generator)))
+        share = torch.from_numpy(draw.beta(recipe.mixup, recipe.mixup, (len(x), 1, 1, 1)).astype(np.float32))
+        other = x[torch.randperm(len(x), generator=generator).to(x.device)]
+        x = torch.lerp(other, x, share.to(x.device))
+    if recipe.noise:
+        x = x + recipe.noise * spread * torch.randn(x.shape, generator=generator).to(x.device)
+    return x
 
 
 class _Trainer:
@@ -141,9 +120,11 @@ class _Trainer:
         self.recipe, self.seed, self.device, self.scaling = recipe, seed, device, data.scaling
         self.images = torch.from_numpy(data.train.images).to(device)
         self.labels = torch.from_numpy(data.train.labels).to(device)
-        self.steps = len(self.labels) // recipe.batch
+        self.objective = objective_of(recipe)
+        self.steps = len(self.images) // recipe.batch
         if self.steps == 0:
-            raise ValueError(f"{len(self.labels)} training images do not fill one batch of {recipe.batch}")
+            raise ValueError(f"{len(self.images)} training images do not fill one batch of {recipe.batch}")
+        self.spread = _reals(self.images, self.scaling).std(0) if recipe.noise else torch.zeros(())
         settings = [dict(group) for group in groups(model, recipe)]
         self.optimizer: torch.optim.Optimizer
         if recipe.optimizer == "sgd":
@@ -152,45 +133,50 @@ class _Trainer:
             self.optimizer = torch.optim.AdamW(settings, lr=recipe.peak_rate)
 
     def epoch(self, epoch: int, show: bool) -> tuple[float, float]:
-        """Train one epoch; return the mean loss and the accuracy on the augmented training images."""
+        """Train one epoch; return the means of loss and merit on the augmented training images."""
         generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
         torch.manual_seed(self.seed * 100_003 + epoch)
-        order = torch.randperm(len(self.labels), generator=generator)
+        order = torch.randperm(len(self.images), generator=generator)
         phase = self.recipe.phase(epoch)
         self.model.train()
         loss_sum = torch.zeros((), device=self.device)
-        correct = torch.zeros((), device=self.device)
+        merit_sum = torch.zeros((), device=self.device)
+        fill = None if self.recipe.edge else self.scaling.offset
         bar = tqdm(range(self.steps), desc=f"epoch {epoch + 1}/{self.recipe.epochs}", leave=False, disable=not show)
         for step in bar:
             rate = self.recipe.rate((epoch + (step + 1) / self.steps) / self.recipe.epochs)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate * group.get("rate_factor", 1.0)
             index = order[step * self.recipe.batch : (step + 1) * self.recipe.batch].to(self.device)
-            pixels = augment(self.images[index], phase, self.scaling.offset, self.recipe.flip, generator)
-            loss, hits = self._step(_reals(pixels, self.scaling), self.labels[index])
+            pixels = augment(self.images[index], phase, fill, self.recipe.flip, generator)
+            x = disturb(_reals(pixels, self.scaling), self.spread, self.recipe, generator)
+            loss, merit = self._step(x, self.labels[index])
             loss_sum += loss
-            correct += hits
-        seen = self.steps * self.recipe.batch
-        return float(loss_sum) / self.steps, float(correct) / seen
+            merit_sum += merit
+        return float(loss_sum) / self.steps, float(merit_sum) / self.steps
+
+    def validate(self, data: TrainingData) -> float:
+        """Return the figure of merit on the validation split."""
+        return evaluate(self.model, data.validation, data.scaling, self.objective, device=self.device)
 
     def _step(self, x: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         soft = None
         if self.teacher is not None:
             with torch.no_grad():
                 soft = self.teacher(x)
-        logits = self.model(x)
-        loss = classification_loss(logits, labels, soft, self.recipe)
+        outputs = self.model(x)
+        loss = self.objective.loss(outputs, x, labels, soft, self.recipe)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        return loss.detach(), (logits.detach().argmax(1) == labels).sum()
+        return loss.detach(), self.objective.merit(outputs.detach(), x, labels)
 
 
-def _reals(pixels: torch.Tensor, scaling: Scaling) -> torch.Tensor:
-    return (pixels.float() - scaling.offset) * scaling.unit
+def _reals(stored: torch.Tensor, scaling: Scaling) -> torch.Tensor:
+    return (stored.float() - scaling.offset) * scaling.unit
 
 
-def train_classifier(
+def train_network(
     model: nn.Module,
     data: TrainingData,
     recipe: Recipe,
@@ -205,10 +191,10 @@ def train_classifier(
     validate_every: int = 1,
     progress: bool = False,
 ) -> History:
-    """Train a classifier in place.
+    """Train a network in place.
 
     Args:
-        model: maps (N, C, H, W) float32 to logits (N, classes); initialise it under the same seed.
+        model: maps (N, C, H, W) float32 to outputs (N, K); initialise it under the same seed.
         data: only its `train` and `validation` splits and its `scaling` are read.
         recipe: see `Recipe`.
         seed: decides order and augmentation of every epoch.
@@ -216,7 +202,7 @@ def train_classifier(
         checkpoint: a safetensors file written after every epoch in one step; if it exists, training goes on
             from it.
         identity: whatever beside recipe and seed tells this training from others; a checkpoint of another is refused.
-        teacher: a trained network of the same classes to distil from; it is put into evaluation mode.
+        teacher: a trained network of the same outputs to distil from; it is put into evaluation mode.
         groups: makes the optimizer's parameter groups, see `decay_groups`.
         on_epoch: called before each epoch with its number, from 0, and the model in training mode; a resumed
             run calls it only for the epochs that remain.
@@ -243,7 +229,9 @@ def train_classifier(
                 on_epoch(epoch, model)
             loss, accuracy = trainer.epoch(epoch, progress)
             look = len(data.validation.labels) > 0 and ((epoch + 1) % validate_every == 0 or epoch + 1 == recipe.epochs)
-            validation = evaluate(model, data.validation, data.scaling, device=device) if look else None
+            validation = (
+                evaluate(model, data.validation, data.scaling, trainer.objective, device=device) if look else None
+            )
             records.append(EpochRecord(epoch, loss, accuracy, validation, time.monotonic() - start))
             if checkpoint is not None:
                 save_checkpoint(checkpoint, model, trainer.optimizer, identity, records)
@@ -263,37 +251,16 @@ def _threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-@torch.no_grad()
-def logits_of(
-    model: nn.Module,
-    images: Stored,
-    scaling: Scaling,
-    *,
-    device: str | torch.device = "cpu",
-    batch: int = 500,
-) -> torch.Tensor:
-    """Return the logits (N, classes), on the CPU, of stored images (N, C, H, W) in evaluation mode."""
-    training = model.training
-    model.eval()
-    try:
-        pieces = []
-        for start in range(0, len(images), batch):
-            pixels = torch.from_numpy(images[start : start + batch]).to(device)
-            x = _reals(pixels, scaling).contiguous(memory_format=torch.channels_last)
-            pieces.append(model(x).float().cpu())
-        return torch.cat(pieces)
-    finally:
-        model.train(training)
-
-
 def evaluate(
     model: nn.Module,
     split: Labelled,
     scaling: Scaling,
+    objective: Objective | None = None,
     *,
     device: str | torch.device = "cpu",
     batch: int = 500,
 ) -> float:
-    """Return the accuracy of a model on a split, 0 to 1."""
-    logits = logits_of(model, split.images, scaling, device=device, batch=batch)
-    return float((logits.argmax(1).numpy() == split.labels).mean())
+    """Return the figure of merit of a model on a split: accuracy, or the explained part of the variance, up to 1."""
+    outputs = outputs_of(model, split.images, scaling, device=device, batch=batch)
+    x = _reals(torch.from_numpy(split.images), scaling)
+    return float((objective or Classification()).merit(outputs, x, torch.from_numpy(split.labels)))
