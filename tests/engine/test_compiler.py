@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import fields, replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intarsia.engine import EngineConfig, compile_network
+from intarsia.engine import EngineConfig, compile_network, config_for
 from intarsia.engine.allocation import allocate, lifetimes
 from intarsia.engine.cycles import predict
 from intarsia.engine.layout import FIELD_BITS, Descriptor, field_limits, systemverilog_package
@@ -27,6 +28,7 @@ from intarsia.integer import (
     WeightFormat,
 )
 from intarsia.integer.effective import effective_bits
+from mlperf_tiny_networks import Digits, autoencoder_like, dscnn_like, mobilenet_like
 from random_networks import random_layer_network, random_network, resnet8_like
 
 
@@ -63,9 +65,26 @@ def test_live_tensors_never_overlap(seed: int) -> None:
                 assert a + one.words <= b or b + two.words <= a, (one, two)
 
 
-def test_resnet8_fits_and_is_fast() -> None:
-    program = compile_network(resnet8_like(np.random.default_rng(0)))
-    assert sum(layer.cycles for layer in predict(program)) <= 70_000
+@pytest.mark.parametrize(
+    ("build", "most"),
+    [
+        (resnet8_like, 70_000),
+        (lambda rng: dscnn_like(rng, Digits(first=3, depthwise=3)), 20_000),
+        (lambda rng: mobilenet_like(rng, Digits(first=3, depthwise=3)), 70_000),
+        (autoencoder_like, 8_000),
+    ],
+    ids=["resnet8", "dscnn", "mobilenet", "autoencoder"],
+)
+def test_mlperf_tiny_fits_and_is_fast(build: Callable[[np.random.Generator], IntegerNetwork], most: int) -> None:
+    network = build(np.random.default_rng(0))
+    config = config_for(network)
+    program = compile_network(network, config)
+    assert sum(layer.cycles for layer in predict(program)) <= most
+    for name, words in program.used_words().items():
+        kept = getattr(config, name) == getattr(EngineConfig(), name)
+        assert words <= getattr(config, name)
+        assert kept or getattr(config, name) - words < 256
+    assert replace(config, **{name: getattr(EngineConfig(), name) for name in program.used_words()}) == EngineConfig()
 
 
 def _refused(network: object, config: EngineConfig, *words: str) -> None:
@@ -126,7 +145,7 @@ def _weight_network(
         _weight_network(20, 6, (10, 20, 3, 3), "ternary", sparse=True),
         _weight_network(16, 6, (32, 16, 4, 4), "digits2", sparse=True),
         _weight_network(32, 3, (20, 32, 1, 1), "ternary", sparse=True),
-        _weight_network(3, 8, (10, 3, 3, 3), "digits4"),
+        _weight_network(1, 12, (10, 1, 10, 4), "digits4"),
         _weight_network(20, 6, (20, 1, 3, 3), "digits3", depthwise=True),
         _weight_network(5, 6, (5, 1, 4, 4), "ternary", depthwise=True),
         _weight_network(70, 1, (10, 70), "digits4"),
@@ -140,6 +159,11 @@ def test_images_hold_what_effective_bits_count(network: IntegerNetwork) -> None:
     scales = -outputs % 16 * (8 * planes + 5)
     stored = len(program.dense) * program.config.dense_bits + len(program.sparse) * program.config.sparse_bits
     assert counted.planes + counted.indices + counted.padding - scales == stored
+
+
+def test_an_unfolded_input_takes_fewer_weight_words_than_one_channel_after_another() -> None:
+    network = _weight_network(3, 8, (10, 3, 3, 3), "digits4")
+    assert len(compile_network(network).dense) == 2 * 4  # 27 taps in blocks of 16
 
 
 def _one_large_sum(bias: int = 0) -> tuple[IntegerNetwork, EngineConfig]:
@@ -203,8 +227,8 @@ def _worst_sum(plane: Plane, magnitude: int) -> int:
 
 
 def test_a_field_too_small_for_a_layer_is_named() -> None:
-    network = _weight_network(260, 1, (10, 260), "ternary")
-    tall = replace(network, input=replace(network.input, shape=(1, 260, 1)))
+    network = _weight_network(16 * 257, 1, (10, 16 * 257), "ternary")
+    tall = replace(network, input=replace(network.input, shape=(16, 257, 1)))
     _refused(tall, EngineConfig(), "layer", "kernel_y", "255")
 
 

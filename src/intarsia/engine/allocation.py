@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from intarsia.errors import IntarsiaError
-from intarsia.integer import IntegerNetwork
+from intarsia.integer import IntegerNetwork, Tensor
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,12 @@ class Lifetime:
     words: int
 
 
+def stored_words(tensor: Tensor, lanes: int) -> int:
+    """Words of a tensor: `lanes` channels of a pixel in each."""
+    channels, height, width = tensor.shape
+    return height * width * -(-channels // lanes)
+
+
 def lifetimes(network: IntegerNetwork, lanes: int) -> list[Lifetime]:
     """Lifetimes of all tensors, in order of writing. The result lives on after the last layer."""
     last_read = {network.output.name: len(network.layers)}
@@ -24,9 +30,8 @@ def lifetimes(network: IntegerNetwork, lanes: int) -> list[Lifetime]:
             last_read[name] = max(step, last_read.get(name, 0))
     result = []
     for step, tensor in enumerate(network.tensors.values()):
-        channels, height, width = tensor.shape
-        words = height * width * -(-channels // lanes)
-        result.append(Lifetime(tensor.name, step - 1, last_read.get(tensor.name, step - 1), words))
+        last = last_read.get(tensor.name, step - 1)
+        result.append(Lifetime(tensor.name, step - 1, last, stored_words(tensor, lanes)))
     return result
 
 

@@ -1,13 +1,15 @@
 """The compiler: from an integer network to a program and its images."""
 
-from dataclasses import dataclass, fields
+import math
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from intarsia.engine.allocation import allocate
-from intarsia.engine.config import BIAS_BITS, EngineConfig
-from intarsia.engine.layout import DESCRIPTOR_WORDS, Descriptor, field_limits
-from intarsia.engine.mapping import Mapping, map_add, map_convolution, map_linear, map_pool, split_planes
+from intarsia.engine.allocation import allocate, stored_words
+from intarsia.engine.config import BIAS_BITS, EngineConfig, bus_words
+from intarsia.engine.forms import Form, forms
+from intarsia.engine.layout import Descriptor, field_limits
+from intarsia.engine.mapping import Mapping, estimated_cycles, map_add, map_layer, split_planes
 from intarsia.engine.packing import Ints, Words, dense_words, param_words, sparse_words
 from intarsia.engine.program import Placement, Program, ProgramLayer, storage_offset
 from intarsia.errors import IntarsiaError
@@ -46,17 +48,61 @@ class _Image:
 
 
 def compile_network(network: IntegerNetwork, config: EngineConfig | None = None) -> Program:
-    """Compile a network for an engine.
+    """Compile a network for an engine, in the form (`intarsia.engine.forms`) that takes the fewest cycles.
 
     Raises:
         IntarsiaError: a layer or the network as a whole does not fit the engine; the message says what to change.
     """
     config = config or EngineConfig()
     _check_formats(network, config)
+    refusals = []
+    for form in sorted(forms(network, config.lanes), key=lambda form: _cost(form, config)):
+        try:
+            return _compile(network, form, config)
+        except IntarsiaError as refusal:
+            refusals.append(refusal)
+    raise refusals[0]
+
+
+def config_for(network: IntegerNetwork, config: EngineConfig | None = None) -> EngineConfig:
+    """Return the engine with those memories that are too small for a network made deeper, to a multiple of 256 words.
+
+    Raises:
+        IntarsiaError: no depth suffices; the message says what to change.
+    """
+    config = config or EngineConfig()
+    used = compile_network(network, config.deepest()).used_words()
+    deeper = {name: -(-words // 256) * 256 for name, words in used.items() if words > getattr(config, name)}
+    return replace(config, **deeper)
+
+
+def _cost(form: Form, config: EngineConfig) -> float:
+    """Cycles of a form, nearly, the host's writing of the input with it; infinite if a layer cannot be mapped."""
+    tensors = form.network.tensors
+    cycles: float = stored_words(form.network.input, config.lanes) * bus_words(config.act_bits)
+    try:
+        for layer in form.network.layers:
+            if isinstance(layer, Add):
+                cycles += 2 * stored_words(layer.output, config.lanes)
+            else:
+                cycles += estimated_cycles(map_layer(layer, tensors[layer.inputs[0]], config), config)
+    except IntarsiaError:
+        return math.inf
+    return cycles
+
+
+def _compile(original: IntegerNetwork, form: Form, config: EngineConfig) -> Program:
+    network = form.network
     bases = allocate(network, config.lanes, config.act_depth)
     placements = {
-        name: Placement(tensor, bases[name], -(-tensor.shape[0] // config.lanes))
-        for name, tensor in network.tensors.items()
+        name: Placement(
+            tensor,
+            bases[name],
+            -(-network.tensors[name].shape[0] // config.lanes),
+            form.transposed,
+            form.patches if name == network.input.name else None,
+        )
+        for name, tensor in original.tensors.items()
     }
     dense, sparse, params = _Image(), _Image(), _Image()
     layers = []
@@ -64,8 +110,8 @@ def compile_network(network: IntegerNetwork, config: EngineConfig | None = None)
         sources = [placements[name] for name in layer.inputs]
         output = placements[layer.output.name]
         mapping = _map(layer, sources, config)
-        channels = _channels(layer, [p.tensor for p in sources])
-        _check_accumulators(layer, sources[0].tensor, config)
+        channels = _channels(layer, [p.stored for p in sources])
+        _check_accumulators(layer, sources[0].stored, config)
         _check_bias(layer, channels)
         addresses = {
             "dense_base": dense.append(dense_words(mapping.trits, config)),
@@ -74,15 +120,9 @@ def compile_network(network: IntegerNetwork, config: EngineConfig | None = None)
         }
         is_last = number == len(network.layers) - 1
         descriptor = _descriptor(layer, mapping, sources, output, addresses, is_last=is_last)
+        own = original.layers[number]
         layers.append(
-            ProgramLayer(
-                layer.output.name,
-                _kind(layer),
-                descriptor,
-                output,
-                _macs(layer, sources[0].tensor),
-                mapping.busy_inputs,
-            )
+            ProgramLayer(layer.output.name, _kind(own), descriptor, output, _macs(layer), mapping.busy_inputs)
         )
     program = Program(
         network.name,
@@ -98,16 +138,9 @@ def compile_network(network: IntegerNetwork, config: EngineConfig | None = None)
 
 
 def _map(layer: Layer, sources: list[Placement], config: EngineConfig) -> Mapping:
-    source = sources[0].tensor
-    match layer:
-        case Conv2d():
-            return map_convolution(layer, source, config)
-        case Linear():
-            return map_linear(layer, source, config)
-        case Add():
-            return map_add(sources[0].words, sources[1].base - sources[0].base, config)
-        case AveragePool() | MaxPool():
-            return map_pool(layer, source, config)
+    if isinstance(layer, Add):
+        return map_add(sources[0].words, sources[1].base - sources[0].base, config)
+    return map_layer(layer, sources[0].stored, config)
 
 
 def _kind(layer: Layer) -> str:
@@ -116,7 +149,7 @@ def _kind(layer: Layer) -> str:
     return {Linear: "linear", Add: "add", AveragePool: "average pool", MaxPool: "max pool"}[type(layer)]
 
 
-def _macs(layer: Layer, source: Tensor) -> int:
+def _macs(layer: Layer) -> int:
     if isinstance(layer, Conv2d | Linear):
         _, height, width = layer.output.shape
         return int(layer.planes[0].weights.size) * height * width
@@ -138,10 +171,10 @@ def _descriptor(
     pitches = {
         "in_base": source.base,
         "in_col_pitch": 1 if isinstance(layer, Add) else source.blocks,
-        "in_row_pitch": source.tensor.shape[2] * source.blocks,
+        "in_row_pitch": source.stored.shape[2] * source.blocks,
         "out_base": output.base,
         "out_col_pitch": 1 if isinstance(layer, Add) else output.blocks,
-        "out_row_pitch": output.tensor.shape[2] * output.blocks,
+        "out_row_pitch": output.stored.shape[2] * output.blocks,
     }
     values = {
         **pitches,
@@ -258,13 +291,7 @@ def _weight_bound(layer: WeightLayer, config: EngineConfig) -> int:
 
 
 def _check_memories(program: Program) -> None:
-    config = program.config
-    needs = {
-        "dense_depth": (len(program.dense), config.dense_depth),
-        "sparse_depth": (len(program.sparse), config.sparse_depth),
-        "param_depth": (len(program.params), config.param_depth),
-        "program_depth": (len(program.layers) * DESCRIPTOR_WORDS, config.program_depth),
-    }
-    for name, (used, depth) in needs.items():
+    for name, used in program.used_words().items():
+        depth = getattr(program.config, name)
         if used > depth:
             raise IntarsiaError(f"program {program.name} needs {used} words, the engine's {name} is {depth}; raise it.")

@@ -1,7 +1,7 @@
 """Parameters of the engine: declared here once; the top module's SystemVerilog parameters are set from them."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from intarsia.errors import IntarsiaError
 from intarsia.integer.formats import trit_bits
@@ -59,6 +59,16 @@ class EngineConfig:
         self._check("tile_pixels", 1 <= self.tile_pixels <= min(self.acc_slots, 8), "1 to acc_slots, at most 8")
         divides = self.requant_lanes >= 1 and self.lanes % self.requant_lanes == 0
         self._check("requant_lanes", divides, f"a divisor of {self.lanes}")
+        for name, most in self.greatest_depths.items():
+            self._check(name, 16 <= getattr(self, name) <= most, f"16 to {most}")
+
+    def _check(self, name: str, good: bool, expected: str) -> None:
+        if not good:
+            raise IntarsiaError(f"engine parameter {name} is {getattr(self, name)}, it must be {expected}.")
+
+    @property
+    def greatest_depths(self) -> dict[str, int]:
+        """Words that each memory can have at most: what addresses of 16 bits and the host can reach."""
         widths = {
             "act_depth": self.act_bits,
             "dense_depth": self.dense_bits,
@@ -66,13 +76,11 @@ class EngineConfig:
             "param_depth": self.param_bits,
             "program_depth": 32,
         }
-        for name, width in widths.items():
-            most = min(65536, REGION_WORDS // bus_words(width))
-            self._check(name, 16 <= getattr(self, name) <= most, f"16 to {most}")
+        return {name: min(65536, REGION_WORDS // bus_words(width)) for name, width in widths.items()}
 
-    def _check(self, name: str, good: bool, expected: str) -> None:
-        if not good:
-            raise IntarsiaError(f"engine parameter {name} is {getattr(self, name)}, it must be {expected}.")
+    def deepest(self) -> "EngineConfig":
+        """Return this engine with memories as deep as they can be."""
+        return replace(self, **self.greatest_depths)
 
     @property
     def index_bits(self) -> int:

@@ -257,13 +257,17 @@ def _slots_fit(mapping: Mapping, config: EngineConfig) -> bool:
     return int(np.count_nonzero(mapping.sparse, axis=-1).max(initial=0)) <= config.slots
 
 
-def _estimated_cycles(mapping: Mapping) -> float:
-    """Steps of the layer, or window loads where those are more."""
+def estimated_cycles(mapping: Mapping, config: EngineConfig) -> float:
+    """Cycles of a layer, nearly: its steps, or the words of the window or the requantization where those are more."""
     f = mapping.fields
     pixels = f["out_height"] * f["out_width"] * f["outer_tiles"]
+    drain = f["inner_tiles"] * config.requant_cycles
     if f["window"]:
-        return pixels * max(f["inner_tiles"] * f["digits"] * f["blocks"], f["kernel_y"] * f["new_columns"])
-    return pixels * f["inner_tiles"] * f["digits"] * f["kernel_y"] * f["blocks"] * f["chunks"] * f["kernel_x"]
+        steps = f["inner_tiles"] * f["digits"] * f["blocks"]
+        new_row = f["out_height"] * f["outer_tiles"] * f["kernel_y"] * (f["kernel_x"] - f["new_columns"])
+        return pixels * max(steps, drain, f["kernel_y"] * f["new_columns"]) + new_row
+    steps = f["inner_tiles"] * f["digits"] * f["kernel_y"] * f["blocks"] * f["chunks"] * f["kernel_x"]
+    return pixels * max(steps, drain)
 
 
 def map_convolution(layer: Conv2d, source: Tensor, config: EngineConfig) -> Mapping:
@@ -281,7 +285,7 @@ def map_convolution(layer: Conv2d, source: Tensor, config: EngineConfig) -> Mapp
             f"layer {layer.output.name}: a block of {config.lanes} inputs holds more sparse weights than the engine's "
             f"{config.slots} slot(s); use a regular pattern such as {config.slots}:{config.lanes}, or more slots."
         )
-    return min(fitting, key=_estimated_cycles)
+    return min(fitting, key=lambda mapping: estimated_cycles(mapping, config))
 
 
 def map_linear(layer: Linear, source: Tensor, config: EngineConfig) -> Mapping:
@@ -303,6 +307,21 @@ def map_pool(layer: AveragePool | MaxPool, source: Tensor, config: EngineConfig)
     mapping = map_words(shell, source, config)
     eye = np.eye(config.lanes, dtype=np.int64)[None]
     return replace(mapping, trits=eye, fields={**mapping.fields, "hold": 1})
+
+
+def map_layer(layer: WeightLayer | AveragePool | MaxPool, source: Tensor, config: EngineConfig) -> Mapping:
+    """Map any layer but a residual add, which needs to know where its inputs lie (`map_add`).
+
+    Raises:
+        IntarsiaError: the engine cannot compute it.
+    """
+    match layer:
+        case Conv2d():
+            return map_convolution(layer, source, config)
+        case Linear():
+            return map_linear(layer, source, config)
+        case AveragePool() | MaxPool():
+            return map_pool(layer, source, config)
 
 
 def map_add(words: int, distance: int, config: EngineConfig) -> Mapping:

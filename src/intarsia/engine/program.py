@@ -1,28 +1,71 @@
 """The program with its images: where software ends and hardware begins (one of Intarsia's two contracts)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from intarsia.engine.config import EngineConfig
-from intarsia.engine.layout import Descriptor
+from intarsia.engine.layout import DESCRIPTOR_WORDS, Descriptor
 from intarsia.engine.packing import Words
 from intarsia.errors import IntarsiaError
 from intarsia.integer import Tensor
+from intarsia.integer.validation import window_output
+
+
+@dataclass(frozen=True)
+class Patches:
+    """How an input is unfolded: each pixel holds all that the kernel sees from there, (channel, row, column) in order.
+
+    So a kernel over few channels becomes a 1×1 kernel over many, and no word is mostly empty. Padding (top, left,
+    bottom, right) is part of it, as zeros.
+    """
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int, int, int]
+
+    def shape(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Shape of what `unfold` makes of a tensor of `shape`."""
+        channels = shape[0] * self.kernel[0] * self.kernel[1]
+        return channels, *window_output(shape[1], shape[2], self.kernel, self.stride, self.padding)
+
+    def unfold(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Turn (C, H, W) into (C·kernel rows·kernel columns, output rows, output columns)."""
+        top, left, bottom, right = self.padding
+        padded = np.pad(values, ((0, 0), (top, bottom), (left, right)))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, self.kernel, axis=(1, 2))
+        strided = windows[:, :: self.stride[0], :: self.stride[1]]
+        return strided.transpose(0, 3, 4, 1, 2).reshape(self.shape(values.shape))
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a tensor lies in the activation memory.
+    """Where and how a tensor lies in the activation memory.
 
     Word `base + (y·width + x)·blocks + b` holds channels b·lanes … of pixel (y, x), one signed byte each. Unsigned
     8-bit tensors are stored as value − 128 (`offset` 128), all others as they are (`offset` 0).
+
+    Attributes:
+        tensor: as the network has it.
+        base: its first word.
+        blocks: words of a pixel.
+        transposed: whether rows and columns are exchanged in memory.
+        patches: how it is unfolded, after that; None if it is not. Only an input can be.
     """
 
     tensor: Tensor
     base: int
     blocks: int
+    transposed: bool = False
+    patches: Patches | None = None
+
+    @property
+    def stored(self) -> Tensor:
+        """The tensor in the shape that it has in memory."""
+        channels, height, width = self.tensor.shape
+        shape = (channels, width, height) if self.transposed else self.tensor.shape
+        return replace(self.tensor, shape=self.patches.shape(shape) if self.patches else shape)
 
     @property
     def offset(self) -> int:
@@ -32,7 +75,8 @@ class Placement:
     @property
     def words(self) -> int:
         """Length in activation words."""
-        return self.tensor.shape[1] * self.tensor.shape[2] * self.blocks
+        _, height, width = self.stored.shape
+        return height * width * self.blocks
 
     def store(self, values: NDArray[np.integer], lanes: int) -> NDArray[np.int64]:
         """Turn (C, H, W) values into stored bytes (words, lanes); lanes without a channel hold 0.
@@ -45,16 +89,23 @@ class Placement:
             raise IntarsiaError(f"tensor {self.tensor.name} takes images of shape {shape}, not {values.shape}.")
         if values.min() < fmt.lo or values.max() > fmt.hi:
             raise IntarsiaError(f"tensor {self.tensor.name} takes {fmt} values, {fmt.lo} to {fmt.hi}.")
-        channels, height, width = shape
+        arranged = values.astype(np.int64)
+        if self.transposed:
+            arranged = arranged.swapaxes(1, 2)
+        if self.patches:
+            arranged = self.patches.unfold(arranged)
+        channels, height, width = self.stored.shape
         stored = np.zeros((height, width, self.blocks * lanes), np.int64)
-        stored[:, :, :channels] = values.transpose(1, 2, 0).astype(np.int64) - self.offset
+        stored[:, :, :channels] = arranged.transpose(1, 2, 0) - self.offset
         return stored.reshape(self.words, lanes)
 
     def restore(self, stored: NDArray[np.integer]) -> NDArray[np.int64]:
-        """Invert `store`: bytes (words, lanes) to (C, H, W) values."""
-        channels, height, width = self.tensor.shape
+        """Invert `store` of a tensor that is not unfolded: bytes (words, lanes) to (C, H, W) values."""
+        if self.patches:
+            raise ValueError("an unfolded tensor cannot be restored")
+        channels, height, width = self.stored.shape
         pixels = stored.astype(np.int64).reshape(height, width, -1)[:, :, :channels]
-        return pixels.transpose(2, 0, 1) + self.offset
+        return pixels.transpose((2, 1, 0) if self.transposed else (2, 0, 1)) + self.offset
 
 
 def storage_offset(tensor: Tensor) -> int:
@@ -92,6 +143,16 @@ class Program:
         """Where the result lies."""
         return self.layers[-1].output
 
+    def used_words(self) -> dict[str, int]:
+        """Words in use of each memory, by the name of its depth in `EngineConfig`."""
+        return {
+            "act_depth": max(p.base + p.words for p in (self.input, *(layer.output for layer in self.layers))),
+            "dense_depth": len(self.dense),
+            "sparse_depth": len(self.sparse),
+            "param_depth": len(self.params),
+            "program_depth": len(self.layers) * DESCRIPTOR_WORDS,
+        }
+
     @property
     def descriptors(self) -> NDArray[np.uint32]:
         """The program memory's image, 32-bit words."""
@@ -99,12 +160,11 @@ class Program:
 
     def memory_bits(self) -> dict[str, int]:
         """Bits in use of each memory."""
-        config = self.config
-        activations = max(p.base + p.words for p in (self.input, *(layer.output for layer in self.layers)))
+        config, used = self.config, self.used_words()
         return {
-            "activations": activations * config.act_bits,
-            "dense": len(self.dense) * config.dense_bits,
-            "sparse": len(self.sparse) * config.sparse_bits,
-            "parameters": len(self.params) * config.param_bits,
-            "program": len(self.descriptors) * 32,
+            "activations": used["act_depth"] * config.act_bits,
+            "dense": used["dense_depth"] * config.dense_bits,
+            "sparse": used["sparse_depth"] * config.sparse_bits,
+            "parameters": used["param_depth"] * config.param_bits,
+            "program": used["program_depth"] * 32,
         }

@@ -1,0 +1,96 @@
+"""Forms of a network: the same values, stored and computed in another way that takes the engine fewer cycles.
+
+Two freedoms, both of them decided before anything is mapped:
+
+- **transposed**: rows and columns of every tensor and kernel exchanged. A row of output pixels that starts anew costs
+  the engine cycles in window mode, so long rows are better than many.
+- **unfolded**: the host writes the input as patches (`Patches`), and the first layer becomes a 1×1 kernel over them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from intarsia.engine.program import Patches
+from intarsia.integer import Add, Conv2d, IntegerNetwork, Layer, Linear, Pattern, Plane, Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Form:
+    """A network as the engine is to compute it, and how its tensors are stored for that."""
+
+    network: IntegerNetwork
+    transposed: bool = False
+    patches: Patches | None = None
+
+
+def forms(network: IntegerNetwork, lanes: int) -> Iterator[Form]:
+    """Yield the forms of a network, the plain one first; transposed ones only where the input is not square."""
+    plain = [Form(network)]
+    if network.input.shape[1] != network.input.shape[2]:
+        plain.append(Form(_transpose(network), transposed=True))
+    for form in plain:
+        yield form
+        unfolded = _unfold(form, lanes)
+        if unfolded is not None:
+            yield unfolded
+
+
+def _transpose(network: IntegerNetwork) -> IntegerNetwork:
+    shapes = {name: tensor.shape for name, tensor in network.tensors.items()}
+    layers = tuple(_transpose_layer(layer, shapes[layer.inputs[0]]) for layer in network.layers)
+    return replace(network, input=_transpose_tensor(network.input), layers=layers)
+
+
+def _transpose_tensor(tensor: Tensor) -> Tensor:
+    channels, height, width = tensor.shape
+    return replace(tensor, shape=(channels, width, height))
+
+
+def _transpose_layer(layer: Layer, source: tuple[int, int, int]) -> Layer:
+    output = _transpose_tensor(layer.output)
+    if isinstance(layer, Add):
+        return replace(layer, output=output)
+    if isinstance(layer, Linear):
+        return replace(layer, output=output, planes=tuple(_transpose_inputs(plane, source) for plane in layer.planes))
+    top, left, bottom, right = layer.padding
+    padding, stride = (left, top, right, bottom), (layer.stride[1], layer.stride[0])
+    if isinstance(layer, Conv2d):
+        planes = tuple(replace(plane, weights=plane.weights.swapaxes(2, 3)) for plane in layer.planes)
+        return replace(layer, output=output, planes=planes, stride=stride, padding=padding)
+    kernel = (layer.kernel[1], layer.kernel[0])
+    return replace(layer, output=output, kernel=kernel, stride=stride, padding=padding)
+
+
+def _transpose_inputs(plane: Plane, source: tuple[int, int, int]) -> Plane:
+    """Reorder a linear plane's inputs, flattened (channel, row, column), to those of the transposed tensor."""
+    outputs = plane.weights.shape[0]
+    weights = plane.weights.reshape(outputs, *source).swapaxes(2, 3).reshape(outputs, -1)
+    return replace(plane, weights=weights, pattern=_reordered(plane.pattern))
+
+
+def _unfold(form: Form, lanes: int) -> Form | None:
+    """Unfold the input; None where other layers read it, too, or where nothing can be gained."""
+    network = form.network
+    first, source = network.layers[0], network.input
+    if sum(source.name in layer.inputs for layer in network.layers) > 1 or source.shape[0] % lanes == 0:
+        return None
+    if isinstance(first, Linear):
+        patches = Patches(source.shape[1:], (1, 1), (0, 0, 0, 0))
+    elif isinstance(first, Conv2d) and not first.depthwise:
+        patches = Patches(first.kernel, first.stride, first.padding)
+    else:
+        return None
+    if patches.kernel == (1, 1):
+        return None
+    planes = tuple(
+        replace(plane, weights=plane.weights.reshape(len(plane.weights), -1, 1, 1), pattern=_reordered(plane.pattern))
+        for plane in first.planes
+    )
+    unfolded = replace(source, shape=patches.shape(source.shape))
+    layer = Conv2d(source.name, first.output, planes, first.requantization)
+    return Form(replace(network, input=unfolded, layers=(layer, *network.layers[1:])), form.transposed, patches)
+
+
+def _reordered(pattern: Pattern) -> Pattern:
+    """Return the pattern of reordered inputs: where an `n:m` plane is not zero can no longer be said by a rule."""
+    return Pattern("unstructured") if pattern.kind == "n:m" else pattern
