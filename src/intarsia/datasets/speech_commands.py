@@ -1,0 +1,207 @@
+"""Keyword spotting as in MLPerf Tiny: one second of sound, ten words, silence or anything else.
+
+Speech Commands v0.02 (Warden, 2018), from its official archive or unpacked, is split by its own lists. Where only the
+small sets are at hand (`kws/*.npz`), there are related clips without labels to train on, and Speech Commands v0.01 to
+validate. The test split is the benchmark's accuracy set of 1,000 clips (`kws/test_kws01.npz`) wherever that is at hand.
+"""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intarsia.datasets.archives import Distribution
+from intarsia.datasets.audio import RATE, mfcc, read_wav
+from intarsia.datasets.fetch import FetchError, default_cache
+from intarsia.datasets.npz import read_npz, require_shape
+from intarsia.datasets.prepared import Item, prepared
+from intarsia.datasets.types import ALL_SPLITS, Dataset, InputScaling, Split, SplitName
+from intarsia.errors import IntarsiaError
+from intarsia.files import sha256
+
+CLASSES = ("Down", "Go", "Left", "No", "Off", "On", "Right", "Stop", "Up", "Yes", "Silence", "Unknown")
+#: The archive's sum is the one that TensorFlow Datasets publishes.
+OFFICIAL = Distribution(
+    folder="kws",
+    name="speech_commands_v0.02",
+    url="http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz",
+    checksum="af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58",
+)
+#: The step of the benchmark's own int8 input, so its accuracy set, stored in this step, is not rounded a second time.
+#: Of 0.2 to 1.0 it is also, within the noise, the step that changes the float reference's outputs least on the
+#: validation clips. Coefficients below −74.8 are clipped; they occur in digital silence only.
+SCALING = InputScaling(offset=0, scale=0.5847029, unit=1.0)
+
+_FRAMES, _COEFFICIENTS = 49, 10
+_SILENCE, _UNKNOWN = CLASSES.index("Silence"), CLASSES.index("Unknown")
+_NOISE = "_background_noise_"
+#: Which long recording of noise is cut into the silence of which split; all others are for training.
+_HELD_OUT: dict[str, SplitName] = {"running_tap.wav": "validation", "pink_noise.wav": "test"}
+_TEST, _VALIDATION = "test_kws01.npz", "calibration_speech_commands_v1.npz"
+_TRAIN = {
+    "train_arabic_speech_commands.npz": ("x_train", "x_val", "x_test"),
+    "train_free_spoken_digits.npz": ("x",),
+}
+
+
+def load_speech_commands(
+    data_dir: Path | None = None,
+    *,
+    splits: Collection[SplitName] = ALL_SPLITS,
+    cache: Path | None = None,
+    source: Distribution = OFFICIAL,
+    progress: bool = False,
+) -> Dataset:
+    """Load the keyword-spotting data, MFCC of one second each: float32 (N, 1, 49, 10).
+
+    In this order: the official set (`kws/speech_commands_v0.02/`, or the archive beside it), unpacked or packed, in
+    `data_dir` or the cache; the small sets in `data_dir/kws`; the official archive from the network (2.4 GB).
+
+    Args:
+        data_dir: folder of data sets.
+        splits: which to load.
+        cache: for the archive and the computed MFCC.
+        source: the official archive.
+        progress: show progress bars.
+
+    Raises:
+        IntarsiaError: a file is damaged, or missing and cannot be fetched.
+    """
+    cache = cache or default_cache()
+    small = None if data_dir is None else data_dir / OFFICIAL.folder
+    root = source.find(data_dir, cache)
+    if root is None and small is not None and any((small / name).is_file() for name in (_TEST, _VALIDATION, *_TRAIN)):
+        return _small(small, splits)
+    if root is None:
+        try:
+            root = source.fetch(cache, progress=progress)
+        except FetchError as error:
+            raise IntarsiaError(
+                f"Speech Commands is not at hand and cannot be fetched ({str(error).rsplit(';', 1)[0]}); put "
+                f"{source.name}.tar.gz, unpacked or not, into {small or cache / source.folder}."
+            ) from error
+    return _official(root, small, splits, cache / source.folder, progress=progress)
+
+
+def _small(folder: Path, splits: Collection[SplitName]) -> Dataset:
+    loaded: dict[SplitName, Split] = {}
+    sums: dict[str, str] = {}
+    if "train" in splits:
+        clips = []
+        for name, arrays in _TRAIN.items():
+            content = _read(folder / name, arrays, sums)
+            clips += [_clips(folder / name, array, content[array]) for array in arrays]
+        everything = np.concatenate(clips)
+        loaded["train"] = Split(everything, np.full(len(everything), -1, np.int64))
+    if "validation" in splits:
+        content = _read(folder / _VALIDATION, ("mfcc", "y", "classes"), sums)
+        labels = _labels(folder / _VALIDATION, content)
+        loaded["validation"] = Split(_clips(folder / _VALIDATION, "mfcc", content["mfcc"]), labels)
+    if "test" in splits:
+        loaded["test"] = _accuracy_set(folder / _TEST, sums)
+    return _dataset(
+        loaded,
+        sums,
+        "Arabic Speech Commands and Free Spoken Digits without labels as related training data; clips of Speech "
+        "Commands v0.01 to validate; the MLPerf Tiny accuracy set (Speech Commands v0.02) to test.",
+    )
+
+
+def _dataset(splits: dict[SplitName, Split], sums: dict[str, str], source: str) -> Dataset:
+    empty = Split(np.empty((0, 1, _FRAMES, _COEFFICIENTS), np.float32), np.empty(0, np.int64))
+    return Dataset(
+        name="speech_commands",
+        train=splits.get("train", empty),
+        validation=splits.get("validation", empty),
+        test=splits.get("test", empty),
+        classes=CLASSES,
+        scaling=SCALING,
+        checksums=sums,
+        source=source,
+    )
+
+
+def _read(path: Path, arrays: Collection[str], sums: dict[str, str]) -> dict[str, NDArray[Any]]:
+    content = read_npz(path, tuple(arrays))
+    sums[path.name] = sha256(path)
+    return content
+
+
+def _clips(path: Path, name: str, values: NDArray[Any]) -> NDArray[np.float32]:
+    require_shape(path, name, values, (None, _FRAMES, _COEFFICIENTS))
+    return np.asarray(values[:, None], np.float32)
+
+
+def _labels(path: Path, content: dict[str, NDArray[Any]]) -> NDArray[np.int64]:
+    if tuple(content["classes"].tolist()) != CLASSES:
+        raise IntarsiaError(f"{path} has other classes than {', '.join(CLASSES)}; take the file of this benchmark.")
+    return content["y"].astype(np.int64)
+
+
+def _accuracy_set(path: Path, sums: dict[str, str]) -> Split:
+    """Read the benchmark's int8 clips as the real numbers that they stand for: (x − zero point) · step."""
+    content = _read(path, ("x", "y", "scale", "zero_point", "classes"), sums)
+    require_shape(path, "x", content["x"], (None, _FRAMES, _COEFFICIENTS, 1))
+    reals = (content["x"].astype(np.float32) - np.float32(content["zero_point"])) * np.float32(content["scale"])
+    return Split(np.ascontiguousarray(reals.transpose(0, 3, 1, 2)), _labels(path, content))
+
+
+def _official(
+    root: Path,
+    small: Path | None,
+    splits: Collection[SplitName],
+    cache: Path,
+    *,
+    progress: bool,
+) -> Dataset:
+    loaded: dict[SplitName, Split] = {}
+    sums = {f"{OFFICIAL.name}.tar.gz": OFFICIAL.checksum}
+    tested = "the clips of testing_list.txt"
+    items = _items(root)
+    for split in ALL_SPLITS:
+        if split not in splits:
+            continue
+        if split == "test" and small is not None and (small / _TEST).is_file():
+            loaded[split] = _accuracy_set(small / _TEST, sums)
+            tested = "the MLPerf Tiny accuracy set"
+            continue
+        found = prepared(
+            cache / f"mfcc1-{split}",
+            [item for item, _ in items[split]],
+            (_FRAMES, _COEFFICIENTS),
+            np.float32,
+            lambda path, start: mfcc(read_wav(path)[start : start + RATE]),
+            progress=progress,
+        )
+        loaded[split] = Split(found[:, None], np.array([label for _, label in items[split]], np.int64))
+    source_text = f"Speech Commands v0.02, split by its own lists, without added noise; {tested} to test."
+    return _dataset(loaded, sums, source_text)
+
+
+def _items(root: Path) -> dict[SplitName, list[tuple[Item, int]]]:
+    """Return every clip with its label, by split: words by the two lists, silence from recordings of noise."""
+    lists = {"validation": _list(root / "validation_list.txt"), "test": _list(root / "testing_list.txt")}
+    items: dict[SplitName, list[tuple[Item, int]]] = {split: [] for split in ALL_SPLITS}
+    names = {name.lower(): label for label, name in enumerate(CLASSES[:_SILENCE])}
+    for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith((".", "_"))):
+        for path in sorted(folder.glob("*.wav")):
+            name = f"{folder.name}/{path.name}"
+            split: SplitName = "test" if name in lists["test"] else "train"
+            split = "validation" if name in lists["validation"] else split
+            items[split].append(((path, 0), names.get(folder.name, _UNKNOWN)))
+    for path in sorted((root / _NOISE).glob("*.wav")):
+        # One second every half second, as TensorFlow Datasets cuts it.
+        for start in range(0, len(read_wav(path)) - RATE, RATE // 2):
+            items[_HELD_OUT.get(path.name, "train")].append(((path, start), _SILENCE))
+    if not items["train"]:
+        raise IntarsiaError(f"there are no sound files to train on in the folders of {root}; unpack the archive anew.")
+    return items
+
+
+def _list(path: Path) -> frozenset[str]:
+    try:
+        return frozenset(path.read_text().split())
+    except (OSError, UnicodeDecodeError) as error:
+        raise IntarsiaError(f"cannot read {path} ({error}); unpack the archive anew.") from error

@@ -1,0 +1,236 @@
+"""Visual wake words as in MLPerf Tiny: is there a person in this picture of 96×96 pixels?
+
+Visual Wake Words (Chowdhery and others, 2019) as MLPerf Tiny prepared it from COCO 2014: the archive vw_coco2014_96
+and the benchmark's list of test images (`vww/y_labels.csv`), which are kept out of training. Else the small sets: some
+COCO images beside the test set (`vww/*.npz`), and enlarged CIFAR-10 training images, related but without labels.
+"""
+
+import re
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intarsia.datasets.archives import Distribution
+from intarsia.datasets.cifar10 import find_training_images
+from intarsia.datasets.fetch import FetchError, default_cache, download
+from intarsia.datasets.npz import read_npz, require_shape
+from intarsia.datasets.prepared import prepared
+from intarsia.datasets.types import ALL_SPLITS, Dataset, InputScaling, Split, SplitName
+from intarsia.errors import IntarsiaError
+from intarsia.files import sha256
+
+CLASSES = ("non_person", "person")
+SIZE = 96
+#: Its sum is not published by its makers; public lock files of several projects agree on this one.
+OFFICIAL = Distribution(
+    folder="vww",
+    name="vw_coco2014_96",
+    url="https://www.silabs.com/public/files/github/machine_learning/benchmarks/datasets/vw_coco2014_96.tar.gz",
+    checksum="f8746b9e44f8a7a4293f73be9ba6e8da9239fe69798d42364aae62b915cfab58",
+)
+LABELS = "y_labels.csv"
+LABELS_URL = "https://raw.githubusercontent.com/mlcommons/tiny/master/benchmark/evaluation/datasets/vww01/y_labels.csv"
+LABELS_SUM = "3697ca57c48b23b21602ae9bdb32b1925407a1d41d79167cdfb365054cb9c33d"
+
+_TRAIN, _TEST = "calibration_coco_extra.npz", "test_vww01.npz"
+_VALIDATION = 100  # of the 308 small images
+_RELATED = 10_000  # CIFAR-10 images at most; 276 MB enlarged
+_SEED = 0  # of the split; the same for everybody, whatever the seed of the training
+
+
+def load_visual_wake_words(
+    data_dir: Path | None = None,
+    *,
+    splits: Collection[SplitName] = ALL_SPLITS,
+    cache: Path | None = None,
+    source: Distribution = OFFICIAL,
+    progress: bool = False,
+) -> Dataset:
+    """Load visual wake words, uint8 (N, 3, 96, 96); the float input is pixel / 255, the integer input the pixel itself.
+
+    In this order: the official set (`vww/vw_coco2014_96/`, or its archive) in `data_dir` or the cache; the small sets
+    in `data_dir/vww`; the official archive from the network (235 MB).
+
+    Args:
+        data_dir: folder of data sets.
+        splits: which to load.
+        cache: for the archive and the decoded images (3 GB).
+        source: the official archive.
+        progress: show progress bars.
+
+    Raises:
+        IntarsiaError: a file is damaged, or missing and cannot be fetched.
+    """
+    cache = cache or default_cache()
+    small = None if data_dir is None else data_dir / OFFICIAL.folder
+    root = source.find(data_dir, cache)
+    if root is None and small is not None and any((small / name).is_file() for name in (_TRAIN, _TEST)):
+        return _small(small, splits, data_dir, cache)
+    try:
+        root = root or source.fetch(cache, progress=progress)
+        labels = _find_labels([base / source.folder for base in (data_dir, cache) if base is not None], cache / "vww")
+    except FetchError as error:
+        raise IntarsiaError(
+            f"Visual Wake Words is not at hand and cannot be fetched ({str(error).rsplit(';', 1)[0]}); put {LABELS} of "
+            f"MLPerf Tiny and {source.name}.tar.gz, unpacked or not, into {small or cache / source.folder}."
+        ) from error
+    return _official(root, labels, splits, cache / source.folder, progress=progress)
+
+
+def _find_labels(folders: Sequence[Path], cache: Path) -> Path:
+    for folder in folders:
+        if (folder / LABELS).is_file():
+            return folder / LABELS
+    download(LABELS_URL, cache / LABELS, LABELS_SUM)
+    return cache / LABELS
+
+
+def _dataset(splits: dict[SplitName, Split], sums: dict[str, str], source: str) -> Dataset:
+    empty = Split(np.empty((0, 3, SIZE, SIZE), np.uint8), np.empty(0, np.int64))
+    return Dataset(
+        name="visual_wake_words",
+        train=splits.get("train", empty),
+        validation=splits.get("validation", empty),
+        test=splits.get("test", empty),
+        classes=CLASSES,
+        scaling=InputScaling(offset=0, scale=1 / 255, signed=False),
+        checksums=sums,
+        source=source,
+    )
+
+
+def _small(folder: Path, splits: Collection[SplitName], data_dir: Path | None, cache: Path) -> Dataset:
+    loaded: dict[SplitName, Split] = {}
+    sums: dict[str, str] = {}
+    related = 0
+    if {"train", "validation"} & set(splits):
+        images, labels = _images(folder / _TRAIN, sums)
+        order = np.random.default_rng(_SEED).permutation(len(labels))
+        first, second = order[_VALIDATION:], order[:_VALIDATION]
+        loaded["validation"] = Split(images[second], labels[second])
+        if "train" in splits:
+            loaded["train"], related = _with_cifar10(images[first], labels[first], data_dir, cache, sums)
+        if "validation" not in splits:
+            del loaded["validation"]
+    if "test" in splits:
+        loaded["test"] = Split(*_images(folder / _TEST, sums))
+    also = f" and {related:,} enlarged CIFAR-10 training images without labels" if related else ""
+    return _dataset(
+        loaded,
+        sums,
+        f"COCO images beside the test set{also} as related training data, {_VALIDATION} others to validate; "
+        "the MLPerf Tiny accuracy set (COCO 2014) to test.",
+    )
+
+
+def _images(path: Path, sums: dict[str, str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    content: dict[str, NDArray[Any]] = read_npz(path, ("x", "y"))
+    require_shape(path, "x", content["x"], (None, SIZE, SIZE, 3))
+    sums[path.name] = sha256(path)
+    return np.ascontiguousarray(content["x"].transpose(0, 3, 1, 2)), content["y"].astype(np.int64)
+
+
+def _with_cifar10(
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    data_dir: Path | None,
+    cache: Path,
+    sums: dict[str, str],
+) -> tuple[Split, int]:
+    """Add enlarged CIFAR-10 training images, if they are at hand; return how many, too."""
+    small, checksums = find_training_images(data_dir, cache, _RELATED)
+    sums.update(checksums)
+    everything = np.concatenate([images, enlarge(small, SIZE)])
+    return Split(everything, np.concatenate([labels, np.full(len(small), -1, np.int64)])), len(small)
+
+
+def enlarge(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Enlarge square images (N, C, H, H) to `size` by bilinear interpolation between the centres of pixels."""
+    side = images.shape[-1]
+    position = np.clip((np.arange(size) + 0.5) * side / size - 0.5, 0, side - 1)
+    weights = np.maximum(0, 1 - np.abs(position[:, None] - np.arange(side))).astype(np.float32)
+    result = np.empty((*images.shape[:2], size, size), np.uint8)
+    for start in range(0, len(images), 500):
+        part = slice(start, start + 500)
+        result[part] = np.rint(weights @ images[part].astype(np.float32) @ weights.T)
+    return result
+
+
+def _official(
+    root: Path,
+    labels: Path,
+    splits: Collection[SplitName],
+    cache: Path,
+    *,
+    progress: bool,
+) -> Dataset:
+    files = _files(root, _test_numbers(labels))
+    loaded: dict[SplitName, Split] = {}
+    for split in ALL_SPLITS:
+        if split in splits:
+            images = prepared(
+                cache / f"pixels1-{split}",
+                [(path, 0) for path, _ in files[split]],
+                (3, SIZE, SIZE),
+                np.uint8,
+                _decode,
+                progress=progress,
+            )
+            loaded[split] = Split(images, np.array([label for _, label in files[split]], np.int64))
+    sums = {f"{OFFICIAL.name}.tar.gz": OFFICIAL.checksum, LABELS: sha256(labels)}
+    return _dataset(
+        loaded,
+        sums,
+        "Visual Wake Words (COCO 2014) without the MLPerf Tiny accuracy set, the first tenth of each class to "
+        "validate; the accuracy set to test.",
+    )
+
+
+def _test_numbers(path: Path) -> frozenset[int]:
+    """Return the COCO numbers of the images to test on: lines of `000000343218.bin,2,1`."""
+    try:
+        lines = path.read_text().split()
+        return frozenset(int(line.split(".", 1)[0]) for line in lines)
+    except (OSError, ValueError) as error:
+        raise IntarsiaError(f"{path} is no list of images ({error}); take {LABELS} of MLPerf Tiny's vww01.") from error
+
+
+def _files(root: Path, tested: frozenset[int]) -> dict[SplitName, list[tuple[Path, int]]]:
+    """Return the images with their labels by split; as in the benchmark, the first tenth of each class validates."""
+    files: dict[SplitName, list[tuple[Path, int]]] = {split: [] for split in ALL_SPLITS}
+    for label, name in enumerate(CLASSES):
+        numbered = [(path, _number(path)) for path in sorted((root / name).glob("*.jpg"))]
+        rest = [(path, label) for path, number in numbered if number not in tested]
+        if len(rest) < 2:
+            raise IntarsiaError(f"there are no images in {root / name}; unpack the archive anew.")
+        cut = max(1, len(rest) // 10)
+        files["validation"] += rest[:cut]
+        files["train"] += rest[cut:]
+        files["test"] += [(path, label) for path, number in numbered if number in tested]
+    if len(files["test"]) != len(tested):
+        raise IntarsiaError(f"{root} has {len(files['test'])} of {len(tested)} test images; unpack the archive anew.")
+    return files
+
+
+def _number(path: Path) -> int:
+    match = re.search(r"(\d+)$", path.stem)
+    if match is None:
+        raise IntarsiaError(f"the name of {path} does not end in its COCO number; unpack the archive anew.")
+    return int(match[1])
+
+
+def _decode(path: Path, _: int) -> NDArray[np.uint8]:
+    try:
+        from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 (needed for the official images only)
+    except ImportError as error:
+        raise IntarsiaError("Pillow is not installed; install intarsia[train].") from error
+    try:
+        with Image.open(path) as image:
+            if image.size != (SIZE, SIZE):
+                raise IntarsiaError(f"{path} has {image.size[0]}x{image.size[1]} pixels instead of {SIZE}x{SIZE}.")
+            return np.asarray(image.convert("RGB"), np.uint8).transpose(2, 0, 1)
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise IntarsiaError(f"{path} cannot be read as an image ({error}); unpack the archive anew.") from error
