@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import dataclasses
 import os
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ EXAMPLES = """examples:
   intarsia run digits                                  the whole path, from training to the report
   intarsia run resnet8 --seeds 0 1 2 --data ~/data     three seeds on CIFAR-10, from the zoo's float weights
   intarsia run resnet8 --scheme ternary+2:16xint8 --slots 2
+  intarsia run model.tflite --data data.npz            your own trained network, with inputs x and labels y
   intarsia simulate digits --images 300                one stage, and before it what is not done yet
   intarsia simulate network.safetensors --input images.npy
   intarsia export-onnx network.safetensors --output network.onnx
@@ -40,6 +42,8 @@ _ON_FILES: Mapping[str, frozenset[str]] = MappingProxyType(
 )
 
 _OUT = Path("runs")
+#: What the file of a float network to import ends in.
+_MODELS = (".tflite", ".onnx")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,6 +78,7 @@ def _dispatch(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     if options.command == "networks":
         for name, entry in DEFAULTS.items():
             weights = "trained from scratch" if entry.retrain else "float weights in the zoo"
+            weights = "imported from MLPerf Tiny's reference" if entry.reference else weights
             print(f"{name:<10} {entry.title} ({weights})")
         return 0
     if options.command == "rtl":
@@ -146,6 +151,9 @@ def _settings(network: str, told: Mapping[str, Any], command: str) -> Settings:
     for name in ("seeds", "baselines"):
         if name in told:
             fields[name] = tuple(told[name])
+    if Path(network).suffix in _MODELS:
+        fields["model"] = Path(network)
+        network = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(network).stem)
     folder = told.get("out", _OUT) / network
     synthesis = not told.get("skip_synthesis", False)
     settings = Settings(network, folder, engine=_engine(told), synthesis=synthesis, command=command, **fields)
@@ -178,11 +186,17 @@ def _parser() -> argparse.ArgumentParser:
         _run_options(made, network)
         return made
 
-    walk = command("run", "walk the whole path and write the report", "network that `intarsia networks` lists")
+    walk = command(
+        "run",
+        "walk the whole path and write the report",
+        "network that `intarsia networks` lists, or a .tflite or .onnx file",
+    )
     _force_option(walk)
     for stage in STAGES:
         on_file = stage.name in _ON_FILES
-        what = "network" + (", or the file of an integer network (.safetensors)" if on_file else "")
+        what = "network, or a .tflite or .onnx file" + (
+            ", or the file of an integer network (.safetensors)" if on_file else ""
+        )
         made = command(stage.name, stage.title, what)
         _force_option(made)
         if on_file:
@@ -201,7 +215,12 @@ def _run_options(parser: argparse.ArgumentParser, network: str) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help=f"artifacts go to DIR/NETWORK (default: {_OUT})")
     parser.add_argument("--quiet", action="store_true", default=False, help="print results only")
     learning = parser.add_argument_group("learning")
-    learning.add_argument("--data", type=Path, metavar="DIR", help="folder of data sets (default: INTARSIA_DATA)")
+    learning.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="folder of data sets (default: INTARSIA_DATA); with your own network, its .npz file or folder of them",
+    )
     learning.add_argument(
         "--seeds", "--seed", type=int, nargs="+", metavar="N", help="a network each; the first is built (default: 0)"
     )

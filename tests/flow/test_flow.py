@@ -336,9 +336,19 @@ def test_the_flow_knows_every_network_of_the_registry() -> None:
     pytest.importorskip("torch")
     from intarsia.networks import NETWORKS  # noqa: PLC0415
 
-    assert {name: (entry.dataset, entry.retrain) for name, entry in DEFAULTS.items()} == {
-        name: (spec.dataset, not spec.in_zoo) for name, spec in NETWORKS.items()
-    }
+    known = {name: (entry.title, entry.dataset) for name, entry in DEFAULTS.items()}
+    assert known == {name: (spec.title, spec.dataset) for name, spec in NETWORKS.items()}
+    zoo = {name for name, entry in DEFAULTS.items() if not entry.retrain and not entry.reference}
+    assert zoo == {name for name, spec in NETWORKS.items() if spec.in_zoo}
+
+
+def test_a_reference_model_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("INTARSIA_DATA", raising=False)
+    for data in (None, tmp_path):
+        with pytest.raises(IntarsiaError, match=r"kws_ref_model_float32\.tflite into the folder"):
+            run(Settings("dscnn", tmp_path / "run", data_dir=data))
+    with pytest.raises(IntarsiaError, match="leave out --retrain"):
+        Settings("dscnn", tmp_path, retrain=True)
 
 
 def test_a_difference_names_layer_and_image() -> None:

@@ -141,6 +141,15 @@ def test_the_page_says_every_figure_and_escapes_text() -> None:
     assert "<small> network" not in page
 
 
+def test_an_area_under_the_curve_is_no_percentage() -> None:
+    anomalies = replace(FULL, metric="auc", data="Clips of toy cars.")
+    page, text = render(anomalies, []), table(anomalies)
+    assert re.search(r"AUC superposition +0.9700  of 300", text)
+    for words in ("0.9700", "0.0200", "AUC", "Clips of toy cars."):
+        assert words in page
+    assert "97.00%" not in page
+
+
 def test_what_was_not_done_is_said() -> None:
     page = render(EMPTY, [])
     for stage in ("measured", "compiled", "simulated", "synthesized"):

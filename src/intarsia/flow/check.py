@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from intarsia.datasets import load_dataset
 from intarsia.datasets.types import Dataset, SplitName
 from intarsia.engine import Program, compile_network
 from intarsia.engine.cycles import LayerCycles, predict
 from intarsia.errors import IntarsiaError
+from intarsia.flow.data import load_data
 from intarsia.flow.learn import float_model, learning
-from intarsia.flow.settings import defaults_of, require
+from intarsia.flow.settings import require
 from intarsia.flow.task import Job
 from intarsia.integer import IntegerNetwork, file
 from intarsia.integer.executor import Executor
@@ -44,7 +44,7 @@ def execute(job: Job) -> dict[str, Any]:
     with tqdm(total=len(images), unit="image", leave=False, disable=not job.progress) as bar:
         logits = executor.run(images, progress=bar.update)
     rate = len(images) / max(time.monotonic() - start, 1e-9)
-    return _accuracy(logits, data) | {"images_per_second": round(rate, 1)}
+    return _score(logits * np.float32(network.output.scale), data) | {"images_per_second": round(rate, 1)}
 
 
 def execute_float(job: Job) -> dict[str, Any]:
@@ -57,8 +57,7 @@ def execute_float(job: Job) -> dict[str, Any]:
     with learning(job):
         from intarsia.quantize.data import outputs_of  # noqa: PLC0415 (it brings PyTorch)
 
-        model = float_model(job.input("train/float", "safetensors"))
-        return _accuracy(outputs_of(model, data.test.images, data.scaling).numpy(), data)
+        return _score(outputs_of(float_model(job), data.test.images, data.scaling).numpy(), data)
 
 
 def export_onnx(job: Job) -> dict[str, Any]:
@@ -202,8 +201,7 @@ def require_equal(who: str, layer: str, found: Images, expected: Images, first_i
 
 def test_data(job: Job) -> Dataset:
     """Load the test split of the network's data set."""
-    name = defaults_of(job.settings.network).dataset
-    return load_dataset(name, job.settings.data_dir, splits=_TEST, progress=job.progress)
+    return load_data(job.settings, _TEST, progress=job.progress)
 
 
 def _require_counts(counts: dict[str, Any], predicted: LayerCycles) -> None:
@@ -215,12 +213,13 @@ def _require_counts(counts: dict[str, Any], predicted: LayerCycles) -> None:
             )
 
 
-def _accuracy(logits: NDArray[Any], data: Dataset) -> dict[str, Any]:
-    correct = int((logits.argmax(axis=1) == data.test.labels).sum())
-    count = len(data.test)
+def _score(outputs: NDArray[Any], data: Dataset) -> dict[str, Any]:
+    """Return how good outputs (N, K), in real units, are for the test set."""
+    score, count = data.score(outputs, data.test), len(data.test)
+    what = f"{score:.2%} of" if data.metric == "accuracy" else f"AUC {score:.4f} on"
     return {
-        "summary": f"{correct / count:.2%} of {count:,} test images",
-        "accuracy": correct / count,
-        "correct": correct,
+        "summary": f"{what} {count:,} test inputs",
+        "metric": data.metric,
+        "score": score,
         "images": count,
     }

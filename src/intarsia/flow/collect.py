@@ -6,7 +6,7 @@ from typing import Any
 
 from intarsia.engine import EngineConfig
 from intarsia.engine.cycles import LayerCycles
-from intarsia.flow.settings import Settings, defaults_of
+from intarsia.flow.settings import Settings
 from intarsia.flow.stages import Variant, all_tasks, variants
 from intarsia.flow.synthesis import collect_synthesis
 from intarsia.flow.task import Record, finished, package_version
@@ -58,8 +58,8 @@ def collect(settings: Settings, records: Mapping[str, Record]) -> tuple[Results,
     config = settings.engine
     results = Results(
         network=settings.network,
-        title=defaults_of(settings.network).title,
-        dataset=defaults_of(settings.network).dataset,
+        title=settings.defaults.title,
+        dataset=settings.defaults.dataset or str(settings.data_dir),
         accuracies=_accuracies(settings, records, networks),
         bits=() if built is None else _bits(built),
         cycles=tuple(LayerCycles(**layer) for layer in compiled.get("layers", ())),
@@ -85,6 +85,8 @@ def collect(settings: Settings, records: Mapping[str, Record]) -> tuple[Results,
         stages=tuple((name, record.seconds) for name, record in records.items()),
         command=settings.command,
         engine=vars(config),
+        metric=_result(records, "execute/float").get("metric", "accuracy"),
+        data=_result(records, f"quantize/{kinds[0].name}").get("data", ""),
     )
     return results, () if built is None else pictures_of(built)
 
@@ -101,7 +103,7 @@ def _accuracies(
                 name="float",
                 detail="32-bit floating point",
                 seeds=seed,
-                accuracies=(floating["accuracy"],),
+                accuracies=(floating["score"],),
                 images=floating["images"],
                 effective_bits=32.0,
                 training=made.get("training", ""),
@@ -114,15 +116,19 @@ def _accuracies(
     for name, kinds in by_kind.items():
         found = [_result(records, f"execute/{kind.name}") for kind in kinds]
         made = _result(records, f"quantize/{kinds[0].name}")
+        bits = effective_bits(networks[kinds[0].name])
+        compiled = _result(records, f"compile/{kinds[0].name}")
         rows.append(
             Accuracy(
                 name=name,
                 detail=_planes(made["layers"]),
                 seeds=tuple(kind.seed for kind in kinds),
-                accuracies=tuple(result["accuracy"] for result in found),
+                accuracies=tuple(result["score"] for result in found),
                 images=found[0]["images"],
-                effective_bits=effective_bits(networks[kinds[0].name]).per_weight,
+                effective_bits=bits.per_weight,
                 training=made["training"],
+                weight_bits=bits.total + bits.biases,
+                cycles=sum(layer["cycles"] for layer in compiled["layers"]) if compiled else None,
             )
         )
     return tuple(rows)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from intarsia.datasets import load_dataset
-from intarsia.datasets.types import Dataset
+from intarsia.datasets import SplitName
 from intarsia.errors import IntarsiaError
-from intarsia.flow.settings import LAYERWISE, defaults_of, require
+from intarsia.files import write_bytes
+from intarsia.flow.data import load_data
+from intarsia.flow.settings import LAYERWISE, require
 from intarsia.flow.task import Job
 from intarsia.integer import IntegerNetwork, file
 from intarsia.integer.effective import effective_bits
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from intarsia.quantize.scheme import Scheme
 
+_LEARNING: tuple[SplitName, ...] = ("train", "validation")
 #: What layer-wise mixed precision chooses from, as today's tools do.
 LAYERWISE_FORMATS = ("int8", "int4", "int2")
 
@@ -36,7 +38,7 @@ def learning(job: Job) -> Iterator[None]:
     import torch  # noqa: PLC0415 (heavy; only learning needs it)
 
     before = torch.get_num_threads()
-    torch.set_num_threads(defaults_of(job.settings.network).threads or before)
+    torch.set_num_threads(job.settings.defaults.threads or before)
     try:
         yield
     finally:
@@ -56,12 +58,12 @@ def train(job: Job) -> dict[str, Any]:
 def _train(job: Job) -> dict[str, Any]:
     import torch  # noqa: PLC0415
 
-    from intarsia.networks import WeightsCard, build, network_spec, save_weights  # noqa: PLC0415
+    from intarsia.networks import WeightsCard, build, save_weights  # noqa: PLC0415
     from intarsia.quantize.recipes import RECIPES, with_epochs  # noqa: PLC0415
     from intarsia.quantize.training import evaluate, train_network  # noqa: PLC0415
 
     settings, parameters = job.settings, job.task.parameters
-    data = load_dataset(network_spec(settings.network).dataset, settings.data_dir, progress=job.progress)
+    data = load_data(settings, progress=job.progress)
     recipe = with_epochs(RECIPES[settings.network], parameters["epochs"])
     model = build(settings.network, parameters["seed"])
     history = train_network(
@@ -131,19 +133,22 @@ def quantize(job: Job) -> dict[str, Any]:
 
 
 def _quantize(job: Job) -> dict[str, Any]:
-    from intarsia.networks import load_weights, network_spec  # noqa: PLC0415
     from intarsia.quantize.calibrate import post_training  # noqa: PLC0415
+    from intarsia.quantize.data import labelled  # noqa: PLC0415
     from intarsia.quantize.freezing import freeze  # noqa: PLC0415
+    from intarsia.quantize.objectives import objective_of  # noqa: PLC0415
     from intarsia.quantize.qat import quantize as train_quantized  # noqa: PLC0415
+    from intarsia.quantize.recipes import recipe_of  # noqa: PLC0415
     from intarsia.quantize.training import evaluate  # noqa: PLC0415
 
     settings, parameters = job.settings, job.task.parameters
     scheme, seed, epochs = _scheme(job), parameters["seed"], parameters["epochs"]
-    model = load_weights(job.input("train/float", "safetensors"))[0]
-    data = _training_data(network_spec(settings.network).dataset, settings.data_dir, progress=job.progress)
+    model, data = float_model(job), load_data(settings, _LEARNING, progress=job.progress)
+    recipe = recipe_of(settings.defaults.dataset)
     if epochs == 0:
-        module = post_training(model, data, scheme, seed=seed)
-        validation, training = evaluate(module, data.validation, data.scaling), "post-training quantization"
+        module, known = post_training(model, data, scheme, seed=seed), labelled(data, model)
+        validation = evaluate(module, known.validation, data.scaling, objective_of(recipe.training))
+        training = "post-training quantization"
     else:
         trained = train_quantized(
             model,
@@ -152,6 +157,7 @@ def _quantize(job: Job) -> dict[str, Any]:
             seed=seed,
             device=_device(settings.device),
             epochs=epochs,
+            recipe=recipe if settings.defaults.dataset else None,
             checkpoint=job.checkpoint(),
             progress=job.progress,
         )
@@ -169,6 +175,7 @@ def _quantize(job: Job) -> dict[str, Any]:
         "layers": {name: str(layer) for name, layer in module.layer_schemes.items()},
         "seed": seed,
         "epochs": epochs,
+        "data": data.source,
     }
 
 
@@ -193,14 +200,12 @@ def search(job: Job) -> dict[str, Any]:
 
 
 def _search(job: Job) -> dict[str, Any]:
-    from intarsia.networks import load_weights, network_spec  # noqa: PLC0415
     from intarsia.quantize.layerwise import search_layerwise  # noqa: PLC0415
 
     settings, parameters = job.settings, job.task.parameters
     built = file.load(job.input(job.task.needs[1], "safetensors"))
     budget = float(effective_bits(built).total)
-    model = load_weights(job.input("train/float", "safetensors"))[0]
-    data = _training_data(network_spec(settings.network).dataset, settings.data_dir, progress=job.progress)
+    model, data = float_model(job), load_data(settings, _LEARNING, progress=job.progress)
     with tqdm(unit="measurement", leave=False, disable=not job.progress) as bar:
         found = search_layerwise(
             model, data, parameters["formats"], _stored, budget, seed=parameters["seed"], progress=bar.update
@@ -218,20 +223,48 @@ def _stored(network: IntegerNetwork) -> dict[str, float]:
     return {layer.name: float(layer.total) for layer in effective_bits(network).layers}
 
 
-def float_model(path: Path) -> "nn.Module":
+def import_float(job: Job) -> dict[str, Any]:
+    """Import the float network of a file and keep a copy of it.
+
+    Raises:
+        IntarsiaError: a package is missing, or the file cannot be imported.
+    """
+    require("torch", "train")
+    from intarsia.networks.importers import import_float as read  # noqa: PLC0415
+
+    source = job.settings.imported
+    assert source is not None  # noqa: S101 (else this is no task)
+    imported = read(source)
+    write_bytes(job.product(model_suffix(source)), source.read_bytes())
+    shape = " x ".join(map(str, imported.shape))
+    return {
+        "summary": f"imported, input {shape}",
+        "training": f"imported from {source.name}",
+        "shape": list(imported.shape),
+        "dropped": list(imported.dropped),
+    }
+
+
+def model_suffix(path: Path) -> str:
+    """Return what the copy of a network's file ends in, without the dot."""
+    return path.suffix.removeprefix(".")
+
+
+def float_model(job: Job) -> "nn.Module":
     """Read the float network that the first stage left.
 
     Raises:
         IntarsiaError: PyTorch is missing, or the file is damaged.
     """
     require("torch", "train")
-    from intarsia.networks import load_weights  # noqa: PLC0415
+    source = job.settings.imported
+    if source is None:
+        from intarsia.networks import load_weights  # noqa: PLC0415
 
-    return load_weights(path)[0]
+        return load_weights(job.input("train/float", "safetensors"))[0]
+    from intarsia.networks.importers import import_float as read  # noqa: PLC0415
 
-
-def _training_data(name: str, data_dir: Path | None, *, progress: bool) -> Dataset:
-    return load_dataset(name, data_dir, splits=("train", "validation"), progress=progress)
+    return read(job.input("train/float", model_suffix(source))).module
 
 
 def _device(name: str) -> str:

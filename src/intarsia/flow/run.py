@@ -9,7 +9,7 @@ from intarsia.errors import IntarsiaError
 from intarsia.files import read_json, write_json
 from intarsia.flow.collect import collect, finished_records
 from intarsia.flow.runner import Beside, Say, locked, run_tasks
-from intarsia.flow.settings import Settings, defaults_of
+from intarsia.flow.settings import Settings
 from intarsia.flow.stages import STAGES, all_tasks, require_fit, tasks_until
 from intarsia.flow.task import Record, Task
 from intarsia.report import Results, table, write_report
@@ -49,7 +49,7 @@ def run(settings: Settings, *, force: bool = False, say: Say = print, progress: 
         routing = [task for task in tasks if task.stage == "synthesize" and task.name == "ecp5"]
         synthesis = [task for task in tasks if task.stage == "synthesize" and task not in routing]
         others = [task for task in tasks if task.stage != "synthesize"]
-        early = defaults_of(settings.network).threads == 1
+        early = settings.defaults.threads == 1
         parts = [part for part in (synthesis, routing) if part]
         try:
             beside = [Beside(bring, part, lock) for part in parts if early]

@@ -1,5 +1,6 @@
 """What a run may be told, and each network's defaults."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
@@ -23,8 +24,9 @@ class Defaults:
 
     Attributes:
         title: one line for people.
-        dataset: name in `intarsia.datasets`.
+        dataset: name in `intarsia.datasets`; empty for a user's own.
         retrain: whether the float network is trained from scratch; else the weights of the zoo are taken.
+        reference: where it is imported from instead, a file in the folder of data sets.
         images: test images for the simulated engine.
         scheme: what `superposition` means for this network, as text.
         route: what is placed and routed on an FPGA; the engine takes nextpnr long, a lane takes it seconds.
@@ -35,6 +37,7 @@ class Defaults:
     dataset: str
     retrain: bool
     images: int
+    reference: str = ""
     scheme: str = SUPERPOSITION
     route: Route = "engine"
     threads: int | None = None
@@ -47,6 +50,33 @@ DEFAULTS: Mapping[str, Defaults] = MappingProxyType(
             "depthwise-separable CNN on 8×8 digits", "digits", retrain=True, images=100, route="lane", threads=1
         ),
         "resnet8": Defaults("MLPerf Tiny ResNet-8 on CIFAR-10", "cifar10", retrain=False, images=100),
+        "dscnn": Defaults(
+            "MLPerf Tiny DS-CNN, keyword spotting",
+            "speech_commands",
+            retrain=False,
+            images=20,
+            reference="mlperf_tiny/kws_ref_model_float32.tflite",
+            scheme="ternary+1:16xint8, first=ternary+1:16xint8, last=digits2, depthwise=digits2, scales=4",
+            route="lane",
+        ),
+        "mobilenet": Defaults(
+            "MLPerf Tiny MobileNetV1-0.25, visual wake words",
+            "visual_wake_words",
+            retrain=False,
+            images=20,
+            reference="mlperf_tiny/vww_96_float.tflite",
+            scheme="ternary+1:16xint8, depthwise=digits3",
+            route="lane",
+        ),
+        "autoencoder": Defaults(
+            "MLPerf Tiny FC-AutoEncoder, anomaly detection",
+            "toycar",
+            retrain=False,
+            images=20,
+            reference="mlperf_tiny/ad01_fp32.tflite",
+            scheme="ternary+1:16xint8, first=default, last=default",
+            route="lane",
+        ),
     }
 )
 
@@ -71,7 +101,8 @@ class Settings:
     device is another one of the same quality: give `--force` to train it again.
 
     Attributes:
-        network: name in `intarsia.networks`.
+        network: name in `intarsia.networks`; for a user's own, whatever it is called.
+        model: file of a user's own network to import (.tflite, .onnx); its data is at `data_dir`.
         folder: where the artifacts of this network go.
         data_dir: folder of data sets; None looks at INTARSIA_DATA and the cache.
         scheme: preset or text, see `intarsia.quantize.scheme`.
@@ -93,6 +124,7 @@ class Settings:
 
     network: str
     folder: Path
+    model: Path | None = None
     data_dir: Path | None = None
     scheme: str = "superposition"
     seeds: tuple[int, ...] = (0,)
@@ -111,7 +143,7 @@ class Settings:
     command: str = ""
 
     def __post_init__(self) -> None:
-        defaults_of(self.network)
+        self._check_source()
         if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
             raise IntarsiaError(f"the seeds must be different numbers from 0, not {self.seeds}.")
         if unknown := [name for name in self.baselines if name not in BASELINES]:
@@ -135,26 +167,57 @@ class Settings:
         if not self.route_seconds > 0:
             raise IntarsiaError(f"place and route needs more than {self.route_seconds:g} seconds.")
 
+    def _check_source(self) -> None:
+        imported = self.model or self.defaults.reference
+        if imported and self.retrain:
+            raise IntarsiaError(
+                f"{self.network} is imported from {imported} and not trained from scratch; leave out --retrain."
+            )
+
+    @property
+    def defaults(self) -> Defaults:
+        """What this network's run does unless told otherwise."""
+        if self.model is None:
+            return defaults_of(self.network)
+        return Defaults(f"imported from {self.model.name}", "", retrain=False, images=20)
+
+    @property
+    def imported(self) -> Path | None:
+        """The file that the float network is imported from, if it is.
+
+        Raises:
+            IntarsiaError: it is one of the folder of data sets, and there is none.
+        """
+        if self.model is not None or not self.defaults.reference:
+            return self.model
+        folder = self.data_dir or (Path(os.environ["INTARSIA_DATA"]) if os.environ.get("INTARSIA_DATA") else None)
+        if folder is None or not (folder / self.defaults.reference).is_file():
+            raise IntarsiaError(
+                f"{self.network} is MLPerf Tiny's reference model; put {self.defaults.reference} into the folder of "
+                "data sets (--data or INTARSIA_DATA): it is in github.com/mlcommons/tiny."
+            )
+        return folder / self.defaults.reference
+
     @property
     def from_scratch(self) -> bool:
         """Whether the float network is trained here."""
-        return defaults_of(self.network).retrain if self.retrain is None else self.retrain
+        return self.defaults.retrain if self.retrain is None else self.retrain
 
     @property
     def routed(self) -> Route:
         """What is placed and routed."""
-        return self.route or defaults_of(self.network).route
+        return self.route or self.defaults.route
 
     @property
     def simulated_images(self) -> int:
         """How many test images run on the simulated engine."""
-        return defaults_of(self.network).images if self.images is None else self.images
+        return self.defaults.images if self.images is None else self.images
 
     def as_json(self) -> dict[str, Any]:
         """Return the settings as JSON values, without the folder: a run may be moved."""
         fields = asdict(self)
         del fields["folder"]
-        return fields | {"data_dir": None if self.data_dir is None else str(self.data_dir)}
+        return fields | {name: None if fields[name] is None else str(fields[name]) for name in ("model", "data_dir")}
 
     @classmethod
     def from_json(cls, fields: Any, folder: Path) -> "Settings":
@@ -175,6 +238,7 @@ class Settings:
 
 _READERS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
     {
+        "model": lambda text: None if text is None else Path(text),
         "data_dir": lambda text: None if text is None else Path(text),
         "seeds": tuple,
         "baselines": tuple,

@@ -11,12 +11,14 @@ from typing import Any
 
 from intarsia.engine.sources import rtl_folder
 from intarsia.errors import IntarsiaError
+from intarsia.files import sha256
 from intarsia.flow import check, hardware, learn
-from intarsia.flow.settings import INT8, LAYERWISE, SUPERPOSITION, TERNARY, Settings, defaults_of
+from intarsia.flow.data import digest_of_data, own_data
+from intarsia.flow.settings import INT8, LAYERWISE, SUPERPOSITION, TERNARY, Settings
 from intarsia.flow.synthesis import synthesis_tasks
 from intarsia.flow.task import Task
-from intarsia.quantize import QUANTIZATION_RECIPES, RECIPES, Scheme
-from intarsia.quantize.recipes import with_epochs
+from intarsia.quantize import RECIPES, Scheme
+from intarsia.quantize.recipes import recipe_of, with_epochs
 
 #: Characters of a scheme's text in the names of files.
 _LONGEST_NAME = 80
@@ -67,7 +69,7 @@ def _baseline(settings: Settings, kind: str) -> Variant:
 
 def scheme_text(settings: Settings, kind: str) -> str:
     """Return the planes that a user's name for a scheme means for the network of a run."""
-    own = defaults_of(settings.network).scheme
+    own = settings.defaults.scheme
     if kind == SUPERPOSITION:
         return own
     if kind == TERNARY and own != SUPERPOSITION:
@@ -86,19 +88,25 @@ def _slug(text: str) -> str:
 
 
 def _train(settings: Settings) -> list[Task]:
+    if settings.imported is not None:
+        path = settings.imported
+        parameters: dict[str, Any] = {"model": sha256(path), "sources": _digest(_sources("networks/importers", "*.py"))}
+        return [_float(f"float network from {path.name}", learn.import_float, parameters, learn.model_suffix(path))]
     if not settings.from_scratch:
         zoo = files("intarsia") / "networks" / "zoo" / f"{settings.network}.safetensors"
         if not zoo.is_file():
             raise IntarsiaError(f"the zoo has no weights for {settings.network!r}; train it with --retrain.")
-        parameters: dict[str, Any] = {"zoo": hashlib.sha256(zoo.read_bytes()).hexdigest()}
+        parameters = {"zoo": hashlib.sha256(zoo.read_bytes()).hexdigest()}
         return [_float("float network from the zoo", learn.take_from_zoo, parameters)]
     recipe = with_epochs(RECIPES[settings.network], settings.float_epochs)
     parameters = {"epochs": settings.float_epochs, "seed": settings.seeds[0], "recipe": repr(recipe)}
     return [_float("float network from scratch", learn.train, parameters)]
 
 
-def _float(title: str, action: Callable[..., dict[str, Any]], parameters: dict[str, Any]) -> Task:
-    return Task("train", "float", title, action, parameters, suffixes=("safetensors",), packages=("torch",))
+def _float(
+    title: str, action: Callable[..., dict[str, Any]], parameters: dict[str, Any], suffix: str = "safetensors"
+) -> Task:
+    return Task("train", "float", title, action, parameters, suffixes=(suffix,), packages=("torch",))
 
 
 def _quantize(settings: Settings) -> list[Task]:
@@ -139,7 +147,9 @@ def _training_key(settings: Settings, variant: Variant) -> dict[str, Any]:
     """
     options = {"scheme": variant.scheme, "seed": variant.seed, "epochs": variant.epochs}
     planes = "" if variant.kind == LAYERWISE else repr(Scheme.parse(variant.scheme))
-    recipe = QUANTIZATION_RECIPES[defaults_of(settings.network).dataset].with_epochs(variant.epochs)
+    recipe = recipe_of(settings.defaults.dataset).with_epochs(variant.epochs)
+    if settings.model is not None:
+        options["data"] = digest_of_data(own_data(settings))
     return options | {"planes": planes, "recipe": repr(recipe)}
 
 
@@ -177,7 +187,11 @@ def _export(settings: Settings) -> list[Task]:
 def _compile(settings: Settings) -> list[Task]:
     suffixes = ("program.json", "images.safetensors")
     parameters = _hardware_key(settings) | {"integer": _digest(_integer_sources())}
-    return [_of_built(settings, "compile", hardware.compile_program, parameters, suffixes=suffixes)]
+    built, *others = variants(settings)
+    return [
+        _of(variant, "compile", hardware.compile_program, parameters, suffixes=suffixes)
+        for variant in (built, *(other for other in others if other.kind == TERNARY))
+    ]
 
 
 def _simulate(settings: Settings) -> list[Task]:
@@ -203,9 +217,21 @@ def _of_built(
     packages: tuple[str, ...] = (),
 ) -> Task:
     """Return a task on the network that is built in hardware."""
-    name = variants(settings)[0].name
-    needs = (f"quantize/{name}",)
-    return Task(stage, name, name, action, parameters, needs=needs, suffixes=suffixes, packages=packages)
+    return _of(variants(settings)[0], stage, action, parameters, suffixes=suffixes, packages=packages)
+
+
+def _of(
+    variant: Variant,
+    stage: str,
+    action: Callable[..., dict[str, Any]],
+    parameters: dict[str, Any],
+    *,
+    suffixes: tuple[str, ...] = (),
+    packages: tuple[str, ...] = (),
+) -> Task:
+    """Return a task on one quantized network."""
+    needs = (f"quantize/{variant.name}",)
+    return Task(stage, variant.name, variant.name, action, parameters, needs, suffixes, packages=packages)
 
 
 def _hardware_key(settings: Settings) -> dict[str, Any]:

@@ -8,7 +8,10 @@ import torch
 from torch import nn
 
 from intarsia.errors import IntarsiaError
+from intarsia.networks.autoencoder import AutoEncoder
 from intarsia.networks.digits import DigitsNet
+from intarsia.networks.dscnn import DSCNN
+from intarsia.networks.mobilenet import MobileNetV1
 from intarsia.networks.resnet8 import ResNet8
 
 
@@ -37,6 +40,17 @@ NETWORKS: Mapping[str, NetworkSpec] = MappingProxyType(
         for spec in (
             NetworkSpec("digits", "depthwise-separable CNN on 8×8 digits", "digits", DigitsNet, in_zoo=False),
             NetworkSpec("resnet8", "MLPerf Tiny ResNet-8 on CIFAR-10", "cifar10", ResNet8, in_zoo=True),
+            NetworkSpec("dscnn", "MLPerf Tiny DS-CNN, keyword spotting", "speech_commands", DSCNN, in_zoo=False),
+            NetworkSpec(
+                "mobilenet",
+                "MLPerf Tiny MobileNetV1-0.25, visual wake words",
+                "visual_wake_words",
+                MobileNetV1,
+                in_zoo=False,
+            ),
+            NetworkSpec(
+                "autoencoder", "MLPerf Tiny FC-AutoEncoder, anomaly detection", "toycar", AutoEncoder, in_zoo=False
+            ),
         )
     }
 )

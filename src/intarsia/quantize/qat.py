@@ -13,7 +13,7 @@ from intarsia.quantize.calibrate import float_tensors, post_training
 from intarsia.quantize.checkpoint import History
 from intarsia.quantize.data import TrainingData, labelled
 from intarsia.quantize.module import QuantizedNetwork, attach
-from intarsia.quantize.recipes import QUANTIZATION_RECIPES, Phase, QuantizationRecipe, Recipe
+from intarsia.quantize.recipes import QuantizationRecipe, Recipe, recipe_of
 from intarsia.quantize.scheme import Scheme
 from intarsia.quantize.training import train_network
 
@@ -133,11 +133,6 @@ def _choose_positions(network: QuantizedNetwork) -> None:
 
 
 def _default_recipe(dataset: TrainingData) -> QuantizationRecipe:
-    name = getattr(dataset, "name", "")
-    return QUANTIZATION_RECIPES.get(name) or _sized(dataset)
-
-
-def _sized(dataset: TrainingData) -> QuantizationRecipe:
-    base = QUANTIZATION_RECIPES["digits"]
-    batch = min(64, max(1, len(dataset.train.images) // 4))
-    return replace(base, training=replace(base.training, phases=(Phase(20, size=None, pad=0),), batch=batch))
+    recipe = recipe_of(getattr(dataset, "name", ""))
+    batch = min(recipe.training.batch, max(1, len(dataset.train.images) // 4))
+    return replace(recipe, training=replace(recipe.training, batch=batch))

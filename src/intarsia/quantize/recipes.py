@@ -147,6 +147,11 @@ class QuantizationRecipe:
         return replace(self, training=with_epochs(self.training, epochs)) if epochs else self
 
 
+#: For data that nobody has tuned anything for.
+_SMALL = QuantizationRecipe(
+    Recipe(phases=(Phase(20, size=None, pad=0),), batch=64, optimizer="adam", peak_rate=2e-3, weight_decay=0.0)
+)
+
 #: By data set.
 QUANTIZATION_RECIPES: Mapping[str, QuantizationRecipe] = MappingProxyType(
     {
@@ -160,6 +165,42 @@ QUANTIZATION_RECIPES: Mapping[str, QuantizationRecipe] = MappingProxyType(
             ),
             compile=True,
         ),
+        "speech_commands": QuantizationRecipe(
+            Recipe(
+                phases=(Phase(40, size=None, pad=(3, 0)),),
+                optimizer="adam",
+                peak_rate=3e-3,
+                weight_decay=0.0,
+                edge=True,
+                mixup=0.4,
+                noise=0.1,
+                teacher_weight=1.0,
+            ),
+            compile=True,
+        ),
+        "visual_wake_words": QuantizationRecipe(
+            Recipe(
+                phases=(Phase(6, size=None, pad=8),),
+                batch=64,
+                optimizer="adam",
+                peak_rate=2e-3,
+                weight_decay=0.0,
+                flip=True,
+                mixup=0.2,
+                teacher_weight=1.0,
+            ),
+            compile=True,
+        ),
+        "toycar": QuantizationRecipe(
+            Recipe(
+                phases=(Phase(10, size=None, pad=0),),
+                batch=256,
+                optimizer="adam",
+                peak_rate=2e-3,
+                weight_decay=0.0,
+                objective="reconstruction",
+            ),
+        ),
         "digits": QuantizationRecipe(
             Recipe(
                 phases=(Phase(30, size=8, pad=1),),
@@ -172,6 +213,11 @@ QUANTIZATION_RECIPES: Mapping[str, QuantizationRecipe] = MappingProxyType(
         ),
     }
 )
+
+
+def recipe_of(dataset: str) -> QuantizationRecipe:
+    """Return the recipe for a data set by name; one for small networks and data where there is none of its own."""
+    return QUANTIZATION_RECIPES.get(dataset, _SMALL)
 
 
 def with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:

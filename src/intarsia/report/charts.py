@@ -74,7 +74,7 @@ def dots(rows: Sequence[tuple[str, Sequence[float], str]], unit: str, title: str
     """Return one row of dots for each label (values, colour), with a line at the mean of each row."""
     values = [value for _, points, _ in rows for value in points]
     low, high = min(values), max(values)
-    margin = max((high - low) * 0.15, 0.25)
+    margin = max((high - low) * 0.15, 0.003 * high)
     ticks = ticks_between(low - margin, high + margin)
     first, last = ticks[0], ticks[-1]
     inner = _WIDTH - _LABEL - _RIGHT

@@ -10,16 +10,18 @@ from intarsia.integer.effective import LayerBits
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Accuracy of one kind of network on the full test set.
+    """Accuracy (or the metric that the results name) of one kind of network on the full test set.
 
     Attributes:
         name: `float`, `superposition`, `ternary`, `int8`.
         detail: planes, for people.
         seeds: of training, one network each.
         accuracies: 0 to 1, one a seed.
-        images: in the test set.
+        images: in the test set; clips of a detector of anomalies.
         effective_bits: bits stored for a weight, over all layers; 32 for float.
         training: how it was trained, for people.
+        weight_bits: bits stored for all weights, biases included; 0 where they are floating point.
+        cycles: of an inference on the engine; None where it has no such planes.
     """
 
     name: str
@@ -29,6 +31,8 @@ class Accuracy:
     images: int
     effective_bits: float
     training: str = ""
+    weight_bits: int = 0
+    cycles: int | None = None
 
     @property
     def mean(self) -> float:
@@ -224,6 +228,8 @@ class Results:
         stages: name and seconds of each task of the run.
         command: that made it.
         engine: parameters.
+        metric: what `accuracies` are: `accuracy`, or `auc`, the area under the ROC curve.
+        data: what the data is, in a sentence; empty where its name says it.
     """
 
     network: str
@@ -246,6 +252,21 @@ class Results:
     stages: tuple[tuple[str, float], ...]
     command: str
     engine: Mapping[str, int]
+    metric: str = "accuracy"
+    data: str = ""
+
+    @property
+    def metric_name(self) -> str:
+        """What people call the metric."""
+        return "AUC" if self.metric == "auc" else self.metric
+
+    def score(self, value: float) -> str:
+        """Return a value of the metric as text: accuracy in per cent, an AUC as it is."""
+        return f"{value:.4f}" if self.metric == "auc" else f"{value:.2%}"
+
+    def difference(self, value: float) -> str:
+        """Return a difference of two values of the metric as text."""
+        return f"{value:.4f}" if self.metric == "auc" else f"{100 * value:.2f} points"
 
     @property
     def total_cycles(self) -> int:

@@ -77,11 +77,16 @@ def _charts(results: Results) -> dict[str, Any]:
 
     charts = {}
     if results.accuracies:
+        factor, unit = (100, "%") if results.metric == "accuracy" else (1, "AUC")
         rows = [
-            (entry.name, [100 * value for value in entry.accuracies], COLOURS.get(entry.name, COLOURS["superposition"]))
+            (
+                entry.name,
+                [factor * value for value in entry.accuracies],
+                COLOURS.get(entry.name, COLOURS["superposition"]),
+            )
             for entry in results.accuracies
         ]
-        charts["accuracy"] = dots(rows, "%", "accuracy on the test set")
+        charts["accuracy"] = dots(rows, unit, f"{results.metric_name} on the test set")
     if results.cycles:
         bars = [Bar(layer.name, cycle_parts(layer), f"{layer.cycles:,}") for layer in results.cycles]
         charts["cycles"] = stacked_bars(CYCLE_SERIES, bars, "cycles", "cycles by layer and where they go")

@@ -15,8 +15,8 @@ def table(results: Results) -> str:
         seeds = f", mean of seeds {', '.join(map(str, entry.seeds))}" if len(entry.seeds) > 1 else ""
         bits = f"{entry.effective_bits:.2f} bits a weight"
         training = f"; {entry.training.partition(', distilled')[0]}" if entry.training else ""
-        text = f"{entry.mean:.2%}  of {entry.images:,} test images, {bits}{seeds}{training}"
-        rows.append((f"accuracy {entry.name}", text))
+        text = f"{results.score(entry.mean)}  of {entry.images:,} test images, {bits}{seeds}{training}"
+        rows.append((f"{results.metric_name} {entry.name}", text))
     if results.cycles:
         ideal = sum(layer.ideal for layer in results.cycles)
         rows.append(("cycles an image", f"{results.total_cycles:,}  (ideal {ideal:,.0f}, {proof_of_cycles(results)})"))
