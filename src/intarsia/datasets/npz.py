@@ -21,9 +21,10 @@ def read_npz(path: Path, required: Sequence[str] = (), optional: Sequence[str] =
         IntarsiaError: the file is missing, no .npz, damaged, holds Python objects, or lacks a required array.
     """
     try:
-        with np.load(path, allow_pickle=False) as content:
-            if not isinstance(content, np.lib.npyio.NpzFile):
-                raise IntarsiaError(f"{path} is one array, not an .npz file of several; save it with numpy.savez.")
+        opened = np.load(path, allow_pickle=False)
+        if not isinstance(opened, np.lib.npyio.NpzFile):
+            raise IntarsiaError(f"{path} is one array, not an .npz file of several; save it with numpy.savez.")
+        with opened as content:
             if lacking := [name for name in required if name not in content.files]:
                 found = ", ".join(content.files) or "nothing"
                 raise IntarsiaError(f"{path} lacks {', '.join(lacking)} (it holds {found}); save it with this array.")
@@ -33,7 +34,7 @@ def read_npz(path: Path, required: Sequence[str] = (), optional: Sequence[str] =
     except OSError as error:
         raise IntarsiaError(f"cannot read {path}: {error.strerror or error}.") from error
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError) as error:
-        what = "holds Python objects" if "pickle" in str(error).lower() else "is damaged or no .npz file"
+        what = "holds Python objects" if "Object arrays" in str(error) else "is damaged or no .npz file"
         raise IntarsiaError(f"{path} {what}; save it anew with numpy.savez.") from error
 
 

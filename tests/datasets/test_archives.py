@@ -1,0 +1,184 @@
+import hashlib
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intarsia.datasets.archives import Distribution, require_checksum, unpack
+from intarsia.datasets.fetch import FetchError
+from intarsia.datasets.npz import read_npz
+from intarsia.datasets.prepared import prepared
+from intarsia.errors import IntarsiaError
+
+
+def archive_of(path: Path, members: list[tarfile.TarInfo | tuple[str, bytes]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w:gz") as tar:
+        for member in members:
+            if isinstance(member, tarfile.TarInfo):
+                tar.addfile(member)
+            else:
+                info = tarfile.TarInfo(member[0])
+                info.size = len(member[1])
+                tar.addfile(info, io.BytesIO(member[1]))
+    return path
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("prefix", ["", "./", "set/"])
+def test_an_archive_unpacks_to_its_content(prefix: str, tmp_path: Path) -> None:
+    archive = archive_of(tmp_path / "set.tar.gz", [(f"{prefix}a/b.txt", b"one"), (f"{prefix}c.txt", b"")])
+    unpack(archive, tmp_path / "out" / "set")
+    assert content_of(tmp_path / "out") == {"set/a/b.txt": b"one", "set/c.txt": b""}
+
+
+def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        ("../evil.txt", b"x"),
+        ("a/../../evil.txt", b"x"),
+        ("/tmp/evil.txt", b"x"),  # noqa: S108 (it must not be written)
+        ("..\\evil.txt", b"x"),
+        link("a", "/etc"),
+        link("a", "b", tarfile.LNKTYPE),
+        link("a", "", tarfile.FIFOTYPE),
+    ],
+)
+def test_an_archive_that_reaches_outside_leaves_nothing(
+    member: tarfile.TarInfo | tuple[str, bytes], tmp_path: Path
+) -> None:
+    archive = archive_of(tmp_path / "in" / "set.tar.gz", [("fine.txt", b"x"), member])
+    with pytest.raises(IntarsiaError, match="do not use it"):
+        unpack(archive, tmp_path / "out" / "set")
+    assert content_of(tmp_path / "out") == {}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@given(st.integers(0, 10_000), st.data())
+def test_a_broken_archive_leaves_nothing(seed: int, data: st.DataObject) -> None:
+    import tempfile  # noqa: PLC0415 (a fresh folder for each example)
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        noise = np.random.default_rng(seed).bytes(3000)
+        archive = archive_of(folder / "set.tar.gz", [("a", noise)])
+        whole = archive.read_bytes()
+        archive.write_bytes(whole[: data.draw(st.integers(0, 2900))])
+        with pytest.raises(IntarsiaError, match=r"set\.tar\.gz cannot be unpacked"):
+            unpack(archive, folder / "out")
+        assert not (folder / "out").exists()
+
+
+def distribution(content: bytes) -> Distribution:
+    return Distribution("kws", "set", "http://127.0.0.1:9/set.tar.gz", hashlib.sha256(content).hexdigest())
+
+
+def test_an_unpacked_folder_comes_before_an_archive_and_is_made_once(tmp_path: Path) -> None:
+    data, cache = tmp_path / "data", tmp_path / "cache"
+    archive = archive_of(data / "kws" / "set.tar.gz", [("set/a", b"packed")])
+    source = distribution(archive.read_bytes())
+    assert source.find(tmp_path / "none", cache) is None
+    assert source.find(data, cache) == cache / "kws" / "set"
+    archive.write_bytes(b"damaged")
+    assert source.find(data, cache) == cache / "kws" / "set"
+    (data / "kws" / "set").mkdir()
+    assert source.find(data, cache) == data / "kws" / "set"
+
+
+def test_a_damaged_archive_is_not_unpacked(tmp_path: Path) -> None:
+    archive = archive_of(tmp_path / "kws" / "set.tar.gz", [("set/a", b"packed")])
+    with pytest.raises(IntarsiaError, match=r"set\.tar\.gz is damaged \(SHA-256 .*; delete it"):
+        distribution(b"another").find(tmp_path, tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+    require_checksum(archive, hashlib.sha256(archive.read_bytes()).hexdigest())
+
+
+def test_no_network_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(FetchError, match=r"cannot download http://127\.0\.0\.1:9"):
+        distribution(b"").fetch(tmp_path)
+
+
+def test_inputs_are_prepared_once_and_anew_for_other_files(tmp_path: Path) -> None:
+    calls = []
+
+    def make(path: Path, start: int) -> np.ndarray:
+        calls.append((path.name, start))
+        return np.array([path.stat().st_size, start])
+
+    files = [tmp_path / "a", tmp_path / "b"]
+    for size, path in enumerate(files):
+        path.write_bytes(b"x" * size)
+    items = [(files[0], 0), (files[1], 0), (files[1], 7)]
+    for _ in range(2):
+        found = prepared(tmp_path / "cache" / "stem1", items, (2,), np.int8, make)
+        assert found.tolist() == [[0, 0], [1, 0], [1, 7]]
+        found[0, 0] = 5  # stays in memory
+    assert len(calls) == 3
+    files[0].write_bytes(b"xxx")
+    assert prepared(tmp_path / "cache" / "stem1", items, (2,), np.int8, make)[0].tolist() == [3, 0]
+    assert prepared(tmp_path / "cache" / "stem1", [], (2,), np.int8, make).shape == (0, 2)
+
+
+def test_a_source_that_cannot_be_read_leaves_no_prepared_file(tmp_path: Path) -> None:
+    def make(path: Path, start: int) -> np.ndarray:
+        raise IntarsiaError(f"{path} is broken.")
+
+    (tmp_path / "a").write_bytes(b"x")
+    with pytest.raises(IntarsiaError, match="broken"):
+        prepared(tmp_path / "cache" / "stem", [(tmp_path / "a", 0)], (2,), np.int8, make)
+    assert list((tmp_path / "cache").iterdir()) == []
+    with pytest.raises(IntarsiaError, match="cannot read"):
+        prepared(tmp_path / "cache" / "stem", [(tmp_path / "gone", 0)], (2,), np.int8, make)
+
+
+def test_a_damaged_prepared_file_is_named(tmp_path: Path) -> None:
+    items = [(tmp_path / "a", 0)]
+    items[0][0].write_bytes(b"x")
+    prepared(tmp_path / "stem", items, (2,), np.int8, lambda *_: np.zeros(2))
+    path = next(tmp_path.glob("stem-*.npy"))
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(IntarsiaError, match=r"stem-.*\.npy is damaged"):
+        prepared(tmp_path / "stem", items, (2,), np.int8, lambda *_: np.zeros(2))
+
+
+def test_what_is_wrong_with_an_npz_is_one_sentence(tmp_path: Path) -> None:
+    np.savez(tmp_path / "good.npz", x=np.arange(3), z=np.zeros(2))
+    assert read_npz(tmp_path / "good.npz", ["x"], ["y"])["x"].tolist() == [0, 1, 2]
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    np.savez(tmp_path / "objects.npz", x=np.array([{}], object))
+    (tmp_path / "text.npz").write_text("no zip")
+    (tmp_path / "empty.npz").write_bytes(b"")
+    (tmp_path / "folder.npz").mkdir()
+    whole = (tmp_path / "good.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[:-30])
+    flipped = bytearray(whole)
+    flipped[whole.index(b"\x02\0\0\0\0\0\0\0")] ^= 1
+    (tmp_path / "flipped.npz").write_bytes(flipped)
+    for name, message in {
+        "good": r"lacks y \(it holds x, z\)",
+        "objects": "holds Python objects",
+        "text": "is damaged or no .npz file",
+        "empty": "is damaged or no .npz file",
+        "cut": "is damaged or no .npz file",
+        "flipped": "is damaged or no .npz file",
+        "missing": "there is no file",
+        "folder": "cannot read",
+    }.items():
+        with pytest.raises(IntarsiaError, match=message):
+            read_npz(tmp_path / f"{name}.npz", ["x", "y"] if name == "good" else ["x"])
+    with pytest.raises(IntarsiaError, match="is one array"):
+        read_npz(tmp_path / "one.npy", ["x"])
