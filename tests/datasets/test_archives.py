@@ -1,11 +1,13 @@
 import hashlib
 import io
 import tarfile
+import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intarsia.datasets.archives import Distribution, require_checksum, unpack
@@ -70,8 +72,6 @@ def test_an_archive_that_reaches_outside_leaves_nothing(
 
 @given(st.integers(0, 10_000), st.data())
 def test_a_broken_archive_leaves_nothing(seed: int, data: st.DataObject) -> None:
-    import tempfile  # noqa: PLC0415 (a fresh folder for each example)
-
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         noise = np.random.default_rng(seed).bytes(3000)
@@ -153,6 +153,33 @@ def test_a_damaged_prepared_file_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(IntarsiaError, match=r"stem-.*\.npy is damaged"):
         prepared(tmp_path / "stem", items, (2,), np.int8, lambda *_: np.zeros(2))
+
+
+@settings(max_examples=200)
+@given(st.integers(0, 1000), st.booleans(), st.data())
+def test_flipped_bytes_of_an_npz_are_an_error_or_harmless(seed: int, packed: bool, data: st.DataObject) -> None:
+    buffer = io.BytesIO()
+    (np.savez_compressed if packed else np.savez)(buffer, x=np.arange(8) + seed, y=np.zeros(2))
+    content = bytearray(buffer.getvalue())
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "a.npz"
+        path.write_bytes(content)
+        try:
+            found = read_npz(path, ["x"], ["y"])
+        except IntarsiaError as error:
+            assert "a.npz" in str(error)
+            assert str(error).isprintable()
+        else:
+            assert np.array_equal(found["x"], np.arange(8) + seed), "entries carry a checksum"
+
+
+def test_an_npz_whose_entry_is_no_array_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("x.npy", "just text")
+    with pytest.raises(IntarsiaError, match="x is no array"):
+        read_npz(tmp_path / "a.npz", ["x"])
 
 
 def test_what_is_wrong_with_an_npz_is_one_sentence(tmp_path: Path) -> None:

@@ -26,14 +26,17 @@ def read_npz(path: Path, required: Sequence[str] = (), optional: Sequence[str] =
             raise IntarsiaError(f"{path} is one array, not an .npz file of several; save it with numpy.savez.")
         with opened as content:
             if lacking := [name for name in required if name not in content.files]:
-                found = ", ".join(content.files) or "nothing"
-                raise IntarsiaError(f"{path} lacks {', '.join(lacking)} (it holds {found}); save it with this array.")
-            return {name: content[name] for name in (*required, *optional) if name in content.files}
+                held = ", ".join(name if name.isprintable() else repr(name) for name in content.files) or "nothing"
+                raise IntarsiaError(f"{path} lacks {', '.join(lacking)} (it holds {held}); save it with this array.")
+            found = {name: content[name] for name in (*required, *optional) if name in content.files}
+        if strange := [name for name, values in found.items() if not isinstance(values, np.ndarray)]:
+            raise IntarsiaError(f"{path}: {strange[0]} is no array; save it anew with numpy.savez.")
+        return found
     except FileNotFoundError as error:
         raise IntarsiaError(f"there is no file {path}; correct the path.") from error
     except OSError as error:
         raise IntarsiaError(f"cannot read {path}: {error.strerror or error}.") from error
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError, MemoryError) as error:
         what = "holds Python objects" if "Object arrays" in str(error) else "is damaged or no .npz file"
         raise IntarsiaError(f"{path} {what}; save it anew with numpy.savez.") from error
 

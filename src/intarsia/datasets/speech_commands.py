@@ -26,7 +26,7 @@ CLASSES = ("Down", "Go", "Left", "No", "Off", "On", "Right", "Stop", "Up", "Yes"
 OFFICIAL = Distribution(
     folder="kws",
     name="speech_commands_v0.02",
-    url="http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz",
+    url="https://storage.googleapis.com/download.tensorflow.org/data/speech_commands_v0.02.tar.gz",
     checksum="af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58",
 )
 #: The step of the benchmark's own int8 input, so its accuracy set, stored in this step, is not rounded a second time.
