@@ -16,7 +16,7 @@ from hypothesis.extra.numpy import arrays
 from intarsia.engine.cycles import LayerCycles
 from intarsia.integer.effective import LayerBits
 from intarsia.report import Results, render, table, write_report
-from intarsia.report.charts import Bar, Series, stacked_bars, standalone, ticks_between
+from intarsia.report.charts import Bar, Line, Series, lines, stacked_bars, standalone, ticks_between
 from intarsia.report.data import (
     Accuracy,
     Area,
@@ -246,3 +246,12 @@ def test_ticks_cover_the_values_evenly(low: float, width: float) -> None:
     assert ticks[-1] >= low + width - slack
     assert 3 <= len(ticks) <= 9
     assert np.allclose(np.diff(ticks), ticks[1] - ticks[0], rtol=1e-3, atol=1e-7)
+
+
+def test_lines_put_equal_places_above_each_other_and_greater_values_higher() -> None:
+    entries = [Line("one & two", "red", ((2, 0.5), (8, 0.9))), Line("three", "blue", ((8, 0.7),))]
+    chart = lines(entries, "bits", "accuracy", "a plot")
+    circles = [(float(x), float(y)) for x, y in re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', chart)]
+    assert circles[1][0] == circles[2][0] > circles[0][0]
+    assert circles[1][1] < circles[2][1] < circles[0][1]
+    assert "one &amp; two" in chart

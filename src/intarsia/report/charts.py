@@ -103,6 +103,49 @@ def dots(rows: Sequence[tuple[str, Sequence[float], str]], unit: str, title: str
     return _svg(_WIDTH, bottom + 26, title, body)
 
 
+@dataclass(frozen=True)
+class Line:
+    """One line of a plot: its name in the legend, its colour, and its points (x, y)."""
+
+    name: str
+    colour: str
+    points: tuple[tuple[float, float], ...]
+
+
+def lines(entries: Sequence[Line], x_axis: str, y_axis: str, title: str) -> str:
+    """Return lines with dots over common axes, gridlines and a legend; x takes the places that occur, y its range."""
+    places = sorted({x for entry in entries for x, _ in entry.points})
+    values = [y for entry in entries for _, y in entry.points]
+    margin = max(values) - min(values)
+    ticks = ticks_between(min(values) - 0.05 * margin, max(values) + 0.05 * margin + 1e-9)
+    top, bottom, left, right = 30.0, 330.0, 60.0, float(_WIDTH - _RIGHT)
+    across = (right - left) / max(len(places) - 1, 1)
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return left + places.index(x) * across, bottom - (y - ticks[0]) / (ticks[-1] - ticks[0]) * (bottom - top)
+
+    body = [_legend([Series(entry.name, entry.colour) for entry in entries])]
+    for tick in ticks:
+        y = at(places[0], tick)[1]
+        body.append(f'<line class="grid" x1="{left}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}"/>')
+        body.append(f'<text class="tick" x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
+    for place in places:
+        x = at(place, ticks[0])[0]
+        body.append(f'<text class="tick" x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{place:g}</text>')
+    body.append(f'<text class="tick" x="{right}" y="{bottom + 36}" text-anchor="end">{escape(x_axis)}</text>')
+    body.append(f'<text class="tick" x="{_WIDTH - 4}" y="{top - 12}" text-anchor="end">{escape(y_axis)}</text>')
+    for entry in entries:
+        dots_at = [at(x, y) for x, y in entry.points]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in dots_at)
+        body.append(f'<polyline points="{path}" fill="none" stroke="{entry.colour}" stroke-width="2"/>')
+        for (x, y), point in zip(dots_at, entry.points, strict=True):
+            body.append(
+                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{entry.colour}">'
+                f"<title>{escape(f'{entry.name}: {point[1]:.4g} at {point[0]:g}')}</title></circle>"
+            )
+    return _svg(_WIDTH, bottom + 44, title, body)
+
+
 def standalone(chart: str) -> str:
     """Return a chart as a file of its own, with the colours that the page would give it."""
     style = (

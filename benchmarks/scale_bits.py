@@ -1,0 +1,172 @@
+"""How many bits do the scales need? Narrow the multipliers of finished runs, train nothing again, and measure.
+
+python benchmarks/scale_bits.py runs/resnet8 runs/dscnn runs/mobilenet runs/autoencoder
+
+Each run gives two networks: int8, quantized after training with multipliers of 16 bits, and the superposition that was
+trained, with those of its scheme. The narrowest that costs nothing is chosen on validation inputs; the test set is only
+reported. Writes docs/scale-bits.md and docs/scale-bits.svg. Needs the data of the runs (INTARSIA_DATA); PDK_ROOT adds
+areas in kGE.
+"""
+
+import argparse
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from intarsia.datasets import Dataset
+from intarsia.engine.sources import write_sources
+from intarsia.errors import IntarsiaError
+from intarsia.files import write_text
+from intarsia.flow import Settings, last_settings
+from intarsia.flow.data import load_data
+from intarsia.integer import IntegerNetwork
+from intarsia.integer.executor import Executor
+from intarsia.integer.file import load
+from intarsia.integer.scales import narrow_scales
+from intarsia.networks import load_weights
+from intarsia.networks.importers import import_float
+from intarsia.quantize import Scheme, freeze, post_training
+from intarsia.quantize.data import Samples, labelled
+from intarsia.quantize.objectives import objective_of
+from intarsia.quantize.recipes import recipe_of
+from intarsia.report.charts import Line, lines, standalone
+from intarsia.synthesize.pdk import load_pdk
+from intarsia.synthesize.requantizer_sweep import requantizer_areas
+
+COLOURS = ("#b5482f", "#2f6db5", "#3d8a4f", "#8a5fb0")
+#: What a validation figure may fall by, to be "nothing": less than images can tell.
+NOTHING = 0.002
+
+
+@dataclass(frozen=True)
+class Point:
+    """One network with multipliers of one width: its figures on validation and test inputs."""
+
+    network: str
+    kind: str
+    bits: int
+    power_of_two: bool
+    validation: float
+    test: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path, help="folders of finished runs")
+    parser.add_argument("--docs", type=Path, default=Path("docs"))
+    options = parser.parse_args()
+    points = [point for run in options.runs for point in sweep(run)]
+    write_text(options.docs / "scale-bits.svg", standalone(plot(points)))
+    write_text(options.docs / "scale-bits.md", page(points))
+
+
+def sweep(run: Path) -> Iterator[Point]:
+    settings = last_settings(run)
+    if settings is None:
+        raise IntarsiaError(f"{run} holds no finished run; run intarsia run {run.name} first.")
+    data, model = load_data(settings), float_model(run)
+    known = labelled(data, model).validation
+    int8 = freeze(post_training(model, data, replace(Scheme.parse("int8"), scale_bits=16)), name="int8")
+    built = load(run / "quantize" / f"superposition-seed{settings.seeds[0]}.safetensors")
+    for kind, network in (("int8", int8), ("superposition", built)):
+        widths = [(bits, False) for bits in range(network.scale_bits, 0, -1)] + [(network.scale_bits, True)]
+        for bits, power_of_two in widths:
+            narrow = narrow_scales(network, bits, power_of_two=power_of_two)
+            point = Point(run.name, kind, bits, power_of_two, merit(narrow, known, data, settings), score(narrow, data))
+            print(f"{point.network} {kind} {bits} bits{' 2^n' * power_of_two}: {point.validation:.4f} {point.test:.4f}")
+            yield point
+
+
+def float_model(run: Path) -> nn.Module:
+    path = next(path for path in sorted((run / "train").glob("float.*")) if path.suffix != ".json")
+    return load_weights(path)[0] if path.suffix == ".safetensors" else import_float(path).module
+
+
+def merit(network: IntegerNetwork, known: Samples, data: Dataset, settings: Settings) -> float:
+    objective = objective_of(recipe_of(settings.defaults.dataset).training)
+    outputs = Executor(network).run(data.scaling.integers(known.images)) * network.output.scale
+    x = torch.from_numpy(data.scaling.reals(known.images))
+    return float(objective.merit(torch.from_numpy(outputs).float(), x, torch.from_numpy(known.labels)))
+
+
+def score(network: IntegerNetwork, data: Dataset) -> float:
+    outputs = Executor(network).run(data.scaling.integers(data.test.images)) * network.output.scale
+    return data.score(outputs, data.test)
+
+
+def plot(points: list[Point]) -> str:
+    entries = []
+    for colour, name in zip(COLOURS, dict.fromkeys(point.network for point in points), strict=False):
+        chosen = [p for p in points if p.network == name and p.kind == "superposition" and not p.power_of_two]
+        entries.append(Line(name, colour, tuple((p.bits, p.test) for p in chosen)))
+    return lines(entries, "bits of a multiplier", "test score", "test score of superposition over the width of scales")
+
+
+def narrowest(points: list[Point]) -> int:
+    """Return the fewest bits at which no network's validation figure falls by more than `NOTHING`."""
+    widest = {(p.network, p.kind): p.validation for p in reversed(points) if not p.power_of_two}
+    bad = [p.bits for p in points if not p.power_of_two and p.validation < widest[p.network, p.kind] - NOTHING]
+    return max(bad, default=0) + 1
+
+
+def page(points: list[Point]) -> str:
+    names = list(dict.fromkeys((p.network, p.kind) for p in points))
+    head = "| bits | " + " | ".join(f"{network}, {kind}" for network, kind in names) + " |"
+    rule = "|---|" + "---|" * len(names)
+    rows = [row(str(bits), points, names, bits, power_of_two=False) for bits in range(16, 0, -1)]
+    rows.append(row("powers of two", points, names, None, power_of_two=True))
+    return f"""# How many bits the scales need
+
+Written by `python benchmarks/scale_bits.py`. Test scores (accuracy, or AUC of the autoencoder), with the validation
+figure in brackets (accuracy, agreement with the float network where labels are unknown, or the explained part of the
+variance). Multipliers were narrowed after training; nothing was trained again, so training with narrow scales can only
+do better.
+
+{head}
+{rule}
+{chr(10).join(rows)}
+
+The narrowest multipliers with which no network's validation figure falls by more than
+{NOTHING:.1%}: **{narrowest(points)} bits**.
+
+![Test score over the width of the multipliers](scale-bits.svg)
+
+## What narrow scales save
+
+The requantizer of one lane, synthesized for each width.
+
+{areas()}
+"""
+
+
+def row(title: str, points: list[Point], names: list[tuple[str, str]], bits: int | None, *, power_of_two: bool) -> str:
+    cells = []
+    for name in names:
+        found = [
+            p
+            for p in points
+            if (p.network, p.kind) == name and p.power_of_two == power_of_two and bits in (None, p.bits)
+        ]
+        cells.append(f"{found[0].test:.4f} ({found[0].validation:.4f})" if found else "–")
+    return f"| {title} | " + " | ".join(cells) + " |"
+
+
+def areas() -> str:
+    root = os.environ.get("PDK_ROOT")
+    pdk = load_pdk(Path(root)) if root else None
+    with tempfile.TemporaryDirectory() as folder:
+        found = requantizer_areas(tuple(write_sources(Path(folder))), pdk=pdk)
+    lines_ = ["| bits | transistors | kGE |", "|---|---|---|"]
+    for area in found:
+        kge = "–" if area.kge is None else f"{area.kge:.3f}"
+        lines_.append(f"| {area.scale_bits} | {area.transistors:,.0f} | {kge} |")
+    return chr(10).join(lines_)
+
+
+if __name__ == "__main__":
+    main()
