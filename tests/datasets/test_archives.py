@@ -107,6 +107,14 @@ def test_a_damaged_archive_is_not_unpacked(tmp_path: Path) -> None:
     require_checksum(archive, hashlib.sha256(archive.read_bytes()).hexdigest())
 
 
+def test_a_fetched_archive_is_unpacked_and_not_kept(tmp_path: Path) -> None:
+    archive = archive_of(tmp_path / "set.tar.gz", [("set/a", b"packed")])
+    checksum = hashlib.sha256(archive.read_bytes()).hexdigest()
+    root = Distribution("kws", "set", archive.as_uri(), checksum).fetch(tmp_path / "cache")
+    assert content_of(tmp_path / "cache") == {"kws/set/a": b"packed"}
+    assert root == tmp_path / "cache" / "kws" / "set"
+
+
 def test_no_network_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(FetchError, match=r"cannot download http://127\.0\.0\.1:9"):
         distribution(b"").fetch(tmp_path)

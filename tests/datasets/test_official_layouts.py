@@ -152,6 +152,15 @@ def test_wake_words_keep_the_tested_images_out_of_training(pictures: Path, tmp_p
     assert data.scaling.integers(data.test.images).dtype == np.uint8
 
 
+def test_wake_words_are_tested_on_the_accuracy_set_where_it_is(pictures: Path, tmp_path: Path) -> None:
+    x = RANDOM.integers(0, 256, (3, 96, 96, 3), dtype=np.uint8)
+    np.savez(pictures / "vww" / "test_vww01.npz", x=x, y=np.array([1, 0, 1]))
+    data = load_visual_wake_words(pictures, cache=tmp_path / "cache")
+    assert np.array_equal(data.test.images, x.transpose(0, 3, 1, 2))
+    assert data.test.labels.tolist() == [1, 0, 1]
+    assert len(data.train) == 37
+
+
 def test_wake_words_come_out_of_the_archive(pictures: Path, tmp_path: Path) -> None:
     folder = pictures / "vww"
     with tarfile.open(folder / "vw_coco2014_96.tar.gz", "w:gz") as tar:

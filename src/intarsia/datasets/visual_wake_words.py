@@ -77,7 +77,8 @@ def load_visual_wake_words(
             f"Visual Wake Words is not at hand and cannot be fetched ({str(error).rsplit(';', 1)[0]}); put {LABELS} of "
             f"MLPerf Tiny and {source.name}.tar.gz, unpacked or not, into {small or cache / source.folder}."
         ) from error
-    return _official(root, labels, splits, cache / source.folder, progress=progress)
+    kept = None if small is None or not (small / _TEST).is_file() else small / _TEST
+    return _official(root, labels, splits, cache / source.folder, tested=kept, progress=progress)
 
 
 def _find_labels(folders: Sequence[Path], cache: Path) -> Path:
@@ -165,12 +166,16 @@ def _official(
     splits: Collection[SplitName],
     cache: Path,
     *,
+    tested: Path | None,
     progress: bool,
 ) -> Dataset:
     files = _files(root, _test_numbers(labels))
     loaded: dict[SplitName, Split] = {}
+    sums = {LABELS: sha256(labels)}
     for split in ALL_SPLITS:
-        if split in splits:
+        if split == "test" and split in splits and tested is not None:
+            loaded[split] = Split(*_images(tested, sums))
+        elif split in splits:
             images = prepared(
                 cache / f"pixels1-{split}",
                 [(path, 0) for path, _ in files[split]],
@@ -180,7 +185,6 @@ def _official(
                 progress=progress,
             )
             loaded[split] = Split(images, np.array([label for _, label in files[split]], np.int64))
-    sums = {f"{OFFICIAL.name}.tar.gz": OFFICIAL.checksum, LABELS: sha256(labels)}
     return _dataset(
         loaded,
         sums,
