@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from intarsia import cli
+from intarsia.flow import DEFAULTS
 from intarsia.integer import Conv2d, IntegerNetwork, Pattern, WeightFormat, file
 from intarsia.integer.executor import Executor
 from random_networks import random_layer_network
@@ -53,6 +54,22 @@ def sentence(text: str) -> str:
     return text
 
 
+@pytest.mark.parametrize("name", ["model.tflite", "model.onnx"])
+def test_a_model_file_that_is_missing_or_has_no_data_is_named(intarsia: Command, tmp_path: Path, name: str) -> None:
+    def refused(*arguments: object) -> str:
+        status, _, error = intarsia("run", tmp_path / name, "--out", tmp_path / "runs", *arguments)
+        assert status == 2
+        return sentence(error)
+
+    assert "no file" in refused()
+    (tmp_path / name).write_bytes(b"nothing")
+    assert "needs data" in refused()
+    assert "no data at" in refused("--data", tmp_path)
+    assert "--retrain" in refused("--data", tmp_path, "--retrain")
+    np.savez(tmp_path / "data.npz", x=np.zeros((30, 1, 8, 8), np.uint8), y=np.zeros(30, np.int64))
+    assert name in refused("--data", tmp_path / "data.npz")
+
+
 def test_an_unknown_network_is_refused_and_the_known_ones_listed(intarsia: Command, tmp_path: Path) -> None:
     status, _, error = intarsia("run", "resnet9", "--out", tmp_path / "runs")
     assert status == 2
@@ -64,7 +81,7 @@ def test_an_unknown_network_is_refused_and_the_known_ones_listed(intarsia: Comma
 def test_networks_are_listed_without_pytorch() -> None:
     code = "import sys; from intarsia.cli import main; main(['networks']); sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["digits", "resnet8"]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == list(DEFAULTS)
 
 
 @pytest.mark.parametrize("stage", ["execute", "export-onnx", "compile", "simulate"])

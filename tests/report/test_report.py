@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from intarsia.engine.cycles import LayerCycles
+from intarsia.engine.roofs import LayerRoofs
 from intarsia.integer.effective import LayerBits
 from intarsia.report import Results, render, table, write_report
 from intarsia.report.charts import Bar, Line, Series, lines, stacked_bars, standalone, ticks_between
@@ -46,6 +47,7 @@ FULL = Results(
     bits=(StoredLayer(LayerBits("conv1", 100, 160, 20, 12, 8, 64), "ternary + 1:16 int8"),),
     cycles=(LAYER, replace(LAYER, name="fc & out", cycles=766)),
     macs=(153600, 10),
+    roofs=(LayerRoofs("conv1", 600.0, 9, 64), LayerRoofs("fc & out", 0.1, 3, 2)),
     memory_bits={"activations": 8192, "dense": 4096, "sparse": 2048, "parameters": 2048},
     memory_bits_available={"activations": 16384, "dense": 8192, "sparse": 8192, "parameters": 8192},
     access_bits={"activations": 128, "dense": 416, "sparse": 192, "parameters": 488},
@@ -85,6 +87,7 @@ EMPTY = replace(
     bits=(),
     cycles=(),
     macs=(),
+    roofs=(),
     memory_bits={},
     memory_bits_available={},
     simulated=None,

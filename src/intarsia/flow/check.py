@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from intarsia.datasets.types import Dataset, SplitName
-from intarsia.engine import Program, compile_network
+from intarsia.engine import Program, compile_network, config_for
 from intarsia.engine.cycles import LayerCycles, predict
 from intarsia.errors import IntarsiaError
 from intarsia.flow.data import load_data
@@ -102,7 +102,7 @@ def simulate(job: Job) -> dict[str, Any]:
     """
     network = file.load(job.input(job.task.needs[0], "safetensors"))
     data = test_data(job)
-    program = compile_network(network, job.settings.engine)
+    program = compile_network(network, config_for(network, job.settings.engine))
     images = data.scaling.integers(data.test.images[: job.task.parameters["images"]])
     return verify_on_engine(network, program, images, progress=job.progress)
 

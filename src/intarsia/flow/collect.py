@@ -6,6 +6,7 @@ from typing import Any
 
 from intarsia.engine import EngineConfig
 from intarsia.engine.cycles import LayerCycles
+from intarsia.engine.roofs import LayerRoofs
 from intarsia.flow.settings import Settings
 from intarsia.flow.stages import Variant, all_tasks, variants
 from intarsia.flow.synthesis import collect_synthesis
@@ -64,6 +65,7 @@ def collect(settings: Settings, records: Mapping[str, Record]) -> tuple[Results,
         bits=() if built is None else _bits(built),
         cycles=tuple(LayerCycles(**layer) for layer in compiled.get("layers", ())),
         macs=tuple(compiled.get("macs", ())),
+        roofs=tuple(LayerRoofs(**layer) for layer in compiled.get("roofs", ())),
         memory_bits=compiled.get("memory_bits", {}),
         memory_bits_available=compiled.get("memory_bits_available", {}),
         access_bits=_access_bits(config),
@@ -84,7 +86,7 @@ def collect(settings: Settings, records: Mapping[str, Record]) -> tuple[Results,
         environment=_environment(),
         stages=tuple((name, record.seconds) for name, record in records.items()),
         command=settings.command,
-        engine=vars(config),
+        engine=compiled.get("engine", vars(config)),
         metric=_result(records, "execute/float").get("metric", "accuracy"),
         data=_result(records, f"quantize/{kinds[0].name}").get("data", ""),
     )

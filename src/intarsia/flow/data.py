@@ -17,22 +17,9 @@ def load_data(settings: Settings, splits: Collection[SplitName] = ALL_SPLITS, *,
     Raises:
         IntarsiaError: the data is missing or damaged.
     """
-    if settings.model is None:
+    if settings.model is None or settings.data_dir is None:
         return load_dataset(settings.defaults.dataset, settings.data_dir, splits=splits, progress=progress)
-    return from_npz(own_data(settings))
-
-
-def own_data(settings: Settings) -> Path:
-    """Return where the data of a user's own network lies.
-
-    Raises:
-        IntarsiaError: the run was not told.
-    """
-    if settings.data_dir is None:
-        raise IntarsiaError(
-            f"{settings.model} needs data; give a folder or an .npz file of inputs x and labels y with --data."
-        )
-    return settings.data_dir
+    return from_npz(settings.data_dir)
 
 
 def digest_of_data(path: Path) -> str:

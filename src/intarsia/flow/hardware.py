@@ -4,8 +4,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from intarsia.engine import Program, compile_network
+from intarsia.engine import Program, compile_network, config_for
 from intarsia.engine.cycles import predict
+from intarsia.engine.roofs import roofs
 from intarsia.files import save_tensors, write_json
 from intarsia.flow.task import Job
 from intarsia.integer import file
@@ -18,13 +19,14 @@ def compile_program(job: Job) -> dict[str, Any]:
         IntarsiaError: a layer does not fit the engine.
     """
     network = file.load(job.input(job.task.needs[0], "safetensors"))
-    program = compile_network(network, job.settings.engine)
+    program = compile_network(network, config_for(network, job.settings.engine))
     write_program(program, job.product("program.json"), job.product("images.safetensors"))
     layers = [asdict(layer) for layer in predict(program)]
     cycles = sum(layer["cycles"] for layer in layers)
     return {
         "summary": f"{len(layers)} layers, {cycles:,} cycles an image",
         "layers": layers,
+        "roofs": [asdict(layer) for layer in roofs(program)],
         "macs": [layer.macs for layer in program.layers],
         "memory_bits": program.memory_bits(),
         "memory_bits_available": memory_bits_available(program),

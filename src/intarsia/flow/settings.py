@@ -168,6 +168,12 @@ class Settings:
             raise IntarsiaError(f"place and route needs more than {self.route_seconds:g} seconds.")
 
     def _check_source(self) -> None:
+        if self.model is not None and not self.model.is_file():
+            raise IntarsiaError(f"there is no file {self.model}; give the path of a .tflite or .onnx file.")
+        if self.model is not None and self.data_dir is None:
+            raise IntarsiaError(
+                f"{self.model} needs data; give an .npz file of x and y, or a folder of them, with --data."
+            )
         imported = self.model or self.defaults.reference
         if imported and self.retrain:
             raise IntarsiaError(

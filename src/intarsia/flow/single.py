@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intarsia.engine import EngineConfig, compile_network
+from intarsia.engine import EngineConfig, compile_network, config_for
 from intarsia.engine.cycles import predict
 from intarsia.errors import IntarsiaError
 from intarsia.files import replacing
@@ -47,7 +47,8 @@ def compile_file(network_file: Path, folder: Path, config: EngineConfig) -> str:
     Raises:
         IntarsiaError: the file is damaged, or the network does not fit the engine.
     """
-    program = compile_network(file.load(network_file), config)
+    network = file.load(network_file)
+    program = compile_network(network, config_for(network, config))
     write_program(program, folder / "program.json", folder / "images.safetensors")
     cycles = sum(layer.cycles for layer in predict(program))
     return f"{program.name}: {len(program.layers)} layers, {cycles:,} cycles an image; written to {folder}"
@@ -69,7 +70,7 @@ def simulate(
         images = random_images(network, 10 if count is None else count)
     else:
         images = read_array(images_file)[:count]
-    program = compile_network(network, config)
+    program = compile_network(network, config_for(network, config))
     result: dict[str, Any] = verify_on_engine(network, program, images, progress=progress)
     return f"{network.name}: {result['summary']}"
 

@@ -13,7 +13,7 @@ from intarsia.engine.sources import rtl_folder
 from intarsia.errors import IntarsiaError
 from intarsia.files import sha256
 from intarsia.flow import check, hardware, learn
-from intarsia.flow.data import digest_of_data, own_data
+from intarsia.flow.data import digest_of_data
 from intarsia.flow.settings import INT8, LAYERWISE, SUPERPOSITION, TERNARY, Settings
 from intarsia.flow.synthesis import synthesis_tasks
 from intarsia.flow.task import Task
@@ -148,8 +148,8 @@ def _training_key(settings: Settings, variant: Variant) -> dict[str, Any]:
     options = {"scheme": variant.scheme, "seed": variant.seed, "epochs": variant.epochs}
     planes = "" if variant.kind == LAYERWISE else repr(Scheme.parse(variant.scheme))
     recipe = recipe_of(settings.defaults.dataset).with_epochs(variant.epochs)
-    if settings.model is not None:
-        options["data"] = digest_of_data(own_data(settings))
+    if settings.model is not None and settings.data_dir is not None:
+        options["data"] = digest_of_data(settings.data_dir)
     return options | {"planes": planes, "recipe": repr(recipe)}
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from intarsia import synthesize
-from intarsia.engine import EngineConfig, compile_network
+from intarsia.engine import EngineConfig, compile_network, config_for
 from intarsia.engine.cycles import predict
 from intarsia.engine.sources import TOP, write_sources
 from intarsia.files import replacing
@@ -207,7 +207,7 @@ def collect_synthesis(
     )
     quantities = [Quantity(**row) for row in results.get("arrays", {}).get("quantities", ())]
     if quantities and compiled is not None:
-        program = compile_network(compiled, settings.engine)
+        program = compile_network(compiled, config_for(compiled, settings.engine))
         cycles = sum(layer.cycles for layer in predict(program))
         quantities += network_quantities(quantities, cycles, int8_cycles(program))
     comparisons = tuple(

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from intarsia.engine.cycles import LayerCycles
+from intarsia.engine.roofs import LayerRoofs
 from intarsia.integer.effective import LayerBits
 
 
@@ -219,6 +220,7 @@ class Results:
         bits: of the network that is built in hardware, by layer.
         cycles: model (which the simulation confirmed, if `simulated`), by layer.
         macs: multiply-accumulates, by layer.
+        roofs: least cycles by each resource, by layer.
         memory_bits, memory_bits_available: of the engine's memories, in use and in all.
         access_bits: bits of a word of each memory.
         lanes: of the engine; it does lanes² multiply-accumulates a cycle.
@@ -239,6 +241,7 @@ class Results:
     bits: tuple[StoredLayer, ...]
     cycles: tuple[LayerCycles, ...]
     macs: tuple[int, ...]
+    roofs: tuple[LayerRoofs, ...]
     memory_bits: Mapping[str, int]
     memory_bits_available: Mapping[str, int]
     access_bits: Mapping[str, int]
