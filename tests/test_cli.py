@@ -67,7 +67,7 @@ def test_a_model_file_that_is_missing_or_has_no_data_is_named(intarsia: Command,
     assert "no data at" in refused("--data", tmp_path)
     assert "--retrain" in refused("--data", tmp_path, "--retrain")
     np.savez(tmp_path / "data.npz", x=np.zeros((30, 1, 8, 8), np.uint8), y=np.zeros(30, np.int64))
-    assert name in refused("--data", tmp_path / "data.npz")
+    assert name in refused("--data", tmp_path / "data.npz", "--quiet")
 
 
 def test_an_unknown_network_is_refused_and_the_known_ones_listed(intarsia: Command, tmp_path: Path) -> None:
