@@ -1,0 +1,109 @@
+"""Write docs/mlperf-tiny.md from the results of finished runs.
+
+python benchmarks/mlperf_tiny.py runs/resnet8 runs/dscnn runs/mobilenet runs/autoencoder
+"""
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from intarsia.engine.roofs import LayerRoofs
+from intarsia.files import write_text
+
+Results = Mapping[str, Any]
+Row = tuple[str, ...]
+
+ACCURACY = ("network", "kind", "planes and training", "score", "seeds", "bits a weight", "weights, bytes", "cycles")
+HARDWARE = (
+    "network",
+    "cycles",
+    "compute",
+    "weights",
+    "activations",
+    "greatest of each layer",
+    "input over the bus, cycles",
+    "proof",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path, help="folders of finished runs")
+    parser.add_argument("--docs", type=Path, default=Path("docs"))
+    options = parser.parse_args()
+    runs = [json.loads((run / "results.json").read_text()) for run in options.runs]
+    write_text(options.docs / "mlperf-tiny.md", page(runs))
+
+
+def page(runs: list[Results]) -> str:
+    accuracy = [row for run in runs for row in accuracy_rows(run)]
+    hardware = [hardware_row(run) for run in runs if run["cycles"]]
+    sources = [f"- **{run['network']}**: `{run['command']}`. {run['data']}" for run in runs]
+    return f"""# The four networks of MLPerf Tiny
+
+Written by `python benchmarks/mlperf_tiny.py`. Scores are those of integer networks (but float) on the full official
+test set: accuracy, or the area under the ROC curve (AUC) of the autoencoder. Effective bits count everything that is
+stored for the weights but the biases, over their number; bytes count the biases, too. Cycles are of the engine with 16
+lanes; it has no lanes for the formats of int8, int4, int2 and layer-wise networks.
+
+{table(ACCURACY, accuracy)}
+
+## On the engine
+
+The superposition network. The roofs are sums over the layers: cycles that multiplying all digits takes with every input
+of every lane busy, reading each weight word once, reading or writing each activation word once; and, in the last
+column, of each layer the greatest of the three.
+
+{table(HARDWARE, hardware)}
+
+## How they were made
+
+{chr(10).join(sources)}
+"""
+
+
+def accuracy_rows(run: Results) -> list[Row]:
+    return [
+        (
+            run["network"],
+            entry["name"],
+            f"{entry['detail']}; {entry['training']}",
+            score(run, entry),
+            ", ".join(map(str, entry["seeds"])) or "–",
+            f"{entry['effective_bits']:.2f}",
+            f"{entry['weight_bits'] // 8:,}" if entry["weight_bits"] else "–",
+            "–" if entry["cycles"] is None else f"{entry['cycles']:,}",
+        )
+        for entry in run["accuracies"]
+    ]
+
+
+def score(run: Results, entry: Mapping[str, Any]) -> str:
+    mean = sum(entry["accuracies"]) / len(entry["accuracies"])
+    return f"AUC {mean:.4f}" if run["metric"] == "auc" else f"{mean:.2%}"
+
+
+def hardware_row(run: Results) -> Row:
+    roofs = [LayerRoofs(**layer) for layer in run["roofs"]]
+    proof = run["simulated"]
+    return (
+        run["network"],
+        f"{run['total_cycles']:,}",
+        f"{sum(layer.compute for layer in roofs):,.0f}",
+        f"{sum(layer.weights for layer in roofs):,}",
+        f"{sum(layer.activations for layer in roofs):,}",
+        f"{sum(layer.cycles for layer in roofs):,.0f}",
+        f"{proof['input_cycles']:,}" if proof else "–",
+        f"{proof['values']:,} values equal on {proof['images']} inputs" if proof else "not simulated",
+    )
+
+
+def table(head: Row, rows: list[Row]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    main()
