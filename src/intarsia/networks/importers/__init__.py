@@ -1,0 +1,91 @@
+"""Networks from elsewhere: TFLite, ONNX and QONNX files, and exported PyTorch programs.
+
+from intarsia.networks.importers import import_float, import_integer
+model = import_float(Path("network.tflite"))          # a PyTorch module, to be quantized and trained
+network = import_integer(Path("network_int8.tflite"))  # the file's own integers
+
+A file is data: nothing in it is executed.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from intarsia.errors import IntarsiaError
+from intarsia.integer import IntegerNetwork
+from intarsia.networks.importers._float import ImportedModel, InputQuantization, imported_model
+from intarsia.networks.importers._graph import Graph
+from intarsia.networks.importers._integer import integer_network
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+__all__ = ["ImportedModel", "InputQuantization", "from_exported", "import_float", "import_integer"]
+
+
+def import_float(path: Path, *, fold: bool = False) -> ImportedModel:
+    """Read a network as a PyTorch module in floating point, ready to be quantized.
+
+    Quantized weights take the values that they stand for; quantizers of activations are left out.
+
+    Args:
+        path: a .tflite file (float, or quantized to 8 bits) or an .onnx file (float, QONNX, or with quantize and
+            dequantize pairs).
+        fold: whether to fold normalization into the layers before it; by default it stays, trainable.
+
+    Raises:
+        IntarsiaError: the file is missing or damaged, or has an operator, a shape or a quantization that is not
+            supported; the message names it.
+    """
+    return imported_model(_read(path), path.stem, fold=fold)
+
+
+def import_integer(path: Path) -> IntegerNetwork:
+    """Read a network that is quantized already as an integer network with the file's own weights and scales.
+
+    A tensor of zero-point z holds q − z: give the network its input so. `metadata["input"]` says which integers, scale
+    and zero-point the file's own input has. The multipliers have 16 bits, so results are the file's up to rounding.
+
+    Args:
+        path: an int8 .tflite file, or an .onnx file whose weights and activations pass QONNX quantizers or
+            quantize and dequantize pairs. A result that the file leaves in floating point takes 16 bits.
+
+    Raises:
+        IntarsiaError: as for `import_float`, or a tensor is not quantized; the message names it.
+    """
+    return integer_network(_read(path), path.stem)
+
+
+def from_exported(program: "ExportedProgram", name: str = "exported") -> ImportedModel:
+    """Read a program that `torch.export.export` made as a module of layers.
+
+    Modules that FX can trace need no export: the quantizer takes them as they are.
+
+    Args:
+        program: of one input (N, C, H, W) or (N, features); only its batch may be dynamic.
+        name: of the network.
+
+    Raises:
+        IntarsiaError: an operator or a shape is not supported; the message names it.
+    """
+    from intarsia.networks.importers._exported import read_exported  # noqa: PLC0415 (torch.export is slow to load)
+
+    return imported_model(read_exported(program, name), name)
+
+
+def _read(path: Path) -> Graph:
+    if not path.is_file():
+        raise IntarsiaError(f"there is no file {path}; give the path of a .tflite or .onnx model.")
+    kind = path.suffix.lower()
+    if kind == ".tflite":
+        from intarsia.networks.importers._tflite import read_tflite  # noqa: PLC0415 (as the next)
+
+        with np.errstate(all="ignore"):  # what is not finite is refused where it matters
+            return read_tflite(path)
+    if kind == ".onnx":
+        from intarsia.networks.importers._onnx import read_onnx  # noqa: PLC0415 (needs an extra of its own)
+
+        with np.errstate(all="ignore"):
+            return read_onnx(path)
+    raise IntarsiaError(f"{path.name} is no .tflite or .onnx file (its ending is {kind!r}); export the model as one.")

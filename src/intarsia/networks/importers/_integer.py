@@ -1,0 +1,350 @@
+"""From a `Graph` whose tensors are quantized to an integer network.
+
+A layer of the integer network is a weight layer, an addition or an average pool with all that follows it up to the
+next quantized tensor: normalization goes into multipliers and biases, a ReLU into the clip. A tensor of zero-point z
+holds q − z, so that 0 stands for 0 and padding with zeros is right; it takes as few of 2, 4, 8 or 16 bits as hold
+its values.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intarsia.errors import IntarsiaError
+from intarsia.integer import (
+    Add,
+    AveragePool,
+    Conv2d,
+    IntegerNetwork,
+    Layer,
+    Linear,
+    MaxPool,
+    Pattern,
+    Plane,
+    Requantization,
+    Tensor,
+)
+from intarsia.integer.validation import accumulator_bound
+from intarsia.networks.importers._float import input_quantization
+from intarsia.networks.importers._graph import (
+    Addition,
+    Convolution,
+    Dense,
+    Flatten,
+    Four,
+    Graph,
+    Normalization,
+    Op,
+    Pad,
+    Pool,
+    Quantization,
+    Rectifier,
+    Requantize,
+)
+from intarsia.networks.importers._layout import sum_padding
+from intarsia.networks.importers._scales import SCALE_BITS, fit, fit_shared, format_of, weight_format
+
+_WIDE = 16  # bits of a tensor that the file leaves unquantized, but whose values are known
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A layer whose output is not known yet: result = total · gain + term (arrays of (C,)), then a clip in real units.
+
+    `total` is what the layer sums in integers: weights × inputs, a window, or (gain is then by input) two tensors.
+    """
+
+    op: Op
+    sources: tuple[str, ...]
+    padding: Four
+    gain: NDArray[np.float64]
+    term: NDArray[np.float64]
+    lo: float = -math.inf
+    hi: float = math.inf
+
+
+def integer_network(graph: Graph, name: str) -> IntegerNetwork:
+    """Return the integer network of a graph.
+
+    Raises:
+        IntarsiaError: a tensor or a layer's weights are not quantized, or need formats that do not exist.
+    """
+    return _Converter(graph, name).network()
+
+
+class _Converter:
+    def __init__(self, graph: Graph, name: str) -> None:
+        self.graph, self.name = graph, name
+        self.layers: list[Layer] = []
+        self.tensors: dict[str, Tensor] = {}
+        self.alias: dict[str, str] = {}  # name in the graph → tensor of the network
+        self.pending: dict[str, _Pending] = {}
+        self.pads: dict[str, Four] = {}
+
+    def network(self) -> IntegerNetwork:
+        quantization = input_quantization(self.graph)
+        if quantization is None:
+            raise IntarsiaError(
+                f"{self.graph.name}: its input is not quantized; import it as a float network and quantize that, "
+                "or export it with integer inputs."
+            )
+        lo, hi = quantization.lo - quantization.zero_point, quantization.hi - quantization.zero_point
+        source = Tensor("input", self.graph.shape, format_of(lo, hi, self.graph.name), quantization.scale)
+        self.tensors["input"], self.alias["input"] = source, "input"
+        for op in self.graph.ops:
+            self._convert(op)
+        last = self.graph.ops[-1].name
+        if last in self.pending:
+            pending = self.pending.pop(last)
+            self._finish(last, pending, self._widest(pending))
+        metadata = {"source": self.graph.name, "input": _describe(quantization)}
+        if self.graph.dropped:
+            metadata["dropped"] = "; ".join(self.graph.dropped)
+        return IntegerNetwork(self.name, source, tuple(self.layers), SCALE_BITS, metadata)
+
+    def _convert(self, op: Op) -> None:
+        match op:
+            case Requantize():
+                self._requantize(op)
+            case Flatten() | Pad():
+                self._rearrange(op)
+            case Normalization():
+                self._normalize(op)
+            case Rectifier():
+                self._rectify(op)
+            case Pool() if op.maximum:
+                self._max_pool(op)
+            case _:
+                self._start(op)
+        if op.name in self.pending and op.quantization is not None:
+            self._finish(op.name, self.pending.pop(op.name), op.quantization)
+
+    def _tensor(self, name: str, reader: str) -> Tensor:
+        if name in self.pending:
+            raise IntarsiaError(
+                f"{self.graph.name}: tensor {name!r} is not quantized, but layer {reader!r} reads it; quantize the "
+                "activation between them, or import the file as a float network."
+            )
+        return self.tensors[self.alias[name]]
+
+    def _take(self, op: Op) -> _Pending | None:
+        """Take over the unfinished layer that an operator follows; None if it follows a tensor."""
+        source = op.inputs[0]
+        if source not in self.pending:
+            return None
+        if self.graph.readers(source) != 1:
+            raise IntarsiaError(f"{self.graph.name}: tensor {source!r} is not quantized, but read several times.")
+        return self.pending.pop(source)
+
+    def _identity(self, op: Op) -> _Pending:
+        """Return a layer that only requantizes what `op` reads."""
+        source = self._tensor(op.inputs[0], op.name)
+        ones = np.full(op.shape[0], source.scale)
+        pool = Pool(
+            name=op.name,
+            inputs=op.inputs,
+            shape=op.shape,
+            maximum=False,
+            kernel=(1, 1),
+            stride=(1, 1),
+            padding=(0,) * 4,
+        )
+        return _Pending(pool, (source.name,), self._padding_of(op), ones, np.zeros(op.shape[0]))
+
+    def _padding_of(self, op: Op) -> Four:
+        """Return the explicit padding of what an operator reads, if it is a window's."""
+        padding = self.pads.get(op.inputs[0], (0, 0, 0, 0))
+        if any(padding) and not isinstance(op, Convolution | Pool):
+            raise IntarsiaError(f"{self.graph.name}: {op.inputs[0]!r} pads what no convolution or pool reads.")
+        own = op.padding if isinstance(op, Convolution | Pool) else (0, 0, 0, 0)
+        return sum_padding(padding, own)
+
+    def _start(self, op: Op) -> None:
+        sources = [self._tensor(name, op.name) for name in op.inputs]
+        scales = np.array([source.scale for source in sources])
+        names, channels = tuple(source.name for source in sources), op.shape[0]
+        term = np.zeros(channels)
+        if isinstance(op, Convolution | Dense):
+            if op.weights.integers is None or op.weights.scales is None:
+                raise IntarsiaError(f"{self.graph.name}: the weights of layer {op.name!r} are not quantized.")
+            gain = op.weights.scales * scales[0]
+            term = term if op.bias is None else op.bias.astype(np.float64)
+        elif isinstance(op, Addition):
+            for source in op.inputs:
+                self._padding_of(replace(op, inputs=(source,)))
+            gain = scales
+        elif isinstance(op, Pool):
+            gain = np.full(channels, scales[0] / (op.kernel[0] * op.kernel[1]))
+        else:
+            raise AssertionError(f"no integer layer for {type(op).__name__}")
+        pending = _Pending(op, names, self._padding_of(op), gain, term)
+        self.pending[op.name] = pending
+        exact = self._exact(pending)
+        if exact is not None and op.quantization is None and not self._rounded_later(op):
+            self._finish(op.name, self.pending.pop(op.name), exact)
+
+    def _rounded_later(self, op: Op) -> bool:
+        """Whether the operators that follow lead to a quantized tensor without another layer between."""
+        name = op.name
+        while True:
+            readers = [other for other in self.graph.ops if name in other.inputs]
+            if len(readers) != 1 or not isinstance(readers[0], Normalization | Rectifier | Requantize | Flatten):
+                return False
+            if readers[0].quantization is not None:
+                return True
+            name = readers[0].name
+
+    def _exact(self, pending: _Pending) -> Quantization | None:
+        """Return the quantization that holds an unquantized sum or average exactly, if 16 bits do."""
+        if isinstance(pending.op, Convolution | Dense) or len(set(pending.gain.tolist())) != 1:
+            return None
+        window = pending.op.kernel[0] * pending.op.kernel[1] if isinstance(pending.op, Pool) else 1
+        forms = [self.tensors[name].format for name in pending.sources]
+        lo, hi = sum(form.lo for form in forms) * window, sum(form.hi for form in forms) * window
+        if lo < -(1 << 15) or hi >= (1 << 16 if lo == 0 else 1 << 15):
+            return None
+        return Quantization(float(pending.gain[0]), 0, lo, hi)
+
+    def _normalize(self, op: Normalization) -> None:
+        pending = self._take(op) or self._identity(op)
+        if math.isfinite(pending.lo) or math.isfinite(pending.hi) or not isinstance(pending.op, Convolution | Dense):
+            raise IntarsiaError(
+                f"{self.graph.name}: normalization {op.name!r} does not follow a convolution or a fully connected "
+                "layer; fold it before export."
+            )
+        variance = op.variance.astype(np.float64) + op.epsilon
+        if not (variance > 0).all():
+            raise IntarsiaError(f"{self.graph.name}: normalization {op.name!r} has a variance that is not above 0.")
+        factor = op.gamma / np.sqrt(variance)
+        term = (pending.term - op.mean) * factor + op.beta
+        self.pending[op.name] = replace(pending, gain=pending.gain * factor, term=term)
+
+    def _rectify(self, op: Rectifier) -> None:
+        ceiling = math.inf if op.ceiling is None else op.ceiling
+        pending = self._take(op)
+        if pending is not None:
+            self.pending[op.name] = replace(pending, lo=max(pending.lo, 0.0), hi=min(pending.hi, ceiling))
+            return
+        source = self._tensor(op.inputs[0], op.name)
+        self.pending[op.name] = replace(self._identity(op), lo=0.0, hi=ceiling)
+        if op.quantization is None and not self._rounded_later(op):  # what is rounded already stays as it is
+            form = source.format
+            self._finish(op.name, self.pending.pop(op.name), Quantization(source.scale, 0, form.lo, form.hi))
+
+    def _requantize(self, op: Requantize) -> None:
+        assert op.quantization is not None  # noqa: S101 (that is what the operator is)
+        pending = self._take(op)
+        if pending is not None:
+            self.pending[op.name] = pending
+            return
+        source = self._tensor(op.inputs[0], op.name)
+        lo, hi = (bound - op.quantization.zero_point for bound in (op.quantization.lo, op.quantization.hi))
+        form = source.format
+        same = math.isclose(source.scale, op.quantization.scale, rel_tol=1e-6)
+        if (same and lo <= form.lo and form.hi <= hi) or self._is_input(op):
+            self.alias[op.name] = source.name
+            return
+        self.pending[op.name] = self._identity(op)
+
+    def _is_input(self, op: Requantize) -> bool:
+        return self.graph.quantization is None and op.inputs == ("input",) and self.graph.readers("input") == 1
+
+    def _rearrange(self, op: Flatten | Pad) -> None:
+        if isinstance(op, Flatten):
+            pending = self._take(op)
+            if pending is not None:
+                if op.shape[0] != pending.op.shape[0]:
+                    self.pending[op.inputs[0]] = pending
+                    self._tensor(op.inputs[0], op.name)
+                self.pending[op.name] = pending
+                return
+        source = self._tensor(op.inputs[0], op.name)
+        self.alias[op.name] = source.name
+        if isinstance(op, Pad):
+            before = self.pads.get(op.inputs[0], (0, 0, 0, 0))
+            self.pads[op.name] = sum_padding(before, op.padding)
+        elif op.inputs[0] in self.pads:
+            self._padding_of(op)
+
+    def _max_pool(self, op: Pool) -> None:
+        source = self._tensor(op.inputs[0], op.name)
+        if op.inputs[0] in self.pads and source.format.signed:
+            raise IntarsiaError(
+                f"{self.graph.name}: pool {op.name!r} takes the maximum of padding; remove the padding."
+            )
+        output = Tensor(op.name, op.shape, source.format, source.scale)
+        self._emit(MaxPool(source.name, output, op.kernel, op.stride, self._padding_of(op)))
+        self.alias[op.name] = op.name
+
+    def _widest(self, pending: _Pending) -> Quantization:
+        """Return 16 bits that hold whatever an unquantized result can be."""
+        sources = [self.tensors[name] for name in pending.sources]
+        if isinstance(pending.op, Convolution | Dense):
+            assert pending.op.weights.integers is not None  # noqa: S101 (checked when the layer began)
+            bound = accumulator_bound(pending.op.weights.integers, sources[0]) * np.abs(pending.gain)
+        else:
+            reach = sum(max(-source.format.lo, source.format.hi) * source.scale for source in sources)
+            bound = np.full(pending.op.shape[0], reach)
+        greatest = float((bound + np.abs(pending.term)).max())
+        top = (1 << (_WIDE - 1)) - 1
+        return Quantization(max(greatest, 1e-30) / top, 0, -top - 1, top)
+
+    def _finish(self, name: str, pending: _Pending, quantization: Quantization) -> None:
+        """Add the layer: its output is `name`."""
+        scale, zero = quantization.scale, quantization.zero_point
+        lo, hi = quantization.lo - zero, quantization.hi - zero
+        lo = max(lo, 0) if pending.lo == 0.0 else lo
+        hi = min(hi, math.floor(pending.hi / scale + 0.5)) if math.isfinite(pending.hi) else hi
+        # What follows a layer, a ReLU for example, is part of it: the layer keeps its own name.
+        output = Tensor(pending.op.name, pending.op.shape, format_of(lo, max(lo, hi), self.graph.name), scale)
+        where = f"{self.graph.name}: layer {output.name!r}"
+        match pending.op:
+            case Convolution() | Dense():
+                layer: Layer = _weight_layer(pending, output, lo, max(lo, hi), where)
+            case Addition():
+                (first, second), shift = fit_shared(pending.gain / scale, where)
+                sources = (pending.sources[0], pending.sources[1])
+                layer = Add(sources, output, (first, second), shift, lo, max(lo, hi))
+            case Pool():
+                (multiplier,), shift = fit_shared(pending.gain[:1] / scale, where)
+                kernel, stride = pending.op.kernel, pending.op.stride
+                layer = AveragePool(
+                    pending.sources[0], output, kernel, stride, pending.padding, multiplier, shift, lo, max(lo, hi)
+                )
+            case _:
+                raise AssertionError(f"no integer layer for {type(pending.op).__name__}")
+        self._emit(layer)
+        self.alias[name] = output.name
+
+    def _emit(self, layer: Layer) -> None:
+        self.layers.append(layer)
+        self.tensors[layer.output.name] = layer.output
+
+
+def _weight_layer(pending: _Pending, output: Tensor, lo: int, hi: int, where: str) -> Conv2d | Linear:
+    op = pending.op
+    assert isinstance(op, Convolution | Dense) and op.weights.integers is not None  # noqa: S101 (checked at its start)
+    # Multipliers are not negative; a negative gain, of a normalization, changes the sign of the weights.
+    sign = np.where(pending.gain < 0, -1, 1)
+    integers = op.weights.integers * sign.reshape(-1, *[1] * (op.weights.integers.ndim - 1))
+    multiplier, shift, bias = fit(np.abs(pending.gain) / output.scale, pending.term / output.scale, where)
+    limit = int(np.abs(integers).max())
+    if limit > 127:
+        raise IntarsiaError(
+            f"{where} has the weight {limit}; weights are −127 … 127, so quantize them in narrow range."
+        )
+    plane = Plane(integers.astype(np.int8), multiplier, weight_format(limit), Pattern())
+    requantization = Requantization(bias, shift, lo, hi)
+    if isinstance(op, Dense):
+        return Linear(pending.sources[0], output, (plane,), requantization)
+    return Conv2d(
+        pending.sources[0], output, (plane,), requantization, op.stride, pending.padding, depthwise=op.depthwise
+    )
+
+
+def _describe(quantization: Quantization) -> str:
+    text: dict[str, Any] = {"scale": quantization.scale, "zero_point": quantization.zero_point}
+    return f"{quantization.dtype}, " + ", ".join(f"{key} {value:g}" for key, value in text.items())

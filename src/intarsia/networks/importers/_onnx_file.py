@@ -1,0 +1,97 @@
+"""Opens an .onnx file: its nodes, its constants, its one input and its one output."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from intarsia.errors import IntarsiaError
+from intarsia.networks.importers._onnx_attributes import Attributes, Unsupported
+from intarsia.networks.importers._onnx_constants import Constant
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxFile:
+    """What an import needs of an ONNX model.
+
+    Attributes:
+        nodes: in order of execution (protobuf messages), without those that only hold a constant.
+        constants: by name.
+        input: name of the input.
+        shape: of the input, with the batch; sizes that are open are −1.
+        output: name of the output.
+    """
+
+    nodes: Sequence[Any]
+    constants: dict[str, Constant]
+    input: str
+    shape: tuple[int, ...]
+    output: str
+
+
+def read_file(path: Path) -> OnnxFile:
+    """Read an .onnx file, with the external data beside it if there are any.
+
+    Raises:
+        IntarsiaError: it is damaged or no network of one float input and one output, or a package is missing.
+    """
+    try:
+        import onnx  # noqa: PLC0415 (an extra)
+    except ImportError as error:
+        raise IntarsiaError("reading .onnx files needs the onnx package; pip install 'intarsia[import]'.") from error
+    try:
+        model = onnx.load(path)
+        stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        _check_texts(model.graph)
+    except Exception as error:  # protobuf, the loader of external data and NumPy each raise kinds of their own
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        raise IntarsiaError(f"{path.name} is damaged or incomplete ({reason}); export it again.") from error
+    graph = model.graph
+    constants = {name: Constant(values, (name,)) for name, values in stored.items()}
+    nodes = []
+    for node in graph.node:
+        if node.op_type != "Constant":
+            nodes.append(node)
+        elif node.output:
+            constants[node.output[0]] = Constant(_constant(onnx, node, path.name), (node.output[0],))
+    inputs = [value for value in graph.input if value.name not in constants]
+    for what, values in (("inputs", inputs), ("outputs", graph.output)):
+        if len(values) != 1:
+            raise IntarsiaError(f"{path.name} has {len(values)} {what}; only 1 is supported.")
+    return OnnxFile(nodes, constants, inputs[0].name, _shape(onnx, inputs[0], path.name), graph.output[0].name)
+
+
+def _check_texts(graph: Any) -> None:
+    """Refuse names that are no text: protobuf gives those as bytes."""
+    names = [value.name for value in (*graph.input, *graph.output, *graph.initializer)]
+    for node in graph.node:
+        names += [node.op_type, node.name, *node.input, *node.output, *(entry.name for entry in node.attribute)]
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError("a name is not UTF-8 text")
+
+
+def _constant(onnx: Any, node: Any, source: str) -> Any:
+    """Return the values of a node that holds a constant."""
+    try:
+        tensor = Attributes(node).tensor("value")
+        if tensor is not None:
+            return onnx.numpy_helper.to_array(tensor)
+        numbers = [onnx.helper.get_attribute_value(attribute) for attribute in node.attribute]
+        names = [attribute.name for attribute in node.attribute]
+        if names in (["value_float"], ["value_floats"], ["value_int"], ["value_ints"]):
+            kind = "float32" if names[0].startswith("value_float") else "int64"
+            return np.asarray(numbers[0], kind)
+    except (ValueError, TypeError, Unsupported) as error:
+        raise IntarsiaError(f"{source}: constant {node.output[0]!r} is damaged ({error}); export it again.") from error
+    raise IntarsiaError(f"{source}: constant {node.output[0]!r} is of an unknown kind ({', '.join(names)}).")
+
+
+def _shape(onnx: Any, value: Any, source: str) -> tuple[int, ...]:
+    tensor = value.type.tensor_type
+    if tensor.elem_type != onnx.TensorProto.FLOAT:
+        names = {number: name for name, number in onnx.TensorProto.DataType.items()}
+        kind = names.get(tensor.elem_type, f"type {tensor.elem_type}")
+        raise IntarsiaError(f"{source}: input {value.name!r} has elements of {kind}; only FLOAT is supported.")
+    return tuple(int(size.dim_value) if size.WhichOneof("value") == "dim_value" else -1 for size in tensor.shape.dim)
