@@ -81,10 +81,12 @@ def random_layer_network(
     dense: str | None = None,
     fit: Fit | None = None,
     far: bool = False,
+    second: bool = False,
 ) -> IntegerNetwork:
     """Return a network of one layer of `kind` (one of KINDS, or drawn).
 
-    `add` has a 1×1 convolution before it, so that its two inputs differ. `extreme` puts weights, multipliers, biases
+    `add` has a 1×1 convolution before it, so that its two inputs differ; with `second` every layer has one, so that it
+    does not read the network's input. `extreme` puts weights, multipliers, biases
     and shifts at their limits. `sparse` forces or forbids the sparse plane of a convolution or linear layer (drawn if
     None), `dense` forces the format of the dense plane. `fit` and `far`: see `Fit` and `Ranges`; multipliers have fewer
     bits than the engine's now and then where `fit` is given.
@@ -104,9 +106,9 @@ def random_layer_network(
     )
     layers: list[Layer] = []
     inputs = [source]
-    if kind == "add":
+    if kind == "add" or second:
         layers.append(_weight_layer(rng, "branch", "conv", source, ranges, outputs=source.shape[0], pointwise=True))
-        inputs.append(layers[0].output)
+        inputs = [source, layers[0].output] if kind == "add" else [layers[0].output]
     layers.append(random_layer(rng, kind, kind, inputs, ranges, sparse=sparse, dense=dense))
     return IntegerNetwork(f"random {kind}", source, tuple(layers), scale_bits)
 

@@ -1,6 +1,7 @@
 """Randomized layers on the simulated engine: every value, cycle and memory access equals executor and cycle model."""
 
 import re
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -72,11 +73,15 @@ def check(network: IntegerNetwork, config: EngineConfig, rng: np.random.Generato
 @pytest.mark.parametrize("kind", ["conv", "depthwise", "linear", "add", "avgpool", "maxpool"])
 @pytest.mark.parametrize("extreme", [False, True], ids=["drawn", "extreme"])
 def test_random_layers(kind: str, extreme: bool) -> None:
-    """At least 45 layers of each kind and regime: 540 in all, on two inputs each."""
+    """At least 45 layers of each kind and regime: 540 in all, on two inputs each.
+
+    Two of three are a network's second layer: a first one may be computed over an unfolded input.
+    """
     compared = 0
     for seed in range(200):
         rng = np.random.default_rng([seed, extreme])
-        network = random_layer_network(rng, kind=kind, extreme=extreme, fit=fit(SHIPPED), far=True)
+        second = seed % 3 != 0
+        network = random_layer_network(rng, kind=kind, extreme=extreme, fit=fit(SHIPPED), far=True, second=second)
         compared += check(network, SHIPPED, rng, extreme=extreme)
         if compared == 45:
             return
@@ -91,7 +96,7 @@ def test_other_engines(config: EngineConfig) -> None:
         rng = np.random.default_rng([7, seed])
         tiled = replace(config, tile_pixels=int(rng.integers(1, min(config.acc_slots, 8), endpoint=True)))
         extreme = seed % 3 == 0
-        network = random_layer_network(rng, extreme=extreme, fit=fit(config), far=True)
+        network = random_layer_network(rng, extreme=extreme, fit=fit(config), far=True, second=seed % 2 == 0)
         compared += check(network, tiled, rng, extreme=extreme)
     assert compared >= 40
 
@@ -111,6 +116,58 @@ def test_accumulators_as_narrow_as_allowed(kind: str) -> None:
         if compared == 5:
             return
     pytest.fail(f"only {compared} of the drawn layers need all accumulator bits")
+
+
+@pytest.mark.parametrize("second", [False, True], ids=["input", "inside"])
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
+def test_few_channels(second: bool, sparse: bool) -> None:
+    """Kernels over 1 to 4 channels: over an unfolded input, inside a network over the sliding window."""
+    compared = unfolded = transposed = window = 0
+    for seed in range(25):
+        rng = np.random.default_rng([29, seed])
+        network = random_layer_network(
+            rng, "conv", channels=(1, 4), size=(4, 14), max_kernel=4, sparse=sparse, fit=fit(SHIPPED), second=second
+        )
+        compared += check(network, SHIPPED, rng, extreme=False)
+        with suppress(IntarsiaError):
+            program = compile_network(network, SHIPPED)
+            unfolded += program.input.patches is not None
+            transposed += program.input.transposed
+            window += program.layers[-1].descriptor.window
+    assert compared >= 15
+    assert (window if second else unfolded) >= 8
+    assert transposed >= 2
+
+
+@pytest.mark.parametrize(("kind", "channels", "size"), [("depthwise", 40, (7, 6)), ("conv", 1, (21, 10))])
+def test_one_precise_tap_in_sixteen(kind: str, channels: int, size: tuple[int, int]) -> None:
+    """The slot of a block of taps is used, too: over one channel in the window, and over an unfolded input."""
+    rng = np.random.default_rng(31)
+    kernel = (3, 3) if kind == "depthwise" else (10, 4)
+    shape = (channels if kind == "depthwise" else 20, 1, *kernel)
+    taps = np.zeros((shape[0], 48), np.int64)
+    for block in range(3):
+        positions = 16 * block + rng.integers(0, 16, shape[0])
+        taps[np.arange(shape[0]), positions] = rng.integers(1, 127, shape[0], endpoint=True)
+    ones = np.ones(shape[0], np.int64)
+    planes = (
+        Plane(rng.integers(-4, 4, shape, endpoint=True), 70 * ones, WeightFormat("digits2"), Pattern()),
+        Plane(taps[:, : shape[2] * shape[3]].reshape(shape), 90 * ones, WeightFormat("int8"), Pattern("unstructured")),
+    )
+    output = (shape[0], *window_output(*size, kernel, (2, 2), (1, 1, 1, 1)))
+    layer = Conv2d(
+        "input",
+        Tensor("out", output, ActivationFormat(8, signed=True), 1.0),
+        planes,
+        Requantization(0 * ones, 15 * ones, -128, 127),
+        (2, 2),
+        (1, 1, 1, 1),
+        depthwise=kind == "depthwise",
+    )
+    source = Tensor("input", (channels, *size), ActivationFormat(8, signed=False), 1.0)
+    network = IntegerNetwork("precise taps", source, (layer,), 8)
+    assert check(network, SHIPPED, rng, extreme=False)
+    assert compile_network(network).layers[0].descriptor.digits == 2
 
 
 def test_slots_are_full() -> None:
@@ -173,13 +230,16 @@ def test_large_pools(size: tuple[int, int], kernel: tuple[int, int]) -> None:
 def test_large_kernels_and_strides(kernel: tuple[int, int], stride: tuple[int, int], size: tuple[int, int]) -> None:
     """Kernels that exceed the window registers run in chunks, whatever the stride."""
     rng = np.random.default_rng(3)
-    drawn = random_layer_network(rng, kind="conv", sparse=False, dense="ternary", channels=(18, 18), size=(6, 6))
+    channels = 32  # whole words: not unfolded
+    drawn = random_layer_network(
+        rng, kind="conv", sparse=False, dense="ternary", channels=(channels, channels), size=(6, 6)
+    )
     layer = drawn.layers[0]
     assert isinstance(layer, Conv2d)
     outputs = layer.planes[0].weights.shape[0]
-    plane = replace(layer.planes[0], weights=rng.integers(-1, 2, (outputs, 18, *kernel)))
+    plane = replace(layer.planes[0], weights=rng.integers(-1, 2, (outputs, channels, *kernel)))
     height, width = window_output(*size, kernel, stride, (1, 2, 1, 2))
     output = replace(layer.output, shape=(outputs, height, width))
     wide = replace(layer, planes=(plane,), output=output, stride=stride, padding=(1, 2, 1, 2))
-    network = IntegerNetwork("large kernel", replace(drawn.input, shape=(18, *size)), (wide,), 8)
+    network = IntegerNetwork("large kernel", replace(drawn.input, shape=(channels, *size)), (wide,), 8)
     assert check(network, SHIPPED, rng, extreme=False)
