@@ -131,10 +131,10 @@ class _Modules:
 
     def _folded(self, op: Normalization) -> bool:
         """Fold a normalization into the layer that alone feeds it."""
-        source = op.inputs[0]
-        layer = self.modules.get(source)
-        if not self.fold or self.graph.readers(source) != 1:
+        if not self.fold or self.graph.readers(op.inputs[0]) != 1:
             return False
+        source = str(self.nodes[op.inputs[0]].target)  # the layer, also if another normalization is between
+        layer = self.modules.get(source)
         norm = _simple(op).eval()
         if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
             self.modules[source] = fuse_conv_bn_eval(layer.eval(), norm)
@@ -142,8 +142,6 @@ class _Modules:
             self.modules[source] = fuse_linear_bn_eval(layer.eval(), norm)
         else:
             return False
-        # A second normalization would look for the layer under this name.
-        self.modules[op.name] = self.modules[source]
         return True
 
 
