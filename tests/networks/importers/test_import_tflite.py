@@ -297,7 +297,7 @@ def test_a_quantized_network_with_float_ends_follows_the_interpreter(tmp_path: P
     assert model.input == InputQuantization(pytest.approx(0.05), 11, "int8")
     with torch.no_grad():
         floats = model.module(channels_first(images)).numpy()
-    assert np.abs(floats - wanted).max() < 0.25
+    assert np.median(np.abs(floats - wanted)) < 0.04
 
 
 def test_inputs_of_features_are_flat_and_may_be_reshaped_to_images(tmp_path: Path) -> None:

@@ -58,9 +58,9 @@ def from_tensors(names: Sequence[str], endings: Iterable[str], fallback: str) ->
             if len(path) > 1 and last.startswith(wanted):
                 scope = path[1:-1] if len(path) > 2 else path[:1]
                 return "_".join(scope)
-    for name in names:
+    for name in filter(None, names):
         first = name.split(";", maxsplit=1)[0]
-        path = [part for part in re.split(r"[/.]", first) if part.lower().rstrip("0123456789_") not in _KINDS]
+        path = [part for part in re.split(r"[/.]", first) if part and part.lower().rstrip("0123456789_") not in _KINDS]
         if path and not re.match(r"(StatefulPartitionedCall|PartitionedCall|Identity|tfl|arith)", first):
             return "_".join(path[1:] or path)
     return fallback

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from intarsia.networks.importers._builder import GraphBuilder
-from intarsia.networks.importers._graph import Floats, Graph, Shape, Weights
+from intarsia.networks.importers._graph import Floats, Graph, Quantization, Shape, Weights
 from intarsia.networks.importers._names import from_parameters, from_tensors
 from intarsia.networks.importers._onnx_attributes import Attributes, Unsupported, padding, permutation, two
 from intarsia.networks.importers._onnx_constants import (
@@ -97,21 +97,33 @@ class _Importer:
             raise self.builder.fail(f"has {len(shape)} axes; 2 (N, features) or 4 (N, C, H, W) are supported")
         if min(shape[1:]) < 1:
             raise self.builder.fail("has a dynamic shape; export the network with fixed sizes (the batch may be open)")
-        readers = [node for node in self.file.nodes if name in node.input]
         if len(shape) == 2:
             inner = (name, "as an image")
             self.builder.input(inner, (shape[1], 1, 1))
-            if all(node.op_type == "Reshape" for node in readers):
+            if all(node.op_type == "Reshape" for node in self.file.nodes if name in node.input):
                 self.builder.alias(inner, name)
             else:
                 self.builder.flatten(inner, name)
             return
-        if len(readers) == 1 and readers[0].op_type == "Transpose" and permutation(readers[0]) == (0, 3, 1, 2):
+        if self._transposed(name):
             self.builder.input(name, (shape[3], shape[1], shape[2]))
             self.channels_last.add(name)
             self.builder.dropped.append("a transpose of the input, which is now (channels, height, width)")
         else:
             self.builder.input(name, (shape[1], shape[2], shape[3]))
+
+    def _transposed(self, name: str) -> bool:
+        """Whether an image is (N, height, width, channels): its only reader, behind quantizers, transposes it."""
+        for _ in self.file.nodes:
+            readers = [node for node in self.file.nodes if name in node.input]
+            if len(readers) != 1 or not readers[0].output:
+                return False
+            if readers[0].op_type == "Transpose":
+                return permutation(readers[0]) == (0, 3, 1, 2)
+            if readers[0].op_type not in (*QUANTIZERS, "QuantizeLinear", "DequantizeLinear", "Identity"):
+                return False
+            name = readers[0].output[0]
+        return False
 
     def _constant(self, node: Any, index: int, what: str) -> Constant:
         name = node.input[index] if index < len(node.input) else ""
@@ -154,7 +166,7 @@ class _Importer:
         found = from_parameters(roots)
         if found:
             return found
-        names = [*roots[:1], node.name.removeprefix("node_"), node.output[0]]
+        names = [root for root in roots[:1] if "/" in root] + [node.name.removeprefix("node_"), node.output[0]]
         return from_tensors(names, (kind.lower(), "conv2d", "matmul"), kind.lower())
 
     def _convolution(self, node: Any, attributes: Attributes) -> None:
@@ -373,16 +385,21 @@ class _Importer:
         scale, zero, bits = (
             self._constant(node, 1 + i, what) for i, what in enumerate(("scale", "zero-point", "bit width"))
         )
-        result = quantization(attributes, scale, zero, bits)
-        self.builder.requantize(self._source(node), node.output[0], self._name(node), result)
+        self._round(node, quantization(attributes, scale, zero, bits))
+
+    def _round(self, node: Any, result: Quantization) -> None:
+        name, output = str(node.input[0]), str(node.output[0])
+        self.builder.requantize(name, output, self._name(node), result)
+        if name in self.channels_last:  # rounding is the same in any order
+            self.channels_last.add(output)
 
     def _quantize_linear(self, node: Any, attributes: Attributes) -> None:
         scale, zero = self._constant(node, 1, "scale"), self._given(node, 2)
         lo, hi = integer_range(zero)
         if scale.values.size != 1 or (zero is not None and zero.values.size != 1):
             raise Unsupported("has a scale or zero-point for each channel of an activation")
-        result = checked(float(scale.values.item()), 0.0 if zero is None else float(zero.values.item()), lo, hi)
-        self.builder.requantize(self._source(node), node.output[0], self._name(node), result)
+        zero_point = 0.0 if zero is None else float(zero.values.item())
+        self._round(node, checked(float(scale.values.item()), zero_point, lo, hi))
 
     def _end(self, node: Any, attributes: Attributes) -> None:
         self.builder.end(self._source(node), node.output[0], node.op_type)
