@@ -78,6 +78,8 @@ class _Importer:
                 if kind in ("permute", "t", "transpose", "numpy_T") and node.args[0] in self.stored:
                     name, values = self.stored[_node(node.args[0])]
                     self.stored[node] = (name, values.T)
+                elif kind == "sym_size" or not any(self.builder.knows(n) for n in node.all_input_nodes):
+                    continue  # a size, or a counter of batches: whoever needs another result than these will say so
                 elif kind in self.handlers:
                     self._check(node)
                     self.handlers[kind](node)
