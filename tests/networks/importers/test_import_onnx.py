@@ -280,6 +280,47 @@ def test_a_graph_as_qkeras_exports_it(tmp_path: Path) -> None:
     assert [layer.planes[0].format.name for layer in network.weight_layers()] == ["ternary", "ternary"]
 
 
+def powers_of_two(pooled: bool) -> tuple[bytes, torch.Tensor, torch.Tensor]:
+    """A graph that rounds after a maximum or after a flatten, and averages without rounding; and its weights."""
+    kernel, last = normal(3, 2, 3, 3), normal(2, 3 if pooled else 48)
+    g = Graph(("N", 2, 4, 4))
+    x = g.quant("x", 0.25, 8)
+    x = g.node("Conv", x, g.quant(g.stored(kernel, "conv.weight"), 0.125, 4, narrow=1), pads=[1, 1, 1, 1])
+    if pooled:
+        x = g.node("Relu", g.node("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2]))
+        x = g.node("Flatten", g.node("GlobalAveragePool", g.quant(x, 0.5, 4, signed=0)))
+    else:
+        x = g.quant(g.node("Flatten", g.node("Relu", x)), 0.5, 4, signed=0)
+    x = g.node("Gemm", x, g.quant(g.stored(last, "fc.weight"), 0.25, 3, narrow=1), transB=1)
+    return g.content(g.quant(x, 0.25, 8)), torch.tensor(kernel), torch.tensor(last)
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_rounding_moves_before_a_maximum_and_a_flatten(pooled: bool, tmp_path: Path) -> None:
+    content, kernel, last = powers_of_two(pooled)
+    network = import_integer(saved(content, tmp_path))
+    integers = np.random.default_rng(0).integers(-128, 128, (64, 2, 4, 4))
+    x = torch.from_numpy(integers).double() / 4
+    x = functional.conv2d(x, rounded(kernel, 0.125, -7, 7).double(), padding=1).relu()
+    x = half_up(functional.max_pool2d(x, 2) if pooled else x, 0.5, 0, 15)
+    x = x.mean((2, 3)) if pooled else x.flatten(1)
+    wanted = half_up(x @ rounded(last, 0.25, -3, 3).double().T, 0.25, -128, 127).numpy()
+    assert np.array_equal(Executor(network, 1).run(integers) * network.output.scale, wanted)
+    kinds = [type(layer).__name__ for layer in network.layers]
+    assert kinds == (["Conv2d", "MaxPool", "AveragePool", "Linear"] if pooled else ["Conv2d", "Linear"])
+
+
+def test_multipliers_have_the_bits_that_are_asked_for(tmp_path: Path) -> None:
+    path = saved(Brevitas().graph(), tmp_path)
+    for bits in (4, 8):
+        network = import_integer(path, scale_bits=bits)
+        assert network.scale_bits == bits
+        for layer in network.weight_layers():
+            assert layer.planes[0].multiplier.max() < 1 << bits
+    with pytest.raises(IntarsiaError, match="1 to 16 bits, not 17"):
+        import_integer(path, scale_bits=17)
+
+
 def quantize_pairs() -> bytes:
     """Quantize and dequantize pairs with zero-points, as onnxruntime's own quantizer writes them."""
     g = Graph(("N", 2, 6, 6))
@@ -374,6 +415,7 @@ def several(outputs: int) -> bytes:
         (activation(scale=0.0), "has the scale 0.0"),
         (activation(bits=2.5), "bit width of"),
         (channels_last(), "reads a tensor in another order"),
+        (one("QuantizeLinear", "constant_0"), "QuantizeLinear.* scale or zero-point for each channel"),
         (bipolar(), "operator BipolarQuant"),
         (several(2), "has 2 outputs"),
         (several(0), "has 2 inputs"),

@@ -300,6 +300,42 @@ def test_a_quantized_network_with_float_ends_follows_the_interpreter(tmp_path: P
     assert np.median(np.abs(floats - wanted)) < 0.04
 
 
+def test_padding_relu_and_rescaling_that_stand_alone(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    f = File()
+
+    def made(name: str, scale: float, zero: int, *shape: int) -> int:
+        return f.tensor(name, (1, *shape), "int8", scales=[scale], zeros=[zero])
+
+    source = f.tensor("x", (1, 6, 6, 2), "uint8", scales=[0.02], zeros=[100])
+    x = f.operator("QUANTIZE", [source], made("q", 0.02, -28, 6, 6, 2))
+    sizes = f.constant("paddings", np.array([[0, 0], [2, 0], [0, 1], [0, 0]], np.int32))
+    x = f.operator("PAD", [x, sizes], made("padded", 0.02, -28, 8, 7, 2))
+    weights = f.constant("net/conv/Conv2D", rng.integers(-127, 128, (3, 3, 3, 2), np.int8), [0.01], 0, [0])
+    bias = f.constant("b", rng.integers(-500, 500, 3, np.int32), [0.0002], 0, [0])
+    conv = made("net/conv/Conv2D1", 0.05, 4, 6, 5, 3)
+    f.operator("CONV_2D", [x, weights, bias], conv, **conv_options(VALID))
+    x = f.operator("RELU", [conv], made("net/relu/Relu", 0.03, -128, 6, 5, 3))
+    x = f.operator("QUANTIZE", [x], made("net/quantize/Quantize", 0.04, -120, 6, 5, 3))
+    window = {"StrideH": 3, "StrideW": 5, "FilterHeight": 3, "FilterWidth": 5, "FusedActivationFunction": NONE}
+    x = f.operator("AVERAGE_POOL_2D", [x], made("net/pool/AvgPool", 0.04, -120, 2, 1, 3), Padding=VALID, **window)
+    x = f.operator("RESHAPE", [x, f.constant("s", np.array([-1, 6], np.int32))], made("flat", 0.04, -120, 6))
+    last = f.constant("net/dense/MatMul", rng.integers(-127, 128, (4, 6), np.int8), [0.01], 0, [0])
+    y = made("net/dense/BiasAdd", 0.04, -3, 4)
+    f.operator("FULLY_CONNECTED", [x, last, -1], y, FusedActivationFunction=NONE)
+    content = f.content(source, y)
+    images = rng.integers(0, 256, (32, 6, 6, 2), np.uint8)
+    network = import_integer(saved(content, tmp_path))
+    found = Executor(network, 1).run(images.transpose(0, 3, 1, 2).astype(np.int16) - 100)
+    differences = np.abs(found.astype(int) - 3 - interpret(content, images))
+    assert differences.max() <= 2
+    assert (differences == 0).mean() > 0.8
+    layers = {layer.output.name: layer for layer in network.layers}
+    assert list(layers) == ["conv", "relu", "quantize_2", "pool", "dense"]
+    assert isinstance(layers["conv"], Conv2d) and layers["conv"].padding == (2, 0, 0, 1)
+    assert network.metadata["input"].startswith("uint8")
+
+
 def test_inputs_of_features_are_flat_and_may_be_reshaped_to_images(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     f = File()

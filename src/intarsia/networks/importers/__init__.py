@@ -41,20 +41,23 @@ def import_float(path: Path, *, fold: bool = False) -> ImportedModel:
     return imported_model(_read(path), path.stem, fold=fold)
 
 
-def import_integer(path: Path) -> IntegerNetwork:
+def import_integer(path: Path, *, scale_bits: int = 16) -> IntegerNetwork:
     """Read a network that is quantized already as an integer network with the file's own weights and scales.
 
     A tensor of zero-point z holds q − z: give the network its input so. `metadata["input"]` says which integers, scale
-    and zero-point the file's own input has. The multipliers have 16 bits, so results are the file's up to rounding.
+    and zero-point the file's own input has. Multipliers of 16 bits give the file's results up to rounding.
 
     Args:
         path: an int8 .tflite file, or an .onnx file whose weights and activations pass QONNX quantizers or
             quantize and dequantize pairs. A result that the file leaves in floating point takes 16 bits.
+        scale_bits: of the multipliers, 1 to 16.
 
     Raises:
         IntarsiaError: as for `import_float`, or a tensor is not quantized; the message names it.
     """
-    return integer_network(_read(path), path.stem)
+    if not 1 <= scale_bits <= 16:
+        raise IntarsiaError(f"multipliers have 1 to 16 bits, not {scale_bits}.")
+    return integer_network(_read(path), path.stem, scale_bits)
 
 
 def from_exported(program: "ExportedProgram", name: str = "exported") -> ImportedModel:

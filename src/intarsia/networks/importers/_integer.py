@@ -45,7 +45,7 @@ from intarsia.networks.importers._graph import (
     Requantize,
 )
 from intarsia.networks.importers._layout import sum_padding
-from intarsia.networks.importers._scales import SCALE_BITS, fit, fit_shared, format_of, weight_format
+from intarsia.networks.importers._scales import fit, fit_shared, format_of, weight_format
 
 _WIDE = 16  # bits of a tensor that the file leaves unquantized, but whose values are known
 
@@ -66,20 +66,21 @@ class _Pending:
     hi: float = math.inf
 
 
-def integer_network(graph: Graph, name: str) -> IntegerNetwork:
-    """Return the integer network of a graph.
+def integer_network(graph: Graph, name: str, scale_bits: int) -> IntegerNetwork:
+    """Return the integer network of a graph, with multipliers of `scale_bits`.
 
     Raises:
         IntarsiaError: a tensor or a layer's weights are not quantized, or need formats that do not exist.
     """
-    return _Converter(graph, name).network()
+    return _Converter(graph, name, scale_bits).network()
 
 
 class _Converter:
-    def __init__(self, graph: Graph, name: str) -> None:
-        self.graph, self.name = graph, name
+    def __init__(self, graph: Graph, name: str, scale_bits: int) -> None:
+        self.graph, self.name, self.scale_bits = graph, name, scale_bits
         self.layers: list[Layer] = []
         self.tensors: dict[str, Tensor] = {}
+        self.ranges: dict[str, tuple[int, int]] = {}  # least and greatest value of a tensor, within its format
         self.alias: dict[str, str] = {}  # name in the graph → tensor of the network
         self.pending: dict[str, _Pending] = {}
         self.pads: dict[str, Four] = {}
@@ -93,7 +94,7 @@ class _Converter:
             )
         lo, hi = quantization.lo - quantization.zero_point, quantization.hi - quantization.zero_point
         source = Tensor("input", self.graph.shape, format_of(lo, hi, self.graph.name), quantization.scale)
-        self.tensors["input"], self.alias["input"] = source, "input"
+        self.tensors["input"], self.ranges["input"], self.alias["input"] = source, (lo, hi), "input"
         for op in self.graph.ops:
             self._convert(op)
         last = self.graph.ops[-1].name
@@ -103,7 +104,7 @@ class _Converter:
         metadata = {"source": self.graph.name, "input": _describe(quantization)}
         if self.graph.dropped:
             metadata["dropped"] = "; ".join(self.graph.dropped)
-        return IntegerNetwork(self.name, source, tuple(self.layers), SCALE_BITS, metadata)
+        return IntegerNetwork(self.name, source, tuple(self.layers), self.scale_bits, metadata)
 
     def _convert(self, op: Op) -> None:
         match op:
@@ -183,33 +184,34 @@ class _Converter:
         pending = _Pending(op, names, self._padding_of(op), gain, term)
         self.pending[op.name] = pending
         exact = self._exact(pending)
-        if exact is not None and op.quantization is None and not self._rounded_later(op):
+        if exact is not None and self._next_quantization(op) is None:
             self._finish(op.name, self.pending.pop(op.name), exact)
 
-    def _rounded_later(self, op: Op) -> bool:
-        """Whether the operators that follow lead to a quantized tensor without another layer between."""
-        name = op.name
-        while True:
-            readers = [other for other in self.graph.ops if name in other.inputs]
+    def _next_quantization(self, op: Op) -> Quantization | None:
+        """Return what the result of an operator is rounded to, if no other layer comes before that."""
+        while op.quantization is None:
+            readers = [other for other in self.graph.ops if op.name in other.inputs]
             if len(readers) != 1 or not isinstance(readers[0], Normalization | Rectifier | Requantize | Flatten):
-                return False
-            if readers[0].quantization is not None:
-                return True
-            name = readers[0].name
+                return None
+            op = readers[0]
+        return op.quantization
 
     def _exact(self, pending: _Pending) -> Quantization | None:
         """Return the quantization that holds an unquantized sum or average exactly, if 16 bits do."""
         if isinstance(pending.op, Convolution | Dense) or len(set(pending.gain.tolist())) != 1:
             return None
         window = pending.op.kernel[0] * pending.op.kernel[1] if isinstance(pending.op, Pool) else 1
-        forms = [self.tensors[name].format for name in pending.sources]
-        lo, hi = sum(form.lo for form in forms) * window, sum(form.hi for form in forms) * window
+        lo, hi = (sum(self.ranges[name][end] for name in pending.sources) * window for end in (0, 1))
         if lo < -(1 << 15) or hi >= (1 << 16 if lo == 0 else 1 << 15):
             return None
         return Quantization(float(pending.gain[0]), 0, lo, hi)
 
     def _normalize(self, op: Normalization) -> None:
         pending = self._take(op) or self._identity(op)
+        if op.shape[0] != pending.op.shape[0]:
+            raise IntarsiaError(
+                f"{self.graph.name}: normalization {op.name!r} follows a flatten; fold it before export."
+            )
         if math.isfinite(pending.lo) or math.isfinite(pending.hi) or not isinstance(pending.op, Convolution | Dense):
             raise IntarsiaError(
                 f"{self.graph.name}: normalization {op.name!r} does not follow a convolution or a fully connected "
@@ -229,10 +231,12 @@ class _Converter:
             self.pending[op.name] = replace(pending, lo=max(pending.lo, 0.0), hi=min(pending.hi, ceiling))
             return
         source = self._tensor(op.inputs[0], op.name)
+        if self.ranges[source.name][0] >= 0 and op.ceiling is None and op.quantization is None:
+            self.alias[op.name] = source.name
+            return
         self.pending[op.name] = replace(self._identity(op), lo=0.0, hi=ceiling)
-        if op.quantization is None and not self._rounded_later(op):  # what is rounded already stays as it is
-            form = source.format
-            self._finish(op.name, self.pending.pop(op.name), Quantization(source.scale, 0, form.lo, form.hi))
+        if self._next_quantization(op) is None:  # what is rounded already stays as it is
+            self._finish(op.name, self.pending.pop(op.name), Quantization(source.scale, 0, *self.ranges[source.name]))
 
     def _requantize(self, op: Requantize) -> None:
         assert op.quantization is not None  # noqa: S101 (that is what the operator is)
@@ -242,9 +246,9 @@ class _Converter:
             return
         source = self._tensor(op.inputs[0], op.name)
         lo, hi = (bound - op.quantization.zero_point for bound in (op.quantization.lo, op.quantization.hi))
-        form = source.format
+        least, greatest = self.ranges[source.name]
         same = math.isclose(source.scale, op.quantization.scale, rel_tol=1e-6)
-        if (same and lo <= form.lo and form.hi <= hi) or self._is_input(op):
+        if (same and lo <= least and greatest <= hi) or self._is_input(op):
             self.alias[op.name] = source.name
             return
         self.pending[op.name] = self._identity(op)
@@ -253,14 +257,9 @@ class _Converter:
         return self.graph.quantization is None and op.inputs == ("input",) and self.graph.readers("input") == 1
 
     def _rearrange(self, op: Flatten | Pad) -> None:
-        if isinstance(op, Flatten):
-            pending = self._take(op)
-            if pending is not None:
-                if op.shape[0] != pending.op.shape[0]:
-                    self.pending[op.inputs[0]] = pending
-                    self._tensor(op.inputs[0], op.name)
-                self.pending[op.name] = pending
-                return
+        if isinstance(op, Flatten) and (pending := self._take(op)) is not None:
+            self.pending[op.name] = pending
+            return
         source = self._tensor(op.inputs[0], op.name)
         self.alias[op.name] = source.name
         if isinstance(op, Pad):
@@ -270,13 +269,19 @@ class _Converter:
             self._padding_of(op)
 
     def _max_pool(self, op: Pool) -> None:
+        later = self._next_quantization(op)
+        if later is not None and (pending := self._take(op)) is not None:
+            # Rounding and ReLU keep the order of values, so that they may come before the maximum.
+            self._finish(op.inputs[0], pending, later)
         source = self._tensor(op.inputs[0], op.name)
-        if op.inputs[0] in self.pads and source.format.signed:
+        if op.inputs[0] in self.pads and self.ranges[source.name][0] != 0:
             raise IntarsiaError(
                 f"{self.graph.name}: pool {op.name!r} takes the maximum of padding; remove the padding."
             )
+        if op.quantization is not None and not math.isclose(op.quantization.scale, source.scale, rel_tol=1e-6):
+            raise IntarsiaError(f"{self.graph.name}: pool {op.name!r} has another scale than the tensor that it reads.")
         output = Tensor(op.name, op.shape, source.format, source.scale)
-        self._emit(MaxPool(source.name, output, op.kernel, op.stride, self._padding_of(op)))
+        self._emit(MaxPool(source.name, output, op.kernel, op.stride, self._padding_of(op)), self.ranges[source.name])
         self.alias[op.name] = op.name
 
     def _widest(self, pending: _Pending) -> Quantization:
@@ -303,46 +308,47 @@ class _Converter:
         where = f"{self.graph.name}: layer {output.name!r}"
         match pending.op:
             case Convolution() | Dense():
-                layer: Layer = _weight_layer(pending, output, lo, max(lo, hi), where)
+                layer: Layer = self._weight_layer(pending, output, (lo, max(lo, hi)), where)
             case Addition():
-                (first, second), shift = fit_shared(pending.gain / scale, where)
+                (first, second), shift = fit_shared(pending.gain / scale, self.scale_bits, where)
                 sources = (pending.sources[0], pending.sources[1])
                 layer = Add(sources, output, (first, second), shift, lo, max(lo, hi))
             case Pool():
-                (multiplier,), shift = fit_shared(pending.gain[:1] / scale, where)
+                (multiplier,), shift = fit_shared(pending.gain[:1] / scale, self.scale_bits, where)
                 kernel, stride = pending.op.kernel, pending.op.stride
                 layer = AveragePool(
                     pending.sources[0], output, kernel, stride, pending.padding, multiplier, shift, lo, max(lo, hi)
                 )
             case _:
                 raise AssertionError(f"no integer layer for {type(pending.op).__name__}")
-        self._emit(layer)
+        self._emit(layer, (lo, max(lo, hi)))
         self.alias[name] = output.name
 
-    def _emit(self, layer: Layer) -> None:
-        self.layers.append(layer)
-        self.tensors[layer.output.name] = layer.output
-
-
-def _weight_layer(pending: _Pending, output: Tensor, lo: int, hi: int, where: str) -> Conv2d | Linear:
-    op = pending.op
-    assert isinstance(op, Convolution | Dense) and op.weights.integers is not None  # noqa: S101 (checked at its start)
-    # Multipliers are not negative; a negative gain, of a normalization, changes the sign of the weights.
-    sign = np.where(pending.gain < 0, -1, 1)
-    integers = op.weights.integers * sign.reshape(-1, *[1] * (op.weights.integers.ndim - 1))
-    multiplier, shift, bias = fit(np.abs(pending.gain) / output.scale, pending.term / output.scale, where)
-    limit = int(np.abs(integers).max())
-    if limit > 127:
-        raise IntarsiaError(
-            f"{where} has the weight {limit}; weights are −127 … 127, so quantize them in narrow range."
+    def _weight_layer(self, pending: _Pending, output: Tensor, clip: tuple[int, int], where: str) -> Conv2d | Linear:
+        op = pending.op
+        assert isinstance(op, Convolution | Dense) and op.weights.integers is not None  # noqa: S101 (checked at its start)
+        # Multipliers are not negative; a negative gain, of a normalization, changes the sign of the weights.
+        sign = np.where(pending.gain < 0, -1, 1)
+        integers = op.weights.integers * sign.reshape(-1, *[1] * (op.weights.integers.ndim - 1))
+        multiplier, shift, bias = fit(
+            np.abs(pending.gain) / output.scale, pending.term / output.scale, self.scale_bits, where
         )
-    plane = Plane(integers.astype(np.int8), multiplier, weight_format(limit), Pattern())
-    requantization = Requantization(bias, shift, lo, hi)
-    if isinstance(op, Dense):
-        return Linear(pending.sources[0], output, (plane,), requantization)
-    return Conv2d(
-        pending.sources[0], output, (plane,), requantization, op.stride, pending.padding, depthwise=op.depthwise
-    )
+        limit = int(np.abs(integers).max())
+        if limit > 127:
+            raise IntarsiaError(
+                f"{where} has the weight {limit}; weights are −127 … 127, so quantize them in narrow range."
+            )
+        plane = Plane(integers.astype(np.int8), multiplier, weight_format(limit), Pattern())
+        requantization = Requantization(bias, shift, *clip)
+        if isinstance(op, Dense):
+            return Linear(pending.sources[0], output, (plane,), requantization)
+        return Conv2d(
+            pending.sources[0], output, (plane,), requantization, op.stride, pending.padding, depthwise=op.depthwise
+        )
+
+    def _emit(self, layer: Layer, values: tuple[int, int]) -> None:
+        self.layers.append(layer)
+        self.tensors[layer.output.name], self.ranges[layer.output.name] = layer.output, values
 
 
 def _describe(quantization: Quantization) -> str:

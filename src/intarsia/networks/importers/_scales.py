@@ -9,21 +9,20 @@ from intarsia.errors import IntarsiaError
 from intarsia.integer import ActivationFormat, WeightFormat
 from intarsia.integer.network import MAX_SHIFT
 
-SCALE_BITS = 16
-_TOP = (1 << SCALE_BITS) - 1
 _INT32 = np.iinfo(np.int32)
 
 
 def fit(
-    gains: NDArray[np.float64], terms: NDArray[np.float64], where: str
+    gains: NDArray[np.float64], terms: NDArray[np.float64], scale_bits: int, where: str
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
     """Return multipliers, shifts and biases of each channel: m · 2^−s ≈ gain, c · 2^−s ≈ term.
 
-    The shift is the greatest at which the multiplier has 16 bits and the bias 32.
+    The shift is the greatest at which the multiplier has `scale_bits` and the bias 32.
     """
     if not (np.isfinite(gains).all() and np.isfinite(terms).all()):
         raise IntarsiaError(f"{where} has a scale or a bias that is not finite.")
-    by_gain = np.floor(np.log2((_TOP + 0.49) / np.maximum(gains, 2.0**-60)))
+    top = (1 << scale_bits) - 1
+    by_gain = np.floor(np.log2((top + 0.49) / np.maximum(gains, 2.0**-60)))
     by_term = np.floor(np.log2((_INT32.max - 1) / np.maximum(np.abs(terms), 2.0**-60)))
     shift = np.minimum(np.minimum(by_gain, by_term), MAX_SHIFT)
     if shift.min() < 0:
@@ -34,14 +33,15 @@ def fit(
     return multiplier.astype(np.int32), shift.astype(np.int32), bias.astype(np.int32)
 
 
-def fit_shared(gains: NDArray[np.float64], where: str) -> tuple[list[int], int]:
-    """Return multipliers m with one shift s, m · 2^−s ≈ gain; the shift is the greatest at which m has 16 bits."""
+def fit_shared(gains: NDArray[np.float64], scale_bits: int, where: str) -> tuple[list[int], int]:
+    """Return multipliers m with one shift s, m · 2^−s ≈ gain; the shift is the greatest at which m has `scale_bits`."""
     largest = float(gains.max())
     if not (np.isfinite(gains).all() and largest > 0):
         raise IntarsiaError(f"{where} has a scale that is not finite.")
-    shift = min(math.floor(math.log2((_TOP + 0.49) / largest)), MAX_SHIFT)
+    top = (1 << scale_bits) - 1
+    shift = min(math.floor(math.log2((top + 0.49) / largest)), MAX_SHIFT)
     if shift < 0:
-        raise IntarsiaError(f"{where} multiplies by {largest:.3g}, more than 16 bits hold.")
+        raise IntarsiaError(f"{where} multiplies by {largest:.3g}, more than {scale_bits} bits hold.")
     return [int(m) for m in np.floor(gains * 2.0**shift + 0.5)], shift
 
 
