@@ -154,21 +154,10 @@ def _training_key(settings: Settings, variant: Variant) -> dict[str, Any]:
 
 
 def _execute(settings: Settings) -> list[Task]:
-    floating = Task("execute", "float", "float", check.execute_float, needs=("train/float",), packages=("torch",))
-    return [
-        floating,
-        *(
-            Task(
-                "execute",
-                variant.name,
-                variant.name,
-                check.execute,
-                {"sources": _digest(_integer_sources())},
-                needs=(f"quantize/{variant.name}",),
-            )
-            for variant in variants(settings)
-        ),
-    ]
+    score = {"score": _digest(_sources("datasets", "metrics.py"))}
+    floating = Task("execute", "float", "float", check.execute_float, score, ("train/float",), packages=("torch",))
+    parameters = score | {"sources": _digest(_integer_sources())}
+    return [floating, *(_of(variant, "execute", check.execute, parameters) for variant in variants(settings))]
 
 
 def _export(settings: Settings) -> list[Task]:
