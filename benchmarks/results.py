@@ -5,7 +5,10 @@ python benchmarks/results.py runs/digits runs/resnet8
 
 import argparse
 import json
+from io import BytesIO
 from pathlib import Path
+
+from PIL import Image
 
 from intarsia.engine.cycles import LayerCycles
 from intarsia.files import write_bytes, write_text
@@ -14,6 +17,8 @@ from intarsia.report.charts import Bar, stacked_bars, standalone
 from intarsia.report.page import CYCLE_SERIES, cycle_parts
 from intarsia.report.pictures import pictures_of
 
+#: Weights across the picture of a layer.
+WIDEST = 400
 START, END = "<!-- results: written by benchmarks/results.py from runs/*/results.json -->\n", "<!-- end of results -->"
 
 
@@ -41,10 +46,13 @@ def draw(run: Path, docs: Path) -> None:
     chart = stacked_bars(CYCLE_SERIES, bars, "cycles", "cycles by layer and where they go")
     write_text(docs / "cycles.svg", standalone(chart))
     network = load(next((run / "quantize").glob("superposition-seed*.safetensors")))
-    picture = max(
-        pictures_of(network), key=lambda picture: (picture.nonzero_sparse > 0, -picture.height * picture.width)
-    )
-    write_bytes(docs / "planes.png", picture.png)
+    fitting = [picture for picture in pictures_of(network) if picture.nonzero_sparse > 0 and picture.width <= WIDEST]
+    picture = max(fitting, key=lambda picture: picture.height * picture.width)
+    factor = 2 * WIDEST // picture.width
+    pixels = Image.open(BytesIO(picture.png)).convert("RGB")
+    grown = BytesIO()
+    pixels.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST).save(grown, "PNG")
+    write_bytes(docs / "planes.png", grown.getvalue())
     print(f"wrote {docs / 'cycles.svg'} and {docs / 'planes.png'} ({picture.layer})")
 
 
