@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from intarsia.engine import Program, compile_network, config_for
+from intarsia.engine import Placement, Program, compile_network, config_for
 from intarsia.engine.cycles import predict
 from intarsia.engine.roofs import roofs
 from intarsia.files import save_tensors, write_json
@@ -45,8 +45,8 @@ def write_program(program: Program, summary: Path, images: Path) -> None:
         {
             "name": program.name,
             "engine": asdict(program.config),
-            "input": {"base": program.input.base, "words": program.input.words, "offset": program.input.offset},
-            "output": {"base": program.output.base, "words": program.output.words, "offset": program.output.offset},
+            "input": _placement(program.input),
+            "output": _placement(program.output),
             "memory_bits": program.memory_bits(),
             "layers": [
                 {"name": layer.name, "kind": layer.kind, "macs": layer.macs, "descriptor": asdict(layer.descriptor)}
@@ -61,6 +61,18 @@ def write_program(program: Program, summary: Path, images: Path) -> None:
         "program": program.descriptors,
     }
     save_tensors(images, arrays)
+
+
+def _placement(placement: Placement) -> dict[str, Any]:
+    """Say where and how the host stores a tensor: rows and columns exchanged, or as patches of a window."""
+    patches = None if placement.patches is None else asdict(placement.patches)
+    return {
+        "base": placement.base,
+        "words": placement.words,
+        "offset": placement.offset,
+        "transposed": placement.transposed,
+        "patches": patches,
+    }
 
 
 def memory_bits_available(program: Program) -> dict[str, int]:
