@@ -26,8 +26,8 @@ from intarsia.networks.importers._graph import (
     Shape,
     Weights,
 )
-from intarsia.networks.importers._layout import channels_first, placed
-from intarsia.networks.importers._names import Names
+from intarsia.networks.importers._layout import channels_first, placed, placed_weights
+from intarsia.networks.importers._names import Names, shortened
 
 _LARGEST = 1 << 26  # elements of a tensor; more is a damaged file, not a network for this hardware
 
@@ -49,7 +49,7 @@ class GraphBuilder:
 
     def enter(self, operator: str, tensor: str) -> None:
         """Say which operator is read from now on, for messages."""
-        self._where = f"operator {operator} of {_short(tensor)!r}"
+        self._where = f"operator {operator} of {shortened(tensor)!r}"
 
     def fail(self, what: str) -> IntarsiaError:
         """Return an error about the present operator."""
@@ -64,12 +64,11 @@ class GraphBuilder:
 
     def reshape_input(self, key: Hashable, result: Hashable, shape: Shape) -> bool:
         """Let the input have another shape of as many elements, if nothing but this reshape reads it."""
-        if self._keys.get(key) != "input" or self._ops or self._shape is None:
-            return False
-        if math.prod(shape) != math.prod(self._shape):
+        first = self._keys.get(key) == "input" and not self._ops
+        if not first or self._shape is None or math.prod(shape) != math.prod(self._shape):
             return False
         self._check_size(shape)
-        self._shape, self._keys[result] = shape, "input"
+        self._shape, self._keys = shape, {result: "input"}  # nobody can read it in its old shape any more
         return True
 
     def knows(self, key: Hashable) -> bool:
@@ -156,12 +155,7 @@ class GraphBuilder:
             raise self.fail(f"has weights of shape {weights.values.shape} for {self._shape_of(source)[0]} features")
         self._check_bias(bias, outputs)
         if source in self._order:
-            to = channels_first(self._order[source])
-            weights = Weights(
-                placed(weights.values, to),
-                None if weights.integers is None else placed(weights.integers, to),
-                weights.scales,
-            )
+            weights = placed_weights(weights, self._order[source])
         self._add(
             result,
             Dense(
@@ -405,7 +399,3 @@ class GraphBuilder:
     def _check_size(self, shape: Shape) -> None:
         if min(shape) < 1 or math.prod(shape) > _LARGEST:
             raise IntarsiaError(f"{self.source}: {self._where or 'the input'} has the impossible shape {shape}.")
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 80 else name[:77] + "..."

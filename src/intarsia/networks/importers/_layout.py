@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intarsia.networks.importers._graph import Four, Pair, Shape
+from intarsia.networks.importers._graph import Four, Pair, Shape, Weights
 
 
 def same_padding(size: Pair, kernel: Pair, stride: Pair, *, upper: bool = True) -> Four:
@@ -44,3 +44,10 @@ def placed(values: NDArray[Any], places: NDArray[np.int64]) -> NDArray[Any]:
     out = np.empty_like(values)
     out[..., places] = values
     return out
+
+
+def placed_weights(weights: Weights, shape: Shape) -> Weights:
+    """Return weights over features in (row, column, channel) order for (channel, row, column) order."""
+    to = channels_first(shape)
+    integers = None if weights.integers is None else placed(weights.integers, to)
+    return Weights(placed(weights.values, to), integers, weights.scales)

@@ -39,6 +39,11 @@ def clean(text: str) -> str:
     return name
 
 
+def shortened(text: str) -> str:
+    """Return a tensor's name as a message can show it."""
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
 def from_tensors(names: Sequence[str], endings: Iterable[str], fallback: str) -> str:
     """Return a layer's name from the names of its tensors, as TensorFlow's converter makes them.
 

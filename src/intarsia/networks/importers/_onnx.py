@@ -14,6 +14,7 @@ from intarsia.networks.importers._onnx_constants import (
     QUANTIZERS,
     Constant,
     checked,
+    floats,
     fold,
     integer_range,
     quantization,
@@ -144,21 +145,13 @@ class _Importer:
         return name
 
     def _weights(self, constant: Constant) -> Weights:
-        values = self._floats(constant)
+        values = floats(constant)
         if constant.integers is None or constant.scales is None:
             return Weights(values)
         by_channel = constant.scales.reshape(constant.scales.shape[0], -1)
         if not (by_channel == by_channel[:, :1]).all():
             raise Unsupported("has weights with several scales for one output channel")
         return Weights(values, constant.integers, by_channel[:, 0].astype(np.float64))
-
-    def _floats(self, constant: Constant) -> Floats:
-        if constant.values.dtype not in (np.float32, np.float64, np.float16):
-            raise Unsupported(f"has a constant of type {constant.values.dtype} where floats must be")
-        values = np.asarray(constant.values, np.float32)
-        if not np.isfinite(values).all():
-            raise Unsupported("has a constant that is not finite")
-        return values
 
     def _name(self, node: Any, *constants: Constant | None) -> str:
         roots = [root for constant in constants if constant is not None for root in constant.roots]
@@ -187,7 +180,7 @@ class _Importer:
             node.output[0],
             self._name(node, stored, bias),
             weights,
-            None if bias is None else self._floats(bias).reshape(-1),
+            None if bias is None else floats(bias).reshape(-1),
             stride=stride,
             padding=padding(attributes, (height, width), kernel, stride),
             depthwise=group > 1,
@@ -207,7 +200,7 @@ class _Importer:
         if stored.values.ndim != 2:
             raise Unsupported(f"has weights of shape {stored.values.shape} instead of (inputs, outputs)")
         weights = self._weights(stored if transposed else stored.moved(np.transpose))
-        values = None if bias is None else self._floats(bias).reshape(-1)
+        values = None if bias is None else floats(bias).reshape(-1)
         if values is not None and values.size == 1:
             values = np.broadcast_to(values, weights.values.shape[:1])
         self.builder.dense(self._source(node), node.output[0], self._name(node, stored, bias), weights, values)
@@ -218,7 +211,7 @@ class _Importer:
         gamma, beta, mean, variance = (
             self._constant(node, 1 + i, what) for i, what in enumerate(("scale", "bias", "mean", "variance"))
         )
-        arrays = [self._floats(constant).reshape(-1) for constant in (mean, variance, gamma, beta)]
+        arrays = [floats(constant).reshape(-1) for constant in (mean, variance, gamma, beta)]
         epsilon = attributes.real("epsilon", 1e-5)
         self.builder.normalization(self._source(node), node.output[0], self._name(node, gamma), arrays, epsilon)
 
@@ -250,7 +243,7 @@ class _Importer:
         if at < 0 or (at == 0 and kind in ("Sub", "Div")) or len(node.input) != 2:
             raise Unsupported("is supported with one constant, as the second input, only")
         source = self._source(node, 1 - at)
-        values = self._by_channel(source, self._floats(self._constant(node, at, "constant")))
+        values = self._by_channel(source, floats(self._constant(node, at, "constant")))
         values = {"Sub": np.negative, "Div": np.reciprocal}.get(kind, np.positive)(values)
         if not np.isfinite(values).all():
             raise Unsupported("divides by 0")

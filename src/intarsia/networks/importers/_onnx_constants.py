@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intarsia.networks.importers._graph import Quantization
+from intarsia.networks.importers._graph import Floats, Quantization
 from intarsia.networks.importers._onnx_attributes import Attributes, Unsupported
 
 #: Operators that round to integers by a scale, a zero-point and a width: QONNX's, by either of its names.
@@ -50,6 +50,20 @@ class Constant:
             move(self.integers) if quantized and self.integers is not None else None,
             move(self.scales) if quantized and self.scales is not None else None,
         )
+
+
+def floats(constant: Constant) -> Floats:
+    """Return a constant's values.
+
+    Raises:
+        Unsupported: they are no floats, or not finite.
+    """
+    if constant.values.dtype not in (np.float32, np.float64, np.float16):
+        raise Unsupported(f"has a constant of type {constant.values.dtype} where floats must be")
+    values = np.asarray(constant.values, np.float32)
+    if not np.isfinite(values).all():
+        raise Unsupported("has a constant that is not finite")
+    return values
 
 
 def quantization(attributes: Attributes, scale: Constant, zero: Constant, bits: Constant) -> Quantization:

@@ -298,16 +298,9 @@ class _Importer:
             raise self.builder.fail(f"has the axes {sorted(axes)}; only height and width (1, 2) are supported")
         size = self.builder.shape(source)[1:]
         quantization = self._quantization(self.model.tensors[output])
-        pooled = (output, "pooled")
+        name, pooled, none = self._name(op, "mean"), (output, "pooled"), (0, 0, 0, 0)
         self.builder.pool(
-            source,
-            pooled,
-            self._name(op, "mean"),
-            maximum=False,
-            kernel=size,
-            stride=size,
-            padding=(0, 0, 0, 0),
-            quantization=quantization,
+            source, pooled, name, maximum=False, kernel=size, stride=size, padding=none, quantization=quantization
         )
         if op.options["KeepDims"]:
             self.builder.alias(pooled, output)
@@ -331,7 +324,7 @@ class _Importer:
         self._affine(op, first, second, self._name(op, "mul"))
 
     def _two(self, op: FileOperator) -> tuple[int, int]:
-        """Return the inputs, the one that depends on the network's input first."""
+        """Return the two inputs, the one that depends on the network's input first."""
         if len(op.inputs) != 2 or min(op.inputs) < 0:
             raise self.builder.fail("needs two inputs")
         first, second = op.inputs
