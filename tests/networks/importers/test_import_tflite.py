@@ -366,6 +366,30 @@ def test_inputs_of_features_are_flat_and_may_be_reshaped_to_images(tmp_path: Pat
     np.testing.assert_allclose(found, interpret(content, x).transpose(0, 3, 1, 2), atol=1e-5)
 
 
+def test_a_flatten_that_takes_its_batch_from_the_graph(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    f = File()
+    source = f.tensor("x", (1, 3, 2, 2), signature=(-1, 3, 2, 2))
+    sizes = f.operator("SHAPE", [source], f.tensor("sizes", (4,), "int32"), OutType=2)
+    begin, end, step = (f.constant(f"c{n}", np.array([n], np.int32)) for n in (0, 1, 1))
+    batch = f.operator("STRIDED_SLICE", [sizes, begin, end, step], f.tensor("batch", (), "int32"), ShrinkAxisMask=1)
+    rest = f.constant("rest", np.array(12, np.int32))
+    target = f.operator("PACK", [batch, rest], f.tensor("target", (2,), "int32"), ValuesCount=2)
+    flat = f.operator("RESHAPE", [source, target], f.tensor("flat", (1, 12), signature=(-1, 12)))
+    weights = f.constant("w", rng.normal(size=(3, 12)).astype(np.float32))
+    y = f.operator("FULLY_CONNECTED", [flat, weights, -1], f.tensor("y", (1, 3)))
+    content = f.content(source, y)
+    images = rng.normal(size=(4, 3, 2, 2)).astype(np.float32)
+    with torch.no_grad():
+        found = import_float(saved(content, tmp_path)).module(channels_first(images)).numpy()
+    np.testing.assert_allclose(found, interpret(content, images), atol=1e-5)
+    f = File()
+    source = f.tensor("x", (1, 4))
+    content = f.content(source, f.operator("PACK", [source], f.tensor("y", (1, 1, 4)), ValuesCount=1))
+    with pytest.raises(IntarsiaError, match=r"PACK.* for the sizes of a reshape only"):
+        import_float(saved(content, tmp_path))
+
+
 def convolution(**changes: Any) -> bytes:
     """One convolution, with one thing about it changed."""
     f = File()

@@ -19,6 +19,9 @@ _TABLES = {
     "MEAN": "ReducerOptions",
     "SOFTMAX": "SoftmaxOptions",
     "RESHAPE": "ReshapeOptions",
+    "SHAPE": "ShapeOptions",
+    "STRIDED_SLICE": "StridedSliceOptions",
+    "PACK": "PackOptions",
 }
 #: Versions that know 8-bit tensors, where these are not the first.
 _VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4, "DEQUANTIZE": 3}

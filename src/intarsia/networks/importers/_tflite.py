@@ -18,6 +18,7 @@ from intarsia.networks.importers._names import from_tensors
 _Handler = Callable[[FileOperator], None]
 
 _INTEGERS = {"INT8": (-128, 127), "UINT8": (0, 255)}
+_SIZES = ("SHAPE", "STRIDED_SLICE", "PACK")  # what a reshape takes the open batch with
 _ENDS = {"SOFTMAX": "Softmax", "LOG_SOFTMAX": "LogSoftmax", "LOGISTIC": "Sigmoid"}
 
 
@@ -54,7 +55,7 @@ class _Importer:
             "QUANTIZE": self._quantize,
             "DEQUANTIZE": self._dequantize,
         }
-        self.handlers.update(dict.fromkeys(_ENDS, self._end))
+        self.handlers.update(dict.fromkeys(_ENDS, self._end) | dict.fromkeys(_SIZES, self._size))
 
     def graph(self) -> Graph:
         self._input()
@@ -390,6 +391,10 @@ class _Importer:
             self.unpacked[output] = Weights(self._weights(source, axes, tensor.axis).values)
         else:
             raise self.builder.fail(f"unpacks a constant of type {tensor.dtype}")
+
+    def _size(self, op: FileOperator) -> None:
+        if self.model.tensors[op.outputs[0]].dtype not in ("INT32", "INT64"):
+            raise self.builder.fail("is supported for the sizes of a reshape only")
 
     def _end(self, op: FileOperator) -> None:
         self.builder.end(op.inputs[0], op.outputs[0], _ENDS[op.kind])
