@@ -8,7 +8,7 @@ layer of the integer network.
 import copy
 import operator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import torch
 from torch import fx, nn
@@ -350,12 +350,20 @@ def read_plan(model: nn.Module, shape: tuple[int, int, int]) -> list[Step]:
     for parameter in own.parameters():
         parameter.requires_grad_(True)
     try:
-        graph = fx.symbolic_trace(own)
+        graph = own if _is_traced(own) else fx.symbolic_trace(own)
     except Exception as error:  # FX raises many kinds, from inside the user's forward
         raise IntarsiaError(
             f"cannot trace {type(model).__name__} ({error}); write its forward without branches on tensors."
         ) from error
     return _Reader(graph).read(shape)
+
+
+def _is_traced(model: nn.Module) -> TypeGuard[fx.GraphModule]:
+    """Whether a module is a graph of layers already, as an import is; tracing it again would lose its names."""
+    if not isinstance(model, fx.GraphModule):
+        return False
+    called = [model.get_submodule(str(n.target)) for n in model.graph.nodes if n.op == "call_module"]
+    return all(fx.Tracer().is_leaf_module(module, "") for module in called)
 
 
 def _shared(step: Step, steps: dict[str, Step]) -> bool:

@@ -336,6 +336,17 @@ def test_padding_relu_and_rescaling_that_stand_alone(tmp_path: Path) -> None:
     assert network.metadata["input"].startswith("uint8")
 
 
+def test_layers_keep_their_names_on_the_way_to_the_plan(tmp_path: Path) -> None:
+    f = File()
+    x = f.tensor("x", (1, 2, 2, 1))
+    weights = f.constant("w", np.ones((1, 1, 1, 1), np.float32))
+    conv = f.operator("CONV_2D", [x, weights], f.tensor("m/first/Conv2D", (1, 2, 2, 1)), **conv_options())
+    total = f.operator("ADD", [conv, x], f.tensor("m/shortcut/add", (1, 2, 2, 1)), FusedActivationFunction=RELU)
+    y = f.operator("CONV_2D", [total, weights], f.tensor("m/add/Conv2D", (1, 2, 2, 1)), **conv_options())
+    module = import_float(saved(f.content(0, y), tmp_path)).module
+    assert [step.name for step in attach(module, PRESETS["int8"], (1, 2, 2), 1.0).steps] == ["first", "shortcut", "add"]
+
+
 def test_inputs_of_features_are_flat_and_may_be_reshaped_to_images(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     f = File()

@@ -96,7 +96,8 @@ class _Modules:
             if isinstance(op, Requantize):
                 self.nodes[op.name] = sources[0]
             elif isinstance(op, Addition):
-                self.nodes[op.name] = self.calls.call_function(torch.add, (sources[0], sources[1]))
+                terms = (sources[0], sources[1])
+                self.nodes[op.name] = self.calls.create_node("call_function", torch.add, terms, name=op.name)
             elif isinstance(op, Normalization) and self._folded(op):
                 self.nodes[op.name] = sources[0]
             else:

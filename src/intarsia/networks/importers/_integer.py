@@ -3,7 +3,7 @@
 A layer of the integer network is a weight layer, an addition or an average pool with all that follows it up to the
 next quantized tensor: normalization goes into multipliers and biases, a ReLU into the clip. A tensor of zero-point z
 holds q − z, so that 0 stands for 0 and padding with zeros is right; it takes as few of 2, 4, 8 or 16 bits as hold
-its values.
+its values. Ties are rounded up, as everywhere in the integer network, where QONNX rounds them to even.
 """
 
 import math
