@@ -199,6 +199,7 @@ QUANTIZATION_RECIPES: Mapping[str, QuantizationRecipe] = MappingProxyType(
                 peak_rate=2e-3,
                 weight_decay=0.0,
                 objective="reconstruction",
+                threads=1,
             ),
         ),
         "digits": QuantizationRecipe(
