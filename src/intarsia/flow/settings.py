@@ -56,7 +56,7 @@ DEFAULTS: Mapping[str, Defaults] = MappingProxyType(
             retrain=False,
             images=20,
             reference="mlperf_tiny/kws_ref_model_float32.tflite",
-            scheme="ternary+1:16xint8, first=ternary+1:16xint8, last=digits2, depthwise=digits2, scales=4",
+            scheme="ternary+1:16xint6, first=ternary, last=default, depthwise=digits2, scales=4",
             route="lane",
         ),
         "mobilenet": Defaults(
@@ -65,7 +65,7 @@ DEFAULTS: Mapping[str, Defaults] = MappingProxyType(
             retrain=False,
             images=20,
             reference="mlperf_tiny/vww_96_float.tflite",
-            scheme="ternary+1:16xint8, depthwise=digits3",
+            scheme="ternary+1:16xint8, first=digits3, last=default, depthwise=digits3, scales=6",
             route="lane",
         ),
         "autoencoder": Defaults(

@@ -167,7 +167,7 @@ QUANTIZATION_RECIPES: Mapping[str, QuantizationRecipe] = MappingProxyType(
         ),
         "speech_commands": QuantizationRecipe(
             Recipe(
-                phases=(Phase(40, size=None, pad=(3, 0)),),
+                phases=(Phase(20, size=None, pad=(3, 0)),),
                 optimizer="adam",
                 peak_rate=3e-3,
                 weight_decay=0.0,
