@@ -21,16 +21,23 @@ from intarsia.networks import (  # noqa: E402
     zoo_path,
 )
 
-SHAPES = {"digits": (1, 8, 8), "resnet8": (3, 32, 32)}
+#: Input shape and outputs.
+SHAPES = {
+    "digits": ((1, 8, 8), 10),
+    "resnet8": ((3, 32, 32), 10),
+    "dscnn": ((1, 49, 10), 12),
+    "mobilenet": ((3, 96, 96), 2),
+    "autoencoder": ((640, 1, 1), 640),
+}
 ZOO = [spec.name for spec in NETWORKS.values() if spec.in_zoo]
 CARD = WeightsCard("digits", "intarsia train digits --seed 3", 3, 2, "Recipe()", 0.5, 0.25, "2", {"a": "b"})
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_network_maps_images_to_ten_logits_and_can_be_traced(name: str) -> None:
-    model = build(name).eval()
-    x = torch.randn(2, *SHAPES[name])
-    assert model(x).shape == (2, 10)
+def test_a_network_maps_inputs_to_its_outputs_and_can_be_traced(name: str) -> None:
+    shape, outputs = SHAPES[name]
+    model, x = build(name).eval(), torch.randn(2, *shape)
+    assert model(x).shape == (2, outputs)
     assert torch.equal(fx.symbolic_trace(model)(x), model(x))
 
 
