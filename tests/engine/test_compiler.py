@@ -161,6 +161,22 @@ def test_images_hold_what_effective_bits_count(network: IntegerNetwork) -> None:
     assert counted.planes + counted.indices + counted.padding - scales == stored
 
 
+@pytest.mark.parametrize(("form", "scale_bits"), [("int5", 4), ("int2", 2), ("int8", 8)])
+def test_an_engine_fitted_to_a_network_stores_no_wider_words(form: str, scale_bits: int) -> None:
+    network = _weight_network(32, 8, (32, 32, 3, 3), "ternary", sparse=True)
+    [layer] = network.layers
+    assert isinstance(layer, Conv2d)
+    dense, sparse = (replace(plane, multiplier=np.ones(32, np.int32)) for plane in layer.planes)
+    sparse = replace(sparse, weights=np.sign(sparse.weights), format=WeightFormat(form))
+    network = replace(network, layers=(replace(layer, planes=(dense, sparse)),), scale_bits=scale_bits)
+    config = config_for(network)
+    assert (config.slot_bits, config.scale_bits) == (sparse.format.stored_bits(1), scale_bits)
+    program, [counted] = compile_network(network, config), effective_bits(network).layers
+    stored = len(program.dense) * config.dense_bits + len(program.sparse) * config.sparse_bits
+    assert stored == counted.planes + counted.indices + counted.padding
+    assert config_for(network, EngineConfig(lanes=8, slots=2)).lanes == 8
+
+
 def test_an_unfolded_input_takes_fewer_weight_words_than_one_channel_after_another() -> None:
     network = _weight_network(3, 8, (10, 3, 3, 3), "digits4")
     assert len(compile_network(network).dense) == 2 * 4  # 27 taps in blocks of 16

@@ -258,3 +258,10 @@ def test_lines_put_equal_places_above_each_other_and_greater_values_higher() -> 
     assert circles[1][0] == circles[2][0] > circles[0][0]
     assert circles[1][1] < circles[2][1] < circles[0][1]
     assert "one &amp; two" in chart
+
+
+def test_an_engine_that_was_synthesized_with_other_parameters_is_said_to_be_another() -> None:
+    other = replace(FULL, engine={**FULL.engine, "dense_depth": 1280}, synthesized={"dense_depth": 1024})
+    for text in (render(other, []), table(other)):
+        assert "dense_depth 1,024 for 1,280" in text
+    assert "fitted" not in table(FULL)

@@ -65,15 +65,30 @@ def compile_network(network: IntegerNetwork, config: EngineConfig | None = None)
 
 
 def config_for(network: IntegerNetwork, config: EngineConfig | None = None) -> EngineConfig:
-    """Return the engine with those memories that are too small for a network made deeper, to a multiple of 256 words.
+    """Return the engine fitted to a network: words no wider than its multipliers and sparse weights need, and those
+    memories that are too small made deeper, to a multiple of 256 words.
 
     Raises:
         IntarsiaError: no depth suffices; the message says what to change.
     """
-    config = config or EngineConfig()
+    config = _narrowed(network, config or EngineConfig())
     used = compile_network(network, config.deepest()).used_words()
     deeper = {name: -(-words // 256) * 256 for name, words in used.items() if words > getattr(config, name)}
     return replace(config, **deeper)
+
+
+def _narrowed(network: IntegerNetwork, config: EngineConfig) -> EngineConfig:
+    sparse = [
+        plane.format.stored_bits(1)
+        for layer in network.weight_layers()
+        for plane in layer.planes
+        if not plane.format.digits
+    ]
+    return replace(
+        config,
+        scale_bits=max(2, min(config.scale_bits, network.scale_bits)),
+        slot_bits=min(config.slot_bits, max(sparse, default=config.slot_bits)),
+    )
 
 
 def _cost(form: Form, config: EngineConfig) -> float:

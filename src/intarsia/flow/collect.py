@@ -87,6 +87,9 @@ def collect(settings: Settings, records: Mapping[str, Record]) -> tuple[Results,
         stages=tuple((name, record.seconds) for name, record in records.items()),
         command=settings.command,
         engine=compiled.get("engine", vars(config)),
+        synthesized={
+            name: value for name, value in vars(config).items() if compiled.get("engine", vars(config))[name] != value
+        },
         metric=_result(records, "execute/float").get("metric", "accuracy"),
         data=_result(records, f"quantize/{kinds[0].name}").get("data", ""),
     )

@@ -5,8 +5,10 @@ Weights are counted as a stream of words for 16 lanes holds them: in blocks of 1
 byte, the last block of a row and the last 16 output channels filled up. A slot of an `n:m` plane is stored for every
 block of m, used or not, with its index; an index that a group of output channels shares is stored once.
 
-What an engine stores is for its compiler to say (`Images`): it equals this count for kernels of up to 4 x 4, and is
-more where depthwise kernels are larger or a shared index is repeated for each lane.
+What an engine stores is for its compiler to say: fitted to the network (`config_for`) it equals this count for planes
+`1:16` and kernels of up to 4 x 4; it is less for an unfolded input of few channels, and more where depthwise kernels
+are larger, a shared index is repeated for each lane, a pattern is sparser than a slot for every 16, formats differ from
+layer to layer, or layers without a sparse plane keep room for its multiplier.
 """
 
 import math

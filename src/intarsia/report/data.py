@@ -229,7 +229,8 @@ class Results:
         environment: versions.
         stages: name and seconds of each task of the run.
         command: that made it.
-        engine: parameters.
+        engine: parameters, fitted to the network.
+        synthesized: those of them that the engine whose area is reported has otherwise.
         metric: what `accuracies` are: `accuracy`, or `auc`, the area under the ROC curve.
         data: what the data is, in a sentence; empty where its name says it.
     """
@@ -255,6 +256,7 @@ class Results:
     stages: tuple[tuple[str, float], ...]
     command: str
     engine: Mapping[str, int]
+    synthesized: Mapping[str, int] = field(default_factory=dict)
     metric: str = "accuracy"
     data: str = ""
 

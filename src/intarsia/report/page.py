@@ -13,7 +13,7 @@ from intarsia.files import write_json, write_text
 from intarsia.integer.effective import LayerBits
 from intarsia.report.charts import Bar, Series, dots, stacked_bars
 from intarsia.report.data import PlanePicture, Results
-from intarsia.report.table import amount, path, proof_of_cycles, speed, table
+from intarsia.report.table import amount, otherwise, path, proof_of_cycles, speed, table
 
 COLOURS = {"superposition": "#7a4a1f", "ternary": "#c9a227", "int8": "#4a6c8c", "float": "#555555"}
 
@@ -65,6 +65,7 @@ def render(results: Results, pictures: Sequence[PlanePicture]) -> str:
         amount=amount,
         path=path,
         speed=speed,
+        otherwise=otherwise,
         cycles_from=proof_of_cycles(results),
         pictures=[(picture, _data_uri(picture.png), _pixel_size(picture)) for picture in pictures],
         accesses=_accesses(results),

@@ -23,7 +23,10 @@ def table(results: Results) -> str:
     if results.memory_bits:
         used = results.memory_bits
         weights = used["dense"] + used["sparse"] + used["parameters"]
-        rows.append(("memory", f"{weights / 8192:,.1f} KiB weights, {used['activations'] / 8192:,.1f} KiB activations"))
+        count = max(sum(layer.stored.weights for layer in results.bits), 1)
+        each = f"{weights / count:.2f} bits a weight, biases included"
+        activations = f"{used['activations'] / 8192:,.1f} KiB activations"
+        rows.append(("memory", f"{weights / 8192:,.1f} KiB weights ({each}), {activations}"))
     if results.simulated is not None:
         proof = results.simulated
         rows.append(
@@ -32,6 +35,8 @@ def table(results: Results) -> str:
     if results.exported is not None:
         graph = results.exported
         rows.append(("ONNX", _equal(graph.values, graph.layers, graph.images)))
+    if results.areas and results.synthesized:
+        rows.append(("area is of an engine", f"not fitted to this network: {otherwise(results)}"))
     for area in results.areas:
         text = f"{amount(area.total, area.unit)}{path(area)}, {area.memory_bits / 8192:,.1f} KiB memory beside"
         rows.append((f"area {area.design}", text))
@@ -47,6 +52,11 @@ def table(results: Results) -> str:
         text = f"{speed(fpga)}, {kind_of}{resources}" if used else speed(fpga)
         rows.append((f"{fpga.design} on {fpga.device}", text))
     return _aligned(rows)
+
+
+def otherwise(results: Results) -> str:
+    """Say in what the synthesized engine is another one than that which is fitted to the network."""
+    return ", ".join(f"{name} {value:,} for {results.engine[name]:,}" for name, value in results.synthesized.items())
 
 
 def proof_of_cycles(results: Results) -> str:
