@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from intarsia.errors import IntarsiaError
@@ -10,6 +10,7 @@ from intarsia.integer.scales import fit_multipliers, narrow_scales
 from random_networks import random_images, random_layer_network
 
 
+@example([3.0], 2, True)
 @given(
     st.lists(st.floats(2.0**-12, 4.0), min_size=1, max_size=8),
     st.integers(1, 16),
@@ -23,7 +24,8 @@ def test_a_fitted_multiplier_is_the_nearest_that_its_bits_can_say(
     assert multipliers.min() >= 1
     assert multipliers.max() < 1 << bits
     ratio = multipliers[0] * np.exp2(-shift.astype(float)) / given_gains[0]
-    fits = given_gains[0] <= (1 << bits) - 1  # a greater gain is cut off
+    # A greater gain is cut off.
+    fits = given_gains[0] <= ((1 << (bits - 1)) if power_of_two else (1 << bits) - 1)
     if power_of_two:
         assert np.all(np.log2(multipliers[0]) % 1 == 0)
         assert np.all(np.abs(np.log2(ratio[fits])) <= 0.5 + 1e-9)

@@ -42,7 +42,7 @@ def fit_multipliers(
         largest_shift: (O,) or one for all.
     """
     rounded = np.exp2(np.round(np.log2(np.maximum(gains, _LEAST)))) if power_of_two else gains
-    top = float((1 << scale_bits) - 1)
+    top = float(1 << (scale_bits - 1)) if power_of_two else float((1 << scale_bits) - 1)
     largest = np.maximum(rounded.max(axis=0), _LEAST)
     shift = np.clip(np.floor(np.log2((top + 0.49) / largest)), 0, largest_shift)
     multipliers = np.clip(np.floor(rounded * np.exp2(shift) + 0.5), gains > 0, top)
