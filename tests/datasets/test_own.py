@@ -201,3 +201,11 @@ def test_too_few_inputs_and_missing_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(IntarsiaError, match=r"holds no train\.npz"):
         from_npz(tmp_path / "empty")
+
+
+def test_test_inputs_of_which_no_class_is_known_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(IntarsiaError, match="no class of a test input"):
+        from_npz(folder(tmp_path / "mine", test_y=np.full(12, -1)))
+    np.savez(tmp_path / "one.npz", x=inputs(), y=np.full(40, -1))
+    with pytest.raises(IntarsiaError, match="no class of a test input"):
+        from_npz(tmp_path / "one.npz")

@@ -12,11 +12,11 @@ from types import MappingProxyType
 
 from intarsia.datasets.cifar10 import load_cifar10
 from intarsia.datasets.digits import load_digits
-from intarsia.datasets.own import from_npz
-from intarsia.datasets.speech_commands import load_speech_commands
-from intarsia.datasets.toycar import load_toycar
+from intarsia.datasets.own import from_npz, identity_of_npz
+from intarsia.datasets.speech_commands import identity_of_speech_commands, load_speech_commands
+from intarsia.datasets.toycar import identity_of_toycar, load_toycar
 from intarsia.datasets.types import ALL_SPLITS, Dataset, InputScaling, Metric, Split, SplitName
-from intarsia.datasets.visual_wake_words import load_visual_wake_words
+from intarsia.datasets.visual_wake_words import identity_of_visual_wake_words, load_visual_wake_words
 from intarsia.errors import IntarsiaError
 
 __all__ = [
@@ -28,6 +28,8 @@ __all__ = [
     "Split",
     "SplitName",
     "from_npz",
+    "identity_of",
+    "identity_of_npz",
     "load_dataset",
 ]
 
@@ -42,6 +44,15 @@ _LOADERS: Mapping[str, Callable[..., Dataset]] = MappingProxyType(
     }
 )
 DATASETS = tuple(_LOADERS)
+
+#: Of data sets that lie in several distributions, or whose files no checksum pins. All other data is the same anywhere.
+_IDENTITIES: Mapping[str, Callable[[Path | None, Collection[SplitName]], list[str]]] = MappingProxyType(
+    {
+        "speech_commands": identity_of_speech_commands,
+        "toycar": identity_of_toycar,
+        "visual_wake_words": identity_of_visual_wake_words,
+    }
+)
 
 
 def load_dataset(
@@ -62,6 +73,22 @@ def load_dataset(
     Raises:
         IntarsiaError: the name is unknown, the folder is none, or the data is damaged or cannot be had.
     """
+    folder = _folder(name, data_dir)
+    return _LOADERS[name](folder, splits=splits, progress=progress)
+
+
+def identity_of(name: str, data_dir: Path | None = None, *, splits: Collection[SplitName] = ALL_SPLITS) -> list[str]:
+    """Return what stands for the files that `load_dataset` would choose and read, one text for each.
+
+    Cheap, nothing is unpacked or fetched. Empty where the data set is pinned by checksums, and the same anywhere.
+
+    Raises:
+        IntarsiaError: the name is unknown, or the folder is none.
+    """
+    return _IDENTITIES[name](_folder(name, data_dir), splits) if name in _IDENTITIES else []
+
+
+def _folder(name: str, data_dir: Path | None) -> Path | None:
     if data_dir is not None and not data_dir.is_dir():
         raise IntarsiaError(f"there is no folder of data sets at {data_dir}; correct --data.")
     if name not in _LOADERS:
@@ -70,4 +97,4 @@ def load_dataset(
         data_dir = Path(variable)
         if not data_dir.is_dir():
             raise IntarsiaError(f"there is no folder of data sets at {data_dir}; correct INTARSIA_DATA.")
-    return _LOADERS[name](data_dir, splits=splits, progress=progress)
+    return data_dir

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from intarsia.datasets import identity
 from intarsia.datasets.fetch import download
 from intarsia.errors import IntarsiaError
 from intarsia.files import STALE, sha256, sweep
@@ -101,6 +102,18 @@ class Distribution:
     name: str
     url: str
     checksum: str
+
+    def identity(self, data_dir: Path | None) -> str:
+        """Return what stands for this distribution: an unpacked folder of the user's, or else the archive's sum, which
+        is looked at before it is unpacked into the cache.
+        """
+        root = None if data_dir is None else data_dir / self.folder / self.name
+        return identity.of_folder(root) if root is not None and root.is_dir() else f"{self.name} {self.checksum}"
+
+    def is_at_hand(self, data_dir: Path | None, cache: Path) -> bool:
+        """Return whether `find` finds it."""
+        bases = [base / self.folder for base in (data_dir, cache) if base is not None]
+        return any((base / self.name).is_dir() or (base / f"{self.name}.tar.gz").is_file() for base in bases)
 
     def find(self, data_dir: Path | None, cache: Path) -> Path | None:
         """Return the unpacked folder, unpacking an archive that is there into the cache; None if neither is.

@@ -102,6 +102,12 @@ def find_training_images(data_dir: Path | None, cache: Path, most: int) -> tuple
     return found, sums
 
 
+def names_of_training_images(data_dir: Path | None, cache: Path, most: int) -> list[str]:
+    """Return the names of the files that `find_training_images` reads; what they hold is pinned."""
+    names = [name for name in SUMS if name != _TEST_FILE and _find(name, data_dir, cache) is not None]
+    return names[: -(-most // 10_000)]
+
+
 def _find(name: str, data_dir: Path | None, cache: Path) -> Path | None:
     for base in (data_dir, cache):
         if base is not None and (path := base / FOLDER / name).is_file():

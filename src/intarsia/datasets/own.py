@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from intarsia.datasets import identity
 from intarsia.datasets.npz import Arrays, read_npz
 from intarsia.datasets.types import Dataset, InputScaling, Split, SplitName, Stored
 from intarsia.errors import IntarsiaError
@@ -52,6 +53,8 @@ def from_npz(path: Path, *, layout: str | None = None) -> Dataset:
     splits = {name: _split(files[name], arrays, layout) for name, arrays in content.items()}
     _require_alike(files, splits, content)
     train, validation, test = _three(files, splits)
+    if test.labels.max() < 0:
+        raise IntarsiaError(f"{path} has no class of a test input (y is -1 everywhere); give the classes of some.")
     most = max(int(split.labels.max(initial=-1)) for split in (train, validation, test))
     return Dataset(
         name=path.stem or "own",
@@ -63,6 +66,15 @@ def from_npz(path: Path, *, layout: str | None = None) -> Dataset:
         checksums={file.name: sha256(file) for file in files.values()},
         source=f"The user's own data in {path.name}.",
     )
+
+
+def identity_of_npz(path: Path) -> list[str]:
+    """Return what stands for the files that `from_npz` reads, one text for each.
+
+    Raises:
+        IntarsiaError: there are none.
+    """
+    return [sha256(path)] if path.is_file() else identity.of_files(_files(path).values())
 
 
 def _files(folder: Path) -> dict[str, Path]:

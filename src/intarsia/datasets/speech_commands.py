@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from intarsia.datasets import identity
 from intarsia.datasets.archives import Distribution
 from intarsia.datasets.audio import RATE, mfcc, read_wav
 from intarsia.datasets.fetch import FetchError, default_cache
@@ -83,6 +84,20 @@ def load_speech_commands(
                 f"{source.name}.tar.gz, unpacked or not, into {small or cache / source.folder}."
             ) from error
     return _official(root, small, splits, cache / source.folder, progress=progress)
+
+
+def identity_of_speech_commands(
+    data_dir: Path | None, splits: Collection[SplitName], *, cache: Path | None = None, source: Distribution = OFFICIAL
+) -> list[str]:
+    """Return what stands for the files that `load_speech_commands` would read, one text for each."""
+    small = None if data_dir is None else data_dir / OFFICIAL.folder
+    tested = () if small is None or "test" not in splits else (small / _TEST,)
+    learned = set(splits) - {"test"}
+    files = () if small is None else tuple(small / name for name in (_TEST, _VALIDATION, *_TRAIN))
+    if not source.is_at_hand(data_dir, cache or default_cache()) and any(path.is_file() for path in files):
+        return identity.of_files([*files[1:], *tested] if learned else tested)
+    known = identity.of_files(tested)
+    return known if known and not learned else [source.identity(data_dir), *known]
 
 
 def _small(folder: Path, splits: Collection[SplitName]) -> Dataset:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from intarsia.datasets import identity
 from intarsia.datasets.audio import log_mel, read_wav
 from intarsia.datasets.fetch import default_cache
 from intarsia.datasets.npz import read_npz, require_shape
@@ -83,6 +84,17 @@ def load_toycar(
         metric="auc",
         source=f"{source}; the 248 clips of MLPerf Tiny to test.",
     )
+
+
+def identity_of_toycar(data_dir: Path | None, splits: Collection[SplitName]) -> list[str]:
+    """Return what stands for the files that `load_toycar` would read, one text for each."""
+    if data_dir is None:
+        return []
+    folder = data_dir / FOLDER
+    if (folder / "ToyCar").is_dir():
+        return [identity.of_folder(folder / "ToyCar")]
+    wanted = [(_TRAIN, bool(set(splits) - {"test"})), (_TEST, "test" in splits)]
+    return identity.of_files(folder / name for name, needed in wanted if needed)
 
 
 _Clips = tuple[NDArray[np.float16], NDArray[np.int64]]

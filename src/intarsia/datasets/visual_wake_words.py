@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from intarsia.datasets import identity
 from intarsia.datasets.archives import Distribution
-from intarsia.datasets.cifar10 import find_training_images
+from intarsia.datasets.cifar10 import find_training_images, names_of_training_images
 from intarsia.datasets.fetch import FetchError, default_cache, download
 from intarsia.datasets.npz import read_npz, require_shape
 from intarsia.datasets.prepared import prepared
@@ -67,7 +68,7 @@ def load_visual_wake_words(
     cache = cache or default_cache()
     small = None if data_dir is None else data_dir / OFFICIAL.folder
     root = source.find(data_dir, cache)
-    if root is None and small is not None and any((small / name).is_file() for name in (_TRAIN, _TEST)):
+    if root is None and small is not None and _holds_small(small):
         return _small(small, splits, data_dir, cache)
     try:
         root = root or source.fetch(cache, progress=progress)
@@ -79,6 +80,28 @@ def load_visual_wake_words(
         ) from error
     kept = None if small is None or not (small / _TEST).is_file() else small / _TEST
     return _official(root, labels, splits, cache / source.folder, tested=kept, progress=progress)
+
+
+def identity_of_visual_wake_words(
+    data_dir: Path | None, splits: Collection[SplitName], *, cache: Path | None = None, source: Distribution = OFFICIAL
+) -> list[str]:
+    """Return what stands for the files that `load_visual_wake_words` would read, one text for each; nothing is
+    fetched.
+    """
+    cache = cache or default_cache()
+    small = None if data_dir is None else data_dir / OFFICIAL.folder
+    learned = bool(set(splits) - {"test"})
+    tested = [] if small is None or "test" not in splits else identity.of_files([small / _TEST])
+    if not source.is_at_hand(data_dir, cache) and small is not None and _holds_small(small):
+        related = names_of_training_images(data_dir, cache, _RELATED)
+        return [*identity.of_files([small / _TRAIN]), *related, *tested] if learned else tested
+    labels = [base / source.folder / LABELS for base in (data_dir, cache) if base is not None]
+    listed = identity.of_files([path for path in labels if path.is_file()][:1]) or [f"{LABELS} {LABELS_SUM}"]
+    return tested if tested and not learned else [source.identity(data_dir), *listed, *tested]
+
+
+def _holds_small(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in (_TRAIN, _TEST))
 
 
 def _find_labels(folders: Sequence[Path], cache: Path) -> Path:

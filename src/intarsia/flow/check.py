@@ -32,7 +32,7 @@ _TRACED = 50
 
 
 def execute(job: Job) -> dict[str, Any]:
-    """Run an integer network on the whole official test set.
+    """Run an integer network on the whole test set.
 
     Raises:
         IntarsiaError: the data or the network's file is missing or damaged.
@@ -48,7 +48,7 @@ def execute(job: Job) -> dict[str, Any]:
 
 
 def execute_float(job: Job) -> dict[str, Any]:
-    """Run the float network on the whole official test set.
+    """Run the float network on the whole test set.
 
     Raises:
         IntarsiaError: PyTorch, the data or the weights are missing or damaged.
@@ -215,7 +215,7 @@ def _require_counts(counts: dict[str, Any], predicted: LayerCycles) -> None:
 
 def _score(outputs: NDArray[Any], data: Dataset) -> dict[str, Any]:
     """Return how good outputs (N, K), in real units, are for the test set."""
-    score, count = data.score(outputs, data.test), len(data.test)
+    score, count = data.score(outputs, data.test), int((data.test.labels >= 0).sum())
     what = f"{score:.2%} of" if data.metric == "accuracy" else f"AUC {score:.4f} on"
     return {
         "summary": f"{what} {count:,} test inputs",

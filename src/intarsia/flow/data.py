@@ -1,13 +1,9 @@
 """The data of a run: a known data set, or a user's own arrays."""
 
-import hashlib
 from collections.abc import Collection
-from pathlib import Path
 
-from intarsia.datasets import ALL_SPLITS, Dataset, SplitName, load_dataset
-from intarsia.datasets.own import from_npz
+from intarsia.datasets import ALL_SPLITS, Dataset, SplitName, from_npz, identity_of, identity_of_npz, load_dataset
 from intarsia.errors import IntarsiaError
-from intarsia.files import sha256
 from intarsia.flow.settings import Settings
 
 
@@ -22,13 +18,16 @@ def load_data(settings: Settings, splits: Collection[SplitName] = ALL_SPLITS, *,
     return from_npz(settings.data_dir)
 
 
-def digest_of_data(path: Path) -> str:
-    """Return what stands for a user's data, a file or a folder of .npz files.
+def data_key(settings: Settings, splits: Collection[SplitName] = ALL_SPLITS) -> dict[str, list[str]]:
+    """Return what the key of a task that loads data has of it: nothing where the data set is pinned by checksums.
 
     Raises:
-        IntarsiaError: there is nothing.
+        IntarsiaError: a user's own data, or the folder of data sets, is not there.
     """
-    files = sorted(path.glob("*.npz")) if path.is_dir() else [path]
-    if not files or not all(file.is_file() for file in files):
-        raise IntarsiaError(f"there is no data at {path}; give an .npz file, or a folder of them, with --data.")
-    return hashlib.sha256("".join(sha256(file) for file in files).encode()).hexdigest()
+    if settings.model is None or settings.data_dir is None:
+        found = identity_of(settings.defaults.dataset, settings.data_dir, splits=splits)
+    elif not settings.data_dir.exists():
+        raise IntarsiaError(f"there is no data at {settings.data_dir}; give an .npz file, or a folder of them.")
+    else:
+        found = identity_of_npz(settings.data_dir)
+    return {"data": found} if found else {}

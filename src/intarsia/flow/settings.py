@@ -96,7 +96,8 @@ def defaults_of(network: str) -> Defaults:
 class Settings:
     """One run. What changes a result is a field, and enters the key of the tasks that it changes.
 
-    The rest says where and how: `folder`; `data_dir`, for data has checksums and is the same anywhere; `command`; and
+    The rest says where and how: `folder`; `data_dir`, for what enters the keys of tasks is which files were found there
+    (nothing where checksums pin them, so that they are the same anywhere); `command`; and
     `device`, although sums of floating-point numbers round differently there, so that a network trained on another
     device is another one of the same quality: give `--force` to train it again.
 

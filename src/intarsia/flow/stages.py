@@ -9,17 +9,20 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from intarsia.datasets.types import SplitName
 from intarsia.engine.sources import rtl_folder
 from intarsia.errors import IntarsiaError
 from intarsia.files import sha256
 from intarsia.flow import check, hardware, learn
-from intarsia.flow.data import digest_of_data
+from intarsia.flow.data import data_key
 from intarsia.flow.settings import INT8, LAYERWISE, SUPERPOSITION, TERNARY, Settings
 from intarsia.flow.synthesis import synthesis_tasks
 from intarsia.flow.task import Task
 from intarsia.quantize import RECIPES, Scheme
 from intarsia.quantize.recipes import recipe_of, with_epochs
 
+_LEARNING: tuple[SplitName, ...] = ("train", "validation")
+_TEST: tuple[SplitName, ...] = ("test",)
 #: Characters of a scheme's text in the names of files.
 _LONGEST_NAME = 80
 
@@ -100,6 +103,7 @@ def _train(settings: Settings) -> list[Task]:
         return [_float("float network from the zoo", learn.take_from_zoo, parameters)]
     recipe = with_epochs(RECIPES[settings.network], settings.float_epochs)
     parameters = {"epochs": settings.float_epochs, "seed": settings.seeds[0], "recipe": repr(recipe)}
+    parameters |= data_key(settings)
     return [_float("float network from scratch", learn.train, parameters)]
 
 
@@ -124,7 +128,7 @@ def _quantize(settings: Settings) -> list[Task]:
 def _search(settings: Settings) -> Task:
     """Return the search for the formats of a layer-wise network with the bits of the network that is built."""
     needs = ("train/float", f"quantize/{variants(settings)[0].name}")
-    parameters = {"formats": list(learn.LAYERWISE_FORMATS), "seed": settings.seeds[0]}
+    parameters = {"formats": list(learn.LAYERWISE_FORMATS), "seed": settings.seeds[0]} | data_key(settings, _LEARNING)
     return _learning("layerwise-scheme", learn.search, parameters, needs=needs, suffixes=())
 
 
@@ -148,13 +152,11 @@ def _training_key(settings: Settings, variant: Variant) -> dict[str, Any]:
     options = {"scheme": variant.scheme, "seed": variant.seed, "epochs": variant.epochs}
     planes = "" if variant.kind == LAYERWISE else repr(Scheme.parse(variant.scheme))
     recipe = recipe_of(settings.defaults.dataset).with_epochs(variant.epochs)
-    if settings.model is not None and settings.data_dir is not None:
-        options["data"] = digest_of_data(settings.data_dir)
-    return options | {"planes": planes, "recipe": repr(recipe)}
+    return options | {"planes": planes, "recipe": repr(recipe)} | data_key(settings, _LEARNING)
 
 
 def _execute(settings: Settings) -> list[Task]:
-    score = {"score": _digest(_sources("datasets", "metrics.py"))}
+    score = {"score": _digest(_sources("datasets", "metrics.py"))} | data_key(settings, _TEST)
     floating = Task("execute", "float", "float", check.execute_float, score, ("train/float",), packages=("torch",))
     parameters = score | {"sources": _digest(_integer_sources())}
     return [floating, *(_of(variant, "execute", check.execute, parameters) for variant in variants(settings))]
@@ -166,7 +168,7 @@ def _export(settings: Settings) -> list[Task]:
             settings,
             "export-onnx",
             check.export_onnx,
-            {"images": settings.onnx_images, "sources": _digest(_integer_sources())},
+            {"images": settings.onnx_images, "sources": _digest(_integer_sources())} | data_key(settings, _TEST),
             suffixes=("onnx",),
             packages=("onnx", "onnxruntime"),
         )
@@ -184,7 +186,8 @@ def _compile(settings: Settings) -> list[Task]:
 
 
 def _simulate(settings: Settings) -> list[Task]:
-    parameters = _hardware_key(settings) | {
+    parameters = _hardware_key(settings) | data_key(settings, _TEST)
+    parameters |= {
         "images": settings.simulated_images,
         "integer": _digest(_integer_sources()),
         "simulation": _digest(_sources("simulate", "*.py", "*.cpp", "*.vlt")),

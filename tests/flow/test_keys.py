@@ -1,0 +1,69 @@
+"""What enters the keys of tasks: the data, and all else that a result depends on."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from intarsia.datasets import Dataset, InputScaling, Split
+from intarsia.flow import Settings
+from intarsia.flow.check import _score
+from intarsia.flow.stages import all_tasks
+
+
+def own(folder: Path, **changes: Any) -> Settings:
+    """Settings of a user's own network, on data in `folder`."""
+    model = folder / "model.onnx"
+    if not model.exists():
+        model.write_bytes(b"any")
+        for name in ("train", "test"):
+            np.savez(folder / f"{name}.npz", x=np.zeros((30, 1, 8, 8), np.uint8), y=np.zeros(30, np.int64))
+    return Settings("own", folder / "run", model=model, data_dir=folder, **changes)
+
+
+def keys(settings: Settings) -> dict[str, Any]:
+    return {task.id: dict(task.parameters) for task in all_tasks(settings)}
+
+
+def test_other_test_data_is_a_reason_to_do_again_what_reads_it(tmp_path: Path) -> None:
+    settings = own(tmp_path, baselines=("layerwise",), synthesis=False)
+    before = keys(settings)
+    np.savez(tmp_path / "test.npz", x=np.ones((30, 1, 8, 8), np.uint8), y=np.zeros(30, np.int64))
+    after = keys(settings)
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {name for name in before if name.split("/")[0] not in ("train", "compile")}
+    assert {"execute/float", "quantize/layerwise-scheme"} <= changed
+
+
+def test_a_reference_network_minds_which_data_was_found(tmp_path: Path) -> None:
+    for name in ("mlperf_tiny/ad01_fp32.tflite", "ad/train_normal.npz", "ad/test_ad01.npz"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"any")
+    settings = Settings("autoencoder", tmp_path / "run", data_dir=tmp_path, synthesis=False)
+    first = keys(settings)
+    (tmp_path / "ad" / "test_ad01.npz").write_bytes(b"other")
+    second = keys(settings)
+    (tmp_path / "ad" / "ToyCar").mkdir()
+    third = keys(settings)
+
+    def changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
+        return {name.split("/")[0] for name in before if before[name] != after[name]}
+
+    assert changed(first, second) == {"execute", "export-onnx", "simulate"}
+    assert changed(second, third) == {"quantize", "execute", "export-onnx", "simulate"}
+
+
+def test_pinned_data_adds_nothing_to_a_key() -> None:
+    for name in ("digits", "resnet8"):
+        assert not [task for task, key in keys(Settings(name, Path())).items() if "data" in key]
+
+
+@pytest.mark.parametrize("known", [1, 3])
+def test_a_score_is_of_the_inputs_whose_class_is_known(known: int) -> None:
+    labels = np.array([1] * known + [-1] * (4 - known), np.int64)
+    split = Split(np.zeros((4, 1, 1, 1), np.uint8), labels)
+    data = Dataset("own", split, split, split, ("0", "1"), InputScaling(0, 1.0))
+    found = _score(np.tile(np.array([[0.0, 1.0]]), (4, 1)), data)
+    assert found["images"] == known
+    assert f"100.00% of {known} test input" in found["summary"]
