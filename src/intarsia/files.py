@@ -118,7 +118,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except OSError as error:
         raise IntarsiaError(f"cannot read {path}: {error.strerror}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise IntarsiaError(f"{path} is not valid JSON ({error}); delete it and run the stage again.") from error
 
 

@@ -17,11 +17,13 @@ from intarsia.engine import EngineConfig
 from intarsia.errors import IntarsiaError
 from intarsia.flow import DEFAULTS, STAGES, Settings, run, run_stage
 from intarsia.flow.check import require_equal
+from intarsia.flow.run import _refuse_loss
 from intarsia.flow.runner import Beside, locked, run_tasks
-from intarsia.flow.stages import all_tasks, require_fit, tasks_until, variants
+from intarsia.flow.stages import all_tasks, require_fit, scheme_text, tasks_until, variants
 from intarsia.flow.task import Job, Task, record_path
 from intarsia.integer.effective import effective_bits
 from intarsia.integer.file import load
+from intarsia.quantize import Scheme
 
 
 def quiet(_: str) -> None:
@@ -68,6 +70,55 @@ def test_a_finished_task_is_skipped_and_a_changed_option_reruns_what_depends_on_
     assert ran(chain, chain.tasks(text="b", factor=3), tmp_path) == ["one", "two"]
     assert (tmp_path / "two" / "x.txt").read_text() == "bbb"
     assert ran(chain, chain.tasks(text="b", factor=3), tmp_path, frozenset({"two"})) == ["two"]
+
+
+def test_spaces_make_no_other_scheme() -> None:
+    one, other = (settings_in(Path(), scheme=text) for text in ("ternary,last=int4", " ternary ,  last = int4"))
+    assert one == other
+    assert variants(one) == variants(other)
+    assert settings_in(Path(), scheme="ternary+1:16xint4  a4").scheme == "ternary+1:16xint4 a4"
+
+
+def test_baselines_have_scales_as_wide_as_the_scheme() -> None:
+    settings = settings_in(Path(), scheme="superposition, scales=4", baselines=("ternary", "int8", "layerwise"))
+    found = {variant.kind: variant.scheme for variant in variants(settings)}
+    assert found["layerwise"] == "layerwise"
+    assert {Scheme.parse(text).scale_bits for kind, text in found.items() if kind != "layerwise"} == {4}
+    searched = next(task for task in all_tasks(settings) if task.id == "quantize/layerwise-scheme")
+    assert searched.parameters["scale_bits"] == 4
+
+
+def test_a_preset_goes_with_rules_for_each_network() -> None:
+    settings = settings_in(Path(), scheme="superposition, scales=4")
+    assert scheme_text(settings, settings.scheme) == "superposition, scales=4"
+    own = DEFAULTS["dscnn"].scheme
+    assert scheme_text(Settings("dscnn", Path()), "superposition, scales=5") == f"{own}, scales=5"
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [("result", {"summary": "better"}), ("result", None), ("files", None), ("seconds", "x"), ("key", [])],
+)
+def test_a_record_that_was_edited_is_not_believed(tmp_path: Path, part: str, value: Any) -> None:
+    chain = Chain()
+    ran(chain, chain.tasks(), tmp_path)
+    record = tmp_path / "two" / "x.json"
+    content = json.loads(record.read_text())
+    record.write_text(json.dumps(content | {part: value}))
+    assert ran(chain, chain.tasks(), tmp_path) == ["two"]
+    assert json.loads(record.read_text())["result"] == {"summary": "repeated"}
+
+
+def test_a_record_of_an_earlier_version_without_a_sum_counts(tmp_path: Path) -> None:
+    chain = Chain()
+    ran(chain, chain.tasks(), tmp_path)
+    record = tmp_path / "two" / "x.json"
+    content = json.loads(record.read_text())
+    del content["sum"]
+    record.write_text(json.dumps(content))
+    assert ran(chain, chain.tasks(), tmp_path) == []
+    record.write_text("[" * 100_000)
+    assert ran(chain, chain.tasks(), tmp_path) == ["two"]
 
 
 @pytest.mark.parametrize("damage", ["product", "record", "removed"])
@@ -227,7 +278,8 @@ def test_settings_come_back_from_json(tmp_path: Path) -> None:
         tmp_path, seeds=(1, 2), data_dir=Path("/d"), route="none", engine=EngineConfig(slots=2), command="intarsia x"
     )
     assert Settings.from_json(json.loads(json.dumps(settings.as_json())), tmp_path) == settings
-    for damaged in ({"network": "digits", "colour": 1}, {"network": "resnet9"}, [], {"network": "digits", "seeds": 3}):
+    wrong: list[dict[str, Any]] = [{"colour": 1}, {"network": "resnet9"}, {"seeds": 3}, {"scheme": 5}, {"images": "5"}]
+    for damaged in ([], *({"network": "digits"} | fields for fields in wrong)):
         with pytest.raises(IntarsiaError, match="cannot be read"):
             Settings.from_json(damaged, tmp_path)
 
@@ -241,6 +293,10 @@ def test_settings_come_back_from_json(tmp_path: Path) -> None:
         ("ternary+2:24xint8", 3, "4 sparse weights"),
         ("ternary+unstructuredxint8", 1, "no unstructured planes"),
         ("int4", 4, "no dense plane of int4"),
+        ("ternary a16", 1, "at most 8 bits, not 16"),
+        ("ternary, last=ternary+3:16xint8", 1, "last=ternary.* 3 sparse weights"),
+        ("ternary, depthwise=int4", 1, "depthwise=int4: the engine has no dense plane"),
+        ("superposition, layer4=ternary a16", 1, "layer4=ternary a16: .*at most 8 bits"),
     ],
 )
 def test_a_scheme_that_the_engine_cannot_run_is_refused_before_any_work(
@@ -268,6 +324,7 @@ def test_a_scheme_that_the_engine_cannot_run_is_refused_before_any_work(
         ("ternary+1:24xint8", 2),
         ("ternary+4:16/16xint4 a4", 4),
         ("digits3", 1),
+        ("superposition, first=default, scales=4", 1),
     ],
 )
 def test_a_scheme_that_the_engine_can_run_fits(scheme: str, slots: int) -> None:
@@ -323,6 +380,8 @@ def test_a_layer_wise_baseline_takes_at_most_the_bits_of_the_scheme(tmp_path: Pa
         ({"scheme": "int8"}, "baseline"),
         ({"scheme": "layerwise"}, "--baselines layerwise"),
         ({"baselines": ("int5",)}, "no baseline 'int5'"),
+        ({"baselines": ("ternary", "ternary")}, "different ones, not ternary ternary"),
+        ({"scheme": " ternary"}, "ternary is a baseline"),
         ({"route_seconds": 0}, "seconds"),
         ({"float_epochs": 3, "retrain": False}, "--retrain"),
     ],
@@ -347,8 +406,26 @@ def test_a_reference_model_that_is_not_there_is_named(tmp_path: Path, monkeypatc
     for data in (None, tmp_path):
         with pytest.raises(IntarsiaError, match=r"kws_ref_model_float32\.tflite into the folder"):
             run(Settings("dscnn", tmp_path / "run", data_dir=data))
+    with pytest.raises(IntarsiaError, match="leave out --float-epochs"):
+        Settings("dscnn", tmp_path, float_epochs=2)
     with pytest.raises(IntarsiaError, match="leave out --retrain"):
         Settings("dscnn", tmp_path, retrain=True)
+
+
+def test_a_device_that_is_not_there_is_refused_before_any_work(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    settings = settings_in(tmp_path / "run", device="xyz")
+    for walk in (run, lambda settings: run_stage(settings, "execute")):
+        with pytest.raises(IntarsiaError, match="no device 'xyz'"):
+            walk(settings)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("content", ["[]", '{"stages": 3}', '{"stages": [1]}', "[" * 100_000])
+def test_damaged_results_are_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "results.json").write_text(content)
+    with pytest.raises(IntarsiaError, match=r"results\.json is .*delete it"):
+        _refuse_loss(settings_in(tmp_path), {})
 
 
 def test_a_difference_names_layer_and_image() -> None:

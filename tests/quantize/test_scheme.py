@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intarsia.errors import IntarsiaError
-from intarsia.quantize.scheme import PRESETS, LayerScheme, Scheme
+from intarsia.quantize.scheme import PRESETS, LayerScheme, Scheme, normalized
 
 DENSE = st.sampled_from(["ternary", "digits2", "digits5", "int2", "int8"])
 SPARSE = st.sampled_from(["1:16xint8", "2:16xint4", "1:16/16xint8", "unstructuredxint8", "unstructured0.05xint3"])
@@ -38,6 +38,9 @@ def test_a_scheme_reads_back_what_it_prints(dense: str | None, sparse: str | Non
         "ternary, last=binaryish",
         "ternary, scales=much",
         "ternary, scales=17",
+        "ternary a",
+        "ternary 4",
+        "superposition, scales=17",
     ],
 )
 def test_a_scheme_that_cannot_be_read_is_one_clear_sentence(text: str) -> None:
@@ -67,3 +70,17 @@ def test_a_whole_scheme_reads_back_what_it_prints(rules: dict[str, str]) -> None
     scheme = Scheme.parse(", ".join(["ternary+1:16xint8 a4", *(f"{where}={what}" for where, what in rules.items())]))
     again = Scheme.parse(str(scheme))
     assert replace(again, name=scheme.name) == scheme
+
+
+@given(preset=st.sampled_from(sorted(PRESETS)), bits=st.integers(2, 16))
+def test_a_preset_takes_rules(preset: str, bits: int) -> None:
+    found = Scheme.parse(f"{preset}, scales={bits}, stem=digits3")
+    wanted = replace(PRESETS[preset], scale_bits=bits, layers={"stem": LayerScheme.parse("digits3")})
+    assert replace(found, name=preset) == wanted
+
+
+def test_equal_schemes_are_equal_texts_once_their_spaces_are() -> None:
+    texts = ("ternary+1:16xint4 a4,last=int4", " ternary+1:16xint4   a4 , last = int4 ")
+    assert {normalized(text) for text in texts} == {"ternary+1:16xint4 a4, last=int4"}
+    for preset in PRESETS.values():
+        assert normalized(str(preset)) == str(preset)

@@ -23,6 +23,7 @@ from intarsia.flow.settings import require
 from intarsia.flow.task import Job
 from intarsia.integer import IntegerNetwork, file
 from intarsia.integer.executor import Executor
+from intarsia.words import counted
 
 Images = NDArray[np.integer]
 
@@ -87,7 +88,7 @@ def export_onnx(job: Job) -> dict[str, Any]:
                 require_equal("onnxruntime", name, found, expected[name], start)
                 values += found.size
     return {
-        "summary": f"equal in onnxruntime on {len(images):,} images, {values:,} values",
+        "summary": f"equal in onnxruntime on {counted(len(images), 'image')}, {counted(values, 'value')}",
         "images": len(images),
         "layers": len(network.layers),
         "values": values,
@@ -128,10 +129,10 @@ def verify_on_engine(
     model, executor = predict(program), Executor(network)
     workers = min(executor.threads, len(images))
     stop = threading.Event()
-    input_cycles, counted = 0, [0] * len(model)
+    input_cycles, cycles_by_layer = 0, [0] * len(model)
 
     def compare(engine: SimulatedEngine, number: int) -> int:
-        nonlocal input_cycles, counted
+        nonlocal input_cycles, cycles_by_layer
         run = engine.run(images[number], trace=True)
         expected = executor.trace(images[number : number + 1])
         for layer, counts, predicted in zip(network.layers, run.counts, model, strict=True):
@@ -140,7 +141,7 @@ def verify_on_engine(
             _require_counts(asdict(counts), predicted)
         output = network.output.name
         require_equal("the result read from the engine", output, run.output[None], expected[output], number)
-        input_cycles, counted = run.input_cycles, [layer.cycles for layer in run.counts]
+        input_cycles, cycles_by_layer = run.input_cycles, [layer.cycles for layer in run.counts]
         return sum(values.size for values in run.values.values())
 
     def share(first: int) -> int:
@@ -167,16 +168,16 @@ def verify_on_engine(
             values = sum(pool.map(share, range(workers)))
         finally:
             stop.set()  # an interrupt waits for the images at work, not for all
-    cycles = sum(counted)
+    cycles = sum(cycles_by_layer)
     return {
-        "summary": f"{len(images):,} images, {len(network.layers)} layers, {values:,} values equal; "
-        f"{cycles:,} cycles an image, as predicted",
+        "summary": f"{counted(len(images), 'image')}, {counted(len(network.layers), 'layer')}, {values:,} values "
+        f"equal; {cycles:,} cycles an image, as predicted",
         "images": len(images),
         "layers": len(network.layers),
         "values": values,
         "cycles": cycles,
         "input_cycles": input_cycles,
-        "layer_cycles": counted,
+        "layer_cycles": cycles_by_layer,
         "seconds_an_image": round((time.monotonic() - start) / len(images), 3),
     }
 
@@ -218,7 +219,7 @@ def _score(outputs: NDArray[Any], data: Dataset) -> dict[str, Any]:
     score, count = data.score(outputs, data.test), int((data.test.labels >= 0).sum())
     what = f"{score:.2%} of" if data.metric == "accuracy" else f"AUC {score:.4f} on"
     return {
-        "summary": f"{what} {count:,} test inputs",
+        "summary": f"{what} {counted(count, 'test input')}",
         "metric": data.metric,
         "score": score,
         "images": count,

@@ -10,6 +10,7 @@ from intarsia.engine.roofs import roofs
 from intarsia.files import save_tensors, write_json
 from intarsia.flow.task import Job
 from intarsia.integer import file
+from intarsia.words import counted
 
 
 def compile_program(job: Job) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def compile_program(job: Job) -> dict[str, Any]:
     layers = [asdict(layer) for layer in predict(program)]
     cycles = sum(layer["cycles"] for layer in layers)
     return {
-        "summary": f"{len(layers)} layers, {cycles:,} cycles an image",
+        "summary": f"{counted(len(layers), 'layer')}, {cycles:,} cycles an image",
         "layers": layers,
         "roofs": [asdict(layer) for layer in roofs(program)],
         "macs": [layer.macs for layer in program.layers],

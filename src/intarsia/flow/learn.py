@@ -12,10 +12,11 @@ from intarsia.datasets import SplitName
 from intarsia.errors import IntarsiaError
 from intarsia.files import write_bytes
 from intarsia.flow.data import load_data
-from intarsia.flow.settings import LAYERWISE, require
+from intarsia.flow.settings import LAYERWISE, SUPERPOSITION, require
 from intarsia.flow.task import Job
 from intarsia.integer import IntegerNetwork, file
 from intarsia.integer.effective import effective_bits
+from intarsia.words import counted
 
 if TYPE_CHECKING:
     from torch import nn
@@ -71,7 +72,7 @@ def _train(job: Job) -> dict[str, Any]:
         data,
         recipe,
         seed=parameters["seed"],
-        device=_device(settings.device),
+        device=require_device(settings.device),
         checkpoint=job.checkpoint(),
         validate_every=5,
         progress=job.progress,
@@ -92,7 +93,7 @@ def _train(job: Job) -> dict[str, Any]:
     save_weights(job.product("safetensors"), model, card)
     return {
         "summary": f"validation {validation:.2%}",
-        "training": f"from scratch, {recipe.epochs} epochs",
+        "training": f"from scratch, {counted(recipe.epochs, 'epoch')}",
         "validation_accuracy": validation,
         "epochs": recipe.epochs,
     }
@@ -116,7 +117,7 @@ def take_from_zoo(job: Job) -> dict[str, Any]:
     save_weights(job.product("safetensors"), load_zoo(job.settings.network), card)
     return {
         "summary": f"zoo weights, validation {card.validation_accuracy:.2%}",
-        "training": f"zoo weights ({card.epochs} epochs from scratch)",
+        "training": f"zoo weights ({counted(card.epochs, 'epoch')} from scratch)",
         "validation_accuracy": card.validation_accuracy,
         "epochs": card.epochs,
     }
@@ -155,7 +156,7 @@ def _quantize(job: Job) -> dict[str, Any]:
             data,
             scheme,
             seed=seed,
-            device=_device(settings.device),
+            device=require_device(settings.device),
             epochs=epochs,
             recipe=recipe if settings.defaults.dataset else None,
             checkpoint=job.checkpoint(),
@@ -163,7 +164,7 @@ def _quantize(job: Job) -> dict[str, Any]:
         )
         module, validation = trained.module, trained.history.validation_accuracy or 0.0
         epochs = len(trained.history.epochs)
-        training = f"quantization-aware training, {epochs} epochs, distilled from the float network"
+        training = f"quantization-aware training, {counted(epochs, 'epoch')}, distilled from the float network"
     metadata = {"seed": str(seed), "training": training}
     network = freeze(module, name=settings.network, metadata=metadata)
     file.save(network, job.product("safetensors"))
@@ -201,6 +202,7 @@ def search(job: Job) -> dict[str, Any]:
 
 def _search(job: Job) -> dict[str, Any]:
     from intarsia.quantize.layerwise import search_layerwise  # noqa: PLC0415
+    from intarsia.quantize.scheme import Scheme  # noqa: PLC0415
 
     settings, parameters = job.settings, job.task.parameters
     built = file.load(job.input(job.task.needs[1], "safetensors"))
@@ -208,7 +210,14 @@ def _search(job: Job) -> dict[str, Any]:
     model, data = float_model(job), load_data(settings, _LEARNING, progress=job.progress)
     with tqdm(unit="measurement", leave=False, disable=not job.progress) as bar:
         found = search_layerwise(
-            model, data, parameters["formats"], _stored, budget, seed=parameters["seed"], progress=bar.update
+            model,
+            data,
+            parameters["formats"],
+            _stored,
+            budget,
+            seed=parameters["seed"],
+            progress=bar.update,
+            scale_bits=parameters.get("scale_bits", Scheme.parse(SUPERPOSITION).scale_bits),
         )
     bits = found.cost / effective_bits(built).weights
     return {
@@ -267,12 +276,13 @@ def float_model(job: Job) -> "nn.Module":
     return read(job.input("train/float", model_suffix(source))).module
 
 
-def _device(name: str) -> str:
+def require_device(name: str) -> str:
     """Return a device's name if PyTorch has it.
 
     Raises:
-        IntarsiaError: it has not.
+        IntarsiaError: it has not, or there is no PyTorch.
     """
+    require("torch", "train")
     import torch  # noqa: PLC0415
 
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 from intarsia.errors import IntarsiaError
 from intarsia.files import read_json, write_json
 from intarsia.flow.collect import collect, finished_records
+from intarsia.flow.learn import require_device
 from intarsia.flow.runner import Beside, Say, locked, run_tasks
 from intarsia.flow.settings import Settings
 from intarsia.flow.stages import STAGES, all_tasks, require_fit, tasks_until
@@ -38,6 +39,8 @@ def run(settings: Settings, *, force: bool = False, say: Say = print, progress: 
             only synthesis failed, the report of all else is written first.
     """
     require_fit(settings)
+    if settings.device != Settings.device:
+        require_device(settings.device)
     stop = threading.Event()
     stages = frozenset(stage.name for stage in STAGES) if force else frozenset()
 
@@ -87,8 +90,10 @@ def run_stage(
     """
     if stage in ("compile", "simulate"):
         require_fit(settings)
+    tasks = tasks_until(settings, stage)
+    if settings.device != Settings.device and any(task.stage == "quantize" for task in tasks):
+        require_device(settings.device)
     with locked(settings.folder):
-        tasks = tasks_until(settings, stage)
         forced = frozenset({stage}) if force else frozenset()
         records = run_tasks(tasks, settings, force=forced, say=say, progress=progress)
     return {name: record for name, record in records.items() if name.startswith(f"{stage}/")}
@@ -134,13 +139,26 @@ def _refuse_loss(settings: Settings, records: Mapping[str, Record]) -> None:
     missing = [task.id for task in all_tasks(settings) if task.id not in records]
     if not missing or not path.exists():
         return
-    shown = {name for name, _ in read_json(path).get("stages", ())}
+    shown = _shown(path)
     if not shown <= set(records):
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise IntarsiaError(
             f"{missing[0]}{more} is not done with these options, and the report in {settings.folder} would lose "
             f"results; run intarsia run {settings.network} with them first."
         )
+
+
+def _shown(path: Path) -> set[str]:
+    """Return the tasks that a report shows.
+
+    Raises:
+        IntarsiaError: its `results.json` is damaged.
+    """
+    content = read_json(path)
+    stages = content.get("stages") if isinstance(content, dict) else None
+    if not (isinstance(stages, list) and all(isinstance(entry, list) and len(entry) == 2 for entry in stages)):
+        raise IntarsiaError(f"{path} is damaged; delete it, and the report will be written anew.")
+    return {str(name) for name, _ in stages}
 
 
 def _write(settings: Settings, records: Mapping[str, Record]) -> Outcome:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from intarsia.engine import EngineConfig
 from intarsia.errors import IntarsiaError
+from intarsia.quantize.scheme import normalized
 
 Route = Literal["engine", "lane", "none"]
 
@@ -28,6 +29,7 @@ class Defaults:
         retrain: whether the float network is trained from scratch; else the weights of the zoo are taken.
         reference: where it is imported from instead, a file in the folder of data sets.
         images: test images for the simulated engine.
+        official: whether its test set is the official one; else some of the inputs were held out.
         scheme: what `superposition` means for this network, as text.
         route: what is placed and routed on an FPGA; the engine takes nextpnr long, a lane takes it seconds.
         threads: of PyTorch; a network whose steps take milliseconds learns fastest on one. None is PyTorch's choice.
@@ -38,6 +40,7 @@ class Defaults:
     retrain: bool
     images: int
     reference: str = ""
+    official: bool = True
     scheme: str = SUPERPOSITION
     route: Route = "engine"
     threads: int | None = None
@@ -47,7 +50,13 @@ class Defaults:
 DEFAULTS: Mapping[str, Defaults] = MappingProxyType(
     {
         "digits": Defaults(
-            "depthwise-separable CNN on 8×8 digits", "digits", retrain=True, images=100, route="lane", threads=1
+            "depthwise-separable CNN on 8×8 digits",
+            "digits",
+            retrain=True,
+            images=100,
+            official=False,
+            route="lane",
+            threads=1,
         ),
         "resnet8": Defaults("MLPerf Tiny ResNet-8 on CIFAR-10", "cifar10", retrain=False, images=100),
         "dscnn": Defaults(
@@ -144,11 +153,14 @@ class Settings:
     command: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "scheme", normalized(self.scheme))
         self._check_source()
         if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
             raise IntarsiaError(f"the seeds must be different numbers from 0, not {self.seeds}.")
         if unknown := [name for name in self.baselines if name not in BASELINES]:
             raise IntarsiaError(f"there is no baseline {unknown[0]!r}; choose of {', '.join(BASELINES)}.")
+        if len(set(self.baselines)) != len(self.baselines):
+            raise IntarsiaError(f"the baselines must be different ones, not {' '.join(self.baselines)}.")
         if self.scheme in self.baselines:
             raise IntarsiaError(f"{self.scheme} is a baseline of this run; choose another scheme, superposition say.")
         if self.scheme == LAYERWISE:
@@ -161,6 +173,11 @@ class Settings:
             if value is not None and value < 1:
                 raise IntarsiaError(f"{name.replace('_', ' ')} must be 1 or more, not {value}.")
         if self.float_epochs is not None and not self.from_scratch:
+            if self.model or self.defaults.reference:
+                raise IntarsiaError(
+                    f"{self.network} is imported with its float weights, which are not trained; leave out "
+                    "--float-epochs."
+                )
             raise IntarsiaError(
                 f"float epochs are of training from scratch, but {self.network} takes its float weights from the zoo; "
                 "add --retrain."
@@ -186,7 +203,7 @@ class Settings:
         """What this network's run does unless told otherwise."""
         if self.model is None:
             return defaults_of(self.network)
-        return Defaults(f"imported from {self.model.name}", "", retrain=False, images=20)
+        return Defaults(f"imported from {self.model.name}", "", retrain=False, images=20, official=False)
 
     @property
     def imported(self) -> Path | None:
@@ -234,6 +251,9 @@ class Settings:
             IntarsiaError: these are no settings of this version.
         """
         try:
+            for name, value in fields.items():
+                if type(value) not in _TYPES.get(name, ()):
+                    raise IntarsiaError(f"{name} is {value!r}")
             read = {name: _READERS.get(name, lambda value: value)(value) for name, value in fields.items()}
             return cls(folder=folder, **read)
         except (AttributeError, TypeError, ValueError, IntarsiaError) as error:
@@ -243,6 +263,21 @@ class Settings:
             ) from error
 
 
+_NONE = type(None)
+#: What `Settings.as_json` gives, by field.
+_TYPES: Mapping[str, tuple[type, ...]] = MappingProxyType(
+    {
+        **dict.fromkeys(("network", "scheme", "device", "command"), (str,)),
+        **dict.fromkeys(("model", "data_dir", "route"), (str, _NONE)),
+        **dict.fromkeys(("seeds", "baselines"), (list,)),
+        **dict.fromkeys(("epochs", "baseline_epochs", "float_epochs", "images"), (int, _NONE)),
+        "retrain": (bool, _NONE),
+        "onnx_images": (int,),
+        "engine": (dict,),
+        "synthesis": (bool,),
+        "route_seconds": (int, float),
+    }
+)
 _READERS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
     {
         "model": lambda text: None if text is None else Path(text),

@@ -1,5 +1,6 @@
 """Single steps on one integer-network file: for people who have a frozen network and no training stack."""
 
+import math
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from intarsia.flow.hardware import write_program
 from intarsia.flow.settings import require
 from intarsia.integer import IntegerNetwork, file
 from intarsia.integer.executor import Executor
+from intarsia.words import counted
 
 Images = NDArray[np.integer]
 
@@ -31,14 +33,22 @@ def execute(network_file: Path, images_file: Path, labels_file: Path | None, out
     labels = None if labels_file is None else read_array(labels_file)
     if labels is not None and labels.shape != images.shape[:1]:
         raise IntarsiaError(f"{labels_file} has the shape {labels.shape}, but there are {len(images)} images.")
+    if labels is not None and len(labels):
+        _require_classes(labels_file, labels, math.prod(network.output.shape))
     result = Executor(network).run(images)
     if output is not None:
         with replacing(output) as temporary, temporary.open("wb") as stream:
             np.save(stream, result, allow_pickle=False)
-    text = f"{network.name}: {len(images):,} images"
+    text = f"{network.name}: {counted(len(images), 'image')}"
     if labels is not None and len(images):
         text += f", {float((result.argmax(axis=1) == labels).mean()):.2%} right"
     return text + (f"; outputs in {output}" if output else "")
+
+
+def _require_classes(path: Path | None, labels: Images, outputs: int) -> None:
+    if labels.min() < 0 or labels.max() >= outputs:
+        wrong = labels.min() if labels.min() < 0 else labels.max()
+        raise IntarsiaError(f"{path} holds the class {wrong}, but the network has {outputs} outputs, classes from 0.")
 
 
 def compile_file(network_file: Path, folder: Path, config: EngineConfig) -> str:
@@ -51,7 +61,7 @@ def compile_file(network_file: Path, folder: Path, config: EngineConfig) -> str:
     program = compile_network(network, config_for(network, config))
     write_program(program, folder / "program.json", folder / "images.safetensors")
     cycles = sum(layer.cycles for layer in predict(program))
-    return f"{program.name}: {len(program.layers)} layers, {cycles:,} cycles an image; written to {folder}"
+    return f"{program.name}: {counted(len(program.layers), 'layer')}, {cycles:,} cycles an image; written to {folder}"
 
 
 def simulate(
@@ -91,7 +101,7 @@ def export_onnx(network_file: Path, output: Path, count: int) -> str:
     images = random_images(network, count)
     found = onnx.execute(output, images)[network.output.name].reshape(count, -1)
     require_equal("the exported graph", network.output.name, found, Executor(network).run(images), 0)
-    return f"{network.name}: written to {output}; equal in onnxruntime on {count:,} random images"
+    return f"{network.name}: written to {output}; equal in onnxruntime on {counted(count, 'random image')}"
 
 
 def _require_positive(name: str, count: int | None) -> None:

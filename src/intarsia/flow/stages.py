@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from intarsia.datasets.types import SplitName
+from intarsia.engine import EngineConfig
 from intarsia.engine.sources import rtl_folder
 from intarsia.errors import IntarsiaError
 from intarsia.files import sha256
@@ -20,9 +21,12 @@ from intarsia.flow.synthesis import synthesis_tasks
 from intarsia.flow.task import Task
 from intarsia.quantize import RECIPES, Scheme
 from intarsia.quantize.recipes import recipe_of, with_epochs
+from intarsia.quantize.scheme import LayerScheme
 
 _LEARNING: tuple[SplitName, ...] = ("train", "validation")
 _TEST: tuple[SplitName, ...] = ("test",)
+#: Of the engine's memory words.
+_MOST_ACTIVATION_BITS = 8
 #: Characters of a scheme's text in the names of files.
 _LONGEST_NAME = 80
 
@@ -64,17 +68,33 @@ def variants(settings: Settings) -> list[Variant]:
 
 def _baseline(settings: Settings, kind: str) -> Variant:
     seed = settings.seeds[0]
+    text = kind if kind == LAYERWISE else _of_same_scales(settings, scheme_text(settings, kind))
     if kind == INT8:
-        return Variant(INT8, INT8, INT8, seed, 0)
+        return Variant(INT8, INT8, text, seed, 0)
     epochs = settings.epochs if settings.baseline_epochs is None else settings.baseline_epochs
-    return Variant(f"{kind}-seed{seed}", kind, scheme_text(settings, kind), seed, epochs)
+    return Variant(f"{kind}-seed{seed}", kind, text, seed, epochs)
+
+
+def scale_bits(settings: Settings) -> int:
+    """Return the bits of the multipliers of every network of a run, so that baselines compare.
+
+    Raises:
+        IntarsiaError: the scheme cannot be read.
+    """
+    return Scheme.parse(scheme_text(settings, settings.scheme)).scale_bits
+
+
+def _of_same_scales(settings: Settings, text: str) -> str:
+    bits = scale_bits(settings)
+    return text if Scheme.parse(text).scale_bits == bits else f"{text}, scales={bits}"
 
 
 def scheme_text(settings: Settings, kind: str) -> str:
     """Return the planes that a user's name for a scheme means for the network of a run."""
     own = settings.defaults.scheme
-    if kind == SUPERPOSITION:
-        return own
+    first, *rules = kind.split(",")
+    if first == SUPERPOSITION:
+        return ",".join([own, *rules])
     if kind == TERNARY and own != SUPERPOSITION:
         return ",".join([TERNARY, *own.split(",")[1:]])
     return kind
@@ -128,7 +148,10 @@ def _quantize(settings: Settings) -> list[Task]:
 def _search(settings: Settings) -> Task:
     """Return the search for the formats of a layer-wise network with the bits of the network that is built."""
     needs = ("train/float", f"quantize/{variants(settings)[0].name}")
-    parameters = {"formats": list(learn.LAYERWISE_FORMATS), "seed": settings.seeds[0]} | data_key(settings, _LEARNING)
+    parameters: dict[str, Any] = {"formats": list(learn.LAYERWISE_FORMATS), "seed": settings.seeds[0]}
+    if scale_bits(settings) != Scheme.parse(SUPERPOSITION).scale_bits:
+        parameters["scale_bits"] = scale_bits(settings)
+    parameters |= data_key(settings, _LEARNING)
     return _learning("layerwise-scheme", learn.search, parameters, needs=needs, suffixes=())
 
 
@@ -279,13 +302,29 @@ def require_fit(settings: Settings) -> None:
     """Refuse a scheme that the engine cannot run, before anything is trained for it.
 
     Raises:
-        IntarsiaError: its planes are not those of the engine, or a block of a lane may hold more sparse weights than
-            the engine has slots.
+        IntarsiaError: planes of some layer are not those of the engine, a block of a lane may hold more sparse weights
+            than the engine has slots, or activations are too wide.
     """
-    layer, engine = Scheme.parse(scheme_text(settings, settings.scheme)).default, settings.engine
+    scheme = Scheme.parse(scheme_text(settings, settings.scheme))
+    _require_layer_fit(settings.engine, scheme.default)
+    exceptions = {"first": scheme.first, "last": scheme.last, "depthwise": scheme.depthwise, **scheme.layers}
+    for where, layer in exceptions.items():
+        if layer is not None:
+            try:
+                _require_layer_fit(settings.engine, layer)
+            except IntarsiaError as error:
+                raise IntarsiaError(f"{where}={layer}: {error}") from error
+
+
+def _require_layer_fit(engine: EngineConfig, layer: LayerScheme) -> None:
     advice = f"choose a pattern such as {engine.slots}:{engine.lanes}, or measure accuracy alone with intarsia execute"
     if layer.dense is not None and not layer.dense.digits:
         raise IntarsiaError(f"the engine has no dense plane of {layer.dense.name}; {advice}.")
+    if layer.activation_bits > _MOST_ACTIVATION_BITS:
+        raise IntarsiaError(
+            f"the engine's activations have at most {_MOST_ACTIVATION_BITS} bits, not {layer.activation_bits}; choose "
+            "fewer, or measure accuracy alone with intarsia execute."
+        )
     if layer.sparse is None:
         return
     if layer.pattern.kind != "n:m":

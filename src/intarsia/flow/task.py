@@ -11,7 +11,7 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class Record:
         result: what it found out, JSON values only.
         seconds: how long it took.
         environment: versions of Python and packages.
+        sum: of key, files and result; empty in records of earlier versions.
     """
 
     key: Mapping[str, Any]
@@ -41,6 +42,22 @@ class Record:
     result: Mapping[str, Any]
     seconds: float
     environment: Mapping[str, str]
+    sum: str = ""
+
+    def with_sum(self) -> "Record":
+        """Return this record with its sum."""
+        return replace(self, sum=self._sum())
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the record is as it was written: of the right types, and with the right sum if it has one."""
+        parts = (self.key, self.files, self.result, self.environment)
+        if not all(isinstance(part, dict) for part in parts) or type(self.seconds) not in (int, float):
+            return False
+        return self.sum in ("", self._sum())
+
+    def _sum(self) -> str:
+        return _digest({"key": self.key, "files": self.files, "result": self.result})
 
     @property
     def digest(self) -> str:
@@ -125,12 +142,12 @@ def record_path(folder: Path, task: Task) -> Path:
 
 
 def read_record(path: Path) -> Record | None:
-    """Read a record; None where there is none, or none that this version wrote."""
+    """Read a record; None where there is none, or none as this program wrote it."""
     try:
-        fields = read_json(path)
-        return Record(**fields)
+        record = Record(**read_json(path))
     except (IntarsiaError, TypeError):
         return None
+    return record if record.is_whole else None
 
 
 def finished(folder: Path, task: Task, records: Mapping[str, Record]) -> Record | None:
@@ -168,7 +185,7 @@ def perform(job: Job, clock: Callable[[], float]) -> Record:
         result=json.loads(json.dumps(result)),
         seconds=round(clock() - start, 2),
         environment=environment(job.task.packages),
-    )
+    ).with_sum()
     write_json(path, vars(record))
     for old in job.folder.glob(f"{job.task.name}.*.checkpoint"):
         old.unlink(missing_ok=True)

@@ -49,8 +49,8 @@ class LayerScheme:
             IntarsiaError: the text is none of these.
         """
         planes, _, activations = text.strip().partition(" ")
-        bits = activations.strip().removeprefix("a") or "8"
-        if not bits.isdecimal():
+        mark, bits = (activations.strip()[:1], activations.strip()[1:]) if activations else ("a", "8")
+        if mark != "a" or not bits.isdecimal():
             raise IntarsiaError(f"cannot read {activations!r} in scheme {text!r}; write a8 or a4.")
         parts = planes.split("+")
         dense = next((part for part in parts if "x" not in part), None)
@@ -145,21 +145,25 @@ class Scheme:
 
     @classmethod
     def parse(cls, text: str) -> "Scheme":
-        """Read a preset's name, or `DEFAULT, WHERE=PLANES, ..., scales=BITS`, planes as in `LayerScheme.parse`.
+        """Read `DEFAULT, WHERE=PLANES, ..., scales=BITS`, DEFAULT a preset's name or planes as in `LayerScheme.parse`.
 
         WHERE is `first`, `last`, `depthwise` or the name of a layer; `WHERE=default` takes an exception back. What is
-        not said is as in the preset `superposition`.
+        not said is as in the preset that DEFAULT names, else as in `superposition`.
 
         Examples: `ternary`, `ternary+2:16xint8`, `ternary+1:16xint5, depthwise=digits2, stack1.conv1=int4, scales=6`.
 
         Raises:
             IntarsiaError: the text is none of these.
         """
-        if text in PRESETS:
-            return PRESETS[text]
         default, *rules = text.split(",")
+        preset = PRESETS.get(default.strip())
+        if preset is not None and not rules:
+            return preset
         try:
-            scheme = replace(PRESETS["superposition"], name=text, default=LayerScheme.parse(default))
+            if preset is not None:
+                scheme = replace(preset, name=text)
+            else:
+                scheme = replace(PRESETS["superposition"], name=text, default=LayerScheme.parse(default))
             for rule in rules:
                 scheme = scheme._with_rule(rule)
             return scheme
@@ -189,6 +193,12 @@ class Scheme:
         exceptions = {"first": self.first, "last": self.last, "depthwise": self.depthwise, **self.layers}
         rules = [f"{where}={'default' if layer is None else layer}" for where, layer in exceptions.items()]
         return ", ".join([str(self.default), *rules, f"scales={self.scale_bits}"])
+
+
+def normalized(text: str) -> str:
+    """Return the text of a scheme with spaces where `Scheme` writes them, so that equal schemes are equal texts."""
+    rules = ("=".join(" ".join(side.split()) for side in rule.split("=")) for rule in text.split(","))
+    return ", ".join(rules)
 
 
 def _preset(name: str, default: str, *, exceptions: bool) -> Scheme:

@@ -11,7 +11,7 @@ from intarsia.integer.effective import LayerBits
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Accuracy (or the metric that the results name) of one kind of network on the full test set.
+    """Accuracy (or the metric that the results name) of one kind of network on the whole test set.
 
     Attributes:
         name: `float`, `superposition`, `ternary`, `int8`.
@@ -233,6 +233,7 @@ class Results:
         synthesized: those of them that the engine whose area is reported has otherwise.
         metric: what `accuracies` are: `accuracy`, or `auc`, the area under the ROC curve.
         data: what the data is, in a sentence; empty where its name says it.
+        test_set: what the accuracies are measured on: the official one, or inputs that were held out.
     """
 
     network: str
@@ -259,6 +260,7 @@ class Results:
     synthesized: Mapping[str, int] = field(default_factory=dict)
     metric: str = "accuracy"
     data: str = ""
+    test_set: str = "full official test set"
 
     @property
     def metric_name(self) -> str:

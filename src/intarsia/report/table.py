@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from intarsia.report.data import Area, Fpga, Results
 from intarsia.synthesize.compare import NETWORK_AREA, PEAK_AREA
+from intarsia.words import counted
 
 _ARRAYS = {PEAK_AREA: "lane array, equal peak", NETWORK_AREA: "lane array × cycles"}
 
@@ -15,7 +16,7 @@ def table(results: Results) -> str:
         seeds = f", mean of seeds {', '.join(map(str, entry.seeds))}" if len(entry.seeds) > 1 else ""
         bits = f"{entry.effective_bits:.2f} bits a weight"
         training = f"; {entry.training.partition(', distilled')[0]}" if entry.training else ""
-        text = f"{results.score(entry.mean)}  of {entry.images:,} test images, {bits}{seeds}{training}"
+        text = f"{results.score(entry.mean)}  of {counted(entry.images, 'test image')}, {bits}{seeds}{training}"
         rows.append((f"{results.metric_name} {entry.name}", text))
     if results.cycles:
         ideal = sum(layer.ideal for layer in results.cycles)
@@ -29,9 +30,7 @@ def table(results: Results) -> str:
         rows.append(("memory", f"{weights / 8192:,.1f} KiB weights ({each}), {activations}"))
     if results.simulated is not None:
         proof = results.simulated
-        rows.append(
-            ("simulated engine", f"{proof.values:,} values of {proof.layers} layers equal on {proof.images:,} images")
-        )
+        rows.append(("simulated engine", _equal(proof.values, proof.layers, proof.images)))
     if results.exported is not None:
         graph = results.exported
         rows.append(("ONNX", _equal(graph.values, graph.layers, graph.images)))
@@ -89,7 +88,7 @@ def speed(fpga: Fpga) -> str:
 
 
 def _equal(values: int, layers: int, images: int) -> str:
-    return f"{values:,} values of {layers} layers equal on {images:,} images"
+    return f"{values:,} values of {counted(layers, 'layer')} equal on {counted(images, 'image')}"
 
 
 def _aligned(rows: Sequence[tuple[str, str]]) -> str:
