@@ -160,6 +160,17 @@ def test_executing_a_file_gives_the_executors_integers(
     assert np.array_equal(np.load(output), expected)
 
 
+@pytest.mark.parametrize("wrong", [-1, 1_000])
+def test_labels_that_are_no_class_of_the_network_are_refused(
+    intarsia: Command, network: tuple[IntegerNetwork, Path], tmp_path: Path, wrong: int
+) -> None:
+    images = images_for(network[0], 3, tmp_path / "images.npy")
+    np.save(tmp_path / "labels.npy", np.array([0, wrong, 0]))
+    status, _, error = intarsia("execute", network[1], "--input", images, "--labels", tmp_path / "labels.npy")
+    assert status == 2
+    assert f"labels.npy holds the class {wrong}, but the network has" in sentence(error)
+
+
 def test_compiling_a_file_writes_program_and_images(
     intarsia: Command, network: tuple[IntegerNetwork, Path], tmp_path: Path
 ) -> None:

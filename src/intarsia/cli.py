@@ -76,10 +76,11 @@ def _complain(text: str, status: int) -> int:
 
 def _dispatch(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     if options.command == "networks":
+        width = max(map(len, DEFAULTS))
         for name, entry in DEFAULTS.items():
             weights = "trained from scratch" if entry.retrain else "float weights in the zoo"
             weights = "imported from MLPerf Tiny's reference" if entry.reference else weights
-            print(f"{name:<10} {entry.title} ({weights})")
+            print(f"{name:<{width}}  {entry.title} ({weights})")
         return 0
     if options.command == "rtl":
         for path in write_sources(options.folder):
@@ -91,13 +92,16 @@ def _dispatch(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         print(_on_file(options.command, Path(options.network), told, progress=progress))
         return 0
     force = told.pop("force", False)
-    settings = _settings(options.network, told, shlex.join(["intarsia", *arguments]))
+    before = None
+    if options.command == "report" and not told.keys() - {"out", "data"}:
+        name, model = _name(options.network, told)
+        before = last_settings(told.get("out", _OUT) / name, model=model, data_dir=told.get("data"))
+    settings = before or _settings(options.network, told, shlex.join(["intarsia", *arguments]))
     if options.command == "run":
         outcome = run(settings, force=force, say=_say(options), progress=progress)
         print(f"\n{outcome.table}\n\nreport: {outcome.page}")
     elif options.command == "report":
-        before = None if told.keys() - {"out", "data"} else last_settings(settings.folder)
-        outcome = report(before or settings)
+        outcome = report(settings)
         print(f"{outcome.table}\n\nreport: {outcome.page}")
     else:
         records = run_stage(settings, options.command, force=force, say=_say(options), progress=progress)
@@ -123,8 +127,8 @@ class _Say:
 
 
 def _is_file(network: str) -> bool:
-    """Whether a network is given as a file: it has a path's look, or is there."""
-    return network.endswith(".safetensors") or os.sep in network
+    """Whether a network is given as the file of an integer network."""
+    return network.endswith(".safetensors") or (os.sep in network and Path(network).suffix not in _MODELS)
 
 
 def _on_file(command: str, path: Path, told: Mapping[str, Any], *, progress: bool) -> str:
@@ -151,15 +155,37 @@ def _settings(network: str, told: Mapping[str, Any], command: str) -> Settings:
     for name in ("seeds", "baselines"):
         if name in told:
             fields[name] = tuple(told[name])
-    if Path(network).suffix in _MODELS:
-        fields["model"] = Path(network)
-        network = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(network).stem)
+    network, fields["model"] = _name(network, told)
     folder = told.get("out", _OUT) / network
     synthesis = not told.get("skip_synthesis", False)
     settings = Settings(network, folder, engine=_engine(told), synthesis=synthesis, command=command, **fields)
     if foreign := [name for name in ("input", "labels", "output") if name in told]:
         raise IntarsiaError(f"{_flag(foreign[0])} goes with a network file (.safetensors), not with {network}.")
     return settings
+
+
+def _name(network: str, told: Mapping[str, Any]) -> tuple[str, Path | None]:
+    """Return what a network is called, and the file that it is imported from, if it is.
+
+    Raises:
+        IntarsiaError: it is another kind of file, or is called as a network that is built in.
+    """
+    path = Path(network)
+    if path.suffix not in _MODELS:
+        if network not in DEFAULTS and (path.suffix or os.sep in network):
+            raise IntarsiaError(
+                f"{network} is no network to begin with; give one that `intarsia networks` lists, or a .tflite or "
+                ".onnx file (execute, export-onnx, compile and simulate also take the .safetensors file of an integer "
+                "network)."
+            )
+        return network, None
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem)
+    if name in DEFAULTS and "out" not in told:
+        raise IntarsiaError(
+            f"{path} would share the folder of the network {name} that is built in; rename the file, or choose another "
+            "folder with --out."
+        )
+    return name, path
 
 
 def _engine(told: Mapping[str, Any]) -> EngineConfig:

@@ -18,7 +18,7 @@ from intarsia.engine import Program, compile_network, config_for
 from intarsia.engine.cycles import LayerCycles, predict
 from intarsia.errors import IntarsiaError
 from intarsia.flow.data import load_data
-from intarsia.flow.learn import float_model, learning
+from intarsia.flow.learn import float_model, learning, require_match
 from intarsia.flow.settings import require
 from intarsia.flow.task import Job
 from intarsia.integer import IntegerNetwork, file
@@ -58,7 +58,9 @@ def execute_float(job: Job) -> dict[str, Any]:
     with learning(job):
         from intarsia.quantize.data import outputs_of  # noqa: PLC0415 (it brings PyTorch)
 
-        return _score(outputs_of(float_model(job), data.test.images, data.scaling).numpy(), data)
+        model = float_model(job)
+        require_match(job, model, data)
+        return _score(outputs_of(model, data.test.images, data.scaling).numpy(), data)
 
 
 def export_onnx(job: Job) -> dict[str, Any]:

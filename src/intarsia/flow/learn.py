@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from intarsia.datasets import SplitName
+from intarsia.datasets import Dataset, SplitName
 from intarsia.errors import IntarsiaError
 from intarsia.files import write_bytes
 from intarsia.flow.data import load_data
@@ -73,7 +73,7 @@ def _train(job: Job) -> dict[str, Any]:
         recipe,
         seed=parameters["seed"],
         device=require_device(settings.device),
-        checkpoint=job.checkpoint(),
+        checkpoint=_checkpoint(job),
         validate_every=5,
         progress=job.progress,
     )
@@ -97,6 +97,18 @@ def _train(job: Job) -> dict[str, Any]:
         "validation_accuracy": validation,
         "epochs": recipe.epochs,
     }
+
+
+def _checkpoint(job: Job) -> Path:
+    """Return where a training keeps its state; what cannot be read there is set aside, and the training starts anew."""
+    from intarsia.quantize.checkpoint import damage  # noqa: PLC0415
+
+    path = job.checkpoint()
+    if path.exists() and (reason := damage(path)):
+        aside = path.with_name(f"{path.name}.damaged")
+        path.replace(aside)
+        job.say(f"{reason}; it is set aside as {aside.name}, and this training starts anew")
+    return path
 
 
 def _command(network: str, *, seed: int, epochs: int | None, **_: str) -> str:
@@ -145,6 +157,7 @@ def _quantize(job: Job) -> dict[str, Any]:
     settings, parameters = job.settings, job.task.parameters
     scheme, seed, epochs = _scheme(job), parameters["seed"], parameters["epochs"]
     model, data = float_model(job), load_data(settings, _LEARNING, progress=job.progress)
+    require_match(job, model, data)
     recipe = recipe_of(settings.defaults.dataset)
     if epochs == 0:
         module, known = post_training(model, data, scheme, seed=seed), labelled(data, model)
@@ -159,7 +172,7 @@ def _quantize(job: Job) -> dict[str, Any]:
             device=require_device(settings.device),
             epochs=epochs,
             recipe=recipe if settings.defaults.dataset else None,
-            checkpoint=job.checkpoint(),
+            checkpoint=_checkpoint(job),
             progress=job.progress,
         )
         module, validation = trained.module, trained.history.validation_accuracy or 0.0
@@ -208,6 +221,7 @@ def _search(job: Job) -> dict[str, Any]:
     built = file.load(job.input(job.task.needs[1], "safetensors"))
     budget = float(effective_bits(built).total)
     model, data = float_model(job), load_data(settings, _LEARNING, progress=job.progress)
+    require_match(job, model, data)
     with tqdm(unit="measurement", leave=False, disable=not job.progress) as bar:
         found = search_layerwise(
             model,
@@ -274,6 +288,36 @@ def float_model(job: Job) -> "nn.Module":
     from intarsia.networks.importers import import_float as read  # noqa: PLC0415
 
     return read(job.input("train/float", model_suffix(source))).module
+
+
+def require_match(job: Job, model: "nn.Module", data: Dataset) -> None:
+    """Refuse data that an imported float network does not take, or of whose classes it knows too few.
+
+    Raises:
+        IntarsiaError: says both shapes, or the class and the number of outputs.
+    """
+    from intarsia.quantize.data import outputs_of  # noqa: PLC0415
+
+    source = job.settings.imported
+    if source is None:
+        return
+    shape = tuple(job.records["train/float"].result["shape"])
+    if shape != data.shape:
+        took, given = (" x ".join(map(str, sizes)) for sizes in (shape, data.shape))
+        raise IntarsiaError(
+            f"{source.name} takes inputs of {took} (channels, height, width), the data {data.name} has {given}; give "
+            "other data, or say its layout (NCHW or NHWC) in the .npz file."
+        )
+    splits = [split for split in (data.train, data.validation, data.test) if len(split)]
+    if data.metric != "accuracy" or not splits:
+        return
+    most = max(int(split.labels.max()) for split in splits)
+    outputs = outputs_of(model, splits[0].images[:1], data.scaling).shape[1]
+    if most >= outputs:
+        raise IntarsiaError(
+            f"the data {data.name} holds the class {most}, but {source.name} has {outputs} outputs, classes from 0; "
+            "correct y, or give the network that was trained for these classes."
+        )
 
 
 def require_device(name: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from intarsia.errors import IntarsiaError
-from intarsia.files import read_json, write_json
+from intarsia.files import read_json, sha256, write_json
 from intarsia.flow.collect import collect, finished_records
 from intarsia.flow.learn import require_device
 from intarsia.flow.runner import Beside, Say, locked, run_tasks
@@ -39,6 +39,7 @@ def run(settings: Settings, *, force: bool = False, say: Say = print, progress: 
             only synthesis failed, the report of all else is written first.
     """
     require_fit(settings)
+    _refuse_other_network(settings)
     if settings.device != Settings.device:
         require_device(settings.device)
     stop = threading.Event()
@@ -90,6 +91,7 @@ def run_stage(
     """
     if stage in ("compile", "simulate"):
         require_fit(settings)
+    _refuse_other_network(settings)
     tasks = tasks_until(settings, stage)
     if settings.device != Settings.device and any(task.stage == "quantize" for task in tasks):
         require_device(settings.device)
@@ -106,27 +108,60 @@ def report(settings: Settings) -> Outcome:
         IntarsiaError: nothing is done, the report there says more than is done under these settings, or another run
             works in the folder.
     """
+    _refuse_other_network(settings)
     with locked(settings.folder):
         records = finished_records(settings)
         if not records:
             raise IntarsiaError(
                 f"{settings.folder} holds nothing to report with these options; run it first: "
-                f"intarsia run {settings.network}."
+                f"intarsia run {settings.model or settings.network}."
             )
         _refuse_loss(settings, records)
-        before = last_settings(settings.folder)
+        before = last_settings(settings.folder, model=settings.model, data_dir=settings.data_dir)
         same = before is not None and before == replace(settings, command=before.command, data_dir=before.data_dir)
         return _write(before if before is not None and same else settings, records)
 
 
-def last_settings(folder: Path) -> Settings | None:
+def last_settings(folder: Path, *, model: Path | None = None, data_dir: Path | None = None) -> Settings | None:
     """Return the settings of the run that the report in a folder is of; None where there is no report.
+
+    Paths that are given take the place of those of that run: its files may have been moved.
 
     Raises:
         IntarsiaError: they cannot be read.
     """
     path = folder / _SETTINGS
-    return Settings.from_json(read_json(path), folder) if path.exists() else None
+    if not path.exists():
+        return None
+    fields, given = read_json(path), {"model": model, "data_dir": data_dir}
+    if isinstance(fields, dict):
+        fields |= {name: str(value) for name, value in given.items() if value is not None}
+    return Settings.from_json(fields, folder)
+
+
+def _refuse_other_network(settings: Settings) -> None:
+    """Refuse to work in the folder of a run of another network.
+
+    Raises:
+        IntarsiaError: the run that was reported there is of another network: not from the same path, nor the same file.
+    """
+    try:
+        fields = read_json(settings.folder / _SETTINGS)
+    except IntarsiaError:
+        return  # no report, or one that is written anew
+    if not isinstance(fields, dict) or fields.get("network") != settings.network:
+        return
+    before, now = fields.get("model"), settings.model
+    if before is None and now is None:
+        return
+    if isinstance(before, str) and now is not None:
+        kept = settings.folder / "train" / f"float{now.suffix}"
+        if Path(before).absolute() == now.absolute() or (kept.is_file() and sha256(kept) == sha256(now)):
+            return
+    raise IntarsiaError(
+        f"{settings.folder} holds a run of {before or settings.network}, not of {now or settings.network}; choose "
+        "another folder with --out, or rename the file."
+    )
 
 
 def _refuse_loss(settings: Settings, records: Mapping[str, Record]) -> None:
@@ -144,7 +179,7 @@ def _refuse_loss(settings: Settings, records: Mapping[str, Record]) -> None:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise IntarsiaError(
             f"{missing[0]}{more} is not done with these options, and the report in {settings.folder} would lose "
-            f"results; run intarsia run {settings.network} with them first."
+            f"results; run intarsia run {settings.model or settings.network} with them first."
         )
 
 

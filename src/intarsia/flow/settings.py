@@ -238,10 +238,11 @@ class Settings:
         return self.defaults.images if self.images is None else self.images
 
     def as_json(self) -> dict[str, Any]:
-        """Return the settings as JSON values, without the folder: a run may be moved."""
+        """Return the settings as JSON values, without the folder: a run may be moved. Paths are absolute."""
         fields = asdict(self)
         del fields["folder"]
-        return fields | {name: None if fields[name] is None else str(fields[name]) for name in ("model", "data_dir")}
+        paths = {name: fields[name] for name in ("model", "data_dir")}
+        return fields | {name: None if path is None else str(path.absolute()) for name, path in paths.items()}
 
     @classmethod
     def from_json(cls, fields: Any, folder: Path) -> "Settings":

@@ -78,14 +78,7 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
         IntarsiaError: the file is damaged, or belongs to another recipe, seed or model; nothing was changed.
     """
     remedy = "delete it to start again, or choose another checkpoint"
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise IntarsiaError(f"the checkpoint {path} cannot be read ({error}); {remedy}.") from error
-    if header.get("format") != _FORMAT:
-        raise IntarsiaError(f"{path} is not a checkpoint of this version; {remedy}.")
+    header, tensors, records = _read(path, remedy)
     if header.get("identity") != identity:
         raise IntarsiaError(f"the checkpoint {path} belongs to another recipe or seed; {remedy}.")
     weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
@@ -99,4 +92,28 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
             _, number, key = name.split(".", 2)
             state.setdefault(int(number), {})[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return [EpochRecord(**record) for record in json.loads(header["records"])]
+    return records
+
+
+def damage(path: Path) -> str:
+    """Return what is wrong with the file of a checkpoint, empty if nothing is."""
+    try:
+        _read(path, "start again")
+    except IntarsiaError as error:
+        return str(error).partition(";")[0]
+    return ""
+
+
+def _read(path: Path, remedy: str) -> tuple[dict[str, str], dict[str, torch.Tensor], list[EpochRecord]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise IntarsiaError(f"the checkpoint {path} cannot be read ({error}); {remedy}.") from error
+    if header.get("format") != _FORMAT:
+        raise IntarsiaError(f"{path} is not a checkpoint of this version; {remedy}.")
+    try:
+        return header, tensors, [EpochRecord(**record) for record in json.loads(header["records"])]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise IntarsiaError(f"the checkpoint {path} has damaged records ({error}); {remedy}.") from error

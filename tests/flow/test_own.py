@@ -1,0 +1,208 @@
+"""A user's own network and data: what does not fit together is said in one sentence, and folders are not mixed up."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+onnx = pytest.importorskip("onnx")
+
+from intarsia import cli  # noqa: E402
+from intarsia.flow import Settings, last_settings, run_stage  # noqa: E402
+from intarsia.flow.task import key_of  # noqa: E402
+from intarsia.quantize.checkpoint import damage  # noqa: E402
+
+Command = Callable[..., tuple[int, str]]
+
+SHAPE, CLASSES = (1, 6, 6), 3
+
+
+@pytest.fixture
+def intarsia(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+
+    def run(*arguments: object) -> tuple[int, str]:
+        status = cli.main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return status, captured.out + captured.err
+
+    return run
+
+
+def write_model(path: Path, seed: int = 0) -> Path:
+    """A small convolutional network with inputs (1, 6, 6) and three classes."""
+    random = np.random.default_rng(seed)
+    constants = {
+        "w": random.normal(0, 0.5, (4, 1, 3, 3)),
+        "v": random.normal(0, 0.5, (CLASSES, 4 * 36)),
+        "b": np.zeros(CLASSES),
+    }
+    helper = onnx.helper
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("Flatten", ["r"], ["f"]),
+        helper.make_node("Gemm", ["f", "v", "b"], ["y"], transB=1),
+    ]
+    floats = onnx.TensorProto.FLOAT
+    inputs = [helper.make_tensor_value_info("x", floats, ["N", *SHAPE])]
+    outputs = [helper.make_tensor_value_info("y", floats, None)]
+    stored = [onnx.numpy_helper.from_array(values.astype(np.float32), name) for name, values in constants.items()]
+    graph = helper.make_graph(nodes, "small", inputs, outputs, stored)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def write_data(path: Path, shape: tuple[int, ...] = SHAPE, classes: int = CLASSES) -> Path:
+    random = np.random.default_rng(1)
+    np.savez(path, x=random.integers(0, 200, (60, *shape)).astype(np.uint8), y=np.arange(60) % classes)
+    return path
+
+
+QUICK = ("--epochs", 0, "--baselines", "--quiet")
+
+
+def test_data_of_another_shape_is_refused_with_both_shapes(intarsia: Command, tmp_path: Path) -> None:
+    model, data = write_model(tmp_path / "small.onnx"), write_data(tmp_path / "data.npz", (2, 5, 6))
+    status, text = intarsia("execute", model, "--data", data, *QUICK)
+    assert status == 2
+    assert "small.onnx takes inputs of 1 x 6 x 6" in text
+    assert "has 2 x 5 x 6" in text
+    assert "Traceback" not in text
+
+
+def test_classes_beyond_the_outputs_are_refused(intarsia: Command, tmp_path: Path) -> None:
+    model, data = write_model(tmp_path / "small.onnx"), write_data(tmp_path / "data.npz", classes=CLASSES + 2)
+    status, text = intarsia("execute", model, "--data", data, *QUICK)
+    assert status == 2
+    assert "holds the class 4, but small.onnx has 3 outputs" in text
+
+
+def test_a_changed_test_set_is_scored_anew(intarsia: Command, tmp_path: Path) -> None:
+    model, data = write_model(tmp_path / "small.onnx"), tmp_path / "data"
+    data.mkdir()
+    for name in ("train", "validation", "test"):
+        write_data(data / f"{name}.npz")
+
+    def scores() -> list[str]:
+        status, text = intarsia("execute", model, "--data", data, *QUICK)
+        assert status == 0, text
+        return [line for line in text.splitlines() if "test input" in line]
+
+    before = scores()
+    assert before == scores()
+    assert all("of 60 test inputs" in line for line in before)
+    with np.load(data / "test.npz") as content:
+        np.savez(data / "test.npz", x=content["x"], y=np.where(np.arange(60) < 50, (content["y"] + 1) % CLASSES, -1))
+    after = scores()
+    assert after != before
+    assert all("of 50 test inputs" in line for line in after)
+
+
+def test_a_file_that_is_called_as_a_built_in_network_needs_its_own_folder(intarsia: Command, tmp_path: Path) -> None:
+    model, data = write_model(tmp_path / "digits.onnx"), write_data(tmp_path / "data.npz")
+    status, text = intarsia("run", model, "--data", data)
+    assert status == 2
+    assert "rename the file, or choose another folder with --out" in text
+    assert not list((tmp_path / "work").iterdir())
+    folder = tmp_path / "out" / "digits"
+    folder.mkdir(parents=True)
+    (folder / "settings.json").write_text(json.dumps(Settings("digits", folder).as_json()))
+    status, text = intarsia("run", model, "--data", data, "--out", tmp_path / "out")
+    assert status == 2
+    assert "holds a run of digits, not of" in text
+
+
+def test_a_folder_of_another_file_of_the_same_name_is_refused(intarsia: Command, tmp_path: Path) -> None:
+    first, other = (tmp_path / name for name in ("first", "other"))
+    for seed, folder in enumerate((first, other)):
+        folder.mkdir()
+        write_model(folder / "small.onnx", seed)
+    data, run = write_data(tmp_path / "data.npz"), Path("runs/small")
+    assert intarsia("execute", first / "small.onnx", "--data", data, *QUICK)[0] == 0
+    settings = Settings("small", run, model=first / "small.onnx", data_dir=data)
+    (run / "settings.json").write_text(json.dumps(settings.as_json()))
+    status, text = intarsia("execute", other / "small.onnx", "--data", data, *QUICK)
+    assert status == 2
+    assert f"holds a run of {first}/small.onnx, not of {other}/small.onnx" in text
+    shutil.copy(first / "small.onnx", other / "small.onnx")  # the same network, from elsewhere
+    assert intarsia("execute", other / "small.onnx", "--data", data, *QUICK)[0] == 0
+    write_model(first / "small.onnx", 2)  # exported anew to the same path
+    assert intarsia("execute", first / "small.onnx", "--data", data, *QUICK)[0] == 0
+
+
+def test_a_report_is_written_from_another_folder(
+    intarsia: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("jinja2")
+    here = tmp_path / "work"
+    write_model(here / "small.onnx")
+    write_data(here / "data.npz")
+    assert intarsia("execute", "small.onnx", "--data", "data.npz", *QUICK)[0] == 0
+    settings = Settings(
+        "small", Path("runs/small"), model=Path("small.onnx"), data_dir=Path("data.npz"), epochs=0, baselines=()
+    )
+    (here / "runs" / "small" / "settings.json").write_text(json.dumps(settings.as_json()))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    out = ("--out", here / "runs")
+    status, text = intarsia("report", here / "small.onnx", *out)
+    assert status == 0, text
+    assert "accuracy float" in text
+    page = (here / "runs" / "small" / "report.html").read_text()
+    assert "held-out test set" in page
+    assert "official" not in page
+    # Files that were moved: the paths that are given win.
+    for name in ("small.onnx", "data.npz"):
+        (here / name).rename(elsewhere / name)
+    status, text = intarsia("report", "small.onnx", "--data", "data.npz", *out)
+    assert status == 0, text
+    found = last_settings(here / "runs" / "small")
+    assert found is not None
+    assert (found.model, found.data_dir) == (elsewhere / "small.onnx", elsewhere / "data.npz")
+    status, text = intarsia("report", "small.onnx", "--data", "data.npz")
+    assert status == 2
+    assert "intarsia run small.onnx" in text
+
+
+@pytest.mark.parametrize("name", ["model.pt", "network.safetensors", "folder/network.keras"])
+def test_a_file_that_a_command_does_not_take_is_refused(intarsia: Command, name: str) -> None:
+    status, text = intarsia("run", name)
+    assert status == 2
+    assert f"{name} is no network to begin with" in text
+    assert ".tflite or .onnx" in text
+    assert not list(Path().iterdir())
+
+
+def test_a_model_in_a_folder_is_no_frozen_network(intarsia: Command, tmp_path: Path) -> None:
+    status, text = intarsia("simulate", tmp_path / "small.onnx")
+    assert status == 2
+    assert "there is no file" in text
+    assert ".tflite or .onnx" in text
+
+
+def test_a_damaged_checkpoint_is_set_aside(tmp_path: Path) -> None:
+    said: list[str] = []
+    model, data = write_model(tmp_path / "small.onnx"), write_data(tmp_path / "data.npz")
+    settings = Settings("small", tmp_path / "run", model=model, data_dir=data, epochs=2, baselines=())
+    from intarsia.flow.stages import tasks_until  # noqa: PLC0415
+    from intarsia.flow.task import Job  # noqa: PLC0415
+
+    trained = run_stage(settings, "train", say=said.append)
+    task = next(task for task in tasks_until(settings, "quantize") if task.stage == "quantize")
+    assert key_of(task, trained)
+    path = Job(settings, task, trained, said.append, progress=False).checkpoint()
+    path.parent.mkdir()
+    path.write_bytes(b"half a checkpoint")
+    assert damage(path)
+    run_stage(settings, "quantize", say=said.append)
+    assert any("set aside" in line and path.name in line for line in said)
+    assert path.with_name(f"{path.name}.damaged").read_bytes() == b"half a checkpoint"
+    assert not path.exists()
