@@ -120,6 +120,8 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
         (lambda h: h.update(version=2), "field version is 2, but only 1 is known"),
         (lambda h: h.update(format="tree"), "field format is 'tree'"),
         (lambda h: h.update(colour="red"), "field header.colour is unknown"),
+        (lambda h: h.update(sha256="0" * 64), "SHA-256 sum is another"),
+        (lambda h: h.update(sha256=None), "sha256 must be a text"),
         (lambda h: h["layers"][0].update(groups=1), r"field header.layers\[0\].groups is unknown"),
         (lambda h: h["layers"][0]["output"].update(zero_point=3), "output.zero_point is unknown"),
         (lambda h: h["layers"][0]["planes"][0].update(bits=3), r"planes\[0\].bits is unknown"),
@@ -159,6 +161,27 @@ def test_what_a_reader_does_not_know_is_refused(
     with pytest.raises(IntarsiaError, match=f"network.safetensors .*{sentence}"):
         load(path)
     assert path.read_bytes() == before
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 3), data=st.data())
+def test_a_changed_value_of_an_array_is_always_noticed(folder: Path, seed: int, data: st.DataObject) -> None:
+    path = folder / "whole"
+    save(any_network(seed), path)
+    content = bytearray(path.read_bytes())
+    arrays = 8 + struct.unpack("<Q", content[:8])[0]
+    content[data.draw(st.integers(arrays, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    flipped = folder / "flipped"
+    flipped.write_bytes(content)
+    with pytest.raises(IntarsiaError, match="flipped"):
+        load(flipped)
+
+
+def test_a_file_of_an_earlier_version_without_a_sum_is_read(tmp_path: Path) -> None:
+    network = any_network(0)
+    save(network, tmp_path / "network")
+    rewrite(tmp_path / "network", lambda header: header.pop("sha256"))
+    assert_same(network, load(tmp_path / "network"))
 
 
 JUNK = [None, True, -1, 0, 1, 2, 65536, 10**30, 0.5, 1e300, "", "input", "1:1", "n:m", "int8", [], [1, 1], [1] * 4, {}]
@@ -201,6 +224,7 @@ def test_a_weight_layer_without_planes_is_refused(tmp_path: Path) -> None:
     outer = json.loads(content[8:end])
     header = json.loads(outer["__metadata__"]["intarsia"])
     header["layers"][0]["planes"] = []
+    del header["sha256"]  # of the arrays that are replaced
     arrays = {"0.bias": np.zeros(16, np.int32), "0.shift": np.zeros(16, np.uint8)}
     save_file(arrays, path, metadata={"intarsia": json.dumps(header)})
     with pytest.raises(IntarsiaError, match="stem: has no planes"):

@@ -3,8 +3,11 @@
 The header stands under the key `intarsia` of the safetensors metadata. The arrays of layer i (counted from 0) are
 `i.plane.p.weights` (int8), `i.plane.p.multiplier` (uint16), `i.bias` (int32) and `i.shift` (uint8). A reader refuses
 whatever it does not know, so a file either means the same to everybody or nothing. There is no pickle.
+
+The header's `sha256` is over the arrays, so that a changed weight is noticed; files of earlier versions have none.
 """
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -63,6 +66,7 @@ def save(network: IntegerNetwork, path: Path) -> None:
         "input": _tensor_fields(network.input),
         "layers": [_layer_fields(layer, number, arrays) for number, layer in enumerate(network.layers)],
     }
+    header["sha256"] = _sum(arrays)
     save_tensors(path, arrays, {_KEY: json.dumps(header, allow_nan=False)})
 
 
@@ -71,7 +75,7 @@ def load(path: Path) -> IntegerNetwork:
 
     Raises:
         IntarsiaError: the file is missing, truncated, foreign, of another version, has an unknown or missing field or
-            array, or its layers do not fit together; the sentence names the file and the field.
+            array, arrays of another sum, or its layers do not fit together; the sentence names the file and the field.
     """
     try:
         with safe_open(path, framework="numpy") as file:
@@ -104,6 +108,15 @@ def _check_dtypes(dtypes: dict[str, str]) -> None:
             raise HeaderError(f"array {name!r} is unknown")
         if dtype != expected:
             raise HeaderError(f"array {name!r} is {dtype} instead of {expected}")
+
+
+def _sum(arrays: Arrays) -> str:
+    """Return the SHA-256 sum over the names, shapes and little-endian bytes of arrays."""
+    digest = hashlib.sha256()
+    for name, values in sorted(arrays.items()):
+        digest.update(f"{name} {values.shape}\n".encode())
+        digest.update(values.astype(values.dtype.newbyteorder("<"), order="C", copy=False).tobytes())
+    return digest.hexdigest()
 
 
 # Writing
@@ -169,7 +182,7 @@ def _store(arrays: Arrays, name: str, values: Ints) -> None:
 
 
 def _network(content: object, arrays: Arrays) -> IntegerNetwork:
-    header = Fields(content, "header")
+    header, found_sum = Fields(content, "header"), _sum(arrays)
     if (found := header.text("format")) != FORMAT:
         raise HeaderError(f"field format is {found!r} instead of {FORMAT!r}")
     if (version := header.integer("version", 0)) != VERSION:
@@ -177,9 +190,12 @@ def _network(content: object, arrays: Arrays) -> IntegerNetwork:
     layers = tuple(_layer(fields, number, arrays) for number, fields in enumerate(header.members("layers")))
     name, scale_bits = header.text("name"), header.integer("scale_bits", 1, 16)
     metadata, source = header.texts("metadata"), _tensor(header.member("input"))
+    stored_sum = header.text("sha256") if isinstance(content, dict) and "sha256" in content else found_sum
     header.finish()
     if arrays:
         raise HeaderError(f"array {min(arrays)!r} belongs to no layer")
+    if stored_sum != found_sum:
+        raise HeaderError("its arrays are not the saved ones, their SHA-256 sum is another")
     return IntegerNetwork(name, source, layers, scale_bits, metadata)
 
 
