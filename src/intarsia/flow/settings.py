@@ -270,7 +270,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = MappingProxyType(
     {
         **dict.fromkeys(("network", "scheme", "device", "command"), (str,)),
         **dict.fromkeys(("model", "data_dir", "route"), (str, _NONE)),
-        **dict.fromkeys(("seeds", "baselines"), (list,)),
+        **dict.fromkeys(("seeds", "baselines"), (list, tuple)),
         **dict.fromkeys(("epochs", "baseline_epochs", "float_epochs", "images"), (int, _NONE)),
         "retrain": (bool, _NONE),
         "onnx_images": (int,),
