@@ -134,24 +134,24 @@ def _float(
 
 
 def _quantize(settings: Settings) -> list[Task]:
-    tasks = []
+    tasks, data = [], data_key(settings, _LEARNING)
     for variant in variants(settings):
         needs = ["train/float"]
         if variant.kind == LAYERWISE:
-            tasks.append(_search(settings))
+            tasks.append(_search(settings, data))
             needs.append(tasks[-1].id)
-        parameters = _training_key(settings, variant)
+        parameters = _training_key(settings, variant) | data
         tasks.append(_learning(variant.name, learn.quantize, parameters, needs=tuple(needs)))
     return tasks
 
 
-def _search(settings: Settings) -> Task:
+def _search(settings: Settings, data: dict[str, Any]) -> Task:
     """Return the search for the formats of a layer-wise network with the bits of the network that is built."""
     needs = ("train/float", f"quantize/{variants(settings)[0].name}")
     parameters: dict[str, Any] = {"formats": list(learn.LAYERWISE_FORMATS), "seed": settings.seeds[0]}
     if scale_bits(settings) != Scheme.parse(SUPERPOSITION).scale_bits:
         parameters["scale_bits"] = scale_bits(settings)
-    parameters |= data_key(settings, _LEARNING)
+    parameters |= data
     return _learning("layerwise-scheme", learn.search, parameters, needs=needs, suffixes=())
 
 
@@ -175,7 +175,7 @@ def _training_key(settings: Settings, variant: Variant) -> dict[str, Any]:
     options = {"scheme": variant.scheme, "seed": variant.seed, "epochs": variant.epochs}
     planes = "" if variant.kind == LAYERWISE else repr(Scheme.parse(variant.scheme))
     recipe = recipe_of(settings.defaults.dataset).with_epochs(variant.epochs)
-    return options | {"planes": planes, "recipe": repr(recipe)} | data_key(settings, _LEARNING)
+    return options | {"planes": planes, "recipe": repr(recipe)}
 
 
 def _execute(settings: Settings) -> list[Task]:
