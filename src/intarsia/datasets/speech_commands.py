@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from intarsia.datasets import identity
 from intarsia.datasets.archives import Distribution
 from intarsia.datasets.audio import RATE, mfcc, read_wav
+from intarsia.datasets.clip_variants import mfcc_variants
 from intarsia.datasets.fetch import FetchError, default_cache
 from intarsia.datasets.npz import read_npz, require_shape
 from intarsia.datasets.prepared import Item, prepared
@@ -36,6 +37,8 @@ OFFICIAL = Distribution(
 SCALING = InputScaling(offset=0, scale=0.5847029, unit=1.0)
 
 _FRAMES, _COEFFICIENTS = 49, 10
+#: How many variants of a clip, and clips of noise, join the small training set.
+_WORD_VARIANTS, _UNKNOWN_VARIANTS, _NOISES = 150, 15, 1000
 _SILENCE, _UNKNOWN = CLASSES.index("Silence"), CLASSES.index("Unknown")
 _NOISE = "_background_noise_"
 #: Which long recording of noise is cut into the silence of which split; all others are for training.
@@ -108,20 +111,42 @@ def _small(folder: Path, splits: Collection[SplitName]) -> Dataset:
         for name, arrays in _TRAIN.items():
             content = _read(folder / name, arrays, sums)
             clips += [_clips(folder / name, array, content[array]) for array in arrays]
+        content = _read(folder / _VALIDATION, ("audio", "y", "classes"), sums)
+        clips.append(_varied(folder / _VALIDATION, content))
         everything = np.concatenate(clips)
         loaded["train"] = Split(everything, np.full(len(everything), -1, np.int64))
     if "validation" in splits:
         content = _read(folder / _VALIDATION, ("mfcc", "y", "classes"), sums)
         labels = _labels(folder / _VALIDATION, content)
-        loaded["validation"] = Split(_clips(folder / _VALIDATION, "mfcc", content["mfcc"]), labels)
+        kept = ~_to_learn_from(labels)
+        found = _clips(folder / _VALIDATION, "mfcc", content["mfcc"])
+        loaded["validation"] = Split(found[kept], labels[kept])
     if "test" in splits:
         loaded["test"] = _accuracy_set(folder / _TEST, sums)
     return _dataset(
         loaded,
         sums,
-        "Arabic Speech Commands and Free Spoken Digits without labels as related training data; clips of Speech "
-        "Commands v0.01 to validate; the MLPerf Tiny accuracy set (Speech Commands v0.02) to test.",
+        "Arabic Speech Commands and Free Spoken Digits as related training data, with variants of 150 clips of Speech "
+        "Commands v0.01 and noise, all without labels; 150 other clips of v0.01 to validate; the MLPerf Tiny accuracy "
+        "set (Speech Commands v0.02) to test.",
     )
+
+
+def _varied(path: Path, content: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+    """Return the MFCC of variants of every second clip of each class: words that related recordings do not say."""
+    labels, audio = _labels(path, content), content["audio"]
+    require_shape(path, "audio", audio, (len(labels), RATE))
+    chosen = _to_learn_from(labels)
+    each = np.where(labels[chosen] == _UNKNOWN, _UNKNOWN_VARIANTS, _WORD_VARIANTS)
+    return mfcc_variants(audio[chosen].astype(np.int16), each, _NOISES, seed=0)
+
+
+def _to_learn_from(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Mark every second clip of each class."""
+    marked = np.zeros(len(labels), np.bool_)
+    for label in np.unique(labels):
+        marked[np.flatnonzero(labels == label)[::2]] = True
+    return marked
 
 
 def _dataset(splits: dict[SplitName, Split], sums: dict[str, str], source: str) -> Dataset:

@@ -172,7 +172,7 @@ QUANTIZATION_RECIPES: Mapping[str, QuantizationRecipe] = MappingProxyType(
                 peak_rate=3e-3,
                 weight_decay=0.0,
                 edge=True,
-                mixup=0.4,
+                mixup=0.2,
                 noise=0.1,
                 teacher_weight=1.0,
             ),
