@@ -1,6 +1,6 @@
 """Write the figures of finished runs into the README, with pictures.
 
-python benchmarks/results.py runs/digits runs/resnet8
+python benchmarks/results.py runs/digits runs/resnet8 --own runs/mine
 """
 
 import argparse
@@ -19,7 +19,8 @@ from intarsia.report.pictures import pictures_of
 
 #: Weights across the picture of a layer.
 WIDEST = 400
-START, END = "<!-- results: written by benchmarks/results.py from runs/*/results.json -->\n", "<!-- end of results -->"
+README = ("<!-- results: written by benchmarks/results.py from runs/*/results.json -->\n", "<!-- end of results -->")
+OWN = ("<!-- own: written by benchmarks/results.py -->\n", "<!-- end of own -->")
 
 
 def main() -> None:
@@ -27,16 +28,24 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path, help="folders of finished runs; the last one gives the picture")
     parser.add_argument("--docs", type=Path, default=Path("docs"))
     parser.add_argument("--readme", type=Path, default=Path("README.md"))
+    parser.add_argument("--own", type=Path, help="folder of the run of examples/own_file.py, for docs/own-network.md")
     options = parser.parse_args()
+    if options.own:
+        table = (options.own / "results.txt").read_text().rstrip()
+        insert(options.docs / "own-network.md", OWN, f"\n```\n{table}\n```\n\n")
     sections = []
     for run in options.runs:
         results = json.loads((run / "results.json").read_text())
         table = (run / "results.txt").read_text().rstrip()
         sections.append(f"**{results['title']}** — `{results['command']}`\n\n```\n{table}\n```\n")
-    text = options.readme.read_text()
-    before, rest = text.split(START)
-    write_text(options.readme, f"{before}{START}\n{chr(10).join(sections)}\n{END}{rest.split(END)[1]}")
+    insert(options.readme, README, f"\n{chr(10).join(sections)}\n")
     draw(options.runs[-1], options.docs)
+
+
+def insert(path: Path, marks: tuple[str, str], text: str) -> None:
+    """Replace what stands between two marks of a file."""
+    before, rest = path.read_text().split(marks[0])
+    write_text(path, f"{before}{marks[0]}{text}{marks[1]}{rest.split(marks[1])[1]}")
 
 
 def draw(run: Path, docs: Path) -> None:

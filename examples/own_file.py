@@ -1,7 +1,9 @@
 """What somebody else's training script leaves: a network in ONNX, and data in .npz. Nothing here knows of Intarsia.
 
-python examples/own_file.py && intarsia run mine.onnx --data mine.npz
+python examples/own_file.py && intarsia run mine.onnx --data mine
 """
+
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,7 +14,8 @@ torch.manual_seed(0)
 pixels, labels = load_digits(return_X_y=True)
 x = (pixels.reshape(-1, 1, 8, 8) / 16).astype(np.float32)
 y = labels.astype(np.int64)
-order = torch.randperm(len(x))[:1400]  # the last 397 are never seen in training
+order = torch.randperm(len(x))
+train, test = order[:1400], order[1400:]
 
 model = nn.Sequential(
     nn.Conv2d(1, 24, 3, padding=1),
@@ -28,10 +31,12 @@ model = nn.Sequential(
 )
 optimizer = torch.optim.Adam(model.parameters(), 3e-3)
 for _ in range(15):
-    for index in order.split(64):
+    for index in train.split(64):
         loss = nn.functional.cross_entropy(model(torch.from_numpy(x)[index]), torch.from_numpy(y)[index])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
 torch.onnx.export(model.eval(), (torch.zeros(1, 1, 8, 8),), "mine.onnx", dynamo=False)
-np.savez("mine.npz", x=x, y=y)
+Path("mine").mkdir(exist_ok=True)
+np.savez("mine/train.npz", x=x[train], y=y[train])
+np.savez("mine/test.npz", x=x[test], y=y[test])
