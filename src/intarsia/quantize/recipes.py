@@ -180,7 +180,7 @@ QUANTIZATION_RECIPES: Mapping[str, QuantizationRecipe] = MappingProxyType(
         ),
         "visual_wake_words": QuantizationRecipe(
             Recipe(
-                phases=(Phase(6, size=None, pad=8),),
+                phases=(Phase(20, size=None, pad=8),),
                 batch=64,
                 optimizer="adam",
                 peak_rate=2e-3,
