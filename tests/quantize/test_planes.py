@@ -4,6 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from intarsia.integer import scales
 from intarsia.integer.formats import ActivationFormat, Pattern
 from intarsia.quantize.activations import ActivationQuantizer, best_activation_scale
 from intarsia.quantize.patterns import choose_positions, position_cost
@@ -143,3 +144,13 @@ def test_activations_stay_on_their_grid_and_their_step_learns(bits: int, signed:
     quantizer.fix()
     quantizer.set_scale(123.0)
     assert float(quantizer.scale().detach()) == pytest.approx(before)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 16), st.integers(1, 2))
+def test_training_and_integers_agree_on_multipliers(seed: int, scale_bits: int, planes: int) -> None:
+    gains = np.exp2(np.random.default_rng(seed).uniform(-16, 3, (planes, 5))).astype(np.float32)
+    multipliers, shift = fit_multipliers(torch.from_numpy(gains).double(), scale_bits)
+    expected, expected_shift = scales.fit_multipliers(gains.astype(np.float64), scale_bits)
+    expected = np.maximum(expected, 1)
+    assert np.array_equal(multipliers.numpy(), expected)
+    assert np.array_equal(shift.numpy(), expected_shift)

@@ -10,12 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from intarsia.integer.scales import LARGEST_SHIFT
 from intarsia.quantize.activations import round_through, scale_gradient
 from intarsia.quantize.patterns import Criterion, choose_positions, position_cost
 from intarsia.quantize.scheme import LayerScheme
-
-#: Greatest shift that scales are fitted to. Beyond it a bias of 2^10 output steps would leave 32 bits.
-LARGEST_SHIFT = 20
 
 _HEADROOM = 1.25  # of a wide sparse format over the largest residual, because weights move in training
 
@@ -32,7 +30,8 @@ class IntegerPlanes:
 def fit_multipliers(gains: torch.Tensor, scale_bits: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return multipliers m (P, O) and shifts s (O,) with m · 2^−s ≈ gains, one shift for all planes of a channel.
 
-    The shift is the greatest at which the channel's largest multiplier fits `scale_bits`; no multiplier is 0.
+    `intarsia.integer.scales.fit_multipliers` on any device, for positive gains: the shift is the greatest at which the
+    channel's largest multiplier fits `scale_bits`; no multiplier is 0.
     """
     top = float((1 << scale_bits) - 1)
     largest = gains.amax(dim=0).clamp_min(2.0**-60)

@@ -1,13 +1,12 @@
 """Integers for real factors: multipliers with shifts, biases, and the narrowest formats."""
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
 from intarsia.errors import IntarsiaError
 from intarsia.integer import ActivationFormat, WeightFormat
 from intarsia.integer.network import MAX_SHIFT
+from intarsia.integer.scales import fit_multipliers
 
 _INT32 = np.iinfo(np.int32)
 
@@ -21,15 +20,12 @@ def fit(
     """
     if not (np.isfinite(gains).all() and np.isfinite(terms).all()):
         raise IntarsiaError(f"{where} has a scale or a bias that is not finite.")
-    top = (1 << scale_bits) - 1
-    by_gain = np.floor(np.log2((top + 0.49) / np.maximum(gains, 2.0**-60)))
     by_term = np.floor(np.log2((_INT32.max - 1) / np.maximum(np.abs(terms), 2.0**-60)))
-    shift = np.minimum(np.minimum(by_gain, by_term), MAX_SHIFT)
-    if shift.min() < 0:
+    if by_term.min() < 0 or gains.max() >= 1 << scale_bits:
         raise IntarsiaError(f"{where} multiplies by {gains.max():.3g} or adds {np.abs(terms).max():.3g} output steps.")
-    factor = np.exp2(shift)
-    multiplier = np.floor(gains * factor + 0.5)
-    bias = np.floor(terms * factor + 0.5)
+    largest = np.minimum(by_term, MAX_SHIFT).astype(np.int64)
+    [multiplier], shift = fit_multipliers(gains[None], scale_bits, largest_shift=largest)
+    bias = np.floor(terms * np.exp2(shift.astype(np.float64)) + 0.5)
     return multiplier.astype(np.int32), shift.astype(np.int32), bias.astype(np.int32)
 
 
@@ -38,11 +34,10 @@ def fit_shared(gains: NDArray[np.float64], scale_bits: int, where: str) -> tuple
     largest = float(gains.max())
     if not (np.isfinite(gains).all() and largest > 0):
         raise IntarsiaError(f"{where} has a scale that is not finite.")
-    top = (1 << scale_bits) - 1
-    shift = min(math.floor(math.log2((top + 0.49) / largest)), MAX_SHIFT)
-    if shift < 0:
+    if largest >= 1 << scale_bits:
         raise IntarsiaError(f"{where} multiplies by {largest:.3g}, more than {scale_bits} bits hold.")
-    return [int(m) for m in np.floor(gains * 2.0**shift + 0.5)], shift
+    multipliers, shift = fit_multipliers(gains[:, None], scale_bits, largest_shift=MAX_SHIFT)
+    return [int(m) for m in multipliers[:, 0]], int(shift[0])
 
 
 def format_of(lo: int, hi: int, where: str) -> ActivationFormat:
