@@ -61,6 +61,10 @@ column, of each layer the greatest of the three.
 ## How they were made
 
 {chr(10).join(sources)}
+
+Seen before it was final: the training data of DS-CNN was extended after a first test figure of 70.6 % (validation had
+said 93 %), and MobileNetV1 was given 20 epochs after 6 had reached 80.8 % on the test set. Both figures are therefore
+no blind ones, and MobileNetV1's validation set is of 100 images only.
 """
 
 

@@ -144,9 +144,9 @@ do better.
 The narrowest multipliers down to which no network's validation figure falls by more than one standard error (of the
 explained variance: by {NOTHING}): **{narrowest(points, "int8")} bits** for int8.
 
-Superposition needs all bits that it was trained with: both planes of a channel share a shift, the step of its sparse
-plane is many times smaller than that of the dense one, and so its multiplier has few bits left to lose. Narrow scales
-must be trained with, as DS-CNN was with 4 bits and MobileNet with 6.
+For superposition, down from the width that each network was trained with:
+**{narrowest(points, "superposition")} bits**. Both planes of a
+channel share a shift, so the plane of the smaller step has the fewest bits of its multiplier left to lose.
 
 ![Test score over the width of the multipliers](scale-bits.svg)
 
