@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from intarsia.datasets import Dataset, from_npz
@@ -127,7 +127,8 @@ def test_bytes_that_do_not_fit_their_offset_are_rounded(tmp_path: Path) -> None:
 
 
 @settings(max_examples=30)
-@given(st.integers(0, 1000), st.booleans(), st.sampled_from([1e-6, 1.0, 1e6]))
+@example(seed=497, signed=False, size=1e-6)  # a tenth worse when the steps were tried only once, in 64
+@given(seed=st.integers(0, 1000), signed=st.booleans(), size=st.sampled_from([1e-6, 1.0, 1e6]))
 def test_the_best_step_is_hardly_worse_than_any(seed: int, signed: bool, size: float) -> None:
     values = np.random.default_rng(seed).normal(size=2000).astype(np.float32) * np.float32(size)
     values = values if signed else np.abs(values)
@@ -137,7 +138,7 @@ def test_the_best_step_is_hardly_worse_than_any(seed: int, signed: bool, size: f
         return float(np.square(np.clip(np.rint(values / step), lo, hi) * step - values, dtype=np.float64).mean())
 
     most = float(np.abs(values).max()) / hi
-    assert error(best_scale(values, signed=signed)) <= 1.1 * min(error(most * k / 500) for k in range(50, 501))
+    assert error(best_scale(values, signed=signed)) <= 1.05 * min(error(most * k / 500) for k in range(50, 501))
 
 
 def test_numbers_get_a_step_and_keep_their_sign(tmp_path: Path) -> None:
