@@ -5,7 +5,17 @@ from hypothesis import strategies as st
 
 from intarsia.errors import IntarsiaError
 from intarsia.integer.executor import Executor
-from intarsia.integer.network import Add, AveragePool, Conv2d, Linear
+from intarsia.integer.formats import ActivationFormat, Pattern, WeightFormat
+from intarsia.integer.network import (
+    Add,
+    AveragePool,
+    Conv2d,
+    IntegerNetwork,
+    Linear,
+    Plane,
+    Requantization,
+    Tensor,
+)
 from intarsia.integer.scales import fit_multipliers, narrow_scales
 from random_networks import random_images, random_layer_network
 
@@ -62,6 +72,26 @@ def test_as_many_bits_as_there_are_change_no_gain_and_fewer_run(seed: int, kind:
                 assert max(layer.multipliers) < 1 << bits
             if isinstance(layer, AveragePool):
                 assert layer.multiplier < 1 << bits
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 8))
+def test_a_sparse_plane_follows_its_narrow_multiplier(seed: int, bits: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = np.zeros((4, 16), np.int8)
+    values[:, rng.integers(16)] = rng.integers(-90, 91, 4)
+    trits = rng.integers(-1, 2, (4, 16)).astype(np.int8)
+    dense = Plane(trits, np.full(4, 200, np.int32), WeightFormat("ternary"), Pattern("dense"))
+    sparse = Plane(values, rng.integers(3, 20, 4).astype(np.int32), WeightFormat("int8"), Pattern("n:m", 1, 16))
+    form = ActivationFormat(8, signed=True)
+    requantization = Requantization(np.zeros(4, np.int32), np.full(4, 12, np.int32), -128, 127)
+    layer = Linear("input", Tensor("fc", (4, 1, 1), form, 1.0), (dense, sparse), requantization)
+    [narrow] = narrow_scales(IntegerNetwork("two", Tensor("input", (16, 1, 1), form, 1.0), (layer,), 8), bits).layers
+    assert isinstance(narrow, Linear)
+    before = values * sparse.multiplier[:, None] / 2.0**12
+    step = narrow.planes[1].multiplier / 2.0**narrow.requantization.shift
+    after = narrow.planes[1].weights * step[:, None]
+    assert np.all(np.abs(after - before) <= step[:, None] / 2 + np.maximum(0, np.abs(before) - 127 * step[:, None]))
+    assert np.array_equal(narrow.planes[0].weights, trits)
 
 
 def test_more_bits_than_there_are_are_refused() -> None:

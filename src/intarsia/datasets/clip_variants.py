@@ -9,20 +9,39 @@ from intarsia.datasets.audio import RATE, mfcc
 Clip = NDArray[np.int16]
 
 _MOST_SHIFT = RATE // 8  # samples
-_SPEED = 0.12  # slower or faster, part of one
+_VOICE = 0.2  # formants and pitch higher or lower by this in logarithms: from men to children
+_TEMPO = 0.25  # slower or faster, in logarithms, whatever the voice
+_STRIDE = 320  # samples between two frames of the MFCC
+_EQUALIZER, _BANDS = 5.0, 6  # dB, standard deviation of as many points of a microphone's response
 _GAIN = (0.4, 1.6)
 _NOISE = (1e-4, 3e-2)  # root mean square of added noise, part of full scale, drawn by its logarithm
 _FULL = 32767
 
 
-def vary(clip: Clip, rng: Generator) -> Clip:
-    """Return a clip (samples,) said a little sooner or later, faster or slower, louder or softer, in noise."""
-    speed = 1 + rng.uniform(-_SPEED, _SPEED)
-    middle = len(clip) / 2
-    places = (np.arange(len(clip)) - middle) * speed + middle + rng.integers(-_MOST_SHIFT, _MOST_SHIFT + 1)
+def vary(clip: Clip, rng: Generator) -> tuple[Clip, int]:
+    """Return a clip (samples,) as if another voice said it, sooner or later, louder or softer, into another microphone,
+    in noise; and the stride of MFCC frames at which that voice speaks slower or faster.
+
+    Played faster, a voice has higher formants (Jaitly and Hinton, Vocal Tract Length Perturbation, 2013) and hurries;
+    the stride takes that back and gives it a tempo of its own.
+    """
+    voice, tempo = np.exp(rng.uniform(-_VOICE, _VOICE)), np.exp(rng.uniform(-_TEMPO, _TEMPO))
+    stride = round(_STRIDE * tempo / voice)
+    seconds = stride / _STRIDE  # that the frames hear of what is played
+    length = round(RATE * seconds)
+    middle = len(clip) / 2 + rng.integers(-_MOST_SHIFT, _MOST_SHIFT + 1)
+    places = (np.arange(length) - length / 2) * voice + middle
     moved = np.interp(places, np.arange(len(clip)), clip.astype(np.float64), left=0.0, right=0.0)
-    loud = moved * rng.uniform(*_GAIN) + coloured_noise(len(clip), rng) * _level(rng)
-    return _clip(loud)
+    heard = equalized(moved, rng) * rng.uniform(*_GAIN) + coloured_noise(length, rng) * _level(rng)
+    return _clip(heard), stride
+
+
+def equalized(sound: NDArray[np.float64], rng: Generator) -> NDArray[np.float64]:
+    """Return a sound (samples,) with a smooth random response over frequency, in dB, straight between a few points."""
+    response = rng.normal(0.0, _EQUALIZER, _BANDS)
+    spectrum = np.fft.rfft(sound)
+    gain = np.interp(np.linspace(0.0, 1.0, len(spectrum)), np.linspace(0.0, 0.5, _BANDS), response)
+    return np.asarray(np.fft.irfft(spectrum * 10 ** (gain / 20), len(sound)))
 
 
 def noise_clip(rng: Generator) -> Clip:
@@ -51,8 +70,8 @@ def mfcc_variants(clips: NDArray[np.int16], each: NDArray[np.integer], noises: i
     """
     rng = np.random.default_rng(seed)
     made = [vary(clip, rng) for clip, count in zip(clips, each, strict=True) for _ in range(int(count))]
-    made += [noise_clip(rng) for _ in range(noises)]
-    return np.stack([mfcc(clip) for clip in made])[:, None].astype(np.float32)
+    made += [(noise_clip(rng), _STRIDE) for _ in range(noises)]
+    return np.stack([mfcc(clip, stride=stride) for clip, stride in made])[:, None].astype(np.float32)
 
 
 def _level(rng: Generator) -> float:

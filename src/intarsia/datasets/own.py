@@ -211,7 +211,8 @@ def _number(path: Path, arrays: Arrays, name: str, default: float) -> float:
 def best_scale(values: NDArray[np.float32], *, signed: bool) -> float:
     """Return the step of 8-bit integers that has the least squared error, at most the one that clips nothing.
 
-    The error has narrow dips where the largest value falls on a step, so the best of 64 steps is searched around once more.
+    The error has narrow dips where the largest value falls on a step, so the best of 64 steps is searched
+    around once more.
     """
     lo, hi = (-128, 127) if signed else (0, 255)
     most = float(np.abs(values).max())
@@ -223,6 +224,6 @@ def best_scale(values: NDArray[np.float32], *, signed: bool) -> float:
     return _least(values, fine[fine <= 64 * wide], lo, hi)
 
 
-def _least(values: NDArray[np.float32], steps: NDArray[np.float64], lo: int, hi: int) -> float:
+def _least(values: NDArray[np.float32], steps: NDArray[np.floating], lo: int, hi: int) -> float:
     errors = [np.square(np.clip(np.rint(values / step), lo, hi) * step - values).mean() for step in steps]
     return float(steps[int(np.argmin(errors))])

@@ -38,7 +38,7 @@ class EngineConfig:
     lanes: int = 16
     slots: int = 1
     slot_bits: int = 8
-    scale_bits: int = 8
+    scale_bits: int = 6
     acc_bits: int = 24
     acc_slots: int = 6
     tile_pixels: int = 4

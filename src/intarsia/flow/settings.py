@@ -58,7 +58,13 @@ DEFAULTS: Mapping[str, Defaults] = MappingProxyType(
             route="lane",
             threads=1,
         ),
-        "resnet8": Defaults("MLPerf Tiny ResNet-8 on CIFAR-10", "cifar10", retrain=False, images=100),
+        "resnet8": Defaults(
+            "MLPerf Tiny ResNet-8 on CIFAR-10",
+            "cifar10",
+            retrain=False,
+            images=100,
+            scheme="ternary+1:16xint5",
+        ),
         "dscnn": Defaults(
             "MLPerf Tiny DS-CNN, keyword spotting",
             "speech_commands",
@@ -74,7 +80,7 @@ DEFAULTS: Mapping[str, Defaults] = MappingProxyType(
             retrain=False,
             images=20,
             reference="mlperf_tiny/vww_96_float.tflite",
-            scheme="ternary+1:16xint8, first=digits3, last=default, depthwise=digits3, scales=6",
+            scheme="ternary+1:16xint8, first=digits3, last=default, depthwise=digits3",
             route="lane",
         ),
         "autoencoder": Defaults(

@@ -173,7 +173,7 @@ def _training_key(settings: Settings, variant: Variant) -> dict[str, Any]:
         IntarsiaError: the scheme cannot be read.
     """
     options = {"scheme": variant.scheme, "seed": variant.seed, "epochs": variant.epochs}
-    planes = "" if variant.kind == LAYERWISE else repr(Scheme.parse(variant.scheme))
+    planes = "" if variant.kind == LAYERWISE else str(Scheme.parse(variant.scheme))
     recipe = recipe_of(settings.defaults.dataset).with_epochs(variant.epochs)
     return options | {"planes": planes, "recipe": repr(recipe)}
 

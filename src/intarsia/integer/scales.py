@@ -13,6 +13,7 @@ from intarsia.integer.network import (
     Ints,
     Layer,
     MaxPool,
+    Plane,
     Requantization,
     WeightLayer,
 )
@@ -50,7 +51,8 @@ def fit_multipliers(
 
 
 def narrow_scales(network: IntegerNetwork, scale_bits: int, *, power_of_two: bool = False) -> IntegerNetwork:
-    """Return the network with its multipliers in fewer bits, nothing else changed but biases in the new fixed point.
+    """Return the network with its multipliers in fewer bits, biases in the new fixed point, and sparse planes of as
+    many values in the new steps.
 
     A channel whose multipliers fit stays as it is. Nothing is trained again, so this is the most that narrow scales
     can cost.
@@ -90,12 +92,26 @@ def _narrow(layer: Layer, bits: int, power_of_two: bool) -> Layer:
 def _narrow_weights(layer: WeightLayer, bits: int, power_of_two: bool) -> WeightLayer:
     old = layer.requantization
     multipliers, shift = _fewer_bits(np.stack([p.multiplier for p in layer.planes]), old.shift, bits, power_of_two)
-    bias = np.floor(old.bias * np.exp2((shift - old.shift.astype(np.int64)).astype(np.float64)) + 0.5)
-    planes = tuple(
-        replace(plane, multiplier=row.astype(np.int32)) for plane, row in zip(layer.planes, multipliers, strict=True)
-    )
+    finer = np.exp2((shift - old.shift.astype(np.int64)).astype(np.float64))
+    bias = np.floor(old.bias * finer + 0.5)
+    planes = tuple(_rescaled(plane, row, finer) for plane, row in zip(layer.planes, multipliers, strict=True))
     new = Requantization(bias.astype(np.int32), shift.astype(np.int32), old.lo, old.hi)
     return replace(layer, planes=planes, requantization=new)
+
+
+def _rescaled(plane: Plane, multiplier: NDArray[np.int64], finer: NDArray[np.float64]) -> Plane:
+    """Return a plane with new multipliers (O,), for accumulators `finer` (O,) times as fine as before.
+
+    Both planes of a channel share a shift, so the multiplier of the finer, sparse one has few bits left, and its step
+    may change by half. What it stores then follows: it has the values for that, where a dense plane has not.
+    """
+    new = replace(plane, multiplier=multiplier.astype(np.int32))
+    if plane.pattern.kind == "dense":
+        return new
+    ratio = plane.multiplier * finer / np.maximum(multiplier, 1)
+    values = np.floor(plane.weights * ratio.reshape(-1, *[1] * (plane.weights.ndim - 1)) + 0.5)
+    limit = plane.format.limit
+    return replace(new, weights=np.clip(values, -limit, limit).astype(plane.weights.dtype))
 
 
 def _fewer_bits(

@@ -53,7 +53,7 @@ def search_layerwise(
     name: str = "layerwise",
     images: int = 256,
     seed: int = 0,
-    scale_bits: int = 8,
+    scale_bits: int = 6,
     progress: Callable[[int], object] = lambda _: None,
 ) -> LayerwiseScheme:
     """Choose a format for each layer so that the network costs at most `budget`.

@@ -55,9 +55,9 @@ class QuantizedNetwork(nn.Module):
             if step.kind in ("add", "average"):
                 self.register_buffer(f"gain_{key(step.name)}", torch.ones(len(step.inputs)))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the logits of a batch."""
-        return self.tensors(x)[self.steps[-1].name].flatten(1)
+    def forward(self, x: torch.Tensor, *, every: bool = False) -> torch.Tensor | dict[str, torch.Tensor]:
+        """Return the outputs (N, K) of a batch, or every layer's by name, the last one's being these."""
+        return outputs_or_every(self.tensors(x), self.steps[-1].name, every=every)
 
     def tensors(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return every quantized tensor by name, in real units."""
@@ -172,6 +172,16 @@ class QuantizedNetwork(nn.Module):
         if step.module is not None:
             return False
         return all(not self.signed if name == "input" else self._nonnegative(self.step(name)) for name in step.inputs)
+
+
+def outputs_or_every(
+    tensors: dict[str, torch.Tensor], last: str, *, every: bool
+) -> torch.Tensor | dict[str, torch.Tensor]:
+    """Return what a network answers of all its tensors: the outputs (N, K), or, if `every`, all layers' outputs."""
+    outputs = tensors[last].flatten(1)
+    if not every:
+        return outputs
+    return {name: value for name, value in tensors.items() if name not in ("input", last)} | {last: outputs}
 
 
 def own_padding(step: Step) -> tuple[int, int]:

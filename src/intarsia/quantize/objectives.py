@@ -1,5 +1,6 @@
 """What a network is trained for: telling classes apart, or giving its input back."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import torch
@@ -67,6 +68,17 @@ class Reconstruction:
         wanted = x.flatten(1)
         spread = (wanted - wanted.mean(0)).square().mean().clamp_min(1e-12)
         return 1.0 - (outputs - wanted).square().mean() / spread
+
+
+def mismatch(ours: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Return how far tensors are from a teacher's of the same names, the last left out: the mean over them of the
+    squared error over the mean square of the teacher's.
+    """
+    *names, _ = ours
+    parts = [
+        (ours[name] - theirs[name]).square().mean() / theirs[name].square().mean().clamp_min(1e-12) for name in names
+    ]
+    return torch.stack(parts).mean()
 
 
 def objective_of(recipe: Recipe) -> Objective:

@@ -12,7 +12,7 @@ from torch import nn
 from intarsia.quantize.calibrate import float_tensors, post_training
 from intarsia.quantize.checkpoint import History
 from intarsia.quantize.data import TrainingData, labelled
-from intarsia.quantize.module import QuantizedNetwork, attach
+from intarsia.quantize.module import QuantizedNetwork, attach, outputs_or_every
 from intarsia.quantize.recipes import QuantizationRecipe, Recipe, recipe_of
 from intarsia.quantize.scheme import Scheme
 from intarsia.quantize.training import train_network
@@ -88,7 +88,7 @@ def quantize(
         seed=seed,
         device=device,
         checkpoint=checkpoint,
-        identity=f"{scheme!r} settle={chosen.settle} snap={chosen.snap} {chosen.criterion}",
+        identity=f"{scheme} settle={chosen.settle} snap={chosen.snap} {chosen.criterion}",
         teacher=teacher,
         groups=parameter_groups,
         on_epoch=before,
@@ -110,9 +110,9 @@ class FloatNetwork(nn.Module):
         self.network = network
         self.requires_grad_(False)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the logits of a batch."""
-        return float_tensors(self.network, x)[self.network.steps[-1].name].flatten(1)
+    def forward(self, x: torch.Tensor, *, every: bool = False) -> torch.Tensor | dict[str, torch.Tensor]:
+        """Return the outputs (N, K) of a batch, or every layer's by name, the last one's being these."""
+        return outputs_or_every(float_tensors(self.network, x), self.network.steps[-1].name, every=every)
 
 
 def parameter_groups(model: nn.Module, recipe: Recipe) -> Sequence[dict[str, Any]]:

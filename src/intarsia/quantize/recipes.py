@@ -1,7 +1,7 @@
 """Recipes: how networks are trained, as data. Nothing here needs PyTorch: a plan of work names its recipes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
@@ -11,8 +11,20 @@ if TYPE_CHECKING:
     from intarsia.quantize.patterns import Criterion
 
 
-@dataclass(frozen=True)
-class Phase:
+class _Brief:
+    """A dataclass whose `repr` leaves out what has its default value: keys made of it outlive new fields."""
+
+    def __repr__(self) -> str:
+        texts = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in fields(self)  # type: ignore[arg-type]
+            if field.default is MISSING or getattr(self, field.name) != field.default
+        ]
+        return f"{type(self).__name__}({', '.join(texts)})"
+
+
+@dataclass(frozen=True, repr=False)
+class Phase(_Brief):
     """Epochs that share one augmentation: crops of `size` pixels square (None: of the image's own size) out of
     images padded by `pad` on each side; two numbers pad rows and columns differently.
 
@@ -30,8 +42,8 @@ class Phase:
         return (self.pad, self.pad) if isinstance(self.pad, int) else self.pad
 
 
-@dataclass(frozen=True)
-class Recipe:
+@dataclass(frozen=True, repr=False)
+class Recipe(_Brief):
     """How to train; every field is part of a checkpoint's identity.
 
     The learning rate follows one cycle (Smith and Topin, 2019): linear from peak / 25 to `peak_rate` over
@@ -53,6 +65,9 @@ class Recipe:
         teacher_weight: part of the loss that is the divergence from the teacher, 0 to 1; unused without a
             teacher.
         temperature: softens the logits of both for that divergence (Hinton et al., 2015).
+        match: weight of how far each layer's output is from the teacher's (Romero et al., FitNets, 2015), beside the
+            rest of the loss; it takes a teacher with the same layers. Few inputs teach far more so: every place of
+            every layer is a target.
         threads: on a CPU, or None for torch's own choice. One suits a network whose steps take milliseconds:
             more gain nothing, and on a busy machine waiting for each other slows them down tenfold.
     """
@@ -70,6 +85,7 @@ class Recipe:
     noise: float = 0.0
     teacher_weight: float = 0.5
     temperature: float = 2.0
+    match: float = 0.0
     threads: int | None = None
 
     def __post_init__(self) -> None:
@@ -119,8 +135,8 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
 """How each network's float weights are trained from scratch."""
 
 
-@dataclass(frozen=True)
-class QuantizationRecipe:
+@dataclass(frozen=True, repr=False)
+class QuantizationRecipe(_Brief):
     """How to train a quantized network.
 
     Attributes:

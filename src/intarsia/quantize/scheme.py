@@ -114,7 +114,7 @@ class Scheme:
     last: LayerScheme | None = None
     depthwise: LayerScheme | None = None
     layers: Mapping[str, LayerScheme] = field(default_factory=dict)
-    scale_bits: int = 8
+    scale_bits: int = 6
 
     def __post_init__(self) -> None:
         if not 2 <= self.scale_bits <= 16:

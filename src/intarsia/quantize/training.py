@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from intarsia.quantize.checkpoint import EpochRecord, History, load_checkpoint, save_checkpoint
 from intarsia.quantize.data import Labelled, Scaling, TrainingData, outputs_of
-from intarsia.quantize.objectives import Classification, Objective, objective_of
+from intarsia.quantize.objectives import Classification, Objective, mismatch, objective_of
 from intarsia.quantize.recipes import Phase, Recipe
 
 Groups = Callable[[nn.Module, Recipe], Sequence[dict[str, Any]]]
@@ -160,12 +160,19 @@ class _Trainer:
         return evaluate(self.model, data.validation, data.scaling, self.objective, device=self.device)
 
     def _step(self, x: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        soft = None
-        if self.teacher is not None:
+        if self.teacher is not None and self.recipe.match:
             with torch.no_grad():
-                soft = self.teacher(x)
-        outputs = self.model(x)
-        loss = self.objective.loss(outputs, x, labels, soft, self.recipe)
+                theirs = self.teacher(x, every=True)
+            ours = self.model(x, every=True)
+            *_, last = ours
+            outputs = ours[last]
+            loss = self.objective.loss(outputs, x, labels, theirs[last], self.recipe)
+            loss = loss + self.recipe.match * mismatch(ours, theirs)
+        else:
+            with torch.no_grad():
+                soft = None if self.teacher is None else self.teacher(x)
+            outputs = self.model(x)
+            loss = self.objective.loss(outputs, x, labels, soft, self.recipe)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
@@ -202,7 +209,9 @@ def train_network(
         checkpoint: a safetensors file written after every epoch in one step; if it exists, training goes on
             from it.
         identity: whatever beside recipe and seed tells this training from others; a checkpoint of another is refused.
-        teacher: a trained network of the same outputs to distil from; it is put into evaluation mode.
+        teacher: a trained network of the same outputs to distil from; it is put into evaluation mode. If the recipe
+            matches layers, both networks take `every=True` and then return the outputs of all layers by name, as
+            `QuantizedNetwork` does.
         groups: makes the optimizer's parameter groups, see `decay_groups`.
         on_epoch: called before each epoch with its number, from 0, and the model in training mode; a resumed
             run calls it only for the epochs that remain.

@@ -21,7 +21,7 @@ module intarsia_engine
   parameter int unsigned Lanes        = 16,
   parameter int unsigned Slots        = 1,
   parameter int unsigned SlotBits     = 8,
-  parameter int unsigned ScaleBits    = 8,
+  parameter int unsigned ScaleBits    = 6,
   parameter int unsigned AccBits      = 24,
   parameter int unsigned AccSlots     = 6,
   parameter int unsigned RequantLanes = 8,
