@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.random import Generator
 
+from intarsia.engine import EngineConfig
 from intarsia.integer import (
     ActivationFormat,
     AveragePool,
@@ -89,12 +90,12 @@ class _Builder:
     def pool(self) -> None:
         channels, *window = self.x.shape
         kernel = (window[0], window[1])
-        multiplier, shift = 200, int(np.ceil(np.log2(200 * np.prod(kernel))))
+        multiplier, shift = 50, int(np.ceil(np.log2(50 * np.prod(kernel))))
         output = Tensor("pool", (channels, 1, 1), UINT8, 0.01)
         self._append(AveragePool(self.x.name, output, kernel, kernel, (0, 0, 0, 0), multiplier, shift, 0, 255))
 
     def network(self, name: str, source: Tensor) -> IntegerNetwork:
-        return IntegerNetwork(name, source, tuple(self.layers), 8)
+        return IntegerNetwork(name, source, tuple(self.layers), EngineConfig().scale_bits)
 
 
 def dscnn_like(rng: Generator, digits: Digits = Digits()) -> IntegerNetwork:

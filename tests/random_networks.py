@@ -15,6 +15,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from intarsia.engine import EngineConfig
 from intarsia.integer import (
     ActivationFormat,
     Add,
@@ -32,6 +33,7 @@ from intarsia.integer import (
 )
 from intarsia.integer.validation import window_output
 
+_SHIPPED = EngineConfig()
 KINDS = ("conv", "depthwise", "linear", "add", "avgpool", "maxpool")
 
 T = TypeVar("T")
@@ -42,11 +44,11 @@ Window = tuple[tuple[int, int], tuple[int, int], tuple[int, int, int, int]]
 class Fit:
     """The engine that a network is drawn for: its parameters of these names."""
 
-    lanes: int = 16
-    slots: int = 1
-    slot_bits: int = 8
-    scale_bits: int = 8
-    acc_bits: int = 24
+    lanes: int = _SHIPPED.lanes
+    slots: int = _SHIPPED.slots
+    slot_bits: int = _SHIPPED.slot_bits
+    scale_bits: int = _SHIPPED.scale_bits
+    acc_bits: int = _SHIPPED.acc_bits
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Ranges:
     max_stride: int = 3
     extreme: bool = False
     free: bool = False
-    scale_bits: int = 8
+    scale_bits: int = _SHIPPED.scale_bits
     fit: Fit = Fit()
     far: bool = False
 
@@ -115,7 +117,7 @@ def random_layer_network(
 
 def random_network(rng: Generator, depth: int = 5, *, extreme: bool = False, free: bool = False) -> IntegerNetwork:
     """Return a network of `depth` random layers; an add joins any two earlier tensors of the same shape."""
-    scale_bits = int(rng.integers(1, 17)) if free else 8
+    scale_bits = int(rng.integers(1, 17)) if free else _SHIPPED.scale_bits
     ranges = Ranges(channels=(1, 12), size=(1, 10), extreme=extreme, free=free, scale_bits=scale_bits)
     source = Tensor(
         "input", (_between(rng, (1, 6)), *rng.integers(4, 11, 2).tolist()), random_format(rng, free=free), 0.01
@@ -164,19 +166,19 @@ def resnet8_like(rng: Generator) -> IntegerNetwork:
         body = conv(f"{name}.conv1", x, outputs, uint8, stride=stride)
         body = conv(f"{name}.conv2", body, outputs, int8)
         skip = x if stride == 1 else conv(f"{name}.shortcut", x, outputs, int8, kernel=1, stride=stride)
-        layers.append(Add((skip.name, body.name), Tensor(f"{name}.add", body.shape, uint8, 0.01), (90, 110), 7, 0, 255))
+        layers.append(Add((skip.name, body.name), Tensor(f"{name}.add", body.shape, uint8, 0.01), (45, 55), 6, 0, 255))
         return layers[-1].output
 
     x = conv("stem", source, 16, uint8)
     for name, outputs, stride in (("stack1", 16, 1), ("stack2", 32, 2), ("stack3", 64, 2)):
         x = block(name, x, outputs, stride)
     pooled = Tensor("pool", (64, 1, 1), uint8, 0.01)
-    layers.append(AveragePool(x.name, pooled, (8, 8), (8, 8), (0, 0, 0, 0), 128, 13, 0, 255))
+    layers.append(AveragePool(x.name, pooled, (8, 8), (8, 8), (0, 0, 0, 0), 32, 11, 0, 255))
     planes = (_plane(rng, (10, 64), WeightFormat("digits4"), Pattern(), Ranges()),)
     logits = Tensor("fc", (10, 1, 1), int8, 0.1)
     requantization = _whole_range(_requantization(rng, planes, pooled, logits, False), int8)
     layers.append(Linear("pool", logits, planes, requantization))
-    return IntegerNetwork("resnet8-like", source, tuple(layers), 8)
+    return IntegerNetwork("resnet8-like", source, tuple(layers), _SHIPPED.scale_bits)
 
 
 def random_format(rng: Generator, *, free: bool = False) -> ActivationFormat:

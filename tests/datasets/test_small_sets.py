@@ -25,7 +25,7 @@ def keys(split: Split) -> set[bytes]:
 
 def test_keywords() -> None:
     data = load("speech_commands", "kws/calibration_speech_commands_v1.npz")
-    assert (len(data.train), len(data.validation), len(data.test)) == (25_000, 150, 1000)
+    assert (len(data.train), len(data.validation), len(data.test)) == (28_000, 60, 1000)
     assert set(data.train.labels) == {-1}
     assert data.test.images.shape == (1000, 1, 49, 10)
     assert np.bincount(data.test.labels, minlength=12).min() >= 70

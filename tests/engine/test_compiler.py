@@ -136,7 +136,9 @@ def _weight_network(
     else:
         output = Tensor("layer", (outputs, size - shape[2] + 1, size - shape[3] + 1), int8, 1.0)
         layer = Conv2d("input", output, tuple(planes), requantization, depthwise=depthwise)
-    return IntegerNetwork("one layer", Tensor("input", (channels, size, size), int8, 1.0), (layer,), 8)
+    return IntegerNetwork(
+        "one layer", Tensor("input", (channels, size, size), int8, 1.0), (layer,), EngineConfig().scale_bits
+    )
 
 
 @pytest.mark.parametrize(
@@ -156,12 +158,12 @@ def test_images_hold_what_effective_bits_count(network: IntegerNetwork) -> None:
     [counted] = effective_bits(network).layers
     program = compile_network(network)
     outputs, planes = network.output.shape[0], len(network.layers[0].planes)  # type: ignore[union-attr]
-    scales = -outputs % 16 * (8 * planes + 5)
+    scales = -outputs % 16 * (EngineConfig().scale_bits * planes + 5)
     stored = len(program.dense) * program.config.dense_bits + len(program.sparse) * program.config.sparse_bits
     assert counted.planes + counted.indices + counted.padding - scales == stored
 
 
-@pytest.mark.parametrize(("form", "scale_bits"), [("int5", 4), ("int2", 2), ("int8", 8)])
+@pytest.mark.parametrize(("form", "scale_bits"), [("int5", 4), ("int2", 2), ("int8", 6)])
 def test_an_engine_fitted_to_a_network_stores_no_wider_words(form: str, scale_bits: int) -> None:
     network = _weight_network(32, 8, (32, 32, 3, 3), "ternary", sparse=True)
     [layer] = network.layers

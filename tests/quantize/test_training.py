@@ -20,12 +20,12 @@ from intarsia.errors import IntarsiaError  # noqa: E402
 from intarsia.networks import build  # noqa: E402
 from intarsia.quantize import RECIPES, Phase, Recipe  # noqa: E402
 from intarsia.quantize.data import labelled, outputs_of  # noqa: E402
-from intarsia.quantize.objectives import Classification, Reconstruction, objective_of  # noqa: E402
+from intarsia.quantize.objectives import Classification, Reconstruction, mismatch, objective_of  # noqa: E402
 from intarsia.quantize.training import (  # noqa: E402
     augment,
     decay_groups,
-    disturb,
     evaluate,
+    mix,
     train_network,
 )
 
@@ -186,6 +186,18 @@ def test_reconstruction_wants_the_input_and_the_teachers_output() -> None:
     assert torch.allclose(Reconstruction().merit(mean, x, torch.zeros(5)), torch.zeros(()), atol=1e-6)
 
 
+def test_a_mismatch_is_relative_and_leaves_the_outputs_out() -> None:
+    theirs = {"a": torch.full((2, 3), 2.0), "b": torch.tensor([1.0, -1.0]), "logits": torch.zeros(2)}
+    ours = {"a": torch.full((2, 3), 3.0), "b": torch.tensor([1.0, -1.0]), "logits": torch.ones(2)}
+    assert mismatch(theirs, theirs) == 0
+    assert torch.allclose(mismatch(ours, theirs), torch.tensor(0.5 * 0.25))
+
+
+def test_a_recipe_is_described_by_what_is_not_default() -> None:
+    recipe = Recipe(phases=(Phase(2, size=None, pad=(3, 0)),), match=3.0, optimizer="sgd")
+    assert repr(recipe) == "Recipe(phases=(Phase(epochs=2, size=None, pad=(3, 0)),), match=3.0)"
+
+
 def test_padding_repeats_the_edge_where_the_recipe_says_so() -> None:
     rows = torch.arange(4.0).view(1, 1, 4, 1).expand(200, 1, 4, 2)
     moved = augment(rows, Phase(1, None, (2, 0)), None, False, torch.Generator().manual_seed(0))
@@ -195,17 +207,12 @@ def test_padding_repeats_the_edge_where_the_recipe_says_so() -> None:
     assert torch.equal(moved[..., 0], moved[..., 1])
 
 
-def test_inputs_are_mixed_in_pairs_and_noise_follows_each_positions_spread() -> None:
+def test_inputs_are_mixed_in_pairs_where_labels_do_not_count() -> None:
     x = torch.randn(300, 1, 2, 2)
-    recipe = replace(SHORT, teacher_weight=1.0, mixup=0.5)
-    mixed = disturb(x, torch.zeros(()), recipe, torch.Generator().manual_seed(1))
+    mixed = mix(x, 0.5, torch.Generator().manual_seed(1))
     assert float(mixed.min()) >= float(x.min())
     assert float(mixed.max()) <= float(x.max())
     assert 0.5 < float(mixed.std() / x.std()) < 1.0
-    spread = torch.tensor([[[1.0, 0.0], [2.0, 4.0]]])
-    noisy = disturb(x, spread, replace(SHORT, noise=0.5), torch.Generator().manual_seed(1))
-    assert torch.allclose((noisy - x).std(0), 0.5 * spread, rtol=0.15)
-    assert torch.equal(disturb(x, spread, SHORT, torch.Generator()), x)
     with pytest.raises(ValueError, match="teacher_weight of 1"):
         replace(SHORT, mixup=0.5)
 

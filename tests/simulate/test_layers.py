@@ -165,7 +165,7 @@ def test_one_precise_tap_in_sixteen(kind: str, channels: int, size: tuple[int, i
         depthwise=kind == "depthwise",
     )
     source = Tensor("input", (channels, *size), ActivationFormat(8, signed=False), 1.0)
-    network = IntegerNetwork("precise taps", source, (layer,), 8)
+    network = IntegerNetwork("precise taps", source, (layer,), SHIPPED.scale_bits)
     assert check(network, SHIPPED, rng, extreme=False)
     assert compile_network(network).layers[0].descriptor.digits == 2
 
@@ -211,9 +211,9 @@ def test_large_pools(size: tuple[int, int], kernel: tuple[int, int]) -> None:
     rng = np.random.default_rng(5)
     source = Tensor("input", (20, *size), ActivationFormat(8, False), 0.01)
     pooled = Tensor("pool", (20, size[0] // kernel[0], size[1] // kernel[1]), source.format, 0.01)
-    multiplier, shift = 200, int(np.ceil(np.log2(200 * kernel[0] * kernel[1])))
+    multiplier, shift = 50, int(np.ceil(np.log2(50 * kernel[0] * kernel[1])))
     layer = AveragePool("input", pooled, kernel, kernel, (0, 0, 0, 0), multiplier, shift, 0, 255)
-    assert check(IntegerNetwork("large pool", source, (layer,), 8), SHIPPED, rng, extreme=False)
+    assert check(IntegerNetwork("large pool", source, (layer,), SHIPPED.scale_bits), SHIPPED, rng, extreme=False)
 
 
 @pytest.mark.parametrize(
@@ -241,5 +241,5 @@ def test_large_kernels_and_strides(kernel: tuple[int, int], stride: tuple[int, i
     height, width = window_output(*size, kernel, stride, (1, 2, 1, 2))
     output = replace(layer.output, shape=(outputs, height, width))
     wide = replace(layer, planes=(plane,), output=output, stride=stride, padding=(1, 2, 1, 2))
-    network = IntegerNetwork("large kernel", replace(drawn.input, shape=(channels, *size)), (wide,), 8)
+    network = IntegerNetwork("large kernel", replace(drawn.input, shape=(channels, *size)), (wide,), SHIPPED.scale_bits)
     assert check(network, SHIPPED, rng, extreme=False)

@@ -136,7 +136,7 @@ def test_int8_takes_one_pass_in_every_layer() -> None:
         )
         requantization = Requantization(np.zeros(32, np.int64), np.full(32, 8), -128, 127)
         layer = Conv2d("x", output, (plane,), requantization, padding=(1, 1, 1, 1))
-        program = compile_network(IntegerNetwork("one", source, (layer,), 8))
+        program = compile_network(IntegerNetwork("one", source, (layer,), 6))
         return sum(layer.cycles for layer in predict(program)), int8_cycles(program)
 
     (ternary, ternary_int8), (digits, digits_int8) = cycles("ternary"), cycles("digits3")

@@ -9,12 +9,12 @@ from intarsia.datasets.audio import RATE, mfcc
 Clip = NDArray[np.int16]
 
 _MOST_SHIFT = RATE // 8  # samples
-_VOICE = 0.2  # formants and pitch higher or lower by this in logarithms: from men to children
-_TEMPO = 0.25  # slower or faster, in logarithms, whatever the voice
+_VOICE = 0.15  # formants and pitch higher or lower by this in logarithms: from men to children
+_TEMPO = 0.2  # slower or faster, in logarithms, whatever the voice
 _STRIDE = 320  # samples between two frames of the MFCC
-_EQUALIZER, _BANDS = 5.0, 6  # dB, standard deviation of as many points of a microphone's response
+_EQUALIZER, _BANDS = 4.0, 6  # dB, standard deviation of as many points of a microphone's response
 _GAIN = (0.4, 1.6)
-_NOISE = (1e-4, 3e-2)  # root mean square of added noise, part of full scale, drawn by its logarithm
+_NOISE = (1e-5, 1e-2)  # root mean square of added noise, part of full scale, drawn by its logarithm
 _FULL = 32767
 
 

@@ -71,7 +71,8 @@ DEFAULTS: Mapping[str, Defaults] = MappingProxyType(
             retrain=False,
             images=20,
             reference="mlperf_tiny/kws_ref_model_float32.tflite",
-            scheme="ternary+1:16xint6, first=ternary, last=default, depthwise=digits2, scales=4",
+            scheme="ternary+1:16xint4, first=digits2, last=default, depthwise=digits2, depthwise_conv2d_3=ternary, "
+            "scales=5",
             route="lane",
         ),
         "mobilenet": Defaults(

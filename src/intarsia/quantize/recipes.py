@@ -61,7 +61,6 @@ class Recipe(_Brief):
         edge: whether padding repeats the edge; else it is real zero.
         mixup: each input is mixed with another one, its own part drawn from Beta(mixup, mixup) (Zhang et al., 2018);
             0 leaves them alone. Labels are not mixed: it takes a teacher that has all of the loss.
-        noise: standard deviation of Gaussian noise, as a part of what each position of the input varies by.
         teacher_weight: part of the loss that is the divergence from the teacher, 0 to 1; unused without a
             teacher.
         temperature: softens the logits of both for that divergence (Hinton et al., 2015).
@@ -82,7 +81,6 @@ class Recipe(_Brief):
     flip: bool = False
     edge: bool = False
     mixup: float = 0.0
-    noise: float = 0.0
     teacher_weight: float = 0.5
     temperature: float = 2.0
     match: float = 0.0
@@ -183,27 +181,29 @@ QUANTIZATION_RECIPES: Mapping[str, QuantizationRecipe] = MappingProxyType(
         ),
         "speech_commands": QuantizationRecipe(
             Recipe(
-                phases=(Phase(20, size=None, pad=(3, 0)),),
+                phases=(Phase(10, size=None, pad=(3, 0)),),
+                batch=32,
                 optimizer="adam",
-                peak_rate=3e-3,
+                peak_rate=2e-3,
                 weight_decay=0.0,
                 edge=True,
                 mixup=0.2,
-                noise=0.1,
                 teacher_weight=1.0,
+                match=3.0,
             ),
             compile=True,
         ),
         "visual_wake_words": QuantizationRecipe(
             Recipe(
-                phases=(Phase(20, size=None, pad=8),),
-                batch=64,
+                phases=(Phase(12, size=None, pad=8),),
+                batch=32,
                 optimizer="adam",
                 peak_rate=2e-3,
                 weight_decay=0.0,
                 flip=True,
                 mixup=0.2,
                 teacher_weight=1.0,
+                match=3.0,
             ),
             compile=True,
         ),

@@ -82,23 +82,15 @@ def _padded(images: torch.Tensor, above: int, beside: int, fill: int | None) -> 
     return images[:, :, rows][:, :, :, columns]
 
 
-def disturb(x: torch.Tensor, spread: torch.Tensor, recipe: Recipe, generator: torch.Generator) -> torch.Tensor:
-    """Return real inputs (N, C, H, W) mixed with each other and noisy, as the recipe says.
+def mix(x: torch.Tensor, mixup: float, generator: torch.Generator) -> torch.Tensor:
+    """Return each of the inputs (N, C, H, W) mixed with another one, as the recipe's `mixup` says.
 
-    Args:
-        x: inputs; not changed.
-        spread: (C, H, W), standard deviation of each position over the training inputs.
-        recipe: its `mixup` and `noise`.
-        generator: on the CPU, so that every device draws the same numbers.
+    The generator is on the CPU, so that every device draws the same numbers.
     """
-    if recipe.mixup:
-        draw = np.random.default_rng(int(torch.randint(1 << 31, (1,), generator=generator)))
-        share = torch.from_numpy(draw.beta(recipe.mixup, recipe.mixup, (len(x), 1, 1, 1)).astype(np.float32))
-        other = x[torch.randperm(len(x), generator=generator).to(x.device)]
-        x = torch.lerp(other, x, share.to(x.device))
-    if recipe.noise:
-        x = x + recipe.noise * spread * torch.randn(x.shape, generator=generator).to(x.device)
-    return x
+    draw = np.random.default_rng(int(torch.randint(1 << 31, (1,), generator=generator)))
+    share = torch.from_numpy(draw.beta(mixup, mixup, (len(x), 1, 1, 1)).astype(np.float32))
+    other = x[torch.randperm(len(x), generator=generator).to(x.device)]
+    return torch.lerp(other, x, share.to(x.device))
 
 
 class _Trainer:
@@ -124,7 +116,6 @@ class _Trainer:
         self.steps = len(self.images) // recipe.batch
         if self.steps == 0:
             raise ValueError(f"{len(self.images)} training images do not fill one batch of {recipe.batch}")
-        self.spread = _reals(self.images, self.scaling).std(0) if recipe.noise else torch.zeros(())
         settings = [dict(group) for group in groups(model, recipe)]
         self.optimizer: torch.optim.Optimizer
         if recipe.optimizer == "sgd":
@@ -149,7 +140,8 @@ class _Trainer:
                 group["lr"] = rate * group.get("rate_factor", 1.0)
             index = order[step * self.recipe.batch : (step + 1) * self.recipe.batch].to(self.device)
             pixels = augment(self.images[index], phase, fill, self.recipe.flip, generator)
-            x = disturb(_reals(pixels, self.scaling), self.spread, self.recipe, generator)
+            x = _reals(pixels, self.scaling)
+            x = mix(x, self.recipe.mixup, generator) if self.recipe.mixup else x
             loss, merit = self._step(x, self.labels[index])
             loss_sum += loss
             merit_sum += merit
