@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from intarsia.datasets import Dataset
+from intarsia.engine import EngineConfig
 from intarsia.engine.sources import write_sources
 from intarsia.errors import IntarsiaError
 from intarsia.files import write_text
@@ -134,8 +135,8 @@ def page(points: list[Point]) -> str:
 
 Written by `python benchmarks/scale_bits.py`. Test scores (accuracy, or AUC of the autoencoder), with the validation
 figure in brackets (accuracy, agreement with the float network where labels are unknown, or the explained part of the
-variance). Multipliers were narrowed after training; nothing was trained again, so training with narrow scales can only
-do better.
+variance). Multipliers were narrowed after training, and the values of sparse planes rounded anew in their new steps;
+nothing was trained again, so training with narrow scales can only do better.
 
 {head}
 {rule}
@@ -145,14 +146,13 @@ The narrowest multipliers down to which no network's validation figure falls by 
 explained variance: by {NOTHING}): **{narrowest(points, "int8")} bits** for int8.
 
 For superposition, down from the width that each network was trained with:
-**{narrowest(points, "superposition")} bits**. Both planes of a
-channel share a shift, so the plane of the smaller step has the fewest bits of its multiplier left to lose.
+**{narrowest(points, "superposition")} bits**. The engine ships with {EngineConfig().scale_bits} bits.
 
 ![Test score over the width of the multipliers](scale-bits.svg)
 
 ## What narrow scales save
 
-The requantizer of one lane, synthesized for each width.
+One requantizer, synthesized for each width; the engine has {EngineConfig().requant_lanes} of them.
 
 {areas()}
 """

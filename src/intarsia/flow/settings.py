@@ -81,7 +81,8 @@ DEFAULTS: Mapping[str, Defaults] = MappingProxyType(
             retrain=False,
             images=20,
             reference="mlperf_tiny/vww_96_float.tflite",
-            scheme="ternary+1:16xint8, first=digits3, last=default, depthwise=digits3",
+            scheme="ternary+1:16xint5, first=digits2, last=default, depthwise=digits2, conv2d_1=digits2, "
+            "conv2d_2=digits2, conv2d_5=digits2, conv2d_7=digits2",
             route="lane",
         ),
         "autoencoder": Defaults(
