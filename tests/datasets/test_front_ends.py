@@ -80,8 +80,8 @@ def test_a_greater_stride_hears_every_second_window_and_then_nothing() -> None:
     clip = noise(1.0)
     slow, fast = mfcc(clip), mfcc(clip, stride=640)
     assert fast.shape == slow.shape
-    assert np.array_equal(fast[:25], slow[::2])
-    assert np.array_equal(fast[26:], np.broadcast_to(mfcc(np.zeros(RATE, np.int16))[0], (23, 10)))
+    assert np.allclose(fast[:25], slow[::2], atol=1e-5)
+    assert np.allclose(fast[25:], mfcc(np.zeros(RATE, np.int16))[0], atol=1e-5)
 
 
 def test_mfcc_of_silence_are_finite() -> None:
