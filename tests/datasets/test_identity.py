@@ -33,7 +33,11 @@ def test_small_and_official_speech_commands_differ(tmp_path: Path) -> None:
     for name in ("test_kws01.npz", "calibration_speech_commands_v1.npz", "train_free_spoken_digits.npz"):
         write(tmp_path / "kws" / name)
     small, tested = found("train"), found("test")
-    assert len(small) == 2
+    made_by = {"speech_commands.py", "clip_variants.py", "audio.py"}
+    assert {text.split()[0] for text in small} == made_by | {
+        "calibration_speech_commands_v1.npz",
+        "train_free_spoken_digits.npz",
+    }
     write(tmp_path / "kws" / "test_kws01.npz", "b")
     assert found("train") == small
     assert found("test") != tested
@@ -55,6 +59,7 @@ def test_small_and_official_wake_words_differ(tmp_path: Path) -> None:
     fetched = found("train")
     write(tmp_path / "vww" / "calibration_coco_extra.npz")
     small = found("train")
+    assert [text.split()[0] for text in small[1:]] == ["visual_wake_words.py", "picture_variants.py"]
     write(tmp_path / "cifar10" / "cifar-10-batches-bin" / "data_batch_1.bin")
     assert found("train") == [*small, "data_batch_1.bin"]
     assert found("test") == []

@@ -44,6 +44,8 @@ _NOISE = "_background_noise_"
 #: Which long recording of noise is cut into the silence of which split; all others are for training.
 _HELD_OUT: dict[str, SplitName] = {"running_tap.wav": "validation", "pink_noise.wav": "test"}
 _TEST, _VALIDATION = "test_kws01.npz", "calibration_speech_commands_v1.npz"
+#: What makes variants of the small sets: other variants are other data.
+_MAKERS = tuple(Path(__file__).with_name(name) for name in ("speech_commands.py", "clip_variants.py", "audio.py"))
 _TRAIN = {
     "train_arabic_speech_commands.npz": ("x_train", "x_val", "x_test"),
     "train_free_spoken_digits.npz": ("x",),
@@ -98,7 +100,7 @@ def identity_of_speech_commands(
     learned = set(splits) - {"test"}
     files = () if small is None else tuple(small / name for name in (_TEST, _VALIDATION, *_TRAIN))
     if not source.is_at_hand(data_dir, cache or default_cache()) and any(path.is_file() for path in files):
-        return identity.of_files([*files[1:], *tested] if learned else tested)
+        return identity.of_files([*files[1:], *_MAKERS, *tested] if learned else tested)
     known = identity.of_files(tested)
     return known if known and not learned else [source.identity(data_dir), *known]
 

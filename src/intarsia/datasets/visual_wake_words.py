@@ -18,6 +18,7 @@ from intarsia.datasets.archives import Distribution
 from intarsia.datasets.cifar10 import find_training_images, names_of_training_images
 from intarsia.datasets.fetch import FetchError, default_cache, download
 from intarsia.datasets.npz import read_npz, require_shape
+from intarsia.datasets.picture_variants import picture_variants
 from intarsia.datasets.prepared import prepared
 from intarsia.datasets.types import ALL_SPLITS, Dataset, InputScaling, Split, SplitName
 from intarsia.errors import IntarsiaError
@@ -37,9 +38,11 @@ LABELS_URL = "https://raw.githubusercontent.com/mlcommons/tiny/master/benchmark/
 LABELS_SUM = "3697ca57c48b23b21602ae9bdb32b1925407a1d41d79167cdfb365054cb9c33d"
 
 _TRAIN, _TEST = "calibration_coco_extra.npz", "test_vww01.npz"
+#: What makes variants of the small sets: other variants are other data.
+_MAKERS = tuple(Path(__file__).with_name(name) for name in ("visual_wake_words.py", "picture_variants.py"))
 _VALIDATION = 100  # of the 308 small images
-_RELATED = 4_000  # CIFAR-10 images at most; 111 MB enlarged
-_REPEATS = 16  # of the small images beside these, lest hardly one of a batch shows a person
+_RELATED = 2_000  # CIFAR-10 images at most; 55 MB enlarged
+_VARIANTS = 30  # of each small image; most of a batch should show what this data shows
 _SEED = 0  # of the split; the same for everybody, whatever the seed of the training
 
 
@@ -95,7 +98,7 @@ def identity_of_visual_wake_words(
     tested = [] if small is None or "test" not in splits else identity.of_files([small / _TEST])
     if not source.is_at_hand(data_dir, cache) and small is not None and _holds_small(small):
         related = names_of_training_images(data_dir, cache, _RELATED)
-        return [*identity.of_files([small / _TRAIN]), *related, *tested] if learned else tested
+        return [*identity.of_files([small / _TRAIN, *_MAKERS]), *related, *tested] if learned else tested
     labels = [base / source.folder / LABELS for base in (data_dir, cache) if base is not None]
     listed = identity.of_files([path for path in labels if path.is_file()][:1]) or [f"{LABELS} {LABELS_SUM}"]
     return tested if tested and not learned else [source.identity(data_dir), *listed, *tested]
@@ -137,7 +140,7 @@ def _small(folder: Path, splits: Collection[SplitName], data_dir: Path | None, c
         first, second = order[_VALIDATION:], order[:_VALIDATION]
         loaded["validation"] = Split(images[second], labels[second])
         if "train" in splits:
-            loaded["train"], related = _with_cifar10(images[first], labels[first], data_dir, cache, sums)
+            loaded["train"], related = _widened(images[first], labels[first], data_dir, cache, sums)
         if "validation" not in splits:
             del loaded["validation"]
     if "test" in splits:
@@ -146,8 +149,8 @@ def _small(folder: Path, splits: Collection[SplitName], data_dir: Path | None, c
     return _dataset(
         loaded,
         sums,
-        f"COCO images beside the test set{also} as related training data, {_VALIDATION} others to validate; "
-        "the MLPerf Tiny accuracy set (COCO 2014) to test.",
+        f"COCO images beside the test set with variants{also} as related training data, {_VALIDATION} others to "
+        "validate; the MLPerf Tiny accuracy set (COCO 2014) to test.",
     )
 
 
@@ -158,20 +161,19 @@ def _images(path: Path, sums: dict[str, str]) -> tuple[NDArray[np.uint8], NDArra
     return np.ascontiguousarray(content["x"].transpose(0, 3, 1, 2)), content["y"].astype(np.int64)
 
 
-def _with_cifar10(
+def _widened(
     images: NDArray[np.uint8],
     labels: NDArray[np.int64],
     data_dir: Path | None,
     cache: Path,
     sums: dict[str, str],
 ) -> tuple[Split, int]:
-    """Add enlarged CIFAR-10 training images, if they are at hand; return how many, too."""
+    """Add variants, and enlarged CIFAR-10 training images, if they are at hand; return how many of these, too."""
     small, checksums = find_training_images(data_dir, cache, _RELATED)
     sums.update(checksums)
-    if not len(small):
-        return Split(images, labels), 0
-    everything = np.concatenate([*[images] * _REPEATS, enlarge(small, SIZE)])
-    return Split(everything, np.concatenate([*[labels] * _REPEATS, np.full(len(small), -1, np.int64)])), len(small)
+    everything = np.concatenate([images, picture_variants(images, _VARIANTS, _SEED), enlarge(small, SIZE)])
+    unknown = np.full(len(everything) - len(images), -1, np.int64)
+    return Split(everything, np.concatenate([labels, unknown])), len(small)
 
 
 def enlarge(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
