@@ -195,7 +195,7 @@ QUANTIZATION_RECIPES: Mapping[str, QuantizationRecipe] = MappingProxyType(
         ),
         "visual_wake_words": QuantizationRecipe(
             Recipe(
-                phases=(Phase(12, size=None, pad=8),),
+                phases=(Phase(8, size=None, pad=8),),
                 batch=32,
                 optimizer="adam",
                 peak_rate=2e-3,
