@@ -151,8 +151,8 @@ def test_one_precise_tap_in_sixteen(kind: str, channels: int, size: tuple[int, i
         taps[np.arange(shape[0]), positions] = rng.integers(1, 127, shape[0], endpoint=True)
     ones = np.ones(shape[0], np.int64)
     planes = (
-        Plane(rng.integers(-4, 4, shape, endpoint=True), 70 * ones, WeightFormat("digits2"), Pattern()),
-        Plane(taps[:, : shape[2] * shape[3]].reshape(shape), 90 * ones, WeightFormat("int8"), Pattern("unstructured")),
+        Plane(rng.integers(-4, 4, shape, endpoint=True), 45 * ones, WeightFormat("digits2"), Pattern()),
+        Plane(taps[:, : shape[2] * shape[3]].reshape(shape), 60 * ones, WeightFormat("int8"), Pattern("unstructured")),
     )
     output = (shape[0], *window_output(*size, kernel, (2, 2), (1, 1, 1, 1)))
     layer = Conv2d(

@@ -209,7 +209,7 @@ QUANTIZATION_RECIPES: Mapping[str, QuantizationRecipe] = MappingProxyType(
         ),
         "toycar": QuantizationRecipe(
             Recipe(
-                phases=(Phase(10, size=None, pad=0),),
+                phases=(Phase(20, size=None, pad=0),),
                 batch=256,
                 optimizer="adam",
                 peak_rate=2e-3,
