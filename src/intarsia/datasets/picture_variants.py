@@ -31,14 +31,14 @@ def picture_variants(pictures: Picture, each: int, seed: int) -> Picture:
 def resampled(picture: Picture, box: tuple[float, float, float, float], size: tuple[int, int]) -> NDArray[np.float32]:
     """Return a box (top, left, height, width) of a picture (C, H, W) in `size` pixels, bilinear; edges repeat."""
     top, left, height, width = box
-    rows = _weights(picture.shape[1], top, height, size[0])
-    columns = _weights(picture.shape[2], left, width, size[1])
+    rows = bilinear_weights(picture.shape[1], top, height, size[0])
+    columns = bilinear_weights(picture.shape[2], left, width, size[1])
     return np.asarray(rows @ picture.astype(np.float32) @ columns.T)
 
 
-def _weights(length: int, start: float, extent: float, count: int) -> NDArray[np.float32]:
-    """Return what each pixel counts in each of `count` samples, (count, length): a triangle as wide as the wider of
-    both grids' steps, so that pictures made smaller do not alias.
+def bilinear_weights(length: int, start: float, extent: float, count: int) -> NDArray[np.float32]:
+    """Return what each of `length` pixels counts in each of `count` samples of the pixels from `start` over `extent`:
+    (count, length), triangles as wide as the wider of both grids' steps, so that pictures made smaller do not alias.
     """
     step = extent / count
     position = np.clip(start + (np.arange(count) + 0.5) * step - 0.5, 0, length - 1)

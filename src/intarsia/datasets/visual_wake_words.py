@@ -18,7 +18,7 @@ from intarsia.datasets.archives import Distribution
 from intarsia.datasets.cifar10 import find_training_images, names_of_training_images
 from intarsia.datasets.fetch import FetchError, default_cache, download
 from intarsia.datasets.npz import read_npz, require_shape
-from intarsia.datasets.picture_variants import picture_variants
+from intarsia.datasets.picture_variants import bilinear_weights, picture_variants
 from intarsia.datasets.prepared import prepared
 from intarsia.datasets.types import ALL_SPLITS, Dataset, InputScaling, Split, SplitName
 from intarsia.errors import IntarsiaError
@@ -179,8 +179,7 @@ def _widened(
 def enlarge(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Enlarge square images (N, C, H, H) to `size` by bilinear interpolation between the centres of pixels."""
     side = images.shape[-1]
-    position = np.clip((np.arange(size) + 0.5) * side / size - 0.5, 0, side - 1)
-    weights = np.maximum(0, 1 - np.abs(position[:, None] - np.arange(side))).astype(np.float32)
+    weights = bilinear_weights(side, 0, side, size)
     result = np.empty((*images.shape[:2], size, size), np.uint8)
     for start in range(0, len(images), 500):
         part = slice(start, start + 500)
