@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from intarsia.errors import IntarsiaError
 
 RATE = 16_000  # samples a second of both data sets
-_MFCC_WINDOW, _MFCC_STRIDE, _MFCC_FFT, _MFCC_FRAMES = 480, 320, 512, 49
+_MFCC_WINDOW, _MFCC_FFT, _MFCC_FRAMES = 480, 512, 49
+MFCC_STRIDE = 320  # samples from one window to the next
 _MEL_FFT, _MEL_HOP = 1024, 512
 
 Reals = NDArray[np.float64]
@@ -42,7 +43,7 @@ def read_wav(path: Path) -> NDArray[np.int16]:
     return np.frombuffer(content[: len(content) // 2 * 2], "<i2").astype(np.int16)
 
 
-def mfcc(clip: NDArray[np.int16], *, stride: int = _MFCC_STRIDE) -> NDArray[np.float32]:
+def mfcc(clip: NDArray[np.int16], *, stride: int = MFCC_STRIDE) -> NDArray[np.float32]:
     """Return the MFCC of one second of sound; (49, 10), frames × coefficients.
 
     The clip is divided by its greatest sample, filled up with zeros, cut into 49 windows of 30 ms every 20 ms (Hann,

@@ -4,14 +4,13 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from intarsia.datasets.audio import RATE, mfcc
+from intarsia.datasets.audio import MFCC_STRIDE, RATE, mfcc
 
 Clip = NDArray[np.int16]
 
 _MOST_SHIFT = RATE // 8  # samples
 _VOICE = 0.15  # formants and pitch higher or lower by this in logarithms: from men to children
 _TEMPO = 0.2  # slower or faster, in logarithms, whatever the voice
-_STRIDE = 320  # samples between two frames of the MFCC
 _EQUALIZER, _BANDS = 4.0, 6  # dB, standard deviation of as many points of a microphone's response
 _GAIN = (0.4, 1.6)
 _NOISE = (1e-5, 1e-2)  # root mean square of added noise, part of full scale, drawn by its logarithm
@@ -26,8 +25,8 @@ def vary(clip: Clip, rng: Generator) -> tuple[Clip, int]:
     the stride takes that back and gives it a tempo of its own.
     """
     voice, tempo = np.exp(rng.uniform(-_VOICE, _VOICE)), np.exp(rng.uniform(-_TEMPO, _TEMPO))
-    stride = round(_STRIDE * tempo / voice)
-    seconds = stride / _STRIDE  # that the frames hear of what is played
+    stride = round(MFCC_STRIDE * tempo / voice)
+    seconds = stride / MFCC_STRIDE  # that the frames hear of what is played
     length = round(RATE * seconds)
     middle = len(clip) / 2 + rng.integers(-_MOST_SHIFT, _MOST_SHIFT + 1)
     places = (np.arange(length) - length / 2) * voice + middle
@@ -70,7 +69,7 @@ def mfcc_variants(clips: NDArray[np.int16], each: NDArray[np.integer], noises: i
     """
     rng = np.random.default_rng(seed)
     made = [vary(clip, rng) for clip, count in zip(clips, each, strict=True) for _ in range(int(count))]
-    made += [(noise_clip(rng), _STRIDE) for _ in range(noises)]
+    made += [(noise_clip(rng), MFCC_STRIDE) for _ in range(noises)]
     return np.stack([mfcc(clip, stride=stride) for clip, stride in made])[:, None].astype(np.float32)
 
 
