@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 from tqdm import tqdm
 
@@ -19,6 +19,7 @@ from intarsia.engine import EngineConfig
 from intarsia.engine.sources import write_sources
 from intarsia.errors import IntarsiaError
 from intarsia.flow import BASELINES, DEFAULTS, STAGES, Settings, last_settings, report, run, run_stage, single
+from intarsia.flow.settings import Budget
 
 EXAMPLES = """examples:
   intarsia run digits                                  the whole path, from training to the report
@@ -152,7 +153,7 @@ def _settings(network: str, told: Mapping[str, Any], command: str) -> Settings:
     fields: dict[str, Any] = {name: value for name, value in told.items() if name in known}
     if "data" in told:
         fields["data_dir"] = told["data"]
-    for name in ("seeds", "baselines"):
+    for name in ("seeds", "baselines", "layerwise_formats"):
         if name in told:
             fields[name] = tuple(told[name])
     network, fields["model"] = _name(network, told)
@@ -256,6 +257,17 @@ def _run_options(parser: argparse.ArgumentParser, network: str) -> None:
     )
     learning.add_argument(
         "--baselines", nargs="*", metavar="NAME", help=f"of {', '.join(BASELINES)} (default: ternary int8)"
+    )
+    learning.add_argument(
+        "--layerwise-formats",
+        nargs="+",
+        metavar="TEXT",
+        help="what layerwise chooses from for each layer, best first, like 'int4 a4' (default: int8 int4 int2)",
+    )
+    learning.add_argument(
+        "--layerwise-budget",
+        choices=get_args(Budget),
+        help="as many as of the network beside it: effective bits (default), or cycles, with formats of the engine",
     )
     learning.add_argument("--baseline-epochs", type=int, metavar="N", help="the same for the baselines")
     learning.add_argument("--retrain", action="store_true", help="train the float network from scratch")

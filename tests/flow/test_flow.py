@@ -20,7 +20,7 @@ from intarsia.flow.check import require_equal
 from intarsia.flow.run import _refuse_loss
 from intarsia.flow.runner import Beside, locked, run_tasks
 from intarsia.flow.stages import all_tasks, require_fit, scheme_text, tasks_until, variants
-from intarsia.flow.task import Job, Task, record_path
+from intarsia.flow.task import Job, Task, read_record, record_path
 from intarsia.integer.effective import effective_bits
 from intarsia.integer.file import load
 from intarsia.quantize import Scheme
@@ -365,14 +365,44 @@ def test_a_layer_wise_baseline_takes_at_most_the_bits_of_the_scheme(tmp_path: Pa
         effective_bits(load(tmp_path / "quantize" / f"{name}-seed0.safetensors")).per_weight
         for name in ("superposition", "layerwise")
     )
-    assert mixed == pytest.approx(records["quantize/layerwise-scheme"].result["effective_bits"])
+    assert mixed == pytest.approx(records["quantize/layerwise-scheme"].result["cost"])
     assert mixed <= built
     assert len(set(records["quantize/layerwise-seed0"].result["layers"].values())) > 1
+
+
+def test_a_layer_wise_baseline_of_the_engines_formats_takes_at_most_its_cycles(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    settings = settings_in(
+        tmp_path,
+        float_epochs=1,
+        epochs=0,
+        scheme="digits2",
+        baselines=("layerwise",),
+        layerwise_formats=("digits4", "digits2 a4", "ternary"),
+        layerwise_budget="cycles",
+    )
+    records = run_stage(settings, "compile")
+    built, mixed = (sum(layer["cycles"] for layer in record.result["layers"]) for record in records.values())
+    assert mixed <= built
+    record = read_record(tmp_path / "quantize" / "layerwise-scheme.json")
+    assert record is not None
+    searched = record.result
+    assert searched["cost"] <= searched["budget"]
+    assert searched["unit"] == "cycles"
+
+
+def test_layer_wise_formats_under_cycles_are_those_of_the_engine() -> None:
+    settings = settings_in(Path(), baselines=("layerwise",), layerwise_budget="cycles")
+    with pytest.raises(IntarsiaError, match=r"--layerwise-formats int8: the engine has no dense plane of int8"):
+        require_fit(settings)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"layerwise_budget": "joules"}, "no budget 'joules'; choose bits or cycles"),
+        ({"layerwise_formats": ("int9",)}, "int9"),
+        ({"layerwise_formats": ()}, "at least one"),
         ({"seeds": (1, 1)}, "different"),
         ({"seeds": ()}, "seeds"),
         ({"epochs": -1}, "epochs"),

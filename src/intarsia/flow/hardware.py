@@ -4,12 +4,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from intarsia.engine import Placement, Program, compile_network, config_for
+from intarsia.engine import EngineConfig, Placement, Program, compile_network, config_for
 from intarsia.engine.cycles import predict
 from intarsia.engine.roofs import roofs
 from intarsia.files import save_tensors, write_json
 from intarsia.flow.task import Job
-from intarsia.integer import file
+from intarsia.integer import IntegerNetwork, file
 from intarsia.words import counted
 
 
@@ -33,6 +33,17 @@ def compile_program(job: Job) -> dict[str, Any]:
         "memory_bits_available": memory_bits_available(program),
         "engine": asdict(program.config),
     }
+
+
+def cycles_of_weight_layers(network: IntegerNetwork, engine: EngineConfig) -> dict[str, float]:
+    """Return the cycles of each layer that has weights, by name, on an engine fitted to the network.
+
+    Raises:
+        IntarsiaError: a layer does not fit the engine.
+    """
+    names = {layer.output.name for layer in network.weight_layers()}
+    layers = predict(compile_network(network, config_for(network, engine)))
+    return {layer.name: float(layer.cycles) for layer in layers if layer.name in names}
 
 
 def write_program(program: Program, summary: Path, images: Path) -> None:

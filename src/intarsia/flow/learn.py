@@ -1,6 +1,7 @@
 """The stages that learn: a trained float network, then quantized ones, frozen to integer networks."""
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from intarsia.datasets import Dataset, SplitName
 from intarsia.errors import IntarsiaError
 from intarsia.files import write_bytes
 from intarsia.flow.data import load_data
+from intarsia.flow.hardware import cycles_of_weight_layers
 from intarsia.flow.settings import LAYERWISE, SUPERPOSITION, require
 from intarsia.flow.task import Job
 from intarsia.integer import IntegerNetwork, file
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     from intarsia.quantize.scheme import Scheme
 
 _LEARNING: tuple[SplitName, ...] = ("train", "validation")
-#: What layer-wise mixed precision chooses from, as today's tools do.
-LAYERWISE_FORMATS = ("int8", "int4", "int2")
 
 
 @contextlib.contextmanager
@@ -204,7 +204,7 @@ def _scheme(job: Job) -> "Scheme":
 
 
 def search(job: Job) -> dict[str, Any]:
-    """Search a format for each layer, under the bits that the built network takes.
+    """Search a format for each layer, under the bits or the cycles that the built network takes.
 
     Raises:
         IntarsiaError: PyTorch or the data is missing, or the budget cannot be kept.
@@ -219,7 +219,9 @@ def _search(job: Job) -> dict[str, Any]:
 
     settings, parameters = job.settings, job.task.parameters
     built = file.load(job.input(job.task.needs[1], "safetensors"))
-    budget = float(effective_bits(built).total)
+    cycles = settings.layerwise_budget == "cycles"
+    costs = functools.partial(cycles_of_weight_layers, engine=settings.engine) if cycles else _stored
+    budget = sum(costs(built).values())
     model, data = float_model(job), load_data(settings, _LEARNING, progress=job.progress)
     require_match(job, model, data)
     with tqdm(unit="measurement", leave=False, disable=not job.progress) as bar:
@@ -227,17 +229,20 @@ def _search(job: Job) -> dict[str, Any]:
             model,
             data,
             parameters["formats"],
-            _stored,
+            costs,
             budget,
             seed=parameters["seed"],
             progress=bar.update,
             scale_bits=parameters.get("scale_bits", Scheme.parse(SUPERPOSITION).scale_bits),
         )
-    bits = found.cost / effective_bits(built).weights
+    unit, per = ("cycles", 1) if cycles else ("effective bits", effective_bits(built).weights)
+    form = ",.0f" if cycles else ".3f"
     return {
-        "summary": f"{bits:.3f} effective bits, {budget / effective_bits(built).weights:.3f} allowed",
+        "summary": f"{found.cost / per:{form}} {unit}, {budget / per:{form}} allowed",
         "scheme": str(found.scheme),
-        "effective_bits": bits,
+        "unit": unit,
+        "cost": found.cost / per,
+        "budget": budget / per,
         "sensitivity": {layer: dict(losses) for layer, losses in found.sensitivity.items()},
     }
 

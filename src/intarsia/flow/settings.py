@@ -6,13 +6,15 @@ from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from intarsia.engine import EngineConfig
 from intarsia.errors import IntarsiaError
-from intarsia.quantize.scheme import normalized
+from intarsia.quantize.scheme import LayerScheme, normalized
 
 Route = Literal["engine", "lane", "none"]
+#: What the layer-wise baseline must not cost more of than the network it is beside.
+Budget = Literal["bits", "cycles"]
 
 #: What runs report beside the scheme that was asked for; `layerwise` has one format a layer, searched.
 BASELINES = ("ternary", "int8", "int4", "int2", "layerwise")
@@ -127,6 +129,8 @@ class Settings:
         seeds: of quantization-aware training, one network each; the first one is built in hardware.
         epochs: of quantization-aware training; None is the recipe's, 0 is post-training quantization only.
         baselines: to report beside the scheme, of `BASELINES`; for the first seed.
+        layerwise_formats: what the layer-wise baseline chooses from for each layer, the best first.
+        layerwise_budget: what it must not cost more of than the network that is built.
         baseline_epochs: of their training, but int8's, which needs none; None is as many as `epochs`.
         retrain: whether to train the float network from scratch; None is the network's default.
         float_epochs: of that training; None is the recipe's.
@@ -148,6 +152,8 @@ class Settings:
     seeds: tuple[int, ...] = (0,)
     epochs: int | None = None
     baselines: tuple[str, ...] = (TERNARY, INT8)
+    layerwise_formats: tuple[str, ...] = ("int8", "int4", "int2")
+    layerwise_budget: Budget = "bits"
     baseline_epochs: int | None = None
     retrain: bool | None = None
     float_epochs: int | None = None
@@ -165,14 +171,7 @@ class Settings:
         self._check_source()
         if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
             raise IntarsiaError(f"the seeds must be different numbers from 0, not {self.seeds}.")
-        if unknown := [name for name in self.baselines if name not in BASELINES]:
-            raise IntarsiaError(f"there is no baseline {unknown[0]!r}; choose of {', '.join(BASELINES)}.")
-        if len(set(self.baselines)) != len(self.baselines):
-            raise IntarsiaError(f"the baselines must be different ones, not {' '.join(self.baselines)}.")
-        if self.scheme in self.baselines:
-            raise IntarsiaError(f"{self.scheme} is a baseline of this run; choose another scheme, superposition say.")
-        if self.scheme == LAYERWISE:
-            raise IntarsiaError("layerwise is a baseline, with the bits of the scheme; give --baselines layerwise.")
+        self._check_baselines()
         for name in ("epochs", "baseline_epochs"):
             if (getattr(self, name) or 0) < 0:
                 raise IntarsiaError(f"{name.replace('_', ' ')} must be 0 or more, not {getattr(self, name)}.")
@@ -192,6 +191,22 @@ class Settings:
             )
         if not self.route_seconds > 0:
             raise IntarsiaError(f"place and route needs more than {self.route_seconds:g} seconds.")
+
+    def _check_baselines(self) -> None:
+        if unknown := [name for name in self.baselines if name not in BASELINES]:
+            raise IntarsiaError(f"there is no baseline {unknown[0]!r}; choose of {', '.join(BASELINES)}.")
+        if len(set(self.baselines)) != len(self.baselines):
+            raise IntarsiaError(f"the baselines must be different ones, not {' '.join(self.baselines)}.")
+        if self.scheme in self.baselines:
+            raise IntarsiaError(f"{self.scheme} is a baseline of this run; choose another scheme, superposition say.")
+        if not self.layerwise_formats:
+            raise IntarsiaError("a layer-wise network chooses from at least one format; give --layerwise-formats.")
+        for text in self.layerwise_formats:
+            LayerScheme.parse(text)
+        if self.layerwise_budget not in get_args(Budget):
+            raise IntarsiaError(f"there is no budget {self.layerwise_budget!r}; choose bits or cycles.")
+        if self.scheme == LAYERWISE:
+            raise IntarsiaError("layerwise is a baseline, with the bits of the scheme; give --baselines layerwise.")
 
     def _check_source(self) -> None:
         if self.model is not None and not self.model.is_file():
@@ -276,9 +291,9 @@ _NONE = type(None)
 #: What `Settings.as_json` gives, by field.
 _TYPES: Mapping[str, tuple[type, ...]] = MappingProxyType(
     {
-        **dict.fromkeys(("network", "scheme", "device", "command"), (str,)),
+        **dict.fromkeys(("network", "scheme", "device", "command", "layerwise_budget"), (str,)),
         **dict.fromkeys(("model", "data_dir", "route"), (str, _NONE)),
-        **dict.fromkeys(("seeds", "baselines"), (list, tuple)),
+        **dict.fromkeys(("seeds", "baselines", "layerwise_formats"), (list, tuple)),
         **dict.fromkeys(("epochs", "baseline_epochs", "float_epochs", "images"), (int, _NONE)),
         "retrain": (bool, _NONE),
         "onnx_images": (int,),
@@ -293,6 +308,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
         "data_dir": lambda text: None if text is None else Path(text),
         "seeds": tuple,
         "baselines": tuple,
+        "layerwise_formats": tuple,
         "engine": lambda parameters: EngineConfig(**parameters),
     }
 )

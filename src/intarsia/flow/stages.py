@@ -148,7 +148,9 @@ def _quantize(settings: Settings) -> list[Task]:
 def _search(settings: Settings, data: dict[str, Any]) -> Task:
     """Return the search for the formats of a layer-wise network with the bits of the network that is built."""
     needs = ("train/float", f"quantize/{variants(settings)[0].name}")
-    parameters: dict[str, Any] = {"formats": list(learn.LAYERWISE_FORMATS), "seed": settings.seeds[0]}
+    parameters: dict[str, Any] = {"formats": list(settings.layerwise_formats), "seed": settings.seeds[0]}
+    if settings.layerwise_budget == "cycles":
+        parameters |= {"budget": "cycles"} | _hardware_key(settings)
     if scale_bits(settings) != Scheme.parse(SUPERPOSITION).scale_bits:
         parameters["scale_bits"] = scale_bits(settings)
     parameters |= data
@@ -204,8 +206,13 @@ def _compile(settings: Settings) -> list[Task]:
     built, *others = variants(settings)
     return [
         _of(variant, "compile", hardware.compile_program, parameters, suffixes=suffixes)
-        for variant in (built, *(other for other in others if other.kind == TERNARY))
+        for variant in (built, *(other for other in others if _on_engine(settings, other)))
     ]
+
+
+def _on_engine(settings: Settings, baseline: Variant) -> bool:
+    """Whether a baseline has planes that the engine runs."""
+    return baseline.kind == TERNARY or (baseline.kind == LAYERWISE and settings.layerwise_budget == "cycles")
 
 
 def _simulate(settings: Settings) -> list[Task]:
@@ -308,12 +315,15 @@ def require_fit(settings: Settings) -> None:
     scheme = Scheme.parse(scheme_text(settings, settings.scheme))
     _require_layer_fit(settings.engine, scheme.default)
     exceptions = {"first": scheme.first, "last": scheme.last, "depthwise": scheme.depthwise, **scheme.layers}
-    for where, layer in exceptions.items():
-        if layer is not None:
-            try:
-                _require_layer_fit(settings.engine, layer)
-            except IntarsiaError as error:
-                raise IntarsiaError(f"{where}={layer}: {error}") from error
+    named = {f"{where}={layer}": layer for where, layer in exceptions.items() if layer is not None}
+    formats = [LayerScheme.parse(text) for text in settings.layerwise_formats]
+    if LAYERWISE in settings.baselines and settings.layerwise_budget == "cycles":
+        named |= {f"--layerwise-formats {layer}": layer for layer in formats}
+    for name, layer in named.items():
+        try:
+            _require_layer_fit(settings.engine, layer)
+        except IntarsiaError as error:
+            raise IntarsiaError(f"{name}: {error}") from error
 
 
 def _require_layer_fit(engine: EngineConfig, layer: LayerScheme) -> None:
