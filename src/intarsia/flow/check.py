@@ -58,7 +58,7 @@ def execute_float(job: Job) -> dict[str, Any]:
     with learning(job):
         from intarsia.quantize.data import outputs_of  # noqa: PLC0415 (it brings PyTorch)
 
-        model = float_model(job)
+        model = float_model(job.settings)
         require_match(job, model, data)
         return _score(outputs_of(model, data.test.images, data.scaling).numpy(), data)
 

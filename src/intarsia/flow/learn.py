@@ -14,7 +14,7 @@ from intarsia.errors import IntarsiaError
 from intarsia.files import write_bytes
 from intarsia.flow.data import load_data
 from intarsia.flow.hardware import cycles_of_weight_layers
-from intarsia.flow.settings import LAYERWISE, SUPERPOSITION, require
+from intarsia.flow.settings import LAYERWISE, SUPERPOSITION, Settings, require
 from intarsia.flow.task import Job
 from intarsia.integer import IntegerNetwork, file
 from intarsia.integer.effective import effective_bits
@@ -156,7 +156,7 @@ def _quantize(job: Job) -> dict[str, Any]:
 
     settings, parameters = job.settings, job.task.parameters
     scheme, seed, epochs = _scheme(job), parameters["seed"], parameters["epochs"]
-    model, data = float_model(job), load_data(settings, _LEARNING, progress=job.progress)
+    model, data = float_model(settings), load_data(settings, _LEARNING, progress=job.progress)
     require_match(job, model, data)
     recipe = recipe_of(settings.defaults.dataset)
     if epochs == 0:
@@ -222,7 +222,7 @@ def _search(job: Job) -> dict[str, Any]:
     cycles = settings.layerwise_budget == "cycles"
     costs = functools.partial(cycles_of_weight_layers, engine=settings.engine) if cycles else _stored
     budget = sum(costs(built).values())
-    model, data = float_model(job), load_data(settings, _LEARNING, progress=job.progress)
+    model, data = float_model(settings), load_data(settings, _LEARNING, progress=job.progress)
     require_match(job, model, data)
     with tqdm(unit="measurement", leave=False, disable=not job.progress) as bar:
         found = search_layerwise(
@@ -278,21 +278,21 @@ def model_suffix(path: Path) -> str:
     return path.suffix.removeprefix(".")
 
 
-def float_model(job: Job) -> "nn.Module":
-    """Read the float network that the first stage left.
+def float_model(settings: Settings) -> "nn.Module":
+    """Read the float network that the first stage of a run left.
 
     Raises:
         IntarsiaError: PyTorch is missing, or the file is damaged.
     """
     require("torch", "train")
-    source = job.settings.imported
+    source = settings.imported
     if source is None:
         from intarsia.networks import load_weights  # noqa: PLC0415
 
-        return load_weights(job.input("train/float", "safetensors"))[0]
+        return load_weights(settings.folder / "train" / "float.safetensors")[0]
     from intarsia.networks.importers import import_float as read  # noqa: PLC0415
 
-    return read(job.input("train/float", model_suffix(source))).module
+    return read(settings.folder / "train" / f"float.{model_suffix(source)}").module
 
 
 def require_match(job: Job, model: "nn.Module", data: Dataset) -> None:

@@ -17,6 +17,10 @@ from intarsia.flow.task import Job, Record, Task, finished, perform, record_path
 Say = Callable[[str], None]
 
 
+class FolderBusyError(IntarsiaError):
+    """Another run works in the folder; it may be tried again."""
+
+
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[IO[str]]:
     """Hold a folder for one run; the lock goes with the process, however that ends.
@@ -37,7 +41,7 @@ def locked(folder: Path) -> Iterator[IO[str]]:
         except OSError:
             lock.seek(0)
             holder = lock.read().strip() or "unknown"
-            raise IntarsiaError(
+            raise FolderBusyError(
                 f"another run (process {holder}) works in {folder}; wait for it or choose another folder with --out."
             ) from None
         lock.truncate(0)

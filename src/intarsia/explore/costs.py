@@ -1,0 +1,121 @@
+"""What a frozen network costs in hardware: stored bits, cycles of the exact model, and the execution unit it needs."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from intarsia.engine import EngineConfig, compile_network, config_for
+from intarsia.engine.cycles import predict
+from intarsia.errors import IntarsiaError
+from intarsia.integer import IntegerNetwork
+from intarsia.integer.effective import effective_bits
+from intarsia.integer.formats import Pattern, WeightFormat
+from intarsia.integer.network import Plane, WeightLayer
+from intarsia.synthesize.units import ExecutionUnit
+
+_TERNARY = WeightFormat("ternary")
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Costs of one network on one engine.
+
+    Attributes:
+        bits: effective bits a weight.
+        bytes: of everything stored for the weights, biases included.
+        cycles: of an inference; None where no engine runs these planes.
+        unit: the lanes that multiply; None where there are none for these planes.
+        reason: why there are no cycles or no unit, one sentence; else empty.
+    """
+
+    bits: float
+    bytes: int
+    cycles: int | None
+    unit: ExecutionUnit | None
+    reason: str = ""
+
+
+def costs_of(network: IntegerNetwork, engine: EngineConfig | None = None) -> Costs:
+    """Count the costs of a network.
+
+    Superposition networks run on the engine, with as many slots as their densest block needs. Networks of dense `intN`
+    planes run on lanes of that width in the same shell, where every plane takes one pass.
+    """
+    engine = engine or EngineConfig()
+    counted = effective_bits(network)
+    stored = -(-(counted.total + counted.biases) // 8)
+    try:
+        unit = unit_of(network, engine.lanes)
+        cycles = _cycles(_single_pass(network) if unit.kind == "dense" else network, engine, unit)
+    except IntarsiaError as error:
+        return Costs(counted.per_weight, stored, None, None, str(error))
+    return Costs(counted.per_weight, stored, cycles, unit)
+
+
+def unit_of(network: IntegerNetwork, lanes: int = 16) -> ExecutionUnit:
+    """Return the execution unit that all layers of a network need.
+
+    Raises:
+        IntarsiaError: no unit has these planes.
+    """
+    layers = network.weight_layers()
+    dense = [plane for layer in layers for plane in layer.planes if plane.pattern.kind == "dense"]
+    sparse = [(layer, plane) for layer in layers for plane in layer.planes if plane.pattern.kind != "dense"]
+    widths = [plane.format.stored_bits(1) for plane in dense if not plane.format.digits]
+    if widths:
+        if len(widths) < len(dense) or sparse:
+            raise IntarsiaError("no execution unit has both dense planes of intN and other planes.")
+        return ExecutionUnit("dense", weight_bits=_unit_width(max(widths)), lanes=lanes)
+    slots = max((_slots(layer, plane, lanes) for layer, plane in sparse), default=0)
+    if slots > 4:
+        raise IntarsiaError(f"a block holds {slots} sparse weights, a lane has at most 4 slots.")
+    if any(plane.format.digits for _, plane in sparse):
+        raise IntarsiaError("a slot holds intN weights, no digits.")
+    bits = max((plane.format.stored_bits(1) for _, plane in sparse), default=0)
+    positions = _positions([plane.pattern for _, plane in sparse], lanes)
+    return ExecutionUnit("superposition", slots=slots, slot_bits=bits, positions=positions, lanes=lanes)
+
+
+def _unit_width(bits: int) -> int:
+    """Return the narrowest dense lane that holds a weight."""
+    return next(width for width in (2, 3, 4, 8) if width >= bits)
+
+
+def _slots(layer: WeightLayer, plane: Plane, lanes: int) -> int:
+    """Return how many weights of a sparse plane lie at most in one block of input channels of a tap and output."""
+    if plane.pattern.kind in ("n:m", "fixed") and plane.pattern.m == lanes:
+        return plane.pattern.n
+    support = plane.weights.reshape(*plane.weights.shape[:2], -1) != 0
+    rest = -support.shape[1] % lanes
+    blocks = np.pad(support, ((0, 0), (0, rest), (0, 0))).reshape(support.shape[0], -1, lanes, support.shape[2])
+    return int(blocks.sum(axis=2).max(initial=0))
+
+
+def _positions(patterns: list[Pattern], lanes: int) -> str:
+    if patterns and all(pattern.kind == "fixed" for pattern in patterns):
+        return "fixed"
+    if patterns and all(_shared(pattern, lanes) for pattern in patterns):
+        return "shared"
+    return "own"
+
+
+def _shared(pattern: Pattern, lanes: int) -> bool:
+    """Whether all lanes of a tile take their sparse weights from the same input channels."""
+    return pattern.kind in ("fixed", "inputs") or (pattern.kind == "n:m" and pattern.group % lanes == 0)
+
+
+def _single_pass(network: IntegerNetwork) -> IntegerNetwork:
+    """Return a network of the same shapes whose dense planes take one pass, as on lanes of their width."""
+
+    def changed(layer: WeightLayer) -> WeightLayer:
+        plane = replace(layer.planes[0], weights=np.zeros_like(layer.planes[0].weights), format=_TERNARY)
+        return replace(layer, planes=(plane,))
+
+    weighted = {layer.output.name for layer in network.weight_layers()}
+    layers = [changed(layer) if layer.output.name in weighted else layer for layer in network.layers]  # type: ignore[arg-type]
+    return replace(network, layers=tuple(layers))
+
+
+def _cycles(network: IntegerNetwork, engine: EngineConfig, unit: ExecutionUnit) -> int:
+    config = config_for(network, replace(engine, slots=max(1, unit.slots)))
+    return sum(layer.cycles for layer in predict(compile_network(network, config)))

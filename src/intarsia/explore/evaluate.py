@@ -1,0 +1,110 @@
+"""One design evaluated: quantized, frozen, executed on validation inputs, and its hardware counted."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from intarsia.datasets import Dataset, Split
+from intarsia.explore.areas import Areas
+from intarsia.explore.costs import costs_of
+from intarsia.explore.space import DesignSpace, Point, Rung
+from intarsia.flow.data import load_data
+from intarsia.flow.learn import float_model
+from intarsia.flow.settings import Settings
+from intarsia.integer import IntegerNetwork
+from intarsia.integer.executor import Executor
+from intarsia.quantize import Scheme
+from intarsia.quantize.calibrate import post_training
+from intarsia.quantize.data import labelled
+from intarsia.quantize.freezing import freeze
+from intarsia.quantize.objectives import objective_of
+from intarsia.quantize.qat import quantize
+from intarsia.quantize.recipes import QuantizationRecipe, recipe_of
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured of a design.
+
+    Attributes:
+        metrics: by name; `accuracy` (or explained variance) is of validation inputs; None where hardware has no figure.
+        reason: why some are None, one sentence; else empty.
+        seconds: that it took.
+    """
+
+    metrics: Mapping[str, float | None]
+    reason: str
+    seconds: float
+
+
+class Evaluator:
+    """Evaluates designs of one space; float network and data are loaded once.
+
+    Args:
+        space: whose designs come.
+        settings: of the network's run; its float network must be there (`intarsia train`).
+        areas: of execution units.
+        threads: of PyTorch and the executor.
+
+    Raises:
+        IntarsiaError: the data or the float network is missing or damaged.
+    """
+
+    def __init__(self, space: DesignSpace, settings: Settings, areas: Areas, *, threads: int = 1) -> None:
+        torch.set_num_threads(threads)
+        self.space, self.settings, self.areas, self.threads = space, settings, areas, threads
+        self.model: nn.Module = float_model(settings)
+        self.data: Dataset = load_data(settings, ("train", "validation"))
+        known = labelled(self.data, self.model).validation
+        split = Split(known.images, known.labels)
+        self.validation = split if space.images is None else split.take(space.images)
+
+    def __call__(self, point: Point, rung: Rung, seed: int) -> Evaluation:
+        """Evaluate one design.
+
+        Raises:
+            IntarsiaError: the scheme does not fit the network.
+        """
+        start = time.monotonic()
+        network = self._network(point, rung, seed)
+        costs = costs_of(network, self.settings.engine)
+        metrics: dict[str, float | None] = {
+            "accuracy": self._merit(network),
+            "bits": costs.bits,
+            "bytes": costs.bytes,
+            "cycles": costs.cycles,
+            "area": None if costs.unit is None else self.areas[costs.unit],
+        }
+        return Evaluation(metrics, costs.reason, time.monotonic() - start)
+
+    def _network(self, point: Point, rung: Rung, seed: int) -> IntegerNetwork:
+        scheme = Scheme.parse(point.scheme)
+        if rung.epochs == 0:
+            module = post_training(self.model, self.data, scheme, images=self.space.calibration, seed=seed)
+        else:
+            module = quantize(
+                self.model,
+                self.data,
+                scheme,
+                seed=seed,
+                device=self.settings.device,
+                epochs=rung.epochs,
+                recipe=self._recipe(),
+                progress=False,
+            ).module
+        return freeze(module, name=self.settings.network)
+
+    def _recipe(self) -> QuantizationRecipe | None:
+        dataset = self.settings.defaults.dataset
+        return recipe_of(dataset) if dataset else None
+
+    def _merit(self, network: IntegerNetwork) -> float:
+        objective = objective_of(recipe_of(self.settings.defaults.dataset).training)
+        executor = Executor(network, threads=self.threads)
+        outputs = executor.run(self.data.scaling.integers(self.validation.images)) * network.output.scale
+        x = torch.from_numpy(self.data.scaling.reals(self.validation.images))
+        found = objective.merit(torch.from_numpy(outputs).float(), x, torch.from_numpy(self.validation.labels))
+        return float(found)

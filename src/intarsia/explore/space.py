@@ -1,0 +1,212 @@
+"""Design spaces: which schemes and transformations of a network a study may try."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from intarsia.errors import IntarsiaError
+from intarsia.quantize.scheme import LayerScheme, Scheme, normalized
+
+NONE = "none"
+#: Where a layer's planes come from, beside names of layers: what `Scheme` has rules for.
+DEFAULT = "default"
+
+#: What a study can weigh, and whether more is better.
+DIRECTIONS: Mapping[str, Literal["maximize", "minimize"]] = {
+    "accuracy": "maximize",
+    "bits": "minimize",
+    "bytes": "minimize",
+    "cycles": "minimize",
+    "area": "minimize",
+}
+SearchKind = Literal["grid", "random", "evolution"]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One design: a scheme and transformations, as texts.
+
+    Attributes:
+        scheme: as `Scheme.parse` reads it.
+        transforms: of the float network before it is quantized; `none`, or names joined by `+`.
+    """
+
+    scheme: str
+    transforms: str = NONE
+
+    @property
+    def key(self) -> str:
+        """What tells this point from others."""
+        return self.scheme if self.transforms == NONE else f"{self.scheme} | {self.transforms}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One coordinate of the space, with the texts that it may be."""
+
+    name: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LayerSpace:
+    """What the planes of a layer (or of all layers) may be: listed, or every combination of their parts.
+
+    Attributes:
+        planes: whole planes as `LayerScheme.parse` reads them, `ternary+1:16xint8 a4`; with these, the parts are empty.
+        dense, sparse: formats, or `none`.
+        pattern: where the sparse plane may be non-zero.
+        density: for patterns that want one.
+        activations: bits of the layer's output.
+    """
+
+    planes: tuple[str, ...] = ()
+    dense: tuple[str, ...] = ()
+    sparse: tuple[str, ...] = ()
+    pattern: tuple[str, ...] = ()
+    density: tuple[str, ...] = ()
+    activations: tuple[str, ...] = ()
+
+    def choices(self, where: str) -> tuple[Choice, ...]:
+        """Return the coordinates of these planes; those with one value are no choice, but still named."""
+        parts = {
+            name: getattr(self, name) for name in ("planes", "dense", "sparse", "pattern", "density", "activations")
+        }
+        return tuple(Choice(f"{where}.{name}", values) for name, values in parts.items() if values)
+
+    def text(self, chosen: Mapping[str, str]) -> str:
+        """Return the planes that a value for each part (by its name) means, as text that reads back the same.
+
+        Parts that the others leave no room for (the pattern of no sparse plane) are dropped.
+
+        Raises:
+            IntarsiaError: there are no such planes.
+        """
+        if "planes" in chosen:
+            return str(LayerScheme.parse(chosen["planes"]))
+        dense, sparse = chosen.get("dense", NONE), chosen.get("sparse", NONE)
+        parts = [] if dense == NONE else [dense]
+        if sparse != NONE:
+            parts.append(f"{_placed(chosen)}x{sparse}")
+        if not parts:
+            raise IntarsiaError("neither a dense nor a sparse plane is left; name at least one format.")
+        bits = chosen.get("activations", "8")
+        return str(LayerScheme.parse("+".join(parts) + (f" a{bits}" if bits != "8" else "")))
+
+
+def _placed(chosen: Mapping[str, str]) -> str:
+    """Return a pattern with its density, if it takes one that it does not have."""
+    pattern, density = chosen.get("pattern", ""), chosen.get("density", "")
+    if not pattern:
+        raise IntarsiaError("a sparse plane needs a pattern; add one, 1:16 say.")
+    regular = ":" in pattern or "@" in pattern
+    if not regular and not density:
+        raise IntarsiaError(f"the pattern {pattern} needs a density; add density, 0.0625 say.")
+    return pattern if regular else f"{pattern}@{density}"
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A stage of evaluation that only the best of the stage before reach (successive halving; Jamieson and Talwalkar,
+    2016).
+
+    Attributes:
+        epochs: of distillation; 0 is post-training quantization, None the network's whole recipe.
+        keep: share of the points before that get here, 0 to 1; None takes the front alone.
+        seeds: one training each.
+    """
+
+    epochs: int | None
+    keep: float | None = 1.0
+    seeds: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True)
+class Search:
+    """How a space is walked.
+
+    Attributes:
+        kind: every point (`grid`), some drawn evenly (`random`), or a multi-objective search that learns from what it
+            has seen (`evolution`: NSGA-II, Deb et al., 2002).
+        trials: points to evaluate at the first rung; 0 takes all of a grid.
+        seed: draws them.
+    """
+
+    kind: SearchKind = "grid"
+    trials: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class DesignSpace:
+    """A design space, and how a study evaluates it.
+
+    Attributes:
+        network: as the command line takes it: a name, or the file of a float network.
+        layers: by `default`, `first`, `last`, `depthwise` or a layer's name.
+        scales: bits of the multipliers.
+        transforms: of the float network.
+        schemes: whole schemes beside the combinations, uniform ones say.
+        objectives: what a front weighs, of `DIRECTIONS`.
+        calibration: training images that post-training quantization sees.
+        images: validation images that accuracy is measured on; None takes all.
+        search: how the space is walked.
+        rungs: the stages of evaluation, the cheapest first.
+    """
+
+    network: str
+    layers: Mapping[str, LayerSpace]
+    scales: tuple[str, ...] = ()
+    transforms: tuple[str, ...] = (NONE,)
+    schemes: tuple[str, ...] = ()
+    objectives: tuple[str, ...] = ("accuracy", "bits")
+    calibration: int = 256
+    images: int | None = None
+    search: Search = field(default_factory=Search)
+    rungs: tuple[Rung, ...] = (Rung(epochs=0),)
+
+    def choices(self) -> tuple[Choice, ...]:
+        """Return the coordinates of the space, in the order of the file."""
+        found = [choice for where, layer in self.layers.items() for choice in layer.choices(where)]
+        found += [Choice("scales", self.scales)] if self.scales else []
+        return (*found, Choice("transforms", self.transforms))
+
+    def point(self, chosen: Mapping[str, str]) -> Point:
+        """Return the design that a value for each choice means.
+
+        Raises:
+            IntarsiaError: there is no such design.
+        """
+        rules = []
+        for where, layer in self.layers.items():
+            own = {name.rpartition(".")[2]: value for name, value in chosen.items() if _place(name) == where}
+            text = layer.text(own)
+            rules.append(text if where == DEFAULT else f"{where}={text}")
+        rules += [f"scales={chosen['scales']}"] if "scales" in chosen else []
+        text = normalized(",".join(rules))
+        Scheme.parse(text)
+        return Point(text, chosen.get("transforms", NONE))
+
+    def points(self) -> Iterator[Point]:
+        """Yield every design once, in order; combinations that mean the same are one.
+
+        Raises:
+            IntarsiaError: a combination means no design.
+        """
+        seen: set[str] = set()
+        for point in itertools.chain(self._combinations(), map(Point, self.schemes)):
+            if point.key not in seen:
+                seen.add(point.key)
+                yield point
+
+    def _combinations(self) -> Iterator[Point]:
+        if not self.layers:
+            return
+        choices = self.choices()
+        for values in itertools.product(*(choice.values for choice in choices)):
+            yield self.point({choice.name: value for choice, value in zip(choices, values, strict=True)})
+
+
+def _place(name: str) -> str:
+    return name.rpartition(".")[0]

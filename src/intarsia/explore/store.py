@@ -1,0 +1,418 @@
+"""A study in a database: jobs that wait, run, and are finished, shared by any number of workers.
+
+Optuna's storage holds them, one Optuna study a rung, so that its samplers and its dashboard read them, too. A job is
+taken by one compare-and-swap of its state. A worker that works on a job says so every few seconds; a job whose worker
+has gone silent is put back. A job that was put in twice (two machines planned at once) is done once: of jobs with one
+key, the one with the lowest number that has not failed is the job.
+"""
+
+import contextlib
+import json
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import optuna
+from optuna.distributions import CategoricalDistribution
+from optuna.exceptions import ExperimentalWarning, OptunaError, StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from intarsia.errors import IntarsiaError
+from intarsia.explore.front import losses
+from intarsia.explore.space import DesignSpace, Point
+from intarsia.explore.space_file import parse_space
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+Result = TypeVar("Result")
+
+#: Tries of a job whose workers were killed.
+MOST_TRIES = 5
+_MOST_PROPOSALS = 4  # for each trial of an evolution: designs that are there already are proposed again
+_PATIENCE = 60.0  # seconds that a lost connection is tried again
+_SQLITE_BUSY = 60.0  # seconds that a writer waits for another
+
+
+@dataclass(frozen=True)
+class Job:
+    """A design to evaluate at a rung with a seed; `chosen` are the coordinates in the space that it came from."""
+
+    rung: int
+    point: Point
+    seed: int
+    chosen: Mapping[str, str]
+
+    @property
+    def key(self) -> str:
+        """What tells this job from others of its rung."""
+        return f"{self.point.key} | seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A job in the database.
+
+    Attributes:
+        job: what is to do.
+        number: of the trial in its rung's Optuna study.
+        state: `waiting`, `running`, `done`, `refused` (the evaluation ended in an error) or `lost` (its worker died, or
+            another entry has the same job).
+        metrics: of a job that is done.
+        reason: why some metrics are None, or why it was refused.
+        seconds: that it took.
+        worker: who did it.
+    """
+
+    job: Job
+    number: int
+    state: str
+    metrics: Mapping[str, float | None]
+    reason: str
+    seconds: float
+    worker: str
+
+
+class Store:
+    """One study. Every method tries again for a minute where the connection to the database is lost.
+
+    Args:
+        url: of the database, as SQLAlchemy reads it: `sqlite:///study.db`, `postgresql+psycopg://user@host/name`.
+        name: of the study.
+        beat: seconds between two signs of life of a worker; three missing ones mean that it is dead.
+
+    Raises:
+        IntarsiaError: the database cannot be reached, or a package for it is missing.
+    """
+
+    def __init__(self, url: str, name: str, *, beat: int = 10) -> None:
+        self.url, self.name, self.beat = url, name, beat
+        self._storage = _connect(url, beat)
+        self._ids: dict[int, int] = {}
+        self._space: DesignSpace | None = None  # it never changes
+
+    def create(self, space_text: str, info: Mapping[str, Any]) -> DesignSpace:
+        """Create the study of a space, or join it where it exists.
+
+        Args:
+            space_text: the file's text.
+            info: what workers on other machines have to know, JSON values.
+
+        Raises:
+            IntarsiaError: the study exists and is of another space.
+        """
+        space = parse_space(space_text)
+        directions = ["maximize" if name == "accuracy" else "minimize" for name in space.objectives]
+
+        def made() -> None:
+            for rung in range(len(space.rungs)):
+                study = optuna.create_study(
+                    storage=self._storage, study_name=self._study_name(rung), directions=directions, load_if_exists=True
+                )
+                if rung == 0 and "space" not in study.user_attrs:
+                    study.set_user_attr("space", space_text)
+                    study.set_user_attr("info", json.dumps(dict(info)))
+
+        self._again(made)
+        known = self.space()
+        if known != space:
+            raise IntarsiaError(
+                f"the study {self.name} is of another design space; give another name with --study, or the space that "
+                "it began with."
+            )
+        return space
+
+    def space(self) -> DesignSpace:
+        """Return the space that the study is of.
+
+        Raises:
+            IntarsiaError: there is no such study.
+        """
+        if self._space is None:
+            self._space = parse_space(str(self._attributes()["space"]), f"the space of the study {self.name}")
+        return self._space
+
+    def info(self) -> dict[str, Any]:
+        """Return what `create` was given beside the space."""
+        found: dict[str, Any] = json.loads(str(self._attributes()["info"]))
+        return found
+
+    def _attributes(self) -> dict[str, Any]:
+        attributes = self._again(lambda: self._storage.get_study_user_attrs(self._study_id(0)))
+        if not {"space", "info"} <= attributes.keys():
+            raise IntarsiaError(f"{self.name} is a study that intarsia did not make; give another name with --study.")
+        return attributes
+
+    def entries(self, rung: int) -> list[Entry]:
+        """Return every job of a rung, in the order in which they were put in."""
+        trials = self._again(lambda: self._storage.get_all_trials(self._study_id(rung)))
+        return [_entry(trial, rung) for trial in trials if "job" in trial.user_attrs]
+
+    def add(self, jobs: Sequence[Job]) -> None:
+        """Put jobs in, to be taken in this order; those already there and not lost are left out."""
+        known = {
+            (rung, entry.job.key)
+            for rung in {job.rung for job in jobs}
+            for entry in self.entries(rung)
+            if entry.state != "lost"
+        }
+        for job in jobs:
+            if (job.rung, job.key) not in known:
+                self._put(job, tries=1)
+
+    def _put(self, job: Job, tries: int) -> None:
+        attributes = {"job": _encode(job), "tries": tries}
+        known = {choice.name: CategoricalDistribution(choice.values) for choice in self.space().choices()}
+        options = {name: known[name] for name in job.chosen}
+        trial = create_trial(
+            state=TrialState.WAITING, user_attrs=attributes, params=dict(job.chosen), distributions=options
+        )
+        self._again(lambda: self._storage.create_new_trial(self._study_id(job.rung), template_trial=trial))
+
+    def take(self, rung: int, worker: str) -> "Taken | None":
+        """Take the first waiting job of a rung; None if there is none."""
+        self.put_back_lost(rung)
+        waiting = [entry for entry in self.entries(rung) if entry.state == "waiting"]
+        for entry in waiting:
+            number = self._trial_id(rung, entry.number)
+            if not self._starts(number):
+                continue  # somebody else was faster
+            self._again(lambda number=number: self._storage.set_trial_user_attr(number, "worker", worker))
+            taken = Taken(self, entry.job, number)
+            if not self._has_older(entry.job, entry.number):
+                return taken
+            taken.drop()
+        return None
+
+    def _starts(self, trial: int) -> bool:
+        """Turn a waiting trial into a running one; False if it waits no longer."""
+        try:
+            return self._again(lambda: self._storage.set_trial_state_values(trial, TrialState.RUNNING))
+        except UpdateFinishedTrialError:
+            return False
+
+    def draw(self, space: DesignSpace, worker: str) -> "Taken | None":
+        """Let the evolution propose the next design of the first rung; None once it has proposed enough."""
+        entries = self.entries(0)
+        if sum(entry.state != "lost" for entry in entries) >= space.search.trials:
+            return None
+        if len(entries) >= _MOST_PROPOSALS * space.search.trials:
+            return None  # nearly all that is proposed is there already: the space is small
+        sampler = optuna.samplers.NSGAIISampler(seed=space.search.seed + len(entries))
+        study = self._again(
+            lambda: optuna.load_study(study_name=self._study_name(0), storage=self._storage, sampler=sampler)
+        )
+
+        def asked() -> tuple[int, int, dict[str, str]]:
+            trial = study.ask()
+            chosen = {choice.name: trial.suggest_categorical(choice.name, choice.values) for choice in space.choices()}
+            return trial._trial_id, trial.number, chosen
+
+        trial, number, chosen = self._again(asked)
+        job = Job(0, space.point(chosen), space.rungs[0].seeds[0], chosen)
+        taken = Taken(self, job, trial)
+        self._again(lambda: self._storage.set_trial_user_attr(trial, "job", _encode(job)))
+        self._again(lambda: self._storage.set_trial_user_attr(trial, "worker", worker))
+        if not self._has_older(job, number):
+            return taken
+        taken.drop()
+        return self.draw(space, worker)
+
+    def _has_older(self, job: Job, number: int) -> bool:
+        """Whether a job was put in before, and is not lost."""
+        return any(
+            entry.job.key == job.key and entry.number < number and entry.state != "lost"
+            for entry in self.entries(job.rung)
+        )
+
+    def put_back_lost(self, rung: int) -> None:
+        """Give the jobs of dead workers to others."""
+
+        def lost() -> None:
+            study = optuna.load_study(study_name=self._study_name(rung), storage=self._storage)
+            optuna.storages.fail_stale_trials(study)
+
+        self._again(lost)
+        entries = self.entries(rung)
+        alive = {entry.job.key for entry in entries if entry.state != "lost"}
+        for entry in entries:
+            if entry.state == "lost" and entry.job.key not in alive:
+                tries = sum(other.job.key == entry.job.key for other in entries)
+                alive.add(entry.job.key)
+                if tries < MOST_TRIES:
+                    self._put(entry.job, tries + 1)
+
+    def _study_name(self, rung: int) -> str:
+        return self.name if rung == 0 else f"{self.name}, rung {rung}"
+
+    def _study_id(self, rung: int) -> int:
+        if rung not in self._ids:
+            try:
+                self._ids[rung] = self._storage.get_study_id_from_name(self._study_name(rung))
+            except KeyError as error:
+                raise IntarsiaError(f"there is no study {self.name} in {shown(self.url)}; correct --study.") from error
+        return self._ids[rung]
+
+    def _trial_id(self, rung: int, number: int) -> int:
+        return self._again(lambda: self._storage.get_trial_id_from_study_id_trial_number(self._study_id(rung), number))
+
+    def _again(self, action: Callable[[], Result]) -> Result:
+        """Do something with the database, again while the connection is lost."""
+        deadline = time.monotonic() + _PATIENCE
+        pause = 0.05
+        while True:
+            try:
+                return action()
+            except (DBAPIError, StorageInternalError) as error:
+                if time.monotonic() > deadline:
+                    raise IntarsiaError(
+                        f"the database {shown(self.url)} cannot be reached any more ({_reason(error)}); what is "
+                        "finished stays, run the same command to go on."
+                    ) from error
+            self._storage.remove_session()
+            time.sleep(pause)
+            pause = min(2 * pause, 5.0)
+
+
+class Taken:
+    """A job that this worker has, until it is finished, refused or dropped."""
+
+    def __init__(self, store: Store, job: Job, trial: int) -> None:
+        self.job = job
+        self._store, self._trial = store, trial
+
+    @contextlib.contextmanager
+    def alive(self) -> Iterator[None]:
+        """Say that the worker lives, every few seconds, for the time of a block."""
+        stop = threading.Event()
+
+        def beat() -> None:
+            while True:
+                with contextlib.suppress(SQLAlchemyError, OptunaError):  # the next one may come through
+                    self._store._storage.record_heartbeat(self._trial)
+                if stop.wait(self._store.beat):
+                    return
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    def finish(
+        self, metrics: Mapping[str, float | None], reason: str, seconds: float, objectives: Sequence[str]
+    ) -> None:
+        """Write what was measured."""
+        self._set("metrics", json.dumps(dict(metrics)))
+        self._set("reason", reason)
+        self._set("seconds", seconds)
+        row = [
+            -value if name == "accuracy" else value
+            for name, value in zip(objectives, losses(metrics, objectives), strict=True)
+        ]
+        self._end(TrialState.COMPLETE, row)
+
+    def refuse(self, reason: str) -> None:
+        """Write why there is nothing to measure."""
+        self._set("reason", reason)
+        self._set("refused", True)
+        self._end(TrialState.FAIL, None)
+
+    def drop(self) -> None:
+        """Leave the job to whoever has it as well."""
+        self._end(TrialState.FAIL, None)
+
+    def _set(self, name: str, value: Any) -> None:
+        with contextlib.suppress(UpdateFinishedTrialError):
+            self._store._again(lambda: self._store._storage.set_trial_user_attr(self._trial, name, value))
+
+    def _end(self, state: TrialState, values: list[float] | None) -> None:
+        # It is finished already where the connection was lost after the write, or where others gave this worker up.
+        with contextlib.suppress(UpdateFinishedTrialError):
+            self._store._again(lambda: self._store._storage.set_trial_state_values(self._trial, state, values))
+
+
+def shown(url: str) -> str:
+    """Return the URL of a database without its password."""
+    head, at, tail = url.rpartition("@")
+    scheme, slashes, user = head.partition("://")
+    return f"{scheme}{slashes}{user.partition(':')[0]}{at}{tail}" if at else url
+
+
+def _connect(url: str, beat: int) -> RDBStorage:
+    options: dict[str, Any] = {"pool_pre_ping": True}
+    if url.startswith("sqlite:///"):
+        folder = Path(url.removeprefix("sqlite:///")).parent
+        if not folder.is_dir():
+            raise IntarsiaError(
+                f"there is no folder {folder} for the database; create it, or choose another --storage."
+            )
+        options["connect_args"] = {"timeout": _SQLITE_BUSY}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # heartbeats: the version is pinned
+            storage = RDBStorage(url, engine_kwargs=options, heartbeat_interval=beat, grace_period=3 * beat)
+    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        raise IntarsiaError(
+            f"{shown(url)} is no database to write to ({_reason(error)}); write sqlite:///study.db or "
+            "postgresql+psycopg://user@host/name, and for PostgreSQL install intarsia[explore]."
+        ) from error
+    except (SQLAlchemyError, OptunaError, RuntimeError) as error:
+        raise IntarsiaError(
+            f"the database {shown(url)} cannot be reached ({_reason(error)}); correct --storage or start its server."
+        ) from error
+    if storage.engine.dialect.name == "sqlite":
+        _lock_at_once(storage.engine)
+    return storage
+
+
+def _lock_at_once(engine: Engine) -> None:
+    """Let every transaction on SQLite begin with the lock to write.
+
+    SQLite has no `SELECT … FOR UPDATE`, and Python's module begins a transaction only at the first write: two workers
+    could both read that a job waits, and both take it.
+    """
+    engine.dispose()
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # Python's module leaves transactions alone
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _reason(error: BaseException) -> str:
+    inner = getattr(error, "orig", None) or error.__cause__ or error
+    return " ".join(str(inner).split("\n", 1)[0].split())
+
+
+def _encode(job: Job) -> str:
+    return json.dumps(
+        {"rung": job.rung, "scheme": job.point.scheme, "transforms": job.point.transforms, "seed": job.seed,
+         "chosen": dict(job.chosen)}
+    )  # fmt: skip
+
+
+def _entry(trial: FrozenTrial, rung: int) -> Entry:
+    known, attributes = json.loads(trial.user_attrs["job"]), trial.user_attrs
+    states = {TrialState.WAITING: "waiting", TrialState.RUNNING: "running", TrialState.COMPLETE: "done"}
+    state = states.get(trial.state, "refused" if attributes.get("refused") else "lost")
+    return Entry(
+        Job(rung, Point(known["scheme"], known["transforms"]), known["seed"], known["chosen"]),
+        trial.number,
+        state,
+        json.loads(attributes.get("metrics", "{}")),
+        attributes.get("reason", ""),
+        attributes.get("seconds", 0.0),
+        attributes.get("worker", ""),
+    )

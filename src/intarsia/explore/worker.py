@@ -1,0 +1,127 @@
+"""A worker of a study: takes jobs until nothing is left to do. `python -m intarsia.explore.worker` starts one."""
+
+import argparse
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+
+from intarsia.errors import IntarsiaError
+from intarsia.explore.plan import first_jobs, is_over, next_jobs
+from intarsia.explore.space import DesignSpace
+from intarsia.explore.store import Store, Taken
+
+#: The environment variable that holds the URL of the database: it may have a password, and command lines are public.
+STORAGE_VARIABLE = "INTARSIA_STORAGE"
+_IDLE = 0.5  # seconds between two looks for a job while others are at work
+
+
+def work(store: Store, folder: Path, data_dir: Path | None = None, *, device: str = "cpu", threads: int = 1) -> int:
+    """Take jobs of a study until all of it is done; return how many this worker did.
+
+    Args:
+        store: of the study.
+        folder: of the network's run on this machine; its float network is made there if it is missing.
+        data_dir: folder of data sets, or a user's own data.
+        device: where PyTorch trains.
+        threads: of PyTorch and the executor.
+
+    Raises:
+        IntarsiaError: the study, the data or the float network cannot be had.
+    """
+    from intarsia.explore.evaluate import Evaluator  # noqa: PLC0415 (heavy: PyTorch)
+    from intarsia.explore.source import ready, settings_of  # noqa: PLC0415
+
+    space, name = store.space(), f"{socket.gethostname()}:{os.getpid()}"
+    settings = settings_of(space.network, folder, data_dir, device=device)
+    ready(settings)
+    evaluator = Evaluator(space, settings, threads=threads)
+    done = 0
+    while True:
+        taken = take_any(store, space, name)
+        if taken is None:
+            if finished(store, space):
+                return done
+            time.sleep(_IDLE)
+            continue
+        with taken.alive():
+            try:
+                found = evaluator(taken.job.point, space.rungs[taken.job.rung], taken.job.seed)
+            except IntarsiaError as error:
+                taken.refuse(str(error))
+            else:
+                taken.finish(found.metrics, found.reason, found.seconds, space.objectives)
+        done += 1
+
+
+def take_any(store: Store, space: DesignSpace, worker: str) -> Taken | None:
+    """Take a job of the lowest rung that has one; put in those of a rung when all before it are finished."""
+    for rung in range(len(space.rungs)):
+        taken = store.take(rung, worker)
+        if taken is None and rung == 0 and space.search.kind == "evolution":
+            taken = store.draw(space, worker)
+        if taken is not None:
+            return taken
+        entries = store.entries(rung)
+        if not is_over(entries):
+            return None
+        if rung + 1 < len(space.rungs):
+            store.add(next_jobs(space, rung + 1, entries))
+    return None
+
+
+def finished(store: Store, space: DesignSpace) -> bool:
+    """Whether every job of every rung is finished."""
+    return all(is_over(store.entries(rung)) for rung in range(len(space.rungs)))
+
+
+def begin(store: Store, space: DesignSpace) -> None:
+    """Put the jobs of the first rung in, those that are missing."""
+    store.add(first_jobs(space))
+
+
+def main() -> int:
+    """Start a worker; the database is in the environment (`STORAGE_VARIABLE`). Return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--study", required=True)
+    parser.add_argument("--out", required=True, type=Path)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--beat", type=int, default=10)
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, _leave)
+    _follow_parent()
+    try:
+        store = Store(os.environ[STORAGE_VARIABLE], options.study, beat=options.beat)
+        work(store, options.out, options.data, device=options.device, threads=options.threads)
+    except IntarsiaError as error:
+        print(f"intarsia: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _leave(_: int, __: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _follow_parent() -> None:
+    """End this process when the one that started it has ended, however that was: nobody would see what it does."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(3)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

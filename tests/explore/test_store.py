@@ -1,0 +1,194 @@
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from intarsia.errors import IntarsiaError
+from intarsia.explore.plan import first_jobs, is_over, means, next_jobs
+from intarsia.explore.space import Point
+from intarsia.explore.store import MOST_TRIES, Job, Store, shown
+from intarsia.explore.worker import begin, finished, take_any
+
+SPACE = """\
+network: digits
+layers:
+  default: {dense: ternary, sparse: [none, int2, int4, int8], pattern: ["1:16", "2:16"]}
+objectives: [accuracy, bits]
+rungs:
+  - {epochs: 0}
+  - {epochs: 1, keep: 0.5, seeds: [0, 1]}
+"""
+
+
+def store_in(folder: Path, name: str = "study", beat: int = 10) -> Store:
+    return Store(f"sqlite:///{folder / 'study.db'}", name, beat=beat)
+
+
+def metrics(job: Job) -> dict[str, float | None]:
+    """Return made-up metrics that follow from the job alone."""
+    bits = 1.7 + 0.1 * len(job.point.scheme)
+    return {"accuracy": 0.5 + bits / 20 + job.seed / 1000, "bits": bits, "bytes": None, "cycles": None, "area": None}
+
+
+def do_all(store: Store, worker: str) -> int:
+    space, done = store.space(), 0
+    while True:
+        taken = take_any(store, space, worker)
+        if taken is None:
+            if finished(store, space):
+                return done
+            time.sleep(0.01)
+            continue
+        with taken.alive():
+            taken.finish(metrics(taken.job), "", 0.0, space.objectives)
+        done += 1
+
+
+def test_a_study_goes_from_rung_to_rung_and_ends(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    space = store.create(SPACE, {"network": "digits"})
+    begin(store, space)
+    begin(store, space)  # a second time adds nothing
+    assert do_all(store, "me") == 7 + 4 * 2
+    first, second = store.entries(0), store.entries(1)
+    assert [entry.state for entry in (*first, *second)] == ["done"] * 15
+    assert {entry.job.point for entry in second} <= means(first).keys()
+    assert [job.key for job in next_jobs(space, 1, first)] == [entry.job.key for entry in second]
+    assert is_over(second)
+    assert second[0].metrics == metrics(second[0].job)
+    assert second[0].worker == "me"
+
+
+def test_workers_side_by_side_do_every_job_once(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    begin(store, store.create(SPACE, {"network": "digits"}))
+    counts: dict[str, int] = {}
+
+    def one(name: str) -> None:
+        counts[name] = do_all(store_in(tmp_path), name)
+
+    threads = [threading.Thread(target=one, args=(f"worker{n}",)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    done = [entry for rung in (0, 1) for entry in store.entries(rung) if entry.state == "done"]
+    assert sum(counts.values()) == len(done) == 15
+    assert len({(entry.job.rung, entry.job.key) for entry in done}) == 15
+
+
+def test_jobs_that_two_machines_put_in_are_done_once(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    space = store.create(SPACE, {"network": "digits"})
+    for job in first_jobs(space):
+        store._put(job, tries=1)
+        store._put(job, tries=1)
+    do_all(store, "me")
+    states = Counter(entry.state for entry in store.entries(0))
+    assert states == {"done": 7, "lost": 7}
+
+
+def test_the_job_of_a_worker_that_went_silent_is_given_to_another(tmp_path: Path) -> None:
+    store = store_in(tmp_path, beat=1)
+    space = store.create(SPACE, {"network": "digits"})
+    begin(store, space)
+    code = f"""
+import os
+from intarsia.explore.store import Store
+taken = Store({store.url!r}, "study", beat=1).take(0, "killed")
+with taken.alive():
+    import time; time.sleep(1.5)
+    os.kill(os.getpid(), 9)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    assert [entry.state for entry in store.entries(0)].count("running") == 1
+    assert do_all(store, "me") == 15
+    states = Counter(entry.state for entry in store.entries(0))
+    assert states == {"done": 7, "lost": 1}
+
+
+def test_a_job_that_kills_its_workers_is_given_up(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    space = store.create(SPACE, {"network": "digits"})
+    job = Job(0, Point("ternary"), 0, {})
+    store.add([job])
+    for _ in range(MOST_TRIES):
+        taken = store.take(0, "killed")
+        assert taken is not None
+        taken.drop()
+    store.put_back_lost(0)
+    assert store.take(0, "me") is None
+    assert finished(store, space)
+
+
+def test_what_cannot_be_evaluated_is_not_tried_again(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    space = store.create(SPACE, {"network": "digits"})
+    begin(store, space)
+    taken = store.take(0, "me")
+    assert taken is not None
+    taken.refuse("it does not fit.")
+    do_all(store, "me")
+    entry = store.entries(0)[0]
+    assert (entry.state, entry.reason) == ("refused", "it does not fit.")
+    assert taken.job.key not in {other.job.key for other in store.entries(0)[1:]}
+
+
+def test_an_evolution_proposes_as_many_designs_as_it_was_told(tmp_path: Path) -> None:
+    text = SPACE.replace("rungs:", "search: {kind: evolution, trials: 6}\nrungs:")
+    store = store_in(tmp_path)
+    begin(store, store.create(text, {"network": "digits"}))
+    do_all(store, "me")
+    done = [entry for entry in store.entries(0) if entry.state == "done"]
+    assert len(done) == len({entry.job.key for entry in done}) == 6
+
+
+def test_a_study_is_joined_by_its_own_space_only(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    store.create(SPACE, {"network": "digits"})
+    store_in(tmp_path).create(f"# a remark\n{SPACE}", {"network": "digits"})
+    with pytest.raises(IntarsiaError, match="is of another design space"):
+        store_in(tmp_path).create(SPACE.replace("int2, ", ""), {"network": "digits"})
+    assert store_in(tmp_path).info() == {"network": "digits"}
+    with pytest.raises(IntarsiaError, match="there is no study other"):
+        store_in(tmp_path, "other").space()
+
+
+def test_metrics_survive_the_database(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    begin(store, store.create(SPACE, {"network": "digits"}))
+    taken = store.take(0, "me")
+    assert taken is not None
+    found = {"accuracy": 0.1 + 0.2, "bits": 1e-300, "bytes": 3.0, "cycles": None, "area": None}
+    taken.finish(found, "no engine.", 1.5, ("accuracy", "bits"))
+    entry = store_in(tmp_path).entries(0)[0]
+    assert entry.metrics == found
+    assert (entry.reason, entry.seconds) == ("no engine.", 1.5)
+    assert json.dumps(entry.job.chosen)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("sqlite:////nowhere/at/all/study.db", "there is no folder /nowhere/at/all"),
+        ("what is this", "is no database to write to"),
+        ("oracle9://x", "is no database to write to"),
+        ("postgresql+psycopg://user:secret@127.0.0.1:1/x", "cannot be reached"),
+    ],
+)
+def test_a_database_that_cannot_be_had_is_one_sentence(url: str, message: str) -> None:
+    with pytest.raises(IntarsiaError) as caught:
+        Store(url, "study")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_password_is_never_shown() -> None:
+    assert shown("postgresql+psycopg://me:secret@host/db") == "postgresql+psycopg://me@host/db"
+    assert shown("sqlite:///a/b.db") == "sqlite:///a/b.db"
