@@ -8,6 +8,7 @@ import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args
@@ -30,6 +31,8 @@ EXAMPLES = """examples:
   intarsia simulate network.safetensors --input images.npy
   intarsia export-onnx network.safetensors --output network.onnx
   intarsia rtl rtl/                                    the engine's SystemVerilog
+  intarsia explore space.yaml --workers 2              a study of many schemes; run it again to go on
+  intarsia run resnet8 --from-study runs/studies/space  a design of its front, through to hardware
 """
 
 #: Stages that also take a network file, with the options for that; they need no training stack.
@@ -88,11 +91,16 @@ def _dispatch(options: argparse.Namespace, arguments: Sequence[str]) -> int:
             print(path)
         return 0
     told = {name: value for name, value in vars(options).items() if name not in ("command", "network", "quiet")}
+    if options.command == "explore":
+        print(_explore(told, _say(options)))
+        return 0
     progress = sys.stderr.isatty() and not options.quiet
     if options.command in _ON_FILES and _is_file(options.network):
         print(_on_file(options.command, Path(options.network), told, progress=progress))
         return 0
     force = told.pop("force", False)
+    if "from_study" in told or "design" in told:
+        told |= _of_study(options.network, told)
     before = None
     if options.command == "report" and not told.keys() - {"out", "data"}:
         name, model = _name(options.network, told)
@@ -109,6 +117,50 @@ def _dispatch(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         for name, record in records.items():
             print(f"{name}: {record.result.get('summary', 'done')}")
     return 0
+
+
+def _explore(told: Mapping[str, Any], say: "_Say") -> str:
+    """Run a study; return the table of its front."""
+    missing = [name for name in ("optuna", "yaml", "plotly", "torch") if find_spec(name) is None]
+    if missing:
+        raise IntarsiaError(
+            f"the Python package {missing[0]} is missing; install it with: pip install 'intarsia[explore]'."
+        )
+    from intarsia.explore.run import StudyOptions, explore  # noqa: PLC0415 (an optional part, and heavy)
+    from intarsia.report.study_page import study_table  # noqa: PLC0415
+
+    given = {name: told[name] for name in ("storage", "device", "workers", "threads") if name in told}
+    study = StudyOptions(
+        told.get("out", _OUT), told.get("study", told["space"].stem), data_dir=told.get("data"), **given
+    )
+    results = explore(told["space"], study, say=say)
+    return f"{study_table(results)}\n\nreport: {study.home / 'study.html'}"
+
+
+def _of_study(network: str, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that a design of a study's front means.
+
+    Raises:
+        IntarsiaError: a scheme is given as well, or there is no such study or design.
+    """
+    from intarsia.report.study import read_results  # noqa: PLC0415 (only here)
+
+    if "from_study" not in told:
+        raise IntarsiaError("--design is a number in the front of a study; give the study with --from-study.")
+    if "scheme" in told:
+        raise IntarsiaError("--scheme and --from-study both say which planes to build; leave one out.")
+    results = read_results(told["from_study"])
+    if results.network != network:
+        raise IntarsiaError(f"the study in {told['from_study']} is of {results.network}, not of {network}.")
+    designs = results.front
+    number = told.get("design", _most_accurate(designs))
+    if not 1 <= number <= len(designs):
+        raise IntarsiaError(f"the front has designs 1 to {len(designs)}, not {number}; correct --design.")
+    return {"scheme": designs[number - 1].scheme, "transforms": designs[number - 1].transforms}
+
+
+def _most_accurate(designs: Sequence[Any]) -> int:
+    return max(range(1, len(designs) + 1), key=lambda number: designs[number - 1].metrics["accuracy"], default=0)
 
 
 def _say(options: argparse.Namespace) -> "_Say":
@@ -219,6 +271,8 @@ def _parser() -> argparse.ArgumentParser:
         "network that `intarsia networks` lists, or a .tflite or .onnx file",
     )
     _force_option(walk)
+    walk.add_argument("--from-study", type=Path, metavar="DIR", help="take the scheme of a study's front")
+    walk.add_argument("--design", type=int, metavar="N", help="which of it, from 1 (default: the most accurate)")
     for stage in STAGES:
         on_file = stage.name in _ON_FILES
         what = "network, or a .tflite or .onnx file" + (
@@ -229,6 +283,7 @@ def _parser() -> argparse.ArgumentParser:
         if on_file:
             _file_options(made, stage.name)
     command("report", "write the report of what is done, by default with the options of the last run", "network")
+    _explore_command(commands)
     sources = commands.add_parser("rtl", help="write the engine's SystemVerilog sources")
     sources.add_argument("folder", type=Path, help="where to write them")
     commands.add_parser("networks", help="list the networks")
@@ -285,6 +340,23 @@ def _run_options(parser: argparse.ArgumentParser, network: str) -> None:
         help="what nextpnr places and routes: the engine takes it long (default: a lane for digits, else the engine)",
     )
     hardware.add_argument("--route-seconds", type=float, metavar="S", help="its time limit (default: 1800)")
+
+
+def _explore_command(commands: Any) -> None:
+    parser = commands.add_parser(
+        "explore", help="evaluate many schemes of a network: a study", argument_default=argparse.SUPPRESS
+    )
+    parser.add_argument("space", type=Path, metavar="SPACE.yaml", help="the design space, see docs/explore.md")
+    parser.add_argument("--study", metavar="NAME", help="name of the study (default: that of the file)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help=f"goes to DIR/studies/NAME (default: {_OUT})")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of data sets (default: INTARSIA_DATA)")
+    parser.add_argument(
+        "--storage", metavar="URL", help="database that workers share (default: SQLite in the study's folder)"
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: 1); 0 only writes the report")
+    parser.add_argument("--threads", type=int, metavar="N", help="of each worker (default: 1)")
+    parser.add_argument("--device", metavar="NAME", help="where PyTorch trains: cpu (default), cuda")
+    parser.add_argument("--quiet", action="store_true", default=False, help="print results only")
 
 
 def _force_option(parser: argparse.ArgumentParser) -> None:

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from intarsia.errors import IntarsiaError
-from intarsia.explore.results import StudyResults, collect
+from intarsia.explore.results import collect
 from intarsia.explore.source import ready, settings_of
 from intarsia.explore.space import DesignSpace
 from intarsia.explore.space_file import read_space
 from intarsia.explore.store import Entry, Store, shown
 from intarsia.explore.worker import STORAGE_VARIABLE, begin, finished
+from intarsia.files import write_json, write_text
+from intarsia.report.study import StudyResults
+from intarsia.report.study_page import study_page, study_table
 from intarsia.words import counted
 
 Say = Callable[[str], None]
@@ -87,7 +90,21 @@ def explore(path: Path, options: StudyOptions, *, say: Say = print) -> StudyResu
     say(f"study {options.name} in {shown(options.url)}: {_progress(store, space)}")
     if options.workers:
         _watch(store, space, options, say)
-    return collect(store, space)
+    return write_results(collect(store, space), options.home)
+
+
+def write_results(results: StudyResults, folder: Path) -> StudyResults:
+    """Write `results.json`, `designs.csv`, `results.txt` and `study.html` into a folder; return the results.
+
+    Raises:
+        IntarsiaError: a package for the page is missing, or a file cannot be written.
+    """
+    page = study_page(results)
+    write_json(folder / "results.json", results.as_json())
+    write_text(folder / "designs.csv", results.as_csv())
+    write_text(folder / "results.txt", study_table(results) + "\n")
+    write_text(folder / "study.html", page)
+    return results
 
 
 def _watch(store: Store, space: DesignSpace, options: StudyOptions, say: Say) -> None:

@@ -1,0 +1,286 @@
+"""The page of a study: interactive charts in one file that works offline, and a text table of the front."""
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from importlib.util import find_spec
+from typing import Any
+
+from intarsia.errors import IntarsiaError
+from intarsia.report.study import METRICS, Design, StudyResults
+
+#: From free to regular; what a design's planes are called by.
+FAMILIES: Mapping[str, str] = {
+    "uniform": "#4a6c8c",
+    "mix": "#6d8f5e",
+    "dense digits": "#c9a227",
+    "unstructured": "#b5533c",
+    "blocks": "#d08a3e",
+    "n:m": "#7a4a1f",
+    "n:m shared": "#a8774a",
+    "inputs": "#8d6a9f",
+    "outputs": "#5f9ea0",
+    "taps": "#9b958c",
+    "fixed": "#333333",
+}
+_COSTS = ("bits", "cycles", "area")
+_FONT = {"family": '"Inter", "Segoe UI", Arial, sans-serif', "size": 13, "color": "#22201d"}
+
+
+def family(scheme: str) -> str:
+    """Return the pattern that the planes of most layers have, of `FAMILIES`."""
+    planes = scheme.split(",", maxsplit=1)[0].split(" ", maxsplit=1)[0]
+    sparse = next((part for part in planes.split("+") if "x" in part and not part.startswith("mix")), None)
+    if planes.startswith("mix"):
+        return "mix"
+    if sparse is None:
+        return "dense digits" if planes.startswith(("ternary", "digits")) else "uniform"
+    for name in ("unstructured", "blocks", "inputs", "outputs", "taps", "fixed"):
+        if sparse.startswith(name):
+            return name
+    return "n:m shared" if "/" in sparse else "n:m"
+
+
+def importance(designs: Sequence[Design]) -> dict[str, float]:
+    """Return for each choice the share of the accuracy's variance, over the designs of a space, that lies between its
+    values (η², the main effect of an analysis of variance); choices interact, so shares need not add up to 1.
+    """
+    rows = [design for design in designs if design.chosen]
+    total = _spread([design.accuracies[0] for design in rows])
+    found = {}
+    for name in sorted({name for design in rows for name in design.chosen}):
+        groups: dict[str, list[float]] = {}
+        for design in rows:
+            groups.setdefault(design.chosen.get(name, ""), []).append(design.accuracies[0])
+        within = sum(_spread(group) for group in groups.values())
+        if len(groups) > 1 and total > 0:
+            found[name] = 1 - within / total
+    return found
+
+
+def _spread(values: Sequence[float]) -> float:
+    mean = sum(values) / len(values) if values else 0.0
+    return sum((value - mean) ** 2 for value in values)
+
+
+def study_page(results: StudyResults) -> str:
+    """Return the page; it loads nothing from anywhere.
+
+    Raises:
+        IntarsiaError: Jinja2 or Plotly is missing.
+    """
+    for package in ("jinja2", "plotly"):
+        if find_spec(package) is None:
+            raise IntarsiaError(
+                f"the Python package {package} is missing; install it with: pip install 'intarsia[explore]'."
+            )
+    import jinja2  # noqa: PLC0415 (optional parts)
+    from plotly.offline import get_plotlyjs  # noqa: PLC0415
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string((files("intarsia.report") / "study.html.j2").read_text())
+    return template.render(
+        r=results,
+        charts={name: _script(chart) for name, chart in charts(results).items()},
+        plotly=_safe(get_plotlyjs()),
+        metrics=METRICS,
+        figure=figure,
+        epochs=[_epochs(number) for number in results.epochs],
+    )
+
+
+def charts(results: StudyResults) -> dict[str, dict[str, Any]]:
+    """Return the charts that there is data for, by name, as Plotly's `data` and `layout`."""
+    found = {f"front-{cost}": _front(results, cost) for cost in _COSTS}
+    found["patterns"] = _patterns(results)
+    found["importance"] = _importance(results)
+    found["coordinates"] = _coordinates(results)
+    for rung in range(1, len(results.epochs)):
+        found[f"cheap-{rung}"] = _cheap(results, rung)
+    return {name: chart for name, chart in found.items() if chart is not None}
+
+
+def study_table(results: StudyResults) -> str:
+    """Return the front as a text table, the smallest design first."""
+    rows = [("accuracy", "seeds", "bits", "cycles", "area", "scheme")]
+    for design in results.front:
+        cells = [figure(name, design.metrics.get(name)) for name in ("accuracy", "bits", "cycles", "area")]
+        name = design.scheme if design.transforms == "none" else f"{design.scheme} | {design.transforms}"
+        rows.append((cells[0], str(len(design.seeds)), *cells[1:], name))
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    return "\n".join("  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=False)) + f"  {row[5]}"
+                     for row in rows)  # fmt: skip
+
+
+def figure(name: str, value: float | None) -> str:
+    """Return a metric as text."""
+    if value is None:
+        return "–"
+    if name == "accuracy":
+        return f"{value:.2%}"
+    return f"{value:.2f}" if name == "bits" else f"{value:,.0f}"
+
+
+def _epochs(number: int | None) -> str:
+    if number is None:
+        return "the whole recipe"
+    return "after training only" if number == 0 else f"{number} epochs"
+
+
+def _text(design: Design) -> str:
+    lines = [design.scheme, *([design.transforms] if design.transforms != "none" else [])]
+    lines += [f"{METRICS[name]}: {figure(name, design.metrics.get(name))}" for name in METRICS]
+    return "<br>".join(html.escape(line) for line in lines)
+
+
+def _front(results: StudyResults, cost: str) -> dict[str, Any] | None:
+    top = max((design.rung for design in results.designs), default=0)
+    shown = [d for d in results.designs if d.rung == top and d.metrics.get(cost) is not None]
+    if not shown:
+        return None
+    data = []
+    for name, colour in FAMILIES.items():
+        some = [design for design in shown if family(design.scheme) == name]
+        if some:
+            data.append(
+                {
+                    "type": "scatter",
+                    "mode": "markers",
+                    "name": name,
+                    "x": [d.metrics[cost] for d in some],
+                    "y": [100 * (d.metrics["accuracy"] or 0.0) for d in some],
+                    "text": [_text(d) for d in some],
+                    "hoverinfo": "text",
+                    "marker": {
+                        "color": colour,
+                        "size": [12 if d.on_front else 8 for d in some],
+                        "line": {"width": [2 if d.on_front else 0 for d in some], "color": "#22201d"},
+                    },
+                }
+            )
+    steps = _staircase([(d.metrics[cost] or 0.0, 100 * (d.metrics["accuracy"] or 0.0)) for d in shown])
+    line = {"color": "#9b958c", "width": 1, "shape": "hv"}
+    data.append(
+        {"type": "scatter", "mode": "lines", "name": "best so far", "x": [x for x, _ in steps],
+         "y": [y for _, y in steps], "line": line, "hoverinfo": "skip"}
+    )  # fmt: skip
+    return {"data": data, "layout": _layout(METRICS[cost], "accuracy on validation inputs, %")}
+
+
+def _staircase(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    found: list[tuple[float, float]] = []
+    for x, y in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not found or y > found[-1][1]:
+            found.append((x, y))
+    return found
+
+
+def _patterns(results: StudyResults) -> dict[str, Any] | None:
+    shown = [d for d in results.designs if d.chosen.get("default.pattern") and d.chosen.get("default.sparse") != "none"]
+    if not shown:
+        return None
+    order = {name: number for number, name in enumerate(FAMILIES)}
+    shown.sort(key=lambda d: (order[family(d.scheme)], d.chosen["default.pattern"]))
+    data = []
+    for rung in sorted({d.rung for d in shown}):
+        some = [d for d in shown if d.rung >= rung]
+        data.append(
+            {
+                "type": "box",
+                "name": _epochs(results.epochs[rung]),
+                "x": [_placed(d) for d in some],
+                "y": [100 * d.accuracies[rung] for d in some],
+                "text": [_text(d) for d in some],
+                "boxpoints": "all",
+                "jitter": 0.4,
+                "pointpos": 0,
+            }
+        )
+    layout = _layout("pattern of the sparse plane, from free to regular", "accuracy on validation inputs, %")
+    return {"data": data, "layout": layout | {"boxmode": "group", "legend": {"orientation": "h", "y": 1.1}}}
+
+
+def _placed(design: Design) -> str:
+    pattern, density = design.chosen["default.pattern"], design.chosen.get("default.density", "")
+    return f"{pattern} @{density}" if density and ":" not in pattern else pattern
+
+
+def _importance(results: StudyResults) -> dict[str, Any] | None:
+    found = sorted(importance(results.designs).items(), key=lambda item: item[1])
+    if not found:
+        return None
+    data = [{"type": "bar", "orientation": "h", "x": [value for _, value in found], "y": [name for name, _ in found],
+             "marker": {"color": "#7a4a1f"}}]  # fmt: skip
+    layout = _layout("share of the variance of accuracy between its values, first rung", "")
+    layout["margin"] = {"l": 160, "r": 20, "t": 20, "b": 50}
+    return {"data": data, "layout": layout}
+
+
+def _coordinates(results: StudyResults) -> dict[str, Any] | None:
+    shown = [design for design in results.designs if design.chosen]
+    names = [n for n in sorted({n for d in shown for n in d.chosen}) if len({d.chosen.get(n) for d in shown}) > 1]
+    if not names:
+        return None
+    dimensions: list[dict[str, Any]] = []
+    for name in names:
+        values = sorted({d.chosen.get(name, "") for d in shown})
+        place = {value: number for number, value in enumerate(values)}
+        dimensions.append(
+            {"label": name, "values": [place[d.chosen.get(name, "")] for d in shown],
+             "tickvals": list(range(len(values))), "ticktext": values}
+        )  # fmt: skip
+    for name in ("bits", "cycles", "area"):
+        if all(d.metrics.get(name) is not None for d in shown):
+            dimensions.append({"label": name, "values": [d.metrics[name] for d in shown]})
+    accuracy = [100 * (d.metrics["accuracy"] or 0.0) for d in shown]
+    dimensions.append({"label": "accuracy, %", "values": accuracy})
+    line = {"color": accuracy, "colorscale": "Viridis", "showscale": True}
+    layout = _layout("", "")
+    layout["margin"] = {"l": 70, "r": 30, "t": 60, "b": 30}
+    return {"data": [{"type": "parcoords", "line": line, "dimensions": dimensions}], "layout": layout}
+
+
+def _cheap(results: StudyResults, rung: int) -> dict[str, Any] | None:
+    shown = [design for design in results.designs if design.rung >= rung]
+    if len(shown) < 2:
+        return None
+    data = [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "x": [100 * d.accuracies[0] for d in shown],
+            "y": [100 * d.accuracies[rung] for d in shown],
+            "text": [_text(d) for d in shown],
+            "hoverinfo": "text",
+            "marker": {"color": [FAMILIES[family(d.scheme)] for d in shown], "size": 9},
+        }
+    ]
+    first, later = _epochs(results.epochs[0]), _epochs(results.epochs[rung])
+    return {"data": data, "layout": _layout(f"accuracy, {first}, %", f"accuracy, {later}, %")}
+
+
+def _layout(x: str, y: str) -> dict[str, Any]:
+    return {
+        "xaxis": {"title": {"text": x}, "gridcolor": "#e4ded4", "zeroline": False},
+        "yaxis": {"title": {"text": y}, "gridcolor": "#e4ded4", "zeroline": False},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": _FONT,
+        "hovermode": "closest",
+        "margin": {"l": 60, "r": 20, "t": 30, "b": 50},
+        "height": 460,
+    }
+
+
+def _script(chart: Mapping[str, Any]) -> Any:
+    """Return a chart as JSON that a script element may hold, whatever its texts are."""
+    return _safe(json.dumps(chart).replace("<", "\\u003c"))
+
+
+def _safe(text: str) -> Any:
+    from markupsafe import Markup  # noqa: PLC0415 (comes with Jinja2)
+
+    return Markup(text)  # noqa: S704 (a library, and our own JSON without any "<")
