@@ -28,7 +28,6 @@ from intarsia.integer import (
     Plane,
     Requantization,
     Tensor,
-    WeightFormat,
 )
 from intarsia.integer.validation import window_output
 from random_planes import UNIT_PATTERNS, ends, mixed_planes, multipliers, pick, random_plane
@@ -153,9 +152,9 @@ def resnet8_like(rng: Generator) -> IntegerNetwork:
         output = Tensor(name, (outputs, x.shape[1] // stride, x.shape[2] // stride), form, 0.01)
         shape = (outputs, x.shape[0], kernel, kernel)
         first = x.shape[0] < 16
-        planes = [_shipped_plane(rng, shape, "digits4" if first else "ternary", Pattern())]
+        planes = [random_plane(rng, shape, "digits4" if first else "ternary", Pattern())]
         if not first:
-            planes.append(_shipped_plane(rng, shape, "int8", Pattern("n:m", 1, 16)))
+            planes.append(random_plane(rng, shape, "int8", Pattern("n:m", 1, 16)))
         edge = (kernel - 1) // 2
         requantization = _whole_range(_requantization(rng, planes, x, output, False), form)
         layers.append(Conv2d(x.name, output, tuple(planes), requantization, (stride, stride), (edge,) * 4))
@@ -173,15 +172,11 @@ def resnet8_like(rng: Generator) -> IntegerNetwork:
         x = block(name, x, outputs, stride)
     pooled = Tensor("pool", (64, 1, 1), uint8, 0.01)
     layers.append(AveragePool(x.name, pooled, (8, 8), (8, 8), (0, 0, 0, 0), 32, 11, 0, 255))
-    planes = (_shipped_plane(rng, (10, 64), "digits4", Pattern()),)
+    planes = (random_plane(rng, (10, 64), "digits4", Pattern()),)
     logits = Tensor("fc", (10, 1, 1), int8, 0.1)
     requantization = _whole_range(_requantization(rng, planes, pooled, logits, False), int8)
     layers.append(Linear("pool", logits, planes, requantization))
     return IntegerNetwork("resnet8-like", source, tuple(layers), _SHIPPED.scale_bits)
-
-
-def _shipped_plane(rng: Generator, shape: tuple[int, ...], form: str, pattern: Pattern) -> Plane:
-    return random_plane(rng, shape, WeightFormat(form), pattern, scale_bits=_SHIPPED.scale_bits, extreme=False)
 
 
 def random_format(rng: Generator, *, free: bool = False) -> ActivationFormat:
@@ -257,24 +252,20 @@ def _weight_layer(
     return Conv2d(x.name, output, tuple(planes), requantization, window[1], window[2], kind == "depthwise")
 
 
-def _plane_kinds(
-    rng: Generator, ranges: Ranges, sparse: bool | None, dense: str | None
-) -> list[tuple[WeightFormat, Pattern]]:
+def _plane_kinds(rng: Generator, ranges: Ranges, sparse: bool | None, dense: str | None) -> list[tuple[str, Pattern]]:
     digits = ("ternary", "ternary", "digits2", "digits3", "digits4", "digits5")
     integers = tuple(f"int{bits}" for bits in range(2, 9))
     if ranges.free and sparse is None and dense is None:
         patterns = [Pattern.parse(text) for text in ("dense", "unstructured", "2:4", "1:3/2", "1:16", "fixed2:5")]
         patterns += UNIT_PATTERNS
-        kinds = [
-            (WeightFormat(str(rng.choice(digits + integers))), pick(rng, patterns)) for _ in range(rng.integers(1, 4))
-        ]
-        return [(WeightFormat("binary"), Pattern()), *kinds[1:]] if rng.random() < 0.1 else kinds
-    kinds = [(WeightFormat(dense or str(rng.choice(digits))), Pattern())]
+        kinds = [(str(rng.choice(digits + integers)), pick(rng, patterns)) for _ in range(rng.integers(1, 4))]
+        return [("binary", Pattern()), *kinds[1:]] if rng.random() < 0.1 else kinds
+    kinds = [(dense or str(rng.choice(digits)), Pattern())]
     if sparse if sparse is not None else rng.integers(2):
         n, lanes = int(rng.integers(1, ranges.fit.slots, endpoint=True)), ranges.fit.lanes
         patterns = [Pattern("n:m", n, m, group) for m, group in ((lanes, 1), (lanes, 1), (2 * lanes, 1), (lanes, 16))]
         integers = integers[: ranges.fit.slot_bits - 1]
-        kinds.append((WeightFormat(str(rng.choice((integers[-1], integers[-1], *integers)))), pick(rng, patterns)))
+        kinds.append((str(rng.choice((integers[-1], integers[-1], *integers))), pick(rng, patterns)))
         if sparse is None and dense is None and rng.random() < 0.15:
             return kinds[1:]
     return kinds

@@ -15,10 +15,9 @@ from intarsia.integer import ActivationFormat, Conv2d, IntegerNetwork, Linear, P
 from intarsia.integer.effective import LayerBits, effective_bits
 from intarsia.integer.formats import UNIT_KINDS, WeightFormat
 from intarsia.integer.units import support, taken_units, unit_numbers
-from random_planes import mixed_planes, random_plane
+from random_planes import SCALE_BITS, mixed_planes, random_plane
 
 INT8 = ActivationFormat(8, signed=True)
-SCALE_BITS = 6
 SEEDS = st.integers(0, 2**32 - 1)
 SHAPES = st.sampled_from([(5, 7, 3, 3), (32, 20, 1, 1), (6, 1, 3, 2), (9, 33), (1, 1), (16, 4, 2, 3)])
 PATTERNS = st.one_of(
@@ -99,10 +98,6 @@ def network_of(planes: list[Plane], *, depthwise: bool = False) -> IntegerNetwor
     return IntegerNetwork("one", source, (layer,), SCALE_BITS)
 
 
-def drawn(rng: np.random.Generator, shape: tuple[int, ...], name: str, pattern: Pattern) -> Plane:
-    return random_plane(rng, shape, WeightFormat(name), pattern, scale_bits=SCALE_BITS, extreme=False)
-
-
 def stored(network: IntegerNetwork) -> LayerBits:
     return effective_bits(network).layers[0]
 
@@ -118,8 +113,8 @@ def test_whole_units_store_all_their_values_and_an_index_each(
 ) -> None:
     depthwise = seed % 2 == 0 and shape[1] == 1 and len(shape) == 4
     rng = np.random.default_rng(seed)
-    base = drawn(rng, shape, name, Pattern())
-    plane = drawn(rng, shape, name, Pattern())
+    base = random_plane(rng, shape, name, Pattern())
+    plane = random_plane(rng, shape, name, Pattern())
     numbers = unit_numbers(shape, pattern, depthwise=depthwise)
     kept = (rng.random(int(numbers.max()) + 1) < density)[numbers]
     plane = replace(plane, weights=plane.weights * kept, pattern=pattern)
@@ -142,7 +137,7 @@ def test_whole_units_store_all_their_values_and_an_index_each(
 @settings(max_examples=100, deadline=None)
 @given(SEEDS, SHAPES)
 def test_a_mix_stores_every_weight_once_and_no_index_for_the_rest(seed: int, shape: tuple[int, ...]) -> None:
-    planes = mixed_planes(np.random.default_rng(seed), shape, scale_bits=SCALE_BITS, extreme=False)
+    planes = mixed_planes(np.random.default_rng(seed), shape)
     pattern = replace(planes[0].pattern, rest=False)
     units = [weights_by_unit(plane.weights, pattern, False) for plane in planes]
     values = indices = 0
@@ -165,7 +160,10 @@ def test_a_mix_stores_every_weight_once_and_no_index_for_the_rest(seed: int, sha
 
 def test_fixed_positions_store_no_index() -> None:
     rng, shape = np.random.default_rng(0), (20, 24, 3, 3)
-    planes = [drawn(rng, shape, "ternary", Pattern()), drawn(rng, shape, "int8", Pattern.parse("fixed2:16"))]
+    planes = [
+        random_plane(rng, shape, "ternary", Pattern()),
+        random_plane(rng, shape, "int8", Pattern.parse("fixed2:16")),
+    ]
     alone, both = stored(network_of(planes[:1])), stored(network_of(planes))
     assert both.indices == 0
     assert both.planes - alone.planes == 20 * 9 * 4 * 8
@@ -174,14 +172,14 @@ def test_fixed_positions_store_no_index() -> None:
 
 def test_binary_weights_take_a_bit_each() -> None:
     shape = (16, 32, 3, 3)
-    found = stored(network_of([drawn(np.random.default_rng(0), shape, "binary", Pattern())]))
+    found = stored(network_of([random_plane(np.random.default_rng(0), shape, "binary", Pattern())]))
     assert (found.planes, found.indices, found.padding) == (16 * 32 * 9, 0, 0)
     assert WeightFormat("binary").limit == 1
 
 
 @given(SEEDS, SHAPES, PATTERNS)
 def test_the_support_of_a_plane_covers_its_weights(seed: int, shape: tuple[int, ...], pattern: Pattern) -> None:
-    weights = drawn(np.random.default_rng(seed), shape, "int2", pattern).weights
+    weights = random_plane(np.random.default_rng(seed), shape, "int2", pattern).weights
     covered = support(weights, pattern)
     assert covered.shape == shape
     assert not (weights != 0)[~covered].any()
