@@ -21,10 +21,10 @@ from intarsia.integer import (
     Pattern,
     Plane,
     Tensor,
-    WeightFormat,
 )
 from intarsia.integer.validation import window_output
-from random_networks import Ranges, _plane, _requantization, _whole_range
+from random_networks import _requantization, _whole_range
+from random_planes import random_plane
 
 UINT8, INT8 = ActivationFormat(8, signed=False), ActivationFormat(8, signed=True)
 #: Output channels and stride of MobileNetV1-0.25's separable blocks.
@@ -47,10 +47,9 @@ class _Builder:
     layers: list[Layer] = field(default_factory=list)
 
     def _planes(self, shape: Sequence[int], digits: int) -> tuple[Plane, ...]:
-        dense = WeightFormat(f"digits{digits}" if digits > 1 else "ternary")
-        planes = [_plane(self.rng, tuple(shape), dense, Pattern(), Ranges())]
+        planes = [random_plane(self.rng, tuple(shape), f"digits{digits}" if digits > 1 else "ternary", Pattern())]
         if not digits:
-            planes.append(_plane(self.rng, tuple(shape), WeightFormat("int8"), Pattern("n:m", 1, 16), Ranges()))
+            planes.append(random_plane(self.rng, tuple(shape), "int8", Pattern("n:m", 1, 16)))
         return tuple(planes)
 
     def _append(self, layer: Layer) -> None:

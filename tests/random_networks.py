@@ -8,8 +8,7 @@ from all of the contract: any formats, patterns and number of planes, activation
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
@@ -29,14 +28,13 @@ from intarsia.integer import (
     Plane,
     Requantization,
     Tensor,
-    WeightFormat,
 )
 from intarsia.integer.validation import window_output
+from random_planes import UNIT_PATTERNS, ends, mixed_planes, multipliers, pick, random_plane
 
 _SHIPPED = EngineConfig()
 KINDS = ("conv", "depthwise", "linear", "add", "avgpool", "maxpool")
 
-T = TypeVar("T")
 Window = tuple[tuple[int, int], tuple[int, int], tuple[int, int, int, int]]
 
 
@@ -128,7 +126,7 @@ def random_network(rng: Generator, depth: int = 5, *, extreme: bool = False, fre
         kind = str(rng.choice(KINDS))
         inputs = [tensors[-1]]
         if kind == "add":
-            inputs.append(_pick(rng, [t for t in tensors if t.shape == inputs[0].shape]))
+            inputs.append(pick(rng, [t for t in tensors if t.shape == inputs[0].shape]))
         layer = random_layer(rng, kind, f"{kind}{number}", inputs, ranges)
         layers.append(layer)
         tensors.append(layer.output)
@@ -139,7 +137,7 @@ def random_images(rng: Generator, network: IntegerNetwork, n: int, *, extreme: b
     """Return (n, C, H, W) inputs over the whole range of the network's input format; only its limits if `extreme`."""
     form = network.input.format
     shape = (n, *network.input.shape)
-    values = _ends(rng, form.lo, form.hi, shape) if extreme else rng.integers(form.lo, form.hi, shape, endpoint=True)
+    values = ends(rng, form.lo, form.hi, shape) if extreme else rng.integers(form.lo, form.hi, shape, endpoint=True)
     width = 8 if form.bits <= 8 else 16
     return values.astype(f"{'' if form.signed else 'u'}int{width}")
 
@@ -154,9 +152,9 @@ def resnet8_like(rng: Generator) -> IntegerNetwork:
         output = Tensor(name, (outputs, x.shape[1] // stride, x.shape[2] // stride), form, 0.01)
         shape = (outputs, x.shape[0], kernel, kernel)
         first = x.shape[0] < 16
-        planes = [_plane(rng, shape, WeightFormat("digits4" if first else "ternary"), Pattern(), Ranges())]
+        planes = [random_plane(rng, shape, "digits4" if first else "ternary", Pattern())]
         if not first:
-            planes.append(_plane(rng, shape, WeightFormat("int8"), Pattern("n:m", 1, 16), Ranges()))
+            planes.append(random_plane(rng, shape, "int8", Pattern("n:m", 1, 16)))
         edge = (kernel - 1) // 2
         requantization = _whole_range(_requantization(rng, planes, x, output, False), form)
         layers.append(Conv2d(x.name, output, tuple(planes), requantization, (stride, stride), (edge,) * 4))
@@ -174,7 +172,7 @@ def resnet8_like(rng: Generator) -> IntegerNetwork:
         x = block(name, x, outputs, stride)
     pooled = Tensor("pool", (64, 1, 1), uint8, 0.01)
     layers.append(AveragePool(x.name, pooled, (8, 8), (8, 8), (0, 0, 0, 0), 32, 11, 0, 255))
-    planes = (_plane(rng, (10, 64), WeightFormat("digits4"), Pattern(), Ranges()),)
+    planes = (random_plane(rng, (10, 64), "digits4", Pattern()),)
     logits = Tensor("fc", (10, 1, 1), int8, 0.1)
     requantization = _whole_range(_requantization(rng, planes, pooled, logits, False), int8)
     layers.append(Linear("pool", logits, planes, requantization))
@@ -204,7 +202,7 @@ def random_layer(
     lo, hi = _clip(rng, form)
     top = (1 << ranges.scale_bits) - 1
     if kind == "add":
-        first, second = _multipliers(rng, 2, ranges.scale_bits, ranges.extreme).tolist()
+        first, second = multipliers(rng, 2, ranges.scale_bits, ranges.extreme).tolist()
         spread = max(1.0, 0.5 * np.hypot(first * (x.format.hi - x.format.lo), second * _span(inputs[1])))
         shift = _shift(rng, spread, form, ranges.extreme)
         return Add((x.name, inputs[1].name), Tensor(name, x.shape, form, 0.02), (first, second), shift, lo, hi)
@@ -239,10 +237,14 @@ def _weight_layer(
     else:
         weights_shape = (outputs, 1 if kind == "depthwise" else channels, *window[0])
         shape = (outputs, *window_output(*x.shape[1:], *window))
-    planes = [
-        _bounded(rng, _plane(rng, weights_shape, form, pattern, ranges), x, ranges)
-        for form, pattern in _plane_kinds(rng, ranges, sparse, dense)
-    ]
+    if ranges.free and sparse is None and dense is None and rng.random() < 0.2:
+        planes = mixed_planes(rng, weights_shape, scale_bits=ranges.scale_bits, extreme=ranges.extreme)
+    else:
+        planes = [
+            random_plane(rng, weights_shape, form, pattern, scale_bits=ranges.scale_bits, extreme=ranges.extreme)
+            for form, pattern in _plane_kinds(rng, ranges, sparse, dense)
+        ]
+    planes = [_bounded(rng, plane, x, ranges) for plane in planes]
     output = Tensor(name, shape, random_format(rng, free=ranges.free), 0.02)
     requantization = _requantization(rng, planes, x, output, ranges.extreme)
     if kind == "linear":
@@ -250,54 +252,23 @@ def _weight_layer(
     return Conv2d(x.name, output, tuple(planes), requantization, window[1], window[2], kind == "depthwise")
 
 
-def _plane_kinds(
-    rng: Generator, ranges: Ranges, sparse: bool | None, dense: str | None
-) -> list[tuple[WeightFormat, Pattern]]:
+def _plane_kinds(rng: Generator, ranges: Ranges, sparse: bool | None, dense: str | None) -> list[tuple[str, Pattern]]:
     digits = ("ternary", "ternary", "digits2", "digits3", "digits4", "digits5")
     integers = tuple(f"int{bits}" for bits in range(2, 9))
     if ranges.free and sparse is None and dense is None:
-        patterns = (
-            Pattern(),
-            Pattern("unstructured"),
-            Pattern("n:m", 2, 4),
-            Pattern("n:m", 1, 3, 2),
-            Pattern("n:m", 1, 16),
-        )
-        return [
-            (WeightFormat(str(rng.choice(digits + integers))), _pick(rng, patterns)) for _ in range(rng.integers(1, 4))
-        ]
-    kinds = [(WeightFormat(dense or str(rng.choice(digits))), Pattern())]
+        patterns = [Pattern.parse(text) for text in ("dense", "unstructured", "2:4", "1:3/2", "1:16", "fixed2:5")]
+        patterns += UNIT_PATTERNS
+        kinds = [(str(rng.choice(digits + integers)), pick(rng, patterns)) for _ in range(rng.integers(1, 4))]
+        return [("binary", Pattern()), *kinds[1:]] if rng.random() < 0.1 else kinds
+    kinds = [(dense or str(rng.choice(digits)), Pattern())]
     if sparse if sparse is not None else rng.integers(2):
         n, lanes = int(rng.integers(1, ranges.fit.slots, endpoint=True)), ranges.fit.lanes
         patterns = [Pattern("n:m", n, m, group) for m, group in ((lanes, 1), (lanes, 1), (2 * lanes, 1), (lanes, 16))]
         integers = integers[: ranges.fit.slot_bits - 1]
-        kinds.append((WeightFormat(str(rng.choice((integers[-1], integers[-1], *integers)))), _pick(rng, patterns)))
+        kinds.append((str(rng.choice((integers[-1], integers[-1], *integers))), pick(rng, patterns)))
         if sparse is None and dense is None and rng.random() < 0.15:
             return kinds[1:]
     return kinds
-
-
-def _plane(rng: Generator, shape: tuple[int, ...], form: WeightFormat, pattern: Pattern, ranges: Ranges) -> Plane:
-    limit, extreme = form.limit, ranges.extreme
-    weights = _ends(rng, -limit, limit, shape) if extreme else rng.integers(-limit, limit, shape, endpoint=True)
-    if extreme and rng.integers(2):  # all of one sign: the accumulators reach their bounds
-        weights = weights * 0 + _ends(rng, -limit, limit, (shape[0],) + (1,) * (len(shape) - 1))
-    weights = weights * _support(rng, shape, pattern)
-    return Plane(
-        weights.astype(np.int8), _multipliers(rng, shape[0], ranges.scale_bits, extreme).astype(np.int32), form, pattern
-    )
-
-
-def _support(rng: Generator, shape: tuple[int, ...], pattern: Pattern) -> NDArray[np.bool_]:
-    if pattern.kind == "dense":
-        return np.ones(shape, bool)
-    if pattern.kind == "unstructured":
-        return rng.random(shape) < 1 / 16
-    outputs, inputs = shape[:2]
-    groups, blocks = -(-outputs // pattern.group), -(-inputs // pattern.m)
-    order = rng.random((groups, blocks, pattern.m, *shape[2:])).argsort(axis=2)
-    support = (order < pattern.n).reshape(groups, blocks * pattern.m, *shape[2:])[:, :inputs]
-    return np.repeat(support, pattern.group, axis=0)[:outputs]
 
 
 def _bounded(rng: Generator, plane: Plane, x: Tensor, ranges: Ranges) -> Plane:
@@ -307,7 +278,7 @@ def _bounded(rng: Generator, plane: Plane, x: Tensor, ranges: Ranges) -> Plane:
     for row in flat:
         order = rng.permutation(row.size)
         row[order[np.abs(row[order].astype(np.int64)).cumsum() > limit]] = 0
-    return Plane(flat.reshape(plane.weights.shape), plane.multiplier, plane.format, plane.pattern)
+    return replace(plane, weights=flat.reshape(plane.weights.shape))
 
 
 def _requantization(
@@ -323,19 +294,12 @@ def _requantization(
     middle = (output.format.lo + output.format.hi) / 2 * 2.0**shift
     bias = np.clip(middle - mean + rng.normal(0, deviation / 2), -(2**31), 2**31 - 1).astype(np.int64)
     if extreme:
-        bias = np.where(rng.random(outputs) < 0.5, _ends(rng, -(2**31), 2**31 - 1, (outputs,)), bias)
+        bias = np.where(rng.random(outputs) < 0.5, ends(rng, -(2**31), 2**31 - 1, (outputs,)), bias)
     return Requantization(bias.astype(np.int32), shift.astype(np.uint8), lo, hi)
 
 
 def _whole_range(requantization: Requantization, form: ActivationFormat) -> Requantization:
     return Requantization(requantization.bias, requantization.shift, form.lo, form.hi)
-
-
-def _multipliers(rng: Generator, count: int, scale_bits: int, extreme: bool) -> NDArray[np.integer]:
-    top = (1 << scale_bits) - 1
-    values = rng.integers((top + 1) // 4, top, count, endpoint=True)
-    edge = rng.random(count) < (0.5 if extreme else 0.03)
-    return np.where(edge, _ends(rng, 0, top, (count,)), values)
 
 
 def _shift(rng: Generator, spread: float, form: ActivationFormat, extreme: bool) -> int:
@@ -370,14 +334,6 @@ def _window(rng: Generator, x: Tensor, ranges: Ranges, *, inside: bool = False) 
 
 def _between(rng: Generator, bounds: tuple[int, int]) -> int:
     return int(rng.integers(*bounds, endpoint=True))
-
-
-def _ends(rng: Generator, lo: int, hi: int, shape: tuple[int, ...]) -> NDArray[np.int64]:
-    return np.where(rng.integers(0, 2, shape) == 0, lo, hi)
-
-
-def _pick(rng: Generator, options: Sequence[T]) -> T:
-    return options[int(rng.integers(len(options)))]
 
 
 def _span(x: Tensor) -> int:

@@ -30,6 +30,7 @@ from intarsia.integer import (
 from intarsia.integer.effective import effective_bits
 from mlperf_tiny_networks import Digits, autoencoder_like, dscnn_like, mobilenet_like
 from random_networks import random_layer_network, random_network, resnet8_like
+from random_planes import random_plane
 
 
 def test_importing_the_engine_needs_no_torch() -> None:
@@ -100,6 +101,39 @@ def test_a_dense_int8_plane_is_refused_by_name() -> None:
     assert isinstance(layer, Conv2d)
     plane = replace(layer.planes[0], format=WeightFormat("int8"), weights=np.full_like(layer.planes[0].weights, 100))
     _refused(replace(network, layers=(replace(layer, planes=(plane,)),)), EngineConfig(), "conv", "slot")
+
+
+@pytest.mark.parametrize(
+    ("planes", "words"),
+    [
+        ((("binary", "dense"),), ("no binary planes", "ternary")),
+        ((("binary", "dense"), ("int8", "1:16")), ("no binary planes",)),
+        ((("ternary", "dense"), ("int8", "outputs")), ("holds more sparse weights", "regular pattern")),
+        ((("int8", "outputs"), ("int4", "outputs"), ("int2", "rest-outputs")), ("at most one dense and one sparse",)),
+    ],
+)
+def test_planes_that_the_engine_lacks_are_refused_by_name(
+    planes: tuple[tuple[str, str], ...], words: tuple[str, ...]
+) -> None:
+    rng, shape = np.random.default_rng(0), (16, 32, 1, 1)
+    owner = np.arange(16).reshape(-1, 1, 1, 1) % len(planes)
+    drawn = [random_plane(rng, shape, form, Pattern(), extreme=True) for form, _ in planes]
+    kept = [
+        replace(plane, weights=plane.weights * (owner == number) if "outputs" in text else plane.weights)
+        for number, (plane, (_, text)) in enumerate(zip(drawn, planes, strict=True))
+    ]
+    kept = [replace(plane, pattern=Pattern.parse(text)) for plane, (_, text) in zip(kept, planes, strict=True)]
+    if planes[-1][1] == "1:16":
+        kept[-1] = replace(kept[-1], weights=kept[-1].weights * (np.arange(32) % 16 == 3)[:, None, None])
+    ones = np.ones(16, np.int64)
+    source, output = (
+        Tensor(name, (size, 2, 3), ActivationFormat(8, signed=True), 1.0) for name, size in (("in", 32), ("out", 16))
+    )
+    layer = Conv2d("in", output, tuple(kept), Requantization(0 * ones, 9 * ones, -128, 127))
+    network = IntegerNetwork("odd", source, (layer,), 6)
+    _refused(network, EngineConfig(), "layer out", *words)
+    with pytest.raises(IntarsiaError, match=words[0]):
+        config_for(network)
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,8 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
         (lambda h: h["layers"][0].update(depthwise=1), "depthwise must be true or false"),
         (lambda h: h["layers"][0]["planes"][0].update(pattern="2:1"), "pattern n:m needs"),
         (lambda h: h["layers"][0]["planes"][0].update(pattern="1:99999999999999"), "against its pattern"),
+        (lambda h: h["layers"][0]["planes"][0].update(pattern="stripes"), "cannot read pattern 'stripes'; write dense"),
+        (lambda h: h["layers"][0]["planes"][0].update(pattern="rest-inputs"), "needs a plane before it"),
         (lambda h: h["layers"][0]["planes"][0].update(format="float8"), "unknown weight format 'float8'"),
         (lambda h: h["layers"][0]["planes"].pop(), "belongs to no layer"),
         (lambda h: h["layers"][0]["planes"].append({"format": "int8", "pattern": "dense"}), "weights' is missing"),
@@ -184,7 +186,28 @@ def test_a_file_of_an_earlier_version_without_a_sum_is_read(tmp_path: Path) -> N
     assert_same(network, load(tmp_path / "network"))
 
 
-JUNK = [None, True, -1, 0, 1, 2, 65536, 10**30, 0.5, 1e300, "", "input", "1:1", "n:m", "int8", [], [1, 1], [1] * 4, {}]
+JUNK = [
+    None,
+    True,
+    -1,
+    0,
+    1,
+    2,
+    65536,
+    10**30,
+    0.5,
+    1e300,
+    "",
+    "input",
+    "1:1",
+    "n:m",
+    "rest-taps",
+    "int8",
+    [],
+    [1, 1],
+    [1] * 4,
+    {},
+]
 
 
 @settings(max_examples=300, deadline=None)

@@ -76,13 +76,26 @@ def wrong_tensors(module: QuantizedNetwork, network: IntegerNetwork, data: Datas
     return parts
 
 
-@pytest.mark.parametrize("name", [*PRESETS, "ternary+2:16/16xint4", "ternary+unstructured0.1xint8", "ternary a4"])
+PLANES = [
+    *("ternary+2:16/16xint4", "ternary+unstructured@0.1xint8", "ternary+inputs@0.1xint8", "ternary+outputs@0.1xint8"),
+    *("ternary+blocks4@0.1xint8", "ternary+taps@0.2xint8", "ternary+fixed1:16xint8", "ternary a4"),
+    *("binary", "binary+1:16xint8", "mix-outputs:int8@0.1/int4@0.3/int2", "mix-blocks16:int8@0.3/ternary"),
+    "mix-inputs:int8@0.1/int4@0.3/binary, depthwise=mix-inputs:int8@0.3/int4, first=mix-taps:int8@0.5/int4",
+]
+
+
+@pytest.mark.parametrize("name", [*PRESETS, *PLANES])
 def test_calibration_alone_gives_a_network_whose_integers_are_its_model(
-    name: str, digits: Dataset, trained: nn.Module
+    name: str, digits: Dataset, trained: nn.Module, tmp_path: Path
 ) -> None:
     module = post_training(trained, digits, Scheme.parse(name))
     network = freeze(module, name="digits")
-    assert accuracy(network, digits) > (0.7 if "a4" in name or name == "int2" else 0.85)
+    coarse = any(word in name for word in ("a4", "int2", "binary"))
+    assert accuracy(network, digits) > (0.7 if coarse else 0.85)
+    save(network, tmp_path / "digits.safetensors")
+    again = load(tmp_path / "digits.safetensors")
+    assert accuracy(again, digits) == accuracy(network, digits)
+    assert effective_bits(again) == effective_bits(network)
     parts = wrong_tensors(module, network, digits)
     assert parts["stem"] < 0.005
     assert max(parts.values()) < 0.25  # multipliers of few bits tie often

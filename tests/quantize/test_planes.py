@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from intarsia.integer import scales
 from intarsia.integer.formats import ActivationFormat, Pattern
 from intarsia.quantize.activations import ActivationQuantizer, best_activation_scale
+from intarsia.quantize.mixed import weight_quantizer
 from intarsia.quantize.patterns import choose_positions, position_cost
 from intarsia.quantize.planes import SuperposedWeight, best_scales, fit_multipliers
 from intarsia.quantize.scheme import LayerScheme
@@ -71,10 +72,18 @@ def test_multipliers_express_gains_to_half_a_unit(seed: int, planes: int, bits: 
     assert bool(((multipliers.amax(0) >= 2 ** (bits - 1) - 1) | (shift == 20)).all())
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=150)
 @given(
     seed=st.integers(0, 99),
-    text=st.sampled_from(["ternary", "digits4", "int8", "int4", "ternary+1:16xint8", "ternary+1:4xint4", "1:4xint8"]),
+    text=st.sampled_from(
+        [
+            *("ternary", "digits4", "int8", "int4", "ternary+1:16xint8", "ternary+1:4xint4", "1:4xint8"),
+            *("binary", "binary+1:16xint8", "ternary+fixed1:4xint8", "ternary+inputs@0.1xint4", "outputs@0.5xint8"),
+            *("ternary+outputs@0.3xint2", "binary+blocks4@0.1xint8", "ternary+taps@0.2xint8", "int2+taps@0.01xint8"),
+            *("mix-outputs:int8@0.1/int4@0.3/int2", "mix-inputs:int8@0.1/binary", "mix-blocks4:int4@0.5/ternary"),
+            *("mix-taps:int8@0.4/int4@0.4/binary", "mix-blocks16:binary@0.9/int8"),
+        ]
+    ),
     shape=st.sampled_from([(8, 32, 3, 3), (10, 17), (6, 1, 5, 5)]),
     ratio=st.floats(0.01, 100),
 )
@@ -82,7 +91,7 @@ def test_the_forward_pass_is_exactly_what_the_integers_say(
     seed: int, text: str, shape: tuple[int, ...], ratio: float
 ) -> None:
     w = weight(seed, *shape)
-    quantizer = SuperposedWeight(w, LayerScheme.parse(text), 8)
+    quantizer = weight_quantizer(w, LayerScheme.parse(text), 8, depthwise=shape[1] == 1)
     quantizer.snap(ratio)
     real = quantizer(w).detach().double()
     planes = quantizer.integers(w)
@@ -91,7 +100,7 @@ def test_the_forward_pass_is_exactly_what_the_integers_say(
     for values, multiplier, format_ in zip(planes.weights, planes.multipliers, quantizer.formats, strict=True):
         assert int(values.abs().max()) <= format_.limit
         total += values * (multiplier * torch.exp2(-planes.shift.double())).view(column) / ratio
-    assert torch.allclose(real, total, rtol=1e-5, atol=1e-9)
+    assert torch.allclose(real, total, rtol=1e-5, atol=3e-7)  # planes may cancel each other
 
 
 def test_the_sparse_plane_takes_most_of_what_ternary_leaves() -> None:
@@ -101,7 +110,7 @@ def test_the_sparse_plane_takes_most_of_what_ternary_leaves() -> None:
         return float((SuperposedWeight(w, LayerScheme.parse(text), 8)(w).detach() - w).square().sum())
 
     assert error("ternary+1:16xint8") < 0.8 * error("ternary")
-    assert error("ternary+unstructured0.0625xint8") <= error("ternary+1:16xint8")
+    assert error("ternary+unstructured@0.0625xint8") <= error("ternary+1:16xint8")
     assert error("digits3") < error("digits2") < error("ternary")
     assert error("ternary+1:16xint8") <= error("ternary+1:16/16xint8")
 

@@ -7,8 +7,14 @@ from hypothesis import strategies as st
 from intarsia.errors import IntarsiaError
 from intarsia.quantize.scheme import PRESETS, LayerScheme, Scheme, normalized
 
-DENSE = st.sampled_from(["ternary", "digits2", "digits5", "int2", "int8"])
-SPARSE = st.sampled_from(["1:16xint8", "2:16xint4", "1:16/16xint8", "unstructuredxint8", "unstructured0.05xint3"])
+DENSE = st.sampled_from(["binary", "ternary", "digits2", "digits5", "int2", "int8"])
+DENSITIES = st.floats(0, 1, exclude_min=True)
+UNITS = st.sampled_from(["inputs", "outputs", "blocks4", "blocks16", "taps"])
+PATTERNS = st.one_of(
+    st.sampled_from(["1:16", "2:16", "1:16/16", "fixed1:16", "unstructured", "inputs"]),
+    st.builds(lambda pattern, density: f"{pattern}@{density!r}", UNITS | st.just("unstructured"), DENSITIES),
+)
+SPARSE = st.builds(lambda pattern, form: f"{pattern}x{form}", PATTERNS, st.sampled_from(["int8", "int3"]))
 
 
 @given(dense=DENSE | st.none(), sparse=SPARSE | st.none(), bits=st.sampled_from(["", " a4", " a8"]))
@@ -17,6 +23,19 @@ def test_a_scheme_reads_back_what_it_prints(dense: str | None, sparse: str | Non
     if text:
         scheme = LayerScheme.parse(text + bits)
         assert LayerScheme.parse(str(scheme)) == scheme
+
+
+@given(
+    where=UNITS, forms=st.lists(DENSE, min_size=2, max_size=4), share=st.floats(1e-9, 0.3), bits=st.sampled_from([8, 4])
+)
+def test_a_mix_reads_back_what_it_prints(where: str, forms: list[str], share: float, bits: int) -> None:
+    text = f"mix-{where}:" + "/".join([*(f"{form}@{share!r}" for form in forms[1:]), forms[0]])
+    scheme = Scheme.parse(f"ternary, block.conv={text} a{bits}, first={text}")
+    layer = scheme.layer("block.conv", first=False, last=False, depthwise=False)
+    assert layer.mix is not None
+    assert [form.name for form, _ in layer.mix.parts] == forms[1:]
+    assert LayerScheme.parse(str(layer)) == layer
+    assert replace(Scheme.parse(str(scheme)), name=scheme.name) == scheme
 
 
 @pytest.mark.parametrize(
@@ -30,8 +49,33 @@ def test_a_scheme_reads_back_what_it_prints(dense: str | None, sparse: str | Non
         "ternary a3",
         "ternary+17:16xint8",
         "ternary+1:16xint8+1:16xint8",
-        "ternary+unstructuredmuchxint8",
-        "ternary+unstructured2xint8",
+        "ternary+unstructured@muchxint8",
+        "ternary+unstructured@2xint8",
+        "ternary+unstructured@nanxint8",
+        "ternary+unstructured0.05xint8",
+        "ternary+inputs@0xint8",
+        "ternary+inputs@xint8",
+        "ternary+1:16@0.1xint8",
+        "ternary+fixed1:16@0.1xint8",
+        "ternary+1:16xbinary",
+        "ternary+rest-inputsxint8",
+        "ternary+densexint8",
+        "mix-",
+        "mix-outputs",
+        "mix-outputs:int8",
+        "mix-outputs:int8@0.5",
+        "mix-outputs:int8/int4",
+        "mix-outputs:int8@1/int4",
+        "mix-outputs:int8@0.5/int4@0.5/int2",
+        "mix-outputs:int8@-0.1/int4",
+        "mix-outputs:int8@nan/int4",
+        "mix-outputs:int8@much/int4",
+        "mix-outputs:int8@0.1/int9",
+        "mix-unstructured:int8@0.1/int2",
+        "mix-1:16:int8@0.1/int2",
+        "mix-rest-inputs:int8@0.1/int2",
+        "mix-outputs:int8@0.1/int2+1:16xint8",
+        "ternary+mix-outputs:int8@0.1/int2",
         "ternary, first",
         "ternary, =int8",
         "ternary, last=",

@@ -15,6 +15,7 @@ from intarsia.integer import (
     AveragePool,
     Conv2d,
     IntegerNetwork,
+    Linear,
     Pattern,
     Plane,
     Requantization,
@@ -24,6 +25,7 @@ from intarsia.integer import (
 from intarsia.integer.validation import window_output
 from intarsia.simulate import SimulatedEngine
 from random_networks import Fit, random_images, random_layer_network, random_network
+from random_planes import random_plane
 from reference_executor import reference_trace
 
 SHIPPED = EngineConfig()
@@ -168,6 +170,34 @@ def test_one_precise_tap_in_sixteen(kind: str, channels: int, size: tuple[int, i
     network = IntegerNetwork("precise taps", source, (layer,), SHIPPED.scale_bits)
     assert check(network, SHIPPED, rng, extreme=False)
     assert compile_network(network).layers[0].descriptor.digits == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "channels", "size"),
+    [("conv", 40, (4, 4)), ("conv", 3, (9, 5)), ("depthwise", 20, (5, 5)), ("linear", 33, (1, 1))],
+)
+def test_fixed_positions_run_as_slots_of_constant_indices(kind: str, channels: int, size: tuple[int, int]) -> None:
+    """Over whole words, over an input that is unfolded and transposed, over a lane's own channel."""
+    rng = np.random.default_rng(7)
+    network = random_layer_network(rng, kind, channels=(channels, channels), size=(9, 9), sparse=False, dense="ternary")
+    layer = network.layers[0]
+    assert isinstance(layer, Conv2d | Linear)
+    inputs = layer.planes[0].weights.shape[1] if kind != "linear" else channels
+    shape = (layer.output.shape[0], inputs, *layer.planes[0].weights.shape[2:])
+    dense, fixed = (
+        random_plane(rng, shape, form, Pattern.parse(pattern))
+        for form, pattern in (("ternary", "dense"), ("int8", "fixed1:16"))
+    )
+    source = replace(network.input, shape=(channels, *size))
+    shift = np.full(shape[0], 9)
+    requantization = replace(layer.requantization, bias=np.zeros(shape[0], np.int64), shift=shift)
+    if isinstance(layer, Linear):
+        layer = replace(layer, planes=(dense, fixed), requantization=requantization)
+    else:
+        padding, stride = (0, 0, *shape[2:]), (1, 1)
+        output = replace(layer.output, shape=(shape[0], *window_output(*size, shape[2:], stride, padding)))
+        layer = Conv2d(source.name, output, (dense, fixed), requantization, stride, padding, kind == "depthwise")
+    assert check(IntegerNetwork("fixed", source, (layer,), 6), SHIPPED, rng, extreme=False)
 
 
 def test_slots_are_full() -> None:

@@ -87,7 +87,7 @@ def _narrowed(network: IntegerNetwork, config: EngineConfig) -> EngineConfig:
     return replace(
         config,
         scale_bits=max(2, min(config.scale_bits, network.scale_bits)),
-        slot_bits=min(config.slot_bits, max(sparse, default=config.slot_bits)),
+        slot_bits=min(config.slot_bits, max(2, *sparse) if sparse else config.slot_bits),
     )
 
 

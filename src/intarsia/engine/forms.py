@@ -92,5 +92,5 @@ def _unfold(form: Form, lanes: int) -> Form | None:
 
 
 def _reordered(pattern: Pattern) -> Pattern:
-    """Return the pattern of reordered inputs: where an `n:m` plane is not zero can no longer be said by a rule."""
-    return Pattern("unstructured") if pattern.kind == "n:m" else pattern
+    """Return the pattern of reordered inputs: where most planes are not zero can no longer be said by a rule."""
+    return pattern if pattern.kind in ("dense", "outputs") else Pattern("unstructured")

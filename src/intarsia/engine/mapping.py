@@ -47,6 +47,8 @@ def split_planes(layer: WeightLayer, config: EngineConfig) -> tuple[Plane | None
     dense = [plane for plane in layer.planes if plane.format.digits]
     sparse = [plane for plane in layer.planes if not plane.format.digits]
     where = f"layer {layer.output.name}"
+    if not all(plane.format.has_zero for plane in layer.planes):
+        raise IntarsiaError(f"{where}: the engine has no binary planes; take ternary ones, which hold the same values.")
     if len(dense) > 1 or len(sparse) > 1:
         raise IntarsiaError(
             f"{where}: the engine takes at most one dense and one sparse plane, not {len(layer.planes)}."

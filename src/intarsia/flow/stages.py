@@ -19,6 +19,7 @@ from intarsia.flow.data import data_key
 from intarsia.flow.settings import INT8, LAYERWISE, SUPERPOSITION, TERNARY, Settings
 from intarsia.flow.synthesis import synthesis_tasks
 from intarsia.flow.task import Task
+from intarsia.integer import Pattern
 from intarsia.quantize import RECIPES, Scheme
 from intarsia.quantize.recipes import recipe_of, with_epochs
 from intarsia.quantize.scheme import LayerScheme
@@ -328,6 +329,8 @@ def require_fit(settings: Settings) -> None:
 
 def _require_layer_fit(engine: EngineConfig, layer: LayerScheme) -> None:
     advice = f"choose a pattern such as {engine.slots}:{engine.lanes}, or measure accuracy alone with intarsia execute"
+    if layer.mix is not None:
+        raise IntarsiaError(f"the engine has no mixes of formats within a layer, such as {layer.mix}; {advice}.")
     if layer.dense is not None and not layer.dense.digits:
         raise IntarsiaError(f"the engine has no dense plane of {layer.dense.name}; {advice}.")
     if layer.activation_bits > _MOST_ACTIVATION_BITS:
@@ -337,9 +340,9 @@ def _require_layer_fit(engine: EngineConfig, layer: LayerScheme) -> None:
         )
     if layer.sparse is None:
         return
-    if layer.pattern.kind != "n:m":
-        raise IntarsiaError(f"the engine has no {layer.pattern} planes; {advice}.")
-    most = _most_in_block(layer.pattern.n, layer.pattern.m, engine.lanes)
+    if layer.pattern.kind not in ("n:m", "fixed"):
+        raise IntarsiaError(f"the engine has no sparse planes of the pattern {layer.pattern}; {advice}.")
+    most = _most_in_block(layer.pattern, engine.lanes)
     if most > engine.slots:
         raise IntarsiaError(
             f"the pattern {layer.pattern} puts up to {most} sparse weights into a block of {engine.lanes} inputs, but "
@@ -347,11 +350,14 @@ def _require_layer_fit(engine: EngineConfig, layer: LayerScheme) -> None:
         )
 
 
-def _most_in_block(n: int, m: int, lanes: int) -> int:
-    """Return how many weights of a pattern n:m lie at most in a block of `lanes` inputs, all that begin at multiples
-    of `lanes`.
+def _most_in_block(pattern: Pattern, lanes: int) -> int:
+    """Return how many weights of a pattern `n:m` or `fixed` lie at most in a block of `lanes` inputs, all that begin at
+    multiples of `lanes`.
     """
+    n, m = pattern.n, pattern.m
     firsts = range(0, math.lcm(m, lanes), lanes)
+    if pattern.kind == "fixed":
+        return max(sum(channel % m < n for channel in range(first, first + lanes)) for first in firsts)
     return max(
         sum(min(n, first + lanes - start, start + m - first) for start in range(first - first % m, first + lanes, m))
         for first in firsts

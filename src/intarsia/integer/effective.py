@@ -3,7 +3,14 @@
 Weights are counted as a stream of words for 16 lanes holds them: in blocks of 16 along the input channels of one tap
 (along the taps of one channel, where a layer is depthwise or has at most four input channels), trits packed five to a
 byte, the last block of a row and the last 16 output channels filled up. A slot of an `n:m` plane is stored for every
-block of m, used or not, with its index; an index that a group of output channels shares is stored once.
+block of m, used or not, with its index; an index that a group of output channels shares is stored once. A `fixed` plane
+stores the values of its channels and no index.
+
+A plane of whole channels, blocks or taps is counted as one stream of the values of those it takes, zeros included, and
+one index for each; a block that the edge of the layer cuts is filled up, and a plane of output channels has multipliers
+for them alone. A channel, block or tap without any non-zero is not taken. The `rest` of a mix stores all that planes
+before it have not taken, without an index; a binary one, which cannot store zeros, needs an index for each of what is
+zero in every plane.
 
 What an engine stores is for its compiler to say: fitted to the network (`config_for`) it equals this count for planes
 `1:16` and kernels of up to 4 x 4; it is less for an unfolded input of few channels, and more where depthwise kernels
@@ -14,8 +21,11 @@ layer to layer, or layers without a sparse plane keep room for its multiplier.
 import math
 from dataclasses import dataclass
 
-from intarsia.integer.formats import Pattern
-from intarsia.integer.network import SHIFT_BITS, IntegerNetwork, Plane, WeightLayer
+import numpy as np
+
+from intarsia.integer.formats import UNIT_KINDS, Pattern
+from intarsia.integer.network import SHIFT_BITS, Conv2d, IntegerNetwork, Plane, WeightLayer
+from intarsia.integer.units import block_size, support, taken_units, unit_numbers
 
 BLOCK = 16
 LANES = 16
@@ -110,26 +120,62 @@ def effective_bits(network: IntegerNetwork) -> EffectiveBits:
 
 def _layer_bits(layer: WeightLayer, scale_bits: int) -> LayerBits:
     outputs = layer.output.shape[0]
-    counts = [_plane_bits(plane) for plane in layer.planes]
+    depthwise = isinstance(layer, Conv2d) and layer.depthwise
+    counts = [_plane_bits(layer.planes, number, depthwise) for number in range(len(layer.planes))]
     values, indices, padding = (sum(column) for column in zip(*counts, strict=True))
-    channel = scale_bits * len(layer.planes) + SHIFT_BITS
-    padding += (_filled(outputs) - outputs) * channel
+    multiplied = [_multiplied(plane, depthwise) for plane in layer.planes]
+    scales = scale_bits * sum(outputs if own is None else own for own in multiplied) + SHIFT_BITS * outputs
+    padding += (_filled(outputs) - outputs) * (scale_bits * multiplied.count(None) + SHIFT_BITS)
     name, weights = layer.output.name, int(layer.planes[0].weights.size)
-    return LayerBits(name, weights, values, indices, padding, outputs * channel, outputs * BIAS_BITS)
+    return LayerBits(name, weights, values, indices, padding, scales, outputs * BIAS_BITS)
 
 
-def _plane_bits(plane: Plane) -> tuple[int, int, int]:
-    """Return the bits of values, indices and padding."""
+def _multiplied(plane: Plane, depthwise: bool) -> int | None:
+    """Return how many multipliers a plane of whole output channels has; None for one of every channel and lane."""
+    if plane.pattern.kind == "outputs" or (depthwise and plane.pattern.kind == "inputs"):
+        return int((plane.weights != 0).reshape(len(plane.weights), -1).any(axis=1).sum())
+    return None
+
+
+def _plane_bits(planes: tuple[Plane, ...], number: int, depthwise: bool) -> tuple[int, int, int]:
+    """Return the bits of values, indices and padding of one of a layer's planes."""
+    plane = planes[number]
     if plane.pattern.kind == "unstructured":
         count = int((plane.weights != 0).sum())
         return plane.format.stored_bits(count), count * _index_bits(plane.weights.size), 0
     if plane.pattern.kind == "n:m":
         return _slots(plane, plane.pattern)
+    if plane.pattern.kind == "fixed":
+        return _fixed(plane)
+    if plane.pattern.kind in UNIT_KINDS:
+        return _whole_units(plane, planes[:number], depthwise)
     rows, length = _rows(plane)
     outputs = int(plane.weights.shape[0])
     whole = plane.format.stored_bits(BLOCK) * -(-length // BLOCK)
     used = plane.format.stored_bits(BLOCK) * (length // BLOCK) + plane.format.stored_bits(length % BLOCK)
     return outputs * rows * used, 0, rows * (_filled(outputs) * whole - outputs * used)
+
+
+def _fixed(plane: Plane) -> tuple[int, int, int]:
+    outputs = int(plane.weights.shape[0])
+    channel = plane.format.stored_bits(int(support(plane.weights, plane.pattern)[0].sum()))
+    return outputs * channel, 0, (_filled(outputs) - outputs) * channel
+
+
+def _whole_units(plane: Plane, before: tuple[Plane, ...], depthwise: bool) -> tuple[int, int, int]:
+    units = unit_numbers(plane.weights.shape, plane.pattern, depthwise=depthwise)
+    stored = taken_units(plane.weights, units)
+    indexed = int(stored.sum())
+    if plane.pattern.rest:
+        free = ~np.logical_or.reduce([taken_units(other.weights, units) for other in before])
+        indexed = 0 if plane.format.has_zero else int((free & ~stored).sum())
+        stored = free if plane.format.has_zero else stored
+    count = int(stored[units].sum())
+    padded = count
+    if plane.pattern.kind == "blocks":
+        padded = int(stored.sum()) * math.prod(block_size(plane.weights.shape, plane.pattern))
+    values = plane.format.stored_bits(count)
+    return values, indexed * _index_bits(stored.size), plane.format.stored_bits(padded) - values
 
 
 def _rows(plane: Plane) -> tuple[int, int]:

@@ -103,10 +103,10 @@ def _rescaled(plane: Plane, multiplier: NDArray[np.int64], finer: NDArray[np.flo
     """Return a plane with new multipliers (O,), for accumulators `finer` (O,) times as fine as before.
 
     Both planes of a channel share a shift, so the multiplier of the finer, sparse one has few bits left, and its step
-    may change by half. What it stores then follows: it has the values for that, where a dense plane has not.
+    may change by half. What it stores then follows: it has the values for that, where a dense or binary plane has not.
     """
     new = replace(plane, multiplier=multiplier.astype(np.int32))
-    if plane.pattern.kind == "dense":
+    if plane.pattern.kind == "dense" or not plane.format.has_zero:
         return new
     ratio = plane.multiplier * finer / np.maximum(multiplier, 1)
     values = np.floor(plane.weights * ratio.reshape(-1, *[1] * (plane.weights.ndim - 1)) + 0.5)

@@ -8,6 +8,7 @@ import numpy as np
 
 from intarsia.errors import IntarsiaError
 from intarsia.integer.network import MAX_SHIFT, Add, AveragePool, Conv2d, Linear, MaxPool
+from intarsia.integer.units import support, taken_units, unit_numbers
 
 if TYPE_CHECKING:
     from intarsia.integer.network import (
@@ -127,6 +128,7 @@ def _check_weight_layer(layer: WeightLayer, source: Tensor, scale_bits: int, whe
         _check_range(plane.weights, -plane.format.limit, plane.format.limit, f"{name}: weight")
         _check_range(plane.multiplier, 0, (1 << scale_bits) - 1, f"{name}: multiplier")
         _check_pattern(plane, name)
+        _check_units(layer, number, name)
         bound = np.maximum(bound, accumulator_bound(plane.weights, source))
     if int(bound.max()) > _INT32.max:
         raise IntarsiaError(f"{where}: its accumulators do not fit 32 bits; use fewer inputs or narrower formats.")
@@ -143,8 +145,36 @@ def accumulator_bound(weights: Ints, source: Tensor) -> Ints:
 
 def _check_pattern(plane: Plane, name: str) -> None:
     pattern = plane.pattern
-    if pattern.kind != "n:m":
+    if pattern.kind == "fixed" and bool((plane.weights != 0)[~support(plane.weights, pattern)].any()):
+        raise IntarsiaError(
+            f"{name}: has weights beyond the first {pattern.n} in {pattern.m}, against its pattern {pattern}."
+        )
+    if pattern.kind == "n:m":
+        _check_counts(plane, name)
+
+
+def _check_units(layer: WeightLayer, number: int, name: str) -> None:
+    """Refuse what only the other planes or the kind of the layer show: a rest that is none, or a binary weight of 0."""
+    plane, depthwise = layer.planes[number], isinstance(layer, Conv2d) and layer.depthwise
+    if plane.pattern.rest:
+        units = unit_numbers(plane.weights.shape, plane.pattern, depthwise=depthwise)
+        own, before = taken_units(plane.weights, units), layer.planes[:number]
+        if not before:
+            raise IntarsiaError(f"{name}: its pattern {plane.pattern} needs a plane before it.")
+        if any(bool((own & taken_units(other.weights, units)).any()) for other in before):
+            raise IntarsiaError(
+                f"{name}: has weights where a plane before it has, against its pattern {plane.pattern}."
+            )
+    if plane.format.has_zero:
         return
+    if plane.pattern.kind == "n:m":
+        raise IntarsiaError(f"{name}: {plane.format.name} weights have no 0 for an empty place of {plane.pattern}.")
+    if bool((plane.weights == 0)[support(plane.weights, plane.pattern, depthwise=depthwise)].any()):
+        raise IntarsiaError(f"{name}: a {plane.format.name} weight is 0; it must be -1 or 1.")
+
+
+def _check_counts(plane: Plane, name: str) -> None:
+    pattern = plane.pattern
     outputs, inputs = plane.weights.shape[:2]
     m = min(pattern.m, inputs)  # a longer group holds the same channels
     padded = -(-inputs // m) * m

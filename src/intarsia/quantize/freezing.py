@@ -8,7 +8,6 @@ import torch
 from numpy.typing import NDArray
 
 from intarsia.errors import IntarsiaError
-from intarsia.integer.formats import Pattern
 from intarsia.integer.network import (
     Add,
     AveragePool,
@@ -21,7 +20,7 @@ from intarsia.integer.network import (
     Requantization,
     Tensor,
 )
-from intarsia.quantize.module import QuantizedNetwork
+from intarsia.quantize.module import QuantizedNetwork, is_depthwise
 from intarsia.quantize.plan import Step
 from intarsia.quantize.planes import fit_multipliers
 
@@ -68,11 +67,11 @@ def _layer(module: QuantizedNetwork, step: Step) -> Layer:
 def _weight_layer(module: QuantizedNetwork, step: Step, output: Tensor) -> Conv2d | Linear:
     weight, quantizer = module.weight_of(step)
     integers = quantizer.integers(weight)
-    layer_scheme = module.layer_schemes[step.name]
-    planes = []
-    for format_, values, multiplier in zip(quantizer.formats, integers.weights, integers.multipliers, strict=True):
-        pattern = layer_scheme.pattern if format_ is layer_scheme.sparse else Pattern()
-        planes.append(Plane(_array(values, np.int8), _array(multiplier, np.int32), format_, pattern))
+    parts = zip(integers.weights, integers.multipliers, quantizer.formats, quantizer.patterns, strict=True)
+    planes = tuple(
+        Plane(_array(values, np.int8), _array(multiplier, np.int32), form, pattern)
+        for values, multiplier, form, pattern in parts
+    )
     shift = _array(integers.shift, np.int64)
     assert step.module is not None and step.module.bias is not None  # noqa: S101 (attach gave it one)
     bias = step.module.bias.detach().cpu().double().numpy() / output.scale
@@ -84,9 +83,8 @@ def _weight_layer(module: QuantizedNetwork, step: Step, output: Tensor) -> Conv2
         )
     requantization = Requantization(fixed.astype(np.int32), shift.astype(np.int32), *_clip(step, output))
     if step.kind == "linear":
-        return Linear(step.inputs[0], output, tuple(planes), requantization)
-    depthwise = isinstance(step.module, torch.nn.Conv2d) and step.module.groups > 1
-    return Conv2d(step.inputs[0], output, tuple(planes), requantization, step.stride, step.padding, depthwise)
+        return Linear(step.inputs[0], output, planes, requantization)
+    return Conv2d(step.inputs[0], output, planes, requantization, step.stride, step.padding, is_depthwise(step))
 
 
 def _clip(step: Step, output: Tensor) -> tuple[int, int]:

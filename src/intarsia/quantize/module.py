@@ -10,9 +10,10 @@ from torch.nn.utils import parametrize
 from intarsia.errors import IntarsiaError
 from intarsia.integer.formats import ActivationFormat
 from intarsia.quantize.activations import ActivationQuantizer
+from intarsia.quantize.mixed import weight_quantizer
 from intarsia.quantize.operators import symmetric
 from intarsia.quantize.plan import Step, read_plan
-from intarsia.quantize.planes import SuperposedWeight, fit_multipliers
+from intarsia.quantize.planes import PlanedWeight, fit_multipliers
 from intarsia.quantize.scheme import LayerScheme, Scheme
 
 
@@ -45,7 +46,12 @@ class QuantizedNetwork(nn.Module):
         self.layer_schemes = _layer_schemes(self.steps, scheme)
         for step in self.steps:
             if step.module is not None:
-                weight = SuperposedWeight(step.module.weight, self.layer_schemes[step.name], scheme.scale_bits)
+                weight = weight_quantizer(
+                    step.module.weight,
+                    self.layer_schemes[step.name],
+                    scheme.scale_bits,
+                    depthwise=is_depthwise(step),
+                )
                 if step.module.bias is None:
                     step.module.bias = nn.Parameter(torch.zeros(step.module.weight.shape[0]))
                 parametrize.register_parametrization(step.module, "weight", weight, unsafe=True)
@@ -98,14 +104,14 @@ class QuantizedNetwork(nn.Module):
         """Return what rounding a step's multipliers to integers multiplies its inputs by; (inputs,)."""
         return self.get_buffer(f"gain_{key(step.name)}")
 
-    def weight_of(self, step: Step) -> tuple[torch.Tensor, SuperposedWeight]:
+    def weight_of(self, step: Step) -> tuple[torch.Tensor, PlanedWeight]:
         """Return the float weight behind a layer and its quantizer."""
         parametrizations = self.layers[key(step.name)].parametrizations
         assert isinstance(parametrizations, nn.ModuleDict)  # noqa: S101 (for the type checker)
         chain = parametrizations["weight"]
         assert isinstance(chain, parametrize.ParametrizationList)  # noqa: S101 (for the type checker)
         planes = chain[0]
-        assert isinstance(planes, SuperposedWeight)  # noqa: S101 (for the type checker)
+        assert isinstance(planes, PlanedWeight)  # noqa: S101 (for the type checker)
         assert isinstance(chain.original, torch.Tensor)  # noqa: S101 (for the type checker)
         return chain.original, planes
 
@@ -204,6 +210,11 @@ def below_ceiling(step: Step, x: torch.Tensor) -> torch.Tensor:
     return x if step.ceiling is None else x.clamp(max=step.ceiling)
 
 
+def is_depthwise(step: Step) -> bool:
+    """Whether a step is a depthwise convolution."""
+    return isinstance(step.module, nn.Conv2d) and step.module.groups > 1
+
+
 def key(name: str) -> str:
     """Return a tensor's name as a module's name, which may hold no dot."""
     return name.replace(".", "_")
@@ -239,7 +250,7 @@ def _layer_schemes(steps: Sequence[Step], scheme: Scheme) -> Mapping[str, LayerS
             step.name,
             first=step is weighted[0],
             last=step is weighted[-1] and step.kind == "linear",
-            depthwise=isinstance(step.module, nn.Conv2d) and step.module.groups > 1,
+            depthwise=is_depthwise(step),
         )
         for step in weighted
     }

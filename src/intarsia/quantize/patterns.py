@@ -1,12 +1,14 @@
-"""Where the sparse plane lies: positions chosen by what leaving them out would cost."""
+"""Where a plane of few or of precise weights lies: positions chosen by what leaving them out would cost."""
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch.nn import functional
 
 from intarsia.integer.formats import Pattern
+from intarsia.integer.units import fixed_channels, unit_numbers
 
 Criterion = Literal["residual", "curvature", "gradient"]
 
@@ -33,25 +35,65 @@ def position_cost(
     return (residual * gradient).abs()
 
 
-def choose_positions(cost: torch.Tensor, pattern: Pattern, density: float = 0.0625) -> torch.Tensor:
+def choose_positions(
+    cost: torch.Tensor, pattern: Pattern, density: float = 0.0625, *, depthwise: bool = False
+) -> torch.Tensor:
     """Return the mask of the positions that save most under a pattern.
 
     Args:
         cost: (O, I, KH, KW) or (O, I), at least 0.
         pattern: `n:m` takes the n dearest of every m consecutive input channels of each tap and output
-            channel (of the sum over a group, if positions are shared); `unstructured` the dearest anywhere.
-        density: part that `unstructured` takes.
+            channel (of the sum over a group, if positions are shared); `fixed` the first n; `unstructured` the
+            dearest anywhere; `inputs`, `outputs`, `blocks` and `taps` those of the greatest sums.
+        density: part of all weights, channels, blocks or taps that is taken, to the nearest number, but at least
+            one; `n:m` and `fixed` ignore it.
+        depthwise: whether (O, 1, KH, KW) is a depthwise layer, whose input channels are its output channels. There
+            `inputs` is `outputs`, a block is some channels of one tap, and `n:m` and `fixed` take everything.
+            A linear layer has one tap, which `taps` takes.
 
     Returns:
         A mask of the same shape, bool.
     """
     if pattern.kind == "dense":
         return torch.ones_like(cost, dtype=torch.bool)
-    if pattern.kind == "unstructured":
-        count = max(1, math.floor(density * cost.numel()))
-        mask = torch.zeros(cost.numel(), dtype=torch.bool, device=cost.device)
-        mask[cost.flatten().topk(count).indices] = True
-        return mask.reshape(cost.shape)
+    if pattern.kind == "n:m":
+        return _dearest_of_each_block(cost, pattern)
+    if pattern.kind == "fixed":
+        covered = torch.from_numpy(fixed_channels(cost.shape[1], pattern)).to(cost.device)
+        return covered.view(1, -1, *[1] * (cost.dim() - 2)).expand_as(cost).contiguous()
+    return share_out(cost, pattern, (density,), depthwise=depthwise)[0]
+
+
+def share_out(
+    cost: torch.Tensor, pattern: Pattern, shares: Sequence[float], *, depthwise: bool = False
+) -> torch.Tensor:
+    """Share out the channels, blocks or taps of a layer by cost: the dearest to the first share, and so on.
+
+    Args:
+        cost: (O, I, KH, KW) or (O, I), at least 0.
+        pattern: of units: `unstructured`, `inputs`, `outputs`, `blocks` or `taps`.
+        shares: parts of all units, each to the nearest number, but at least one while there are any left.
+        depthwise: as in `choose_positions`.
+
+    Returns:
+        Disjoint masks (shares, *cost.shape), bool.
+    """
+    units = torch.from_numpy(unit_numbers(tuple(cost.shape), pattern, depthwise=depthwise))
+    # Summed on the CPU in 64 bits, so that the same cost gives the same positions wherever it was computed.
+    total = torch.zeros(int(units.max()) + 1, dtype=torch.float64)
+    total.index_add_(0, units.flatten(), cost.detach().double().cpu().flatten())
+    order = total.argsort(descending=True, stable=True)
+    owner = torch.full_like(order, -1)
+    start = 0
+    for number, share in enumerate(shares):
+        count = max(1, math.floor(share * len(order) + 0.5))
+        owner[order[start : start + count]] = number
+        start += count
+    masks = owner[units][None] == torch.arange(len(shares)).view(-1, *[1] * cost.dim())
+    return masks.to(cost.device)
+
+
+def _dearest_of_each_block(cost: torch.Tensor, pattern: Pattern) -> torch.Tensor:
     outputs, inputs = cost.shape[:2]
     taps = cost.reshape(outputs, inputs, -1).transpose(1, 2)
     taps = functional.pad(taps, (0, -inputs % pattern.m, 0, 0, 0, -outputs % pattern.group), value=0.0)

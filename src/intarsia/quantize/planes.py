@@ -1,21 +1,30 @@
-"""Weight quantizers: a tensor as the superposition of a dense and a sparse plane.
+"""Weight quantizers: a tensor as the superposition of a dense and a sparse plane, and what all quantizers share.
 
-`SuperposedWeight` is a parametrization (`torch.nn.utils.parametrize`): the layer keeps its float weight, and
-whoever reads `layer.weight` gets the sum of the planes.
+A quantizer is a parametrization (`torch.nn.utils.parametrize`): the layer keeps its float weight, and whoever reads
+`layer.weight` gets the sum of the planes.
 """
 
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
+from intarsia.integer.formats import Pattern, WeightFormat
 from intarsia.integer.scales import LARGEST_SHIFT
 from intarsia.quantize.activations import round_through, scale_gradient
 from intarsia.quantize.patterns import Criterion, choose_positions, position_cost
 from intarsia.quantize.scheme import LayerScheme
 
+#: Steps beyond which a weight's sign gets no gradient, so that the sign that is settled does not push its weight ever
+#: further out (Courbariaux et al., Binarized Neural Networks, 2016, stop at 1, but clip the weights there, too).
+BINARY_REACH = 3.0
+
 _HEADROOM = 1.25  # of a wide sparse format over the largest residual, because weights move in training
+_WIDE = 31  # limit of a format that has values to spare for headroom
+_LEAST_STEP = 1e-8
 
 
 @dataclass(frozen=True)
@@ -39,66 +48,72 @@ def fit_multipliers(gains: torch.Tensor, scale_bits: int) -> tuple[torch.Tensor,
     return torch.floor(gains * torch.exp2(shift) + 0.5).clamp(1.0, top), shift
 
 
-def quantize_values(u: torch.Tensor, limit: int) -> torch.Tensor:
-    """Round u to integers within ±limit; gradients pass, and only those of the step see the limit."""
-    return round_through(torch.clamp(u, -float(limit), float(limit)))
+def integer_values(rest: torch.Tensor, step: torch.Tensor, form: WeightFormat) -> torch.Tensor:
+    """Return `rest` / `step` as integers of a format; gradients pass as if nothing were rounded.
+
+    Beyond the limit only the step gets one, for whoever rounds to say what weights get there. A binary value is a
+    sign: its gradient passes to weights of up to `BINARY_REACH` steps and not to the step, which only multiplies it.
+    """
+    if form.has_zero:
+        return round_through(torch.clamp(rest / step, -float(form.limit), float(form.limit)))
+    u = rest / step.detach()
+    sign = torch.where(u >= 0, 1.0, -1.0)
+    within = torch.clamp(u, -BINARY_REACH, BINARY_REACH)
+    return sign + (within - within.detach())
 
 
-class SuperposedWeight(nn.Module):
-    """The sum of the planes of one layer, each with a learned scale for every output channel.
+def dense_plane(weight: torch.Tensor, step: torch.Tensor, form: WeightFormat) -> torch.Tensor:
+    """Return the plane that rounds weights on its own, in real units, with gradients for all but far binary ones."""
+    plane = integer_values(weight, step, form) * step
+    if not form.has_zero:
+        return plane
+    # Weights beyond the limit would get no gradient and never come back: let it pass for them.
+    return plane + (weight - weight.detach()) * ((weight / step).detach().abs() > form.limit)
 
-    The dense plane rounds every weight; the sparse plane rounds, at its fixed positions, what the dense plane
-    leaves. Scales are learned (step gradients of Esser et al., 2020) as logarithms. Once `snap` was called, the
-    scales are those that the integer network's multipliers can express, and training sees exactly them.
+
+class PlanedWeight(nn.Module, ABC):
+    """A quantizer of one layer's weights: planes that add up, each with a learned scale for every output channel.
+
+    Scales are learned (step gradients of Esser et al., 2020) as logarithms. Once `snap` was called, the scales are
+    those that the integer network's multipliers can express, and training sees exactly them.
+
+    Attributes:
+        formats: of the planes, in order.
+        patterns: of the planes, as the integer network names them.
     """
 
-    mask: torch.Tensor
     ratio: torch.Tensor
 
-    def __init__(self, weight: torch.Tensor, scheme: LayerScheme, scale_bits: int) -> None:
+    def __init__(
+        self, weight: torch.Tensor, formats: Sequence[WeightFormat], patterns: Sequence[Pattern], scale_bits: int
+    ) -> None:
         super().__init__()
-        self.scheme, self.scale_bits = scheme, scale_bits
-        self.formats = tuple(f for f in (scheme.dense, scheme.sparse) if f is not None)
+        self.formats, self.patterns, self.scale_bits = tuple(formats), tuple(patterns), scale_bits
         self.log_scales = nn.Parameter(torch.zeros(len(self.formats), weight.shape[0]))
-        self.register_buffer("mask", torch.zeros_like(weight, dtype=torch.bool))
         self.register_buffer("ratio", torch.zeros(()))
         self._shape = (-1, *[1] * (weight.dim() - 1))
         per_channel = weight[0].numel()
         self._factors = [1.0 / math.sqrt(per_channel * f.limit) for f in self.formats]
-        self.fit(weight.detach())
 
-    @torch.no_grad()
+    @abstractmethod
     def fit(
         self, weight: torch.Tensor, *, criterion: Criterion = "residual", gradient: torch.Tensor | None = None
     ) -> None:
         """Choose scales and positions for a float weight by least squares, alternating between the two."""
-        scheme = self.scheme
-        if scheme.dense is not None:
-            self.log_scales[0] = best_scales(weight, scheme.dense.limit).log()
-        if scheme.sparse is None:
-            return
-        for _ in range(3 if scheme.dense is not None else 1):
-            residual = weight - self._dense(weight)
-            cost = position_cost(residual, gradient, criterion)
-            self.mask.copy_(choose_positions(cost, scheme.pattern, scheme.density))
-            if scheme.dense is not None:
-                self.log_scales[0] = best_scales(weight, scheme.dense.limit, ~self.mask).log()
-        residual = (weight - self._dense(weight)) * self.mask
-        if scheme.sparse.limit >= 31:
-            steps = residual.flatten(1).abs().amax(dim=1) * _HEADROOM / scheme.sparse.limit
-        else:
-            steps = best_scales(residual, scheme.sparse.limit, self.mask)
-        self.log_scales[-1] = steps.clamp_min(1e-8).log()
 
-    @torch.no_grad()
+    @abstractmethod
     def choose(
         self, weight: torch.Tensor, *, criterion: Criterion = "residual", gradient: torch.Tensor | None = None
     ) -> None:
         """Choose the positions anew for the present weight and the present scales."""
-        if self.scheme.sparse is None:
-            return
-        cost = position_cost(weight - self._dense(weight), gradient, criterion)
-        self.mask.copy_(choose_positions(cost, self.scheme.pattern, self.scheme.density))
+
+    @abstractmethod
+    def used(self) -> torch.Tensor:
+        """Return which planes have any position in which output channels, bool (P, O)."""
+
+    @abstractmethod
+    def values(self, weight: torch.Tensor) -> list[torch.Tensor]:
+        """Return every plane's integers, as floats."""
 
     @torch.no_grad()
     def snap(self, ratio: float) -> None:
@@ -109,50 +124,130 @@ class SuperposedWeight(nn.Module):
         """Return the step of every plane and channel, (P, O)."""
         free = self.log_scales.exp()
         safe = torch.where(self.ratio > 0, self.ratio, torch.ones_like(self.ratio))
-        multipliers, shift = fit_multipliers((free * safe).detach(), self.scale_bits)
+        multipliers, shift = self._multipliers(free * safe)
         snapped = multipliers * torch.exp2(-shift) / safe
         return torch.where(self.ratio > 0, free + (snapped - free).detach(), free)
-
-    def forward(self, weight: torch.Tensor) -> torch.Tensor:
-        """Return the sum of the planes in real units, shape of `weight`."""
-        total: torch.Tensor | None = None
-        scales = self.scales()
-        for number, format_ in enumerate(self.formats):
-            step = scale_gradient(scales[number], self._factors[number]).view(self._shape)
-            rest = weight if total is None else (weight - total) * self.mask
-            if total is None and self.scheme.dense is None:
-                rest = weight * self.mask
-            u = rest / step
-            plane = quantize_values(u, format_.limit) * step
-            if number == 0:
-                # Weights beyond the limit would get no gradient and never come back: let it pass for them.
-                plane = plane + (rest - rest.detach()) * (u.detach().abs() > format_.limit)
-            total = plane if total is None else total + plane
-        if total is None:
-            raise AssertionError("a layer has at least one plane")
-        return total
 
     @torch.no_grad()
     def integers(self, weight: torch.Tensor) -> IntegerPlanes:
         """Return the planes as integers (after `snap`), int64."""
-        gains = self.log_scales.exp() * self.ratio
-        multipliers, shift = fit_multipliers(gains, self.scale_bits)
+        multipliers, shift = self._multipliers(self.log_scales.exp() * self.ratio)
+        values = tuple(plane.to(torch.int64) for plane in self.values(weight))
+        return IntegerPlanes(values, tuple(multipliers.to(torch.int64)), shift.to(torch.int64))
+
+    def steps(self) -> list[torch.Tensor]:
+        """Return every plane's step in the shape that broadcasts over the weight, its gradient scaled down."""
+        scales = zip(self.scales(), self._factors, strict=True)
+        return [scale_gradient(scale, factor).view(self._shape) for scale, factor in scales]
+
+    def _multipliers(self, gains: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        # A plane without a weight in a channel must not take bits from the others, which share its shift.
+        return fit_multipliers(gains.detach() * self.used(), self.scale_bits)
+
+
+class SuperposedWeight(PlanedWeight):
+    """The sum of a dense and a sparse plane, or one of them alone.
+
+    The dense plane rounds every weight; the sparse plane rounds, at its chosen positions, what the dense plane leaves.
+    """
+
+    mask: torch.Tensor
+
+    def __init__(self, weight: torch.Tensor, scheme: LayerScheme, scale_bits: int, *, depthwise: bool = False) -> None:
+        planes = [(scheme.dense, Pattern()), (scheme.sparse, scheme.pattern)]
+        present = [(form, pattern) for form, pattern in planes if form is not None]
+        super().__init__(weight, [form for form, _ in present], [pattern for _, pattern in present], scale_bits)
+        self.scheme, self.depthwise = scheme, depthwise
+        self.register_buffer("mask", torch.zeros_like(weight, dtype=torch.bool))
+        self.fit(weight.detach())
+
+    @torch.no_grad()
+    def fit(
+        self, weight: torch.Tensor, *, criterion: Criterion = "residual", gradient: torch.Tensor | None = None
+    ) -> None:
+        """Choose scales and positions for a float weight by least squares, alternating between the two."""
+        dense, sparse = self.scheme.dense, self.scheme.sparse
+        if dense is not None:
+            self.log_scales[0] = best_steps(weight, dense).log()
+        if sparse is None:
+            return
+        for _ in range(3 if dense is not None else 1):
+            self.choose(weight, criterion=criterion, gradient=gradient)
+            if dense is not None:
+                self.log_scales[0] = best_steps(weight, dense, ~self.mask).log()
+        self.log_scales[-1] = roomy_steps(weight - self._dense(weight), sparse, self.mask).log()
+
+    @torch.no_grad()
+    def choose(
+        self, weight: torch.Tensor, *, criterion: Criterion = "residual", gradient: torch.Tensor | None = None
+    ) -> None:
+        """Choose the positions anew for the present weight and the present scales."""
+        if self.scheme.sparse is None:
+            return
+        cost = position_cost(weight - self._dense(weight), gradient, criterion)
+        scheme = self.scheme
+        self.mask.copy_(choose_positions(cost, scheme.pattern, scheme.density, depthwise=self.depthwise))
+
+    def used(self) -> torch.Tensor:
+        """Return which planes have any position in which output channels, bool (P, O)."""
+        sparse = self.mask.flatten(1).any(dim=1)
+        planes = [torch.ones_like(sparse)] if self.scheme.dense is not None else []
+        return torch.stack([*planes, sparse] if self.scheme.sparse is not None else planes)
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        """Return the sum of the planes in real units, shape of `weight`."""
+        steps = self.steps()
+        first = dense_plane(weight if self.scheme.dense is not None else weight * self.mask, steps[0], self.formats[0])
+        if len(steps) == 1:
+            return first
+        return first + integer_values((weight - first) * self.mask, steps[1], self.formats[1]) * steps[1]
+
+    @torch.no_grad()
+    def values(self, weight: torch.Tensor) -> list[torch.Tensor]:
+        """Return every plane's integers, as floats."""
         rest, planes = weight, []
-        scales = self.scales()
-        for number, format_ in enumerate(self.formats):
-            if format_ is self.scheme.sparse:
+        for number, form in enumerate(self.formats):
+            if form is self.scheme.sparse:
                 rest = rest * self.mask
-            step = scales[number].view(self._shape)
-            values = quantize_values(rest / step, format_.limit)
-            planes.append(values.to(torch.int64))
-            rest = weight - values * step
-        return IntegerPlanes(tuple(planes), tuple(multipliers.to(torch.int64)), shift.to(torch.int64))
+            step = self.scales()[number].view(self._shape)
+            planes.append(integer_values(rest, step, form))
+            rest = weight - planes[-1] * step
+        return planes
 
     def _dense(self, weight: torch.Tensor) -> torch.Tensor:
         if self.scheme.dense is None:
             return torch.zeros_like(weight)
         step = self.scales()[0].detach().view(self._shape)
-        return quantize_values(weight / step, self.scheme.dense.limit) * step
+        return integer_values(weight, step, self.scheme.dense) * step
+
+
+@torch.no_grad()
+def best_steps(weight: torch.Tensor, form: WeightFormat, where: torch.Tensor | None = None) -> torch.Tensor:
+    """Return for each output channel the step (O,) of a format with the least squared rounding error.
+
+    For signs that is the mean magnitude (Rastegari et al., XNOR-Net, 2016); for others, see `best_scales`.
+
+    Args:
+        weight: (O, …).
+        form: of the plane.
+        where: weights that count, same shape, bool; all by default, and in channels where none does.
+    """
+    counts = None if where is None else where | ~where.flatten(1).any(dim=1).view(-1, *[1] * (weight.dim() - 1))
+    if form.has_zero:
+        return best_scales(weight, form.limit, counts)
+    flat = weight.flatten(1).abs()
+    weights = torch.ones_like(flat) if counts is None else counts.flatten(1).to(flat.dtype)
+    return ((flat * weights).sum(dim=1) / weights.sum(dim=1)).clamp_min(_LEAST_STEP)
+
+
+@torch.no_grad()
+def roomy_steps(weight: torch.Tensor, form: WeightFormat, where: torch.Tensor) -> torch.Tensor:
+    """Return steps (O,) as `best_steps`, but that clip nothing, with room to grow, where a format has values enough."""
+    if form.limit < _WIDE:
+        return best_steps(weight, form, where).clamp_min(_LEAST_STEP)
+    counts = where | ~where.flatten(1).any(dim=1).view(-1, *[1] * (weight.dim() - 1))
+    largest = (weight * counts).flatten(1).abs().amax(dim=1)
+    return (largest * _HEADROOM / form.limit).clamp_min(_LEAST_STEP)
 
 
 @torch.no_grad()

@@ -5,34 +5,84 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from intarsia.errors import IntarsiaError
-from intarsia.integer.formats import Pattern, WeightFormat
+from intarsia.integer.formats import UNIT_KINDS, Pattern, WeightFormat
+
+_DENSITY = 0.0625
+_MIX = "mix-"
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Formats that share out the weights of a layer by whole channels, blocks or taps.
+
+    Attributes:
+        pattern: what is shared out: `inputs`, `outputs`, `blocks` or `taps`.
+        parts: formats with their parts of these (over 0, together below 1), those first that the dearest go to.
+        rest: format of what is left.
+    """
+
+    pattern: Pattern
+    parts: tuple[tuple[WeightFormat, float], ...]
+    rest: WeightFormat
+
+    def __post_init__(self) -> None:
+        if self.pattern.kind not in UNIT_KINDS or self.pattern.rest:
+            raise IntarsiaError(f"a mix shares out {', '.join(UNIT_KINDS)} (blocks16, say), not {self.pattern}.")
+        if not self.parts:
+            raise IntarsiaError(f"a mix has two formats at least; write for example {_MIX}outputs:int8@0.1/int2.")
+        shares = [share for _, share in self.parts]
+        if not all(share > 0 for share in shares) or not sum(shares) < 1:
+            raise IntarsiaError(f"the parts of a mix lie over 0 and leave a rest below 1, unlike {self}.")
+
+    @classmethod
+    def parse(cls, text: str) -> "Mix":
+        """Read `mix-PATTERN:FORMAT@PART/FORMAT@PART/FORMAT`, the last of what is left: `mix-blocks16:int8@0.1/int2`.
+
+        Raises:
+            IntarsiaError: the text is none of these.
+        """
+        where, _, formats = text.removeprefix(_MIX).partition(":")
+        *parts, rest = formats.split("/")
+        if "@" in rest or not all("@" in part for part in parts):
+            raise IntarsiaError(f"cannot read {text!r}; write a part for all formats but the last, int8@0.1/int2 say.")
+        read = [(name, _number(share, text)) for name, _, share in (part.partition("@") for part in parts)]
+        return cls(Pattern.parse(where), tuple((WeightFormat(name), share) for name, share in read), WeightFormat(rest))
+
+    def __str__(self) -> str:
+        parts = [f"{form.name}@{share!r}" for form, share in self.parts]
+        return f"{_MIX}{self.pattern}:{'/'.join([*parts, self.rest.name])}"
 
 
 @dataclass(frozen=True)
 class LayerScheme:
-    """What one weight layer is made of: a dense plane, a sparse plane, or their sum.
+    """What one weight layer is made of: a dense plane, a sparse plane, their sum, or a mix of formats.
 
     Attributes:
         dense: format of the plane that carries every weight, or None.
         sparse: format of the plane that carries few, or None.
-        pattern: where the sparse plane may be non-zero: `n:m` or `unstructured`.
-        density: part of the weights that an `unstructured` plane covers, 0 to 1.
+        pattern: where the sparse plane may be non-zero: any but `dense`.
+        density: part of all weights, channels, blocks or taps that the sparse plane covers, 0 to 1; `n:m` and `fixed`
+            patterns have their own.
         activation_bits: of the layer's output, 2, 4, 8 or 16.
+        mix: formats of disjoint parts of the layer, or None; there are no other planes then.
     """
 
     dense: WeightFormat | None
     sparse: WeightFormat | None = None
     pattern: Pattern = field(default_factory=lambda: Pattern("n:m", 1, 16))
-    density: float = 0.0625
+    density: float = _DENSITY
     activation_bits: int = 8
+    mix: Mix | None = None
 
     def __post_init__(self) -> None:
-        if self.dense is None and self.sparse is None:
+        if self.dense is None and self.sparse is None and self.mix is None:
             raise IntarsiaError("a layer needs a dense plane, a sparse plane or both; name at least one format.")
-        if self.sparse is not None and self.sparse.digits:
+        if self.mix is not None and not (self.dense is None and self.sparse is None):
+            raise IntarsiaError(f"a mix carries all weights of a layer; {self.mix} takes no further plane.")
+        if self.sparse is not None and not self.sparse.name.startswith("int"):
             raise IntarsiaError(f"a sparse plane has the format int2 to int8, not {self.sparse.name}.")
-        if self.sparse is not None and self.pattern.kind == "dense":
-            raise IntarsiaError("a sparse plane needs the pattern n:m or unstructured, not dense.")
+        if self.sparse is not None and (self.pattern.kind == "dense" or self.pattern.rest):
+            raise IntarsiaError(f"a sparse plane needs a pattern such as 1:16 or unstructured, not {self.pattern}.")
         if not 0.0 < self.density <= 1.0:
             raise IntarsiaError(f"a density lies between 0 and 1, not at {self.density}.")
         if self.activation_bits not in (2, 4, 8, 16):
@@ -40,10 +90,11 @@ class LayerScheme:
 
     @classmethod
     def parse(cls, text: str) -> "LayerScheme":
-        """Read `DENSE`, `PATTERNxSPARSE` or `DENSE+PATTERNxSPARSE`, with `aBITS` after a space for activations.
+        """Read `DENSE`, `PATTERNxSPARSE`, `DENSE+PATTERNxSPARSE` or a mix (`Mix.parse`), with `aBITS` after a space for
+        activations, and `@DENSITY` behind a pattern that is no `n:m` or `fixed`.
 
         Examples: `ternary`, `digits4`, `ternary+1:16xint8`, `ternary+2:16/16xint4 a4`, `int4`,
-        `ternary+unstructured0.05xint8`.
+        `ternary+unstructured@0.05xint8`, `binary+blocks4@0.1xint8`, `mix-outputs:int8@0.1/int4@0.3/int2`.
 
         Raises:
             IntarsiaError: the text is none of these.
@@ -52,34 +103,41 @@ class LayerScheme:
         mark, bits = (activations.strip()[:1], activations.strip()[1:]) if activations else ("a", "8")
         if mark != "a" or not bits.isdecimal():
             raise IntarsiaError(f"cannot read {activations!r} in scheme {text!r}; write a8 or a4.")
+        if not planes:
+            raise IntarsiaError("an empty scheme; write for example ternary+1:16xint8.")
+        if _MIX in planes:
+            if "+" in planes:
+                raise IntarsiaError(f"a mix carries all weights of a layer, so nothing is added to it in {text!r}.")
+            return cls(None, activation_bits=int(bits), mix=Mix.parse(planes))
         parts = planes.split("+")
         dense = next((part for part in parts if "x" not in part), None)
         sparse = next((part for part in parts if "x" in part), None)
         if len(parts) != (dense is not None) + (sparse is not None):
             raise IntarsiaError(f"cannot read scheme {text!r}; write for example ternary+1:16xint8.")
-        scheme = cls(WeightFormat(dense) if dense else None, activation_bits=int(bits)) if dense else None
+        carrier = None if dense is None else WeightFormat(dense)
         if sparse is None:
-            if scheme is None:
-                raise IntarsiaError("an empty scheme; write for example ternary+1:16xint8.")
-            return scheme
-        where, _, name = sparse.partition("x")
-        density = 0.0625
-        if where.startswith("unstructured") and where != "unstructured":
-            where, density = "unstructured", _number(where.removeprefix("unstructured"), text)
-        return cls(
-            WeightFormat(dense) if dense else None,
-            WeightFormat(name),
-            Pattern.parse(where),
-            density,
-            int(bits),
-        )
+            return cls(carrier, activation_bits=int(bits))
+        where, _, name = sparse.rpartition("x")  # "fixed" has one, too
+        pattern, density = _pattern(where, text)
+        return cls(carrier, WeightFormat(name), pattern, density, int(bits))
 
     def __str__(self) -> str:
         parts = [self.dense.name] if self.dense else []
+        if self.mix:
+            parts.append(str(self.mix))
         if self.sparse:
-            where = str(self.pattern) + (f"{self.density:g}" if self.pattern.kind == "unstructured" else "")
+            where = str(self.pattern) + (f"@{self.density!r}" if self.pattern.has_density else "")
             parts.append(f"{where}x{self.sparse.name}")
         return "+".join(parts) + (f" a{self.activation_bits}" if self.activation_bits != 8 else "")
+
+
+def _pattern(text: str, whole: str) -> tuple[Pattern, float]:
+    """Read a pattern and the density behind it, if it is of a kind that has one."""
+    where, mark, density = text.partition("@")
+    pattern = Pattern.parse(where)
+    if mark and not pattern.has_density:
+        raise IntarsiaError(f"the pattern {where} in scheme {whole!r} says itself how many weights it has, without @.")
+    return pattern, _number(density, whole) if mark else _DENSITY
 
 
 def _number(text: str, whole: str) -> float:

@@ -39,7 +39,7 @@ def _picture(layer: WeightLayer) -> PlanePicture:
     for plane in sorted(layer.planes, key=lambda plane: plane.pattern.kind != "dense"):
         values = _flat(plane.weights) / plane.format.limit
         sparse = plane.pattern.kind != "dense"
-        shares["sparse" if sparse else "dense"] = float((values != 0).mean())
+        shares["sparse" if sparse else "dense"] += float((values != 0).mean())
         if sparse:
             largest = max(float(np.abs(values).max()), 1e-9)
             values = np.sign(values) * (_STRONG + (1 - _STRONG) * np.abs(values) / largest) * (values != 0)

@@ -1,0 +1,84 @@
+"""Weight quantizer of a mix: several formats in one layer, each at its own channels, blocks or kernel taps."""
+
+from dataclasses import replace
+
+import torch
+
+from intarsia.quantize.patterns import Criterion, position_cost, share_out
+from intarsia.quantize.planes import (
+    PlanedWeight,
+    SuperposedWeight,
+    best_steps,
+    dense_plane,
+    integer_values,
+    roomy_steps,
+)
+from intarsia.quantize.scheme import LayerScheme, Mix
+
+
+class MixedWeight(PlanedWeight):
+    """Planes that share out the weights: each rounds those at its own positions, whatever the others do.
+
+    The dearest channels, blocks or taps, by what the format of the rest would cost there, go to the first format, the
+    next to the second, and so on.
+    """
+
+    masks: torch.Tensor
+
+    def __init__(self, weight: torch.Tensor, mix: Mix, scale_bits: int, *, depthwise: bool = False) -> None:
+        formats = [form for form, _ in mix.parts]
+        patterns = [mix.pattern for _ in formats]
+        super().__init__(weight, [*formats, mix.rest], [*patterns, replace(mix.pattern, rest=True)], scale_bits)
+        self.mix, self.depthwise = mix, depthwise
+        everything = torch.ones_like(weight, dtype=torch.bool)
+        self.register_buffer("masks", torch.stack([~everything for _ in formats] + [everything]))
+        self.fit(weight.detach())
+
+    @torch.no_grad()
+    def fit(
+        self, weight: torch.Tensor, *, criterion: Criterion = "residual", gradient: torch.Tensor | None = None
+    ) -> None:
+        """Choose scales and positions for a float weight by least squares, alternating between the two."""
+        for _ in range(3):
+            self.log_scales[-1] = best_steps(weight, self.mix.rest, self.masks[-1]).log()
+            self.choose(weight, criterion=criterion, gradient=gradient)
+        # Planes of a channel share a shift, so that steps get coarse: wide formats leave room for that.
+        for number, form in enumerate(self.formats):
+            self.log_scales[number] = roomy_steps(weight, form, self.masks[number]).log()
+
+    @torch.no_grad()
+    def choose(
+        self, weight: torch.Tensor, *, criterion: Criterion = "residual", gradient: torch.Tensor | None = None
+    ) -> None:
+        """Choose the positions anew for the present weight and the present scales."""
+        step = self.scales()[-1].view(self._shape)
+        residual = weight - integer_values(weight, step, self.mix.rest) * step
+        cost = position_cost(residual, gradient, criterion)
+        chosen = share_out(cost, self.mix.pattern, [share for _, share in self.mix.parts], depthwise=self.depthwise)
+        self.masks.copy_(torch.cat([chosen, ~chosen.any(dim=0, keepdim=True)]))
+
+    def used(self) -> torch.Tensor:
+        """Return which planes have any position in which output channels, bool (P, O)."""
+        return self.masks.flatten(2).any(dim=2)
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        """Return the sum of the planes in real units, shape of `weight`."""
+        total = torch.zeros_like(weight)
+        for form, step, mask in zip(self.formats, self.steps(), self.masks, strict=True):
+            total = total + dense_plane(weight, step, form) * mask
+        return total
+
+    @torch.no_grad()
+    def values(self, weight: torch.Tensor) -> list[torch.Tensor]:
+        """Return every plane's integers, as floats."""
+        planes = zip(self.formats, self.scales(), self.masks, strict=True)
+        return [integer_values(weight, scale.view(self._shape), form) * mask for form, scale, mask in planes]
+
+
+def weight_quantizer(
+    weight: torch.Tensor, scheme: LayerScheme, scale_bits: int, *, depthwise: bool = False
+) -> PlanedWeight:
+    """Return the quantizer of a layer's weight (O, I, KH, KW), I = 1 if depthwise, or (O, I), fitted to it."""
+    if scheme.mix is not None:
+        return MixedWeight(weight, scheme.mix, scale_bits, depthwise=depthwise)
+    return SuperposedWeight(weight, scheme, scale_bits, depthwise=depthwise)

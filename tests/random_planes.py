@@ -1,0 +1,89 @@
+"""Seeded random planes: weights at their limits or not, in every pattern, alone or as a mix."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from intarsia.engine import EngineConfig
+from intarsia.integer import Pattern, Plane, WeightFormat
+from intarsia.integer.formats import UNIT_KINDS
+from intarsia.integer.units import fixed_channels, unit_numbers
+
+#: Of the multipliers of an engine as it ships.
+SCALE_BITS = EngineConfig().scale_bits
+UNIT_PATTERNS = [Pattern.parse(text) for text in ("inputs", "outputs", "blocks2", "blocks5", "taps")]
+
+T = TypeVar("T")
+
+
+def random_plane(
+    rng: Generator,
+    shape: tuple[int, ...],
+    form: str,
+    pattern: Pattern,
+    *,
+    scale_bits: int = SCALE_BITS,
+    extreme: bool = False,
+) -> Plane:
+    """Return a plane in the format of a name; `extreme` puts weights and multipliers at their limits."""
+    limit = WeightFormat(form).limit
+    weights = ends(rng, -limit, limit, shape) if extreme else rng.integers(-limit, limit, shape, endpoint=True)
+    if extreme and rng.integers(2):  # all of one sign: the accumulators reach their bounds
+        weights = weights * 0 + ends(rng, -limit, limit, (shape[0],) + (1,) * (len(shape) - 1))
+    if not WeightFormat(form).has_zero:
+        weights = ends(rng, -1, 1, shape)
+    weights = weights * _support(rng, shape, pattern)
+    multiplier = multipliers(rng, shape[0], scale_bits, extreme).astype(np.int32)
+    return Plane(weights.astype(np.int8), multiplier, WeightFormat(form), pattern)
+
+
+def mixed_planes(
+    rng: Generator, shape: tuple[int, ...], *, scale_bits: int = SCALE_BITS, extreme: bool = False
+) -> list[Plane]:
+    """Return planes that share out whole channels, blocks or taps, the last of them as the rest."""
+    pattern = pick(rng, UNIT_PATTERNS)
+    names = rng.choice(("int8", "int4", "ternary", "digits2"), int(rng.integers(1, 3)), replace=False).tolist()
+    names.append(str(rng.choice(("binary", "int2", "ternary"))))
+    units = unit_numbers(shape, pattern)
+    owner = rng.integers(0, len(names), int(units.max()) + 1)[units]
+    planes = [random_plane(rng, shape, name, Pattern(), scale_bits=scale_bits, extreme=extreme) for name in names]
+    return [
+        replace(plane, weights=plane.weights * (owner == number), pattern=replace(pattern, rest=plane is planes[-1]))
+        for number, plane in enumerate(planes)
+    ]
+
+
+def _support(rng: Generator, shape: tuple[int, ...], pattern: Pattern) -> NDArray[np.bool_]:
+    if pattern.kind == "dense":
+        return np.ones(shape, bool)
+    if pattern.kind == "unstructured":
+        return rng.random(shape) < 1 / 16
+    if pattern.kind == "fixed":
+        return np.broadcast_to(fixed_channels(shape[1], pattern).reshape(1, -1, *[1] * (len(shape) - 2)), shape)
+    if pattern.kind in UNIT_KINDS:
+        units = unit_numbers(shape, pattern)
+        return (rng.random(int(units.max()) + 1) < 1 / 4)[units]
+    outputs, inputs = shape[:2]
+    groups, blocks = -(-outputs // pattern.group), -(-inputs // pattern.m)
+    order = rng.random((groups, blocks, pattern.m, *shape[2:])).argsort(axis=2)
+    support = (order < pattern.n).reshape(groups, blocks * pattern.m, *shape[2:])[:, :inputs]
+    return np.repeat(support, pattern.group, axis=0)[:outputs]
+
+
+def multipliers(rng: Generator, count: int, scale_bits: int, extreme: bool) -> NDArray[np.integer]:
+    top = (1 << scale_bits) - 1
+    values = rng.integers((top + 1) // 4, top, count, endpoint=True)
+    edge = rng.random(count) < (0.5 if extreme else 0.03)
+    return np.where(edge, ends(rng, 0, top, (count,)), values)
+
+
+def ends(rng: Generator, lo: int, hi: int, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    return np.where(rng.integers(0, 2, shape) == 0, lo, hi)
+
+
+def pick(rng: Generator, options: Sequence[T]) -> T:
+    return options[int(rng.integers(len(options)))]
