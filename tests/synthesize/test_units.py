@@ -106,12 +106,12 @@ def test_areas_follow_what_a_unit_does(engine_sources: tuple[Path, ...], tmp_pat
         assert all(0 < one.transistors < other.transistors for one, other in pairwise(areas)), chain
         assert {(area.kge, area.path_ns) for area in areas} == {(None, None)}
     assert len(list(tmp_path.iterdir())) == 9  # one run for each unit, however often it was asked for
-    # Registers are countable by hand: trits, dot product and accumulators of each lane; slots add theirs.
+    # Registers are countable by hand: trits or value, (dot) product and accumulators of each lane; then the indices.
     [ternary, own, shared, fixed] = characterize(
         [TERNARY, *(sparse(1, 8, positions) for positions in POSITIONS)], engine_sources, cache=tmp_path
     )
     assert ternary.flip_flops == 8 * (2 * 8 + 12 + 2 * 24)
-    assert fixed.flip_flops - ternary.flip_flops == 8 * (8 + 17 + 2 * 24)
+    assert fixed.flip_flops - ternary.flip_flops == 8 * (8 + 16 + 2 * 24)
     assert own.flip_flops - fixed.flip_flops == 8 * (shared.flip_flops - fixed.flip_flops) == 8 * 3
 
 
