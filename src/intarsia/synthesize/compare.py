@@ -13,10 +13,8 @@ from intarsia.engine.cycles import predict
 from intarsia.synthesize.area import AreaReport, liberty_area, transistors
 from intarsia.synthesize.ecp5 import DEVICES, map_resources
 from intarsia.synthesize.pdk import Pdk
+from intarsia.synthesize.units import ExecutionUnit
 from intarsia.synthesize.yosys import Design
-
-SUPERPOSITION_TOP = "intarsia_lane_array"
-INT8_TOP = "intarsia_lane_array_int8"
 
 #: Names of the two quantities that say how large the arrays are: at the same peak, and for a network.
 PEAK_AREA = "area at equal peak"
@@ -113,11 +111,11 @@ def compare_arrays(
     Raises:
         IntarsiaError: pyosys is missing, the sources have an error, or the time is over.
     """
-    common = {"Lanes": lanes, "AccBits": acc_bits, "AccSlots": acc_slots}
-    both = (
-        Design(sources, SUPERPOSITION_TOP, {**common, "Slots": slots, "SlotBits": slot_bits}),
-        Design(sources, INT8_TOP, common),
+    int8 = ExecutionUnit("dense", weight_bits=8, lanes=lanes, acc_bits=acc_bits, acc_slots=acc_slots)
+    superposition = replace(
+        int8, kind="superposition", slots=slots, slot_bits=slot_bits, positions="own", weight_bits=None
     )
+    both = superposition.design(sources), int8.design(sources)
     count = [transistors(design, cache=cache, timeout_s=timeout_s) for design in both]
     quantities = [Quantity(PEAK_AREA, "transistors", count[0].total, count[1].total)]
     if pdk is not None:
@@ -131,7 +129,7 @@ def compare_arrays(
 
 def _gates(superposition: AreaReport, int8: AreaReport, lanes: int) -> list[Quantity]:
     """Return areas in kGE and, beside them, the delays at which they were taken."""
-    lane = [superposition.inclusive("intarsia_lane") / lanes, int8.inclusive("intarsia_lane_int8") / lanes]
+    lane = [superposition.inclusive("intarsia_lane") / lanes, int8.inclusive("intarsia_lane_dense") / lanes]
     quantities = [
         Quantity(PEAK_AREA, "kGE", superposition.total, int8.total),
         Quantity("area of a lane", "kGE", lane[0], lane[1]),

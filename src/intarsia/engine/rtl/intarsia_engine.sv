@@ -47,6 +47,11 @@ module intarsia_engine
   output logic [4:0]  accesses_o,
   output logic        step_o
 );
+  // The lanes can be without a sparse plane; residual additions of the engine cannot.
+  if (Slots < 1) begin : gen_bad_slots
+    $error("intarsia_engine: Slots must be 1 to 4");
+  end
+
   localparam int unsigned IndexBits   = $clog2(Lanes);
   localparam int unsigned PtrBits     = $clog2(AccSlots);
   localparam int unsigned TritBits    = 8 * (Lanes / 5) + (Lanes % 5 == 1 ? 2 : Lanes % 5 == 3 ? 5 : 0);

@@ -1,22 +1,23 @@
-// Int8 lane array: Lanes int8 lanes, to compare the superposition array with at the same throughput.
+// Dense lane array: Lanes lanes with weights of one width, to compare the superposition array with at the same throughput.
 //
 // As intarsia_lane_array: weights are registered in stage 1 (only when they change), used in stage 2, accumulators are
 // updated in stage 3; a lane takes the common word, one channel of the window, or its own channel of the window.
 //
-// Parameters: Lanes (8 or 16), lanes and inputs of each; AccBits, AccSlots as in intarsia_lane_int8.
+// Parameters: Lanes (8 or 16), lanes and inputs of each; WeightBits, AccBits, AccSlots as in intarsia_lane_dense.
 // Latency: a step issued in cycle t updates the accumulators at the end of cycle t + 3.
-module intarsia_lane_array_int8 #(
-  parameter int unsigned Lanes    = 16,
-  parameter int unsigned AccBits  = 24,
-  parameter int unsigned AccSlots = 6,
-  localparam int unsigned IndexBits  = $clog2(Lanes),
-  localparam int unsigned PtrBits    = $clog2(AccSlots),
-  localparam int unsigned WeightBits = Lanes * Lanes * 8
+module intarsia_lane_array_dense #(
+  parameter int unsigned Lanes,
+  parameter int unsigned WeightBits,
+  parameter int unsigned AccBits,
+  parameter int unsigned AccSlots,
+  localparam int unsigned IndexBits = $clog2(Lanes),
+  localparam int unsigned PtrBits   = $clog2(AccSlots),
+  localparam int unsigned LaneBits  = Lanes * WeightBits
 ) (
   input  logic                                 clk_i,
   // Stage 1.
   input  logic                                 weights_new_i, // weights_i holds the word read in stage 0
-  input  logic [WeightBits-1:0]                weights_i,
+  input  logic [Lanes-1:0][LaneBits-1:0]       weights_i,
   // Stage 2.
   input  logic                                 valid_i,
   input  logic                                 window_mode_i,
@@ -34,7 +35,7 @@ module intarsia_lane_array_int8 #(
   output logic [Lanes-1:0][AccBits-1:0]        acc_o
 );
   if (Lanes != 8 && Lanes != 16) begin : gen_bad_lanes
-    $error("intarsia_lane_array_int8: Lanes must be 8 or 16");
+    $error("intarsia_lane_array_dense: Lanes must be 8 or 16");
   end
 
   // The block that is common to all lanes.
@@ -44,19 +45,20 @@ module intarsia_lane_array_int8 #(
   end
 
   for (genvar l = 0; l < Lanes; l++) begin : gen_lane
-    logic [Lanes-1:0][7:0] weights_q;
-    logic [Lanes-1:0][7:0] x;
+    logic [Lanes-1:0][WeightBits-1:0] weights_q;
+    logic [Lanes-1:0][7:0]            x;
 
     always_ff @(posedge clk_i) begin
-      if (weights_new_i) weights_q <= weights_i[l*Lanes*8+:Lanes*8];
+      if (weights_new_i) weights_q <= weights_i[l];
     end
 
     always_comb begin
       for (int unsigned i = 0; i < Lanes; i++) x[i] = depthwise_i ? window_i[i][l] : common[i];
     end
 
-    intarsia_lane_int8 #(
+    intarsia_lane_dense #(
       .Block(Lanes),
+      .WeightBits(WeightBits),
       .AccBits(AccBits),
       .AccSlots(AccSlots)
     ) u_lane (
