@@ -1,13 +1,32 @@
-"""Areas of execution units: each synthesized once, then known."""
+"""Areas of execution units: each synthesized once, then read from the user's cache."""
 
-from intarsia.synthesize.units import ExecutionUnit
+import tempfile
+from pathlib import Path
+
+from intarsia.engine.sources import write_sources
+from intarsia.flow.synthesis import cache_folder
+from intarsia.synthesize.units import ExecutionUnit, characterize
 
 
 class Areas:
-    """Looks up the area of the lane array that a network needs, in transistors, or in kGE with a PDK."""
+    """Looks up the transistors of the lane array that a network needs; no library is needed for them.
 
-    def __init__(self) -> None:
-        self._known: dict[ExecutionUnit, float | None] = {}
+    Args:
+        cache: folder of kept results; the user's by default.
+    """
 
-    def __getitem__(self, unit: ExecutionUnit) -> float | None:
-        raise NotImplementedError
+    def __init__(self, cache: Path | None = None) -> None:
+        self._cache = cache or cache_folder()
+        self._known: dict[ExecutionUnit, float] = {}
+
+    def __getitem__(self, unit: ExecutionUnit) -> float:
+        """Return the area of a unit's lane array, in transistors.
+
+        Raises:
+            IntarsiaError: pyosys is missing, or synthesis fails.
+        """
+        if unit not in self._known:
+            with tempfile.TemporaryDirectory() as folder:
+                sources = write_sources(Path(folder))
+                self._known[unit] = characterize([unit], sources, cache=self._cache)[0].transistors
+        return self._known[unit]

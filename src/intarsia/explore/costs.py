@@ -1,5 +1,6 @@
 """What a frozen network costs in hardware: stored bits, cycles of the exact model, and the execution unit it needs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,8 +11,8 @@ from intarsia.errors import IntarsiaError
 from intarsia.integer import IntegerNetwork
 from intarsia.integer.effective import effective_bits
 from intarsia.integer.formats import Pattern, WeightFormat
-from intarsia.integer.network import Plane, WeightLayer
-from intarsia.synthesize.units import ExecutionUnit
+from intarsia.integer.network import Conv2d, Plane, WeightLayer
+from intarsia.synthesize.units import ExecutionUnit, Positions
 
 _TERNARY = WeightFormat("ternary")
 
@@ -58,30 +59,27 @@ def unit_of(network: IntegerNetwork, lanes: int = 16) -> ExecutionUnit:
     Raises:
         IntarsiaError: no unit has these planes.
     """
-    layers = network.weight_layers()
+    layers = tuple(network.weight_layers())
     dense = [plane for layer in layers for plane in layer.planes if plane.pattern.kind == "dense"]
     sparse = [(layer, plane) for layer in layers for plane in layer.planes if plane.pattern.kind != "dense"]
     widths = [plane.format.stored_bits(1) for plane in dense if not plane.format.digits]
     if widths:
         if len(widths) < len(dense) or sparse:
             raise IntarsiaError("no execution unit has both dense planes of intN and other planes.")
-        return ExecutionUnit("dense", weight_bits=_unit_width(max(widths)), lanes=lanes)
-    slots = max((_slots(layer, plane, lanes) for layer, plane in sparse), default=0)
+        return ExecutionUnit("dense", weight_bits=max(2, *widths), lanes=lanes)
+    slots = max((_slots(plane, lanes) for _, plane in sparse), default=0)
     if slots > 4:
         raise IntarsiaError(f"a block holds {slots} sparse weights, a lane has at most 4 slots.")
     if any(plane.format.digits for _, plane in sparse):
         raise IntarsiaError("a slot holds intN weights, no digits.")
-    bits = max((plane.format.stored_bits(1) for _, plane in sparse), default=0)
-    positions = _positions([plane.pattern for _, plane in sparse], lanes)
+    if not slots:
+        return ExecutionUnit("superposition", lanes=lanes)
+    bits = max(plane.format.stored_bits(1) for _, plane in sparse)
+    positions = _positions(sparse, lanes)
     return ExecutionUnit("superposition", slots=slots, slot_bits=bits, positions=positions, lanes=lanes)
 
 
-def _unit_width(bits: int) -> int:
-    """Return the narrowest dense lane that holds a weight."""
-    return next(width for width in (2, 3, 4, 8) if width >= bits)
-
-
-def _slots(layer: WeightLayer, plane: Plane, lanes: int) -> int:
+def _slots(plane: Plane, lanes: int) -> int:
     """Return how many weights of a sparse plane lie at most in one block of input channels of a tap and output."""
     if plane.pattern.kind in ("n:m", "fixed") and plane.pattern.m == lanes:
         return plane.pattern.n
@@ -91,12 +89,15 @@ def _slots(layer: WeightLayer, plane: Plane, lanes: int) -> int:
     return int(blocks.sum(axis=2).max(initial=0))
 
 
-def _positions(patterns: list[Pattern], lanes: int) -> str:
-    if patterns and all(pattern.kind == "fixed" for pattern in patterns):
+def _positions(sparse: Sequence[tuple[WeightLayer, Plane]], lanes: int) -> Positions:
+    """Return the most regular positions that all sparse planes have. Lanes share none in a depthwise layer: each has a
+    channel of its own.
+    """
+    patterns = [plane.pattern for _, plane in sparse]
+    if all(pattern.kind == "fixed" for pattern in patterns):
         return "fixed"
-    if patterns and all(_shared(pattern, lanes) for pattern in patterns):
-        return "shared"
-    return "own"
+    depthwise = any(isinstance(layer, Conv2d) and layer.depthwise for layer, _ in sparse)
+    return "shared" if not depthwise and all(_shared(pattern, lanes) for pattern in patterns) else "own"
 
 
 def _shared(pattern: Pattern, lanes: int) -> bool:

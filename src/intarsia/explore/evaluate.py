@@ -53,9 +53,9 @@ class Evaluator:
         IntarsiaError: the data or the float network is missing or damaged.
     """
 
-    def __init__(self, space: DesignSpace, settings: Settings, areas: Areas, *, threads: int = 1) -> None:
+    def __init__(self, space: DesignSpace, settings: Settings, *, areas: Areas | None = None, threads: int = 1) -> None:
         torch.set_num_threads(threads)
-        self.space, self.settings, self.areas, self.threads = space, settings, areas, threads
+        self.space, self.settings, self.areas, self.threads = space, settings, areas or Areas(), threads
         self.model: nn.Module = float_model(settings)
         self.data: Dataset = load_data(settings, ("train", "validation"))
         known = labelled(self.data, self.model).validation

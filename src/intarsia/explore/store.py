@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import optuna
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.exceptions import ExperimentalWarning, OptunaError, StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -26,7 +26,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 
 from intarsia.errors import IntarsiaError
 from intarsia.explore.front import losses
-from intarsia.explore.space import DesignSpace, Point
+from intarsia.explore.space import DIRECTIONS, DesignSpace, Point
 from intarsia.explore.space_file import parse_space
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -108,7 +108,7 @@ class Store:
             IntarsiaError: the study exists and is of another space.
         """
         space = parse_space(space_text)
-        directions = ["maximize" if name == "accuracy" else "minimize" for name in space.objectives]
+        directions = [DIRECTIONS[name] for name in space.objectives]
 
         def made() -> None:
             for rung in range(len(space.rungs)):
@@ -169,7 +169,7 @@ class Store:
     def _put(self, job: Job, tries: int) -> None:
         attributes = {"job": _encode(job), "tries": tries}
         known = {choice.name: CategoricalDistribution(choice.values) for choice in self.space().choices()}
-        options = {name: known[name] for name in job.chosen}
+        options: dict[str, BaseDistribution] = {name: known[name] for name in job.chosen}
         trial = create_trial(
             state=TrialState.WAITING, user_attrs=attributes, params=dict(job.chosen), distributions=options
         )
@@ -183,7 +183,7 @@ class Store:
             number = self._trial_id(rung, entry.number)
             if not self._starts(number):
                 continue  # somebody else was faster
-            self._again(lambda number=number: self._storage.set_trial_user_attr(number, "worker", worker))
+            self._note(number, "worker", worker)
             taken = Taken(self, entry.job, number)
             if not self._has_older(entry.job, entry.number):
                 return taken
@@ -217,12 +217,17 @@ class Store:
         trial, number, chosen = self._again(asked)
         job = Job(0, space.point(chosen), space.rungs[0].seeds[0], chosen)
         taken = Taken(self, job, trial)
-        self._again(lambda: self._storage.set_trial_user_attr(trial, "job", _encode(job)))
-        self._again(lambda: self._storage.set_trial_user_attr(trial, "worker", worker))
+        self._note(trial, "job", _encode(job))
+        self._note(trial, "worker", worker)
         if not self._has_older(job, number):
             return taken
         taken.drop()
         return self.draw(space, worker)
+
+    def _note(self, trial: int, name: str, value: Any) -> None:
+        """Write an attribute of a trial; nothing where it is finished, because others gave this worker up."""
+        with contextlib.suppress(UpdateFinishedTrialError):
+            self._again(lambda: self._storage.set_trial_user_attr(trial, name, value))
 
     def _has_older(self, job: Job, number: int) -> bool:
         """Whether a job was put in before, and is not lost."""
@@ -311,9 +316,9 @@ class Taken:
         self, metrics: Mapping[str, float | None], reason: str, seconds: float, objectives: Sequence[str]
     ) -> None:
         """Write what was measured."""
-        self._set("metrics", json.dumps(dict(metrics)))
-        self._set("reason", reason)
-        self._set("seconds", seconds)
+        self._store._note(self._trial, "metrics", json.dumps(dict(metrics)))
+        self._store._note(self._trial, "reason", reason)
+        self._store._note(self._trial, "seconds", seconds)
         row = [
             -value if name == "accuracy" else value
             for name, value in zip(objectives, losses(metrics, objectives), strict=True)
@@ -322,17 +327,13 @@ class Taken:
 
     def refuse(self, reason: str) -> None:
         """Write why there is nothing to measure."""
-        self._set("reason", reason)
-        self._set("refused", True)
+        self._store._note(self._trial, "reason", reason)
+        self._store._note(self._trial, "refused", True)
         self._end(TrialState.FAIL, None)
 
     def drop(self) -> None:
         """Leave the job to whoever has it as well."""
         self._end(TrialState.FAIL, None)
-
-    def _set(self, name: str, value: Any) -> None:
-        with contextlib.suppress(UpdateFinishedTrialError):
-            self._store._again(lambda: self._store._storage.set_trial_user_attr(self._trial, name, value))
 
     def _end(self, state: TrialState, values: list[float] | None) -> None:
         # It is finished already where the connection was lost after the write, or where others gave this worker up.

@@ -75,10 +75,10 @@ def engine_area(job: Job) -> dict[str, Any]:
 
     with _sources() as sources:
         design = Design(sources, TOP, job.settings.engine.module_parameters())
-        rows = [row(transistors(design, cache=_cache()))]
+        rows = [row(transistors(design, cache=cache_folder()))]
         if root := job.task.parameters["pdk"]:
             pdk = load_pdk(Path(root))
-            rows.append(row(liberty_area(design, pdk, single_port=_SINGLE_PORT, cache=_cache())))
+            rows.append(row(liberty_area(design, pdk, single_port=_SINGLE_PORT, cache=cache_folder())))
     text = ", ".join(f"{entry['total']:,.0f} {entry['unit']}" for entry in rows)
     return {"summary": text, "areas": rows}
 
@@ -102,7 +102,7 @@ def lane_arrays(job: Job) -> dict[str, Any]:
             acc_bits=config.acc_bits,
             acc_slots=config.acc_slots,
             pdk=load_pdk(Path(root)) if root else None,
-            cache=_cache(),
+            cache=cache_folder(),
         )
     first = found.quantities[0]
     return {
@@ -121,7 +121,7 @@ def map_fpga(job: Job) -> dict[str, Any]:
     require("pyosys", "synthesize")
 
     with _sources() as sources:
-        found = map_resources(Design(sources, TOP, job.settings.engine.module_parameters()), cache=_cache())
+        found = map_resources(Design(sources, TOP, job.settings.engine.module_parameters()), cache=cache_folder())
     return {
         "summary": _resources_text(asdict(found.total)),
         "total": asdict(found.total),
@@ -148,7 +148,9 @@ def place(job: Job) -> dict[str, Any]:
     with _sources() as sources:
         design = Design(sources, top, parameters)
         try:
-            found = place_and_route(design, cache=_cache(), device=device, harness=what == "lane", timeout_s=seconds)
+            found = place_and_route(
+                design, cache=cache_folder(), device=device, harness=what == "lane", timeout_s=seconds
+            )
         except TimeOverError as error:
             done = how_far(error.output)
             text = f"not finished in {seconds:g} s: {done}"
@@ -249,8 +251,9 @@ def _sources() -> Iterator[tuple[Path, ...]]:
         yield tuple(write_sources(Path(folder)))
 
 
-def _cache() -> Path:
-    from intarsia.simulate.verilator import default_cache  # noqa: PLC0415
+def cache_folder() -> Path:
+    """Return the user's folder of kept results of synthesis."""
+    from intarsia.simulate.verilator import default_cache  # noqa: PLC0415 (heavy only where it is used)
 
     return default_cache() / "synthesize"
 

@@ -40,25 +40,23 @@ def compensated(
     gains = torch.ones(len(result))
     for outputs, seen, meant in _groups(step, found, wanted):
         rows, target = seen - seen.mean(0), meant - meant.mean(0)  # their means are for the bias to make up
-        gram, flat = rows.T @ rows, result[outputs]
-        damping = torch.eye(len(gram)) * (_DAMPING * gram.diagonal().mean()).clamp_min(_LEAST)
-        gram = gram + damping
+        squares, flat = rows.T @ rows, result[outputs]
+        damping = torch.eye(len(squares)) * (_DAMPING * squares.diagonal().mean()).clamp_min(_LEAST)
+        gram = squares + damping
         # First the float weights that come nearest to the float outputs on the inputs as they are now.
-        result[outputs] @= torch.linalg.solve(gram, rows.T @ target + damping).T
+        result[outputs] = flat @ torch.linalg.solve(gram, rows.T @ target + damping).T
         upper = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(gram)), upper=True)
         for column in range(len(gram)):
             rounded = planes(result.view_as(weight)).reshape(weight.shape[0], -1)[outputs, column]
             error = (result[outputs, column] - rounded) / upper[column, column]
-            result[outputs, column + 1 :] -= error[:, None] * upper[column, column + 1 :]
+            result[outputs, column + 1 :] -= torch.outer(error, upper[column, column + 1 :])
         gains[outputs] = _gains(planes(result.view_as(weight)).reshape_as(result)[outputs], flat, rows, target)
-    planes.log_scales += gains.log()
-    result *= gains[:, None]
+    planes.log_scales.add_(gains.log())
+    result.mul_(gains[:, None])
     return result.view_as(weight)
 
 
-def _gains(
-    rounded: torch.Tensor, weight: torch.Tensor, rows: torch.Tensor, target: torch.Tensor
-) -> torch.Tensor:
+def _gains(rounded: torch.Tensor, weight: torch.Tensor, rows: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Return what each channel's steps have to be multiplied by for the least squared error of its output, (O,)."""
     found, wanted = rows @ rounded.T, target @ weight.T
     gain = (found * wanted).sum(0) / found.square().sum(0).clamp_min(_LEAST)
@@ -86,7 +84,8 @@ def _patches(module: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
     places = ((x.shape[2] - kernel[0]) // stride[0] + 1) * ((x.shape[3] - kernel[1]) // stride[1] + 1)
     every = max(1, len(x) * places // _ROWS)
     pieces = [
-        functional.unfold(part, kernel, stride=stride).transpose(1, 2).flatten(0, 1)[::every] for part in x.split(64)
+        functional.unfold(part, kernel, stride=stride).transpose(1, 2).flatten(0, 1)[::every]
+        for part in torch.split(x, 64)
     ]
     rows = torch.cat(pieces)
     return rows.reshape(len(rows), module.groups, -1)

@@ -16,7 +16,7 @@ METRICS: Mapping[str, str] = {
     "bits": "effective bits a weight",
     "bytes": "bytes of weights",
     "cycles": "cycles an inference",
-    "area": "area of the lanes",
+    "area": "transistors of the lanes",
 }
 
 

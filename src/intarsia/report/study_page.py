@@ -105,7 +105,7 @@ def charts(results: StudyResults) -> dict[str, dict[str, Any]]:
 
 def study_table(results: StudyResults) -> str:
     """Return the front as a text table, the smallest design first."""
-    rows = [("accuracy", "seeds", "bits", "cycles", "area", "scheme")]
+    rows: list[tuple[str, ...]] = [("accuracy", "seeds", "bits", "cycles", "transistors", "scheme")]
     for design in results.front:
         cells = [figure(name, design.metrics.get(name)) for name in ("accuracy", "bits", "cycles", "area")]
         name = design.scheme if design.transforms == "none" else f"{design.scheme} | {design.transforms}"
