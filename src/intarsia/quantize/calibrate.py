@@ -14,6 +14,7 @@ from intarsia.quantize.module import QuantizedNetwork, attach, below_ceiling, ke
 from intarsia.quantize.patterns import Criterion
 from intarsia.quantize.plan import Step
 from intarsia.quantize.scheme import Scheme
+from intarsia.quantize.transforms.settings import NO_TRANSFORMS, Transforms
 
 _SAMPLES = 400_000  # values of a tensor that its step is searched on
 
@@ -27,6 +28,7 @@ def post_training(
     criterion: Criterion = "residual",
     seed: int = 0,
     snap: bool = True,
+    transforms: Transforms = NO_TRANSFORMS,
 ) -> QuantizedNetwork:
     """Quantize a trained network without training: scales by least squares, positions by `criterion`, activation
     steps by mean squared error and biases corrected (Nagel et al., Data-Free Quantization, 2019), layer by layer.
@@ -39,12 +41,14 @@ def post_training(
         criterion: what decides the sparse positions: `residual`, `curvature` or `gradient`.
         seed: draws the images.
         snap: fix the scales to those that integers express, ready to freeze; False to train on.
+        transforms: that the float network goes through first; its function stays.
 
     Raises:
         IntarsiaError: an operator is not supported, or the scheme does not fit the network.
     """
     scaling, shape = dataset.scaling, dataset.train.images.shape[1:]
-    network = attach(model, scheme, (int(shape[0]), int(shape[1]), int(shape[2])), scaling.scale, signed=scaling.signed)
+    size = (int(shape[0]), int(shape[1]), int(shape[2]))
+    network = attach(model, scheme, size, scaling.scale, signed=scaling.signed, transforms=transforms)
     draw = np.random.default_rng(seed).permutation(len(dataset.train.images))[:images]
     x = reals(dataset.train.images[draw], scaling)
     network.eval()
