@@ -4,11 +4,13 @@ Of m consecutive input channels a sparse plane corrects n. Where the weights tha
 left out while another block has places to spare; another order of the channels between two layers spreads them.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from intarsia.quantize.patterns import choose_positions, position_cost
 from intarsia.quantize.plan import Step
@@ -16,7 +18,7 @@ from intarsia.quantize.planes import best_scales, quantize_values
 from intarsia.quantize.scheme import LayerScheme
 from intarsia.quantize.transforms.channels import channel_ties, float_weight, readers, reindexed
 
-_ESCAPES = 8  # random starts around the best order found
+_ESCAPES = 4  # random starts around the best order found
 _GAIN = 1e-9  # part of the whole cost below which a swap gains nothing but rounding
 
 
@@ -33,7 +35,7 @@ def permute(steps: Sequence[Step], schemes: Mapping[str, LayerScheme], *, seed: 
         schemes: of every weight layer, by name.
         seed: of the random swaps.
     """
-    changed, best = list(steps), saved_cost(steps, schemes)
+    changed = list(steps)
     for number, tie in enumerate(channel_ties(steps)):
         if not tie.free:
             continue
@@ -42,9 +44,9 @@ def permute(steps: Sequence[Step], schemes: Mapping[str, LayerScheme], *, seed: 
         if (order == torch.arange(tie.channels)).all():
             continue
         candidate = reindexed(changed, tie, order)
-        saved = saved_cost(candidate, schemes)
-        if saved > best:
-            changed, best = candidate, saved
+        before, after = zip(*((a, b) for a, b in zip(changed, candidate, strict=True) if a is not b), strict=True)
+        if saved_cost(after, schemes) > saved_cost(before, schemes):
+            changed = candidate
     return changed
 
 
@@ -78,13 +80,20 @@ class _View:
     n: int
     size: int
 
+    def saved(self, order: torch.Tensor) -> float:
+        """Return what an order of the channels (C,) saves."""
+        return float(self._blocks(self.costs[:, order]).topk(self.n, dim=-1).values.sum())
+
+    def _blocks(self, costs: torch.Tensor) -> torch.Tensor:
+        """Return costs (R, C) by block, (R, C / size, size), the last one filled with zeros."""
+        return functional.pad(costs, (0, -costs.shape[1] % self.size)).reshape(len(costs), -1, self.size)
+
     def gains(self, order: torch.Tensor) -> torch.Tensor:
         """Return what swapping the channels at two positions gains, (C, C)."""
         positions = len(order)
         costs = self.costs[:, order]
-        blocks = torch.nn.functional.pad(costs, (0, -positions % self.size)).reshape(len(costs), -1, self.size)
-        spare = torch.nn.functional.pad(blocks, (0, 1))  # a block of n channels has a place to spare
-        top = spare.topk(self.n + 1, dim=-1).values
+        # One zero more: a block of n channels has a place to spare.
+        top = functional.pad(self._blocks(costs), (0, 1)).topk(self.n + 1, dim=-1).values
         whole, least, next_ = (
             value.repeat_interleave(self.size, dim=1)[:, :positions]
             for value in (top[..., : self.n].sum(-1), top[..., self.n - 1], top[..., self.n])
@@ -111,7 +120,7 @@ def _views(step: Step, scheme: LayerScheme, channels: int) -> list[_View]:
     if pattern.m % pixels or pattern.m // pixels >= channels:
         return []
     cost = cost.reshape(cost.shape[0], channels, pixels, -1).amax(dim=2)  # (O, C, taps)
-    cost = torch.nn.functional.pad(cost, (0, 0, 0, 0, 0, -len(cost) % pattern.group))
+    cost = functional.pad(cost, (0, 0, 0, 0, 0, -len(cost) % pattern.group))
     grouped = cost.reshape(-1, pattern.group, *cost.shape[1:]).sum(dim=1)
     size = pattern.m // pixels
     return [_View(grouped.transpose(1, 2).reshape(-1, channels), min(pattern.n, size), size)]
@@ -119,30 +128,35 @@ def _views(step: Step, scheme: LayerScheme, channels: int) -> list[_View]:
 
 def _search(views: Sequence[_View], channels: int, draw: np.random.Generator) -> torch.Tensor:
     """Return the channel (C,) to put at each position."""
-    order = torch.arange(channels)
+    best = torch.arange(channels)
     if not views:
-        return order
-    best, gained = _climb(views, order)
+        return best
+    best = _climb(views, best)
+    most = sum(view.saved(best) for view in views)
     for _ in range(_ESCAPES):
-        shaken, cost = best.clone(), 0.0
+        shaken = best.clone()
         for _ in range(max(2, channels // 8)):
-            first, second = (int(k) for k in draw.choice(channels, 2, replace=False))
-            cost += float(sum(view.gains(shaken)[first, second] for view in views))
-            shaken[[first, second]] = shaken[[second, first]]
-        found, more = _climb(views, shaken)
-        if cost + more > _GAIN * gained:
-            best, gained = found, gained + cost + more
+            pair = draw.choice(channels, 2, replace=False)
+            shaken[pair] = shaken[pair[::-1].copy()]
+        found = _climb(views, shaken)
+        saved = sum(view.saved(found) for view in views)
+        if saved > most:
+            best, most = found, saved
     return best
 
 
-def _climb(views: Sequence[_View], start: torch.Tensor) -> tuple[torch.Tensor, float]:
-    """Return the order in which no swap gains any more, and what the swaps on the way gained."""
-    order, gained = start.clone(), 0.0
+def _climb(views: Sequence[_View], start: torch.Tensor) -> torch.Tensor:
+    """Return the order, from `start` on, in which no swap gains any more."""
+    order = start.clone()
     least = _GAIN * sum(float(view.costs.sum()) for view in views)
+    block = torch.arange(len(order)) // math.lcm(*(view.size for view in views))
     while True:
         gains = torch.stack([view.gains(order) for view in views]).sum(0)
-        first, second = divmod(int(gains.argmax()), len(order))
-        if float(gains[first, second]) <= least:
-            return order, gained
-        gained += float(gains[first, second])
-        order[[first, second]] = order[[second, first]]
+        if float(gains.max()) <= least:
+            return order
+        while float(gains.max()) > least:  # swaps between other blocks still gain what they did
+            pair = list(divmod(int(gains.argmax()), len(order)))
+            order[pair] = order[pair[::-1]]
+            touched = torch.isin(block, block[pair])
+            gains[touched] = 0.0
+            gains[:, touched] = 0.0

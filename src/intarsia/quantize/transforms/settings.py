@@ -28,10 +28,10 @@ class Transforms:
     def __post_init__(self) -> None:
         if not 1.0 <= self.widen <= _WIDEST:
             raise IntarsiaError(f"layers widen by a factor from 1 to {_WIDEST:g}, not by {self.widen:g}.")
-        if self.multiple < 1 or (self.multiple > 1 and self.widen == 1.0):
-            raise IntarsiaError(
-                f"widen{self.widen:g}/{self.multiple} widens nothing; give a factor above 1, as widen1.25/16."
-            )
+        if self.multiple < 1:
+            raise IntarsiaError(f"widened channel counts are multiples of at least 1, not of {self.multiple}.")
+        if self.multiple > 1 and self.widen == 1.0:
+            raise IntarsiaError(f"widen1/{self.multiple} widens nothing; give a factor above 1, as widen1.25/16.")
 
     def __bool__(self) -> bool:
         """Whether there is anything to do."""
