@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from intarsia.quantize.recipes import QUANTIZATION_RECIPES, RECIPES, Phase, QuantizationRecipe, Recipe
     from intarsia.quantize.scheme import PRESETS, LayerScheme, Scheme
     from intarsia.quantize.training import train_network
+    from intarsia.quantize.transforms.settings import Transforms
 
 __all__ = [
     "PRESETS",
@@ -34,6 +35,7 @@ __all__ = [
     "QuantizedResult",
     "Recipe",
     "Scheme",
+    "Transforms",
     "attach",
     "freeze",
     "post_training",
@@ -51,6 +53,7 @@ _MODULES = MappingProxyType(
         "recipes": ("QUANTIZATION_RECIPES", "RECIPES", "Phase", "QuantizationRecipe", "Recipe"),
         "scheme": ("PRESETS", "LayerScheme", "Scheme"),
         "training": ("train_network",),
+        "transforms.settings": ("Transforms",),
     }
 )
 

@@ -16,6 +16,7 @@ from intarsia.quantize.module import QuantizedNetwork, attach, below_ceiling, ke
 from intarsia.quantize.patterns import Criterion
 from intarsia.quantize.plan import Step
 from intarsia.quantize.scheme import Scheme
+from intarsia.quantize.transforms.settings import NO_TRANSFORMS, Transforms
 
 Rounding = Literal["nearest", "compensated"]
 
@@ -32,6 +33,7 @@ def post_training(
     seed: int = 0,
     snap: bool = True,
     rounding: Rounding = "nearest",
+    transforms: Transforms = NO_TRANSFORMS,
 ) -> QuantizedNetwork:
     """Quantize a trained network without training: scales by least squares, positions by `criterion`, activation
     steps by mean squared error and biases corrected (Nagel et al., Data-Free Quantization, 2019), layer by layer.
@@ -46,12 +48,14 @@ def post_training(
         rounding: each weight to its nearest value, or so that the weights of a channel make up for each other's errors
             (`compensated`), which takes seconds more and comes far closer.
         snap: fix the scales to those that integers express, ready to freeze; False to train on.
+        transforms: that the float network goes through first; its function stays.
 
     Raises:
         IntarsiaError: an operator is not supported, or the scheme does not fit the network.
     """
     scaling, shape = dataset.scaling, dataset.train.images.shape[1:]
-    network = attach(model, scheme, (int(shape[0]), int(shape[1]), int(shape[2])), scaling.scale, signed=scaling.signed)
+    size = (int(shape[0]), int(shape[1]), int(shape[2]))
+    network = attach(model, scheme, size, scaling.scale, signed=scaling.signed, transforms=transforms)
     draw = np.random.default_rng(seed).permutation(len(dataset.train.images))[:images]
     x = reals(dataset.train.images[draw], scaling)
     network.eval()

@@ -15,6 +15,8 @@ from intarsia.quantize.operators import symmetric
 from intarsia.quantize.plan import Step, read_plan
 from intarsia.quantize.planes import PlanedWeight, fit_multipliers
 from intarsia.quantize.scheme import LayerScheme, Scheme
+from intarsia.quantize.transforms.apply import apply
+from intarsia.quantize.transforms.settings import NO_TRANSFORMS, Transforms
 
 
 class QuantizedNetwork(nn.Module):
@@ -221,7 +223,13 @@ def key(name: str) -> str:
 
 
 def attach(
-    model: nn.Module, scheme: Scheme, shape: tuple[int, int, int], input_scale: float, *, signed: bool = True
+    model: nn.Module,
+    scheme: Scheme,
+    shape: tuple[int, int, int],
+    input_scale: float,
+    *,
+    signed: bool = True,
+    transforms: Transforms = NO_TRANSFORMS,
 ) -> QuantizedNetwork:
     """Return a quantized network with the float weights of `model`, which is not changed.
 
@@ -233,11 +241,14 @@ def attach(
         shape: (channels, height, width) of the input.
         input_scale: real value of one unit of the 8-bit input.
         signed: whether the input's integers are −128 … 127, or 0 … 255.
+        transforms: that the float network goes through first.
 
     Raises:
         IntarsiaError: an operator is not supported, or the scheme names a layer that does not exist.
     """
-    return QuantizedNetwork(read_plan(model, shape), scheme, shape, input_scale, signed=signed)
+    steps = read_plan(model, shape)
+    steps = apply(steps, transforms, _layer_schemes(steps, scheme))
+    return QuantizedNetwork(steps, scheme, shape, input_scale, signed=signed)
 
 
 def _layer_schemes(steps: Sequence[Step], scheme: Scheme) -> Mapping[str, LayerScheme]:

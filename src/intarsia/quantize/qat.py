@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from intarsia.errors import IntarsiaError
 from intarsia.quantize.calibrate import float_tensors, post_training
 from intarsia.quantize.checkpoint import History
 from intarsia.quantize.data import TrainingData, labelled
@@ -16,6 +17,7 @@ from intarsia.quantize.module import QuantizedNetwork, attach, outputs_or_every
 from intarsia.quantize.recipes import QuantizationRecipe, Recipe, recipe_of
 from intarsia.quantize.scheme import Scheme
 from intarsia.quantize.training import train_network
+from intarsia.quantize.transforms.settings import NO_TRANSFORMS, Transforms
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,7 @@ def quantize(
     on_epoch: Callable[[int, nn.Module], None] | None = None,
     validate_every: int = 1,
     progress: bool = False,
+    transforms: Transforms = NO_TRANSFORMS,
 ) -> QuantizedResult:
     """Quantize a trained float network with training: first calibrate, then train with distillation.
 
@@ -59,15 +62,24 @@ def quantize(
         on_epoch: called before each epoch with its number, from 0, and the module.
         validate_every: epochs between two looks at the validation split.
         progress: show a bar for each epoch.
+        transforms: that the float network goes through first; the default teacher is the network after them,
+            which has the same function and, layer by layer, the same channels.
 
     Raises:
-        IntarsiaError: an operator is not supported, the scheme does not fit, or the checkpoint is foreign.
+        IntarsiaError: an operator is not supported, the scheme does not fit, the checkpoint is foreign, or
+            transforms are to go with a recipe that matches layers with those of a given teacher.
     """
     chosen = (recipe or _default_recipe(dataset)).with_epochs(epochs)
-    network = post_training(model, dataset, scheme, criterion=chosen.criterion, seed=seed, snap=False)
+    if transforms and teacher is not None and chosen.training.match:
+        raise IntarsiaError(
+            f"layers changed by {transforms} cannot match a given teacher's; give no teacher, or a recipe with match=0."
+        )
+    network = post_training(
+        model, dataset, scheme, criterion=chosen.criterion, seed=seed, snap=False, transforms=transforms
+    )
     network.to(device)
     if teacher is None:
-        teacher = FloatNetwork(attach(model, scheme, network.shape, network.input_scale))
+        teacher = FloatNetwork(attach(model, scheme, network.shape, network.input_scale, transforms=transforms))
     data = labelled(dataset, teacher.to(device), device=device)
     if chosen.compile and shutil.which("g++"):
         network.compile()
@@ -88,7 +100,8 @@ def quantize(
         seed=seed,
         device=device,
         checkpoint=checkpoint,
-        identity=f"{scheme} settle={chosen.settle} snap={chosen.snap} {chosen.criterion}",
+        identity=f"{scheme} settle={chosen.settle} snap={chosen.snap} {chosen.criterion}"
+        + (f" {transforms}" if transforms else ""),
         teacher=teacher,
         groups=parameter_groups,
         on_epoch=before,
