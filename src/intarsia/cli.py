@@ -308,6 +308,9 @@ def _run_options(parser: argparse.ArgumentParser, network: str) -> None:
     )
     learning.add_argument("--scheme", metavar="TEXT", help="superposition (default), or planes like ternary+2:16xint8")
     learning.add_argument(
+        "--transforms", metavar="TEXT", help="of the float network first: equalize, widen1.25, permute, joined by +"
+    )
+    learning.add_argument(
         "--epochs", type=int, metavar="N", help="of quantization-aware training; 0 quantizes after training only"
     )
     learning.add_argument(

@@ -23,6 +23,7 @@ from intarsia.quantize.freezing import freeze
 from intarsia.quantize.objectives import objective_of
 from intarsia.quantize.qat import quantize
 from intarsia.quantize.recipes import QuantizationRecipe, recipe_of
+from intarsia.quantize.transforms.settings import Transforms
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,17 @@ class Evaluator:
         return Evaluation(metrics, costs.reason, time.monotonic() - start)
 
     def _network(self, point: Point, rung: Rung, seed: int) -> IntegerNetwork:
-        scheme = Scheme.parse(point.scheme)
+        scheme, transforms = Scheme.parse(point.scheme), Transforms.parse(point.transforms)
         if rung.epochs == 0:
-            module = post_training(self.model, self.data, scheme, images=self.space.calibration, seed=seed)
+            module = post_training(
+                self.model,
+                self.data,
+                scheme,
+                images=self.space.calibration,
+                seed=seed,
+                rounding="compensated",
+                transforms=transforms,
+            )
         else:
             module = quantize(
                 self.model,
@@ -93,6 +102,7 @@ class Evaluator:
                 device=self.settings.device,
                 epochs=rung.epochs,
                 recipe=self._recipe(),
+                transforms=transforms,
                 progress=False,
             ).module
         return freeze(module, name=self.settings.network)

@@ -20,6 +20,7 @@ from intarsia.explore.space import (
 )
 from intarsia.integer.formats import Pattern, WeightFormat
 from intarsia.quantize.scheme import LayerScheme, Scheme
+from intarsia.quantize.transforms.settings import Transforms
 
 Value = TypeVar("Value")
 
@@ -138,7 +139,7 @@ def _space(root: _Node) -> DesignSpace:
     options: dict[str, object] = {}
     readers: Mapping[str, Callable[[_Node], object]] = {
         "scales": lambda node: node.each(lambda item: item.checked(_scale)),
-        "transforms": lambda node: node.each(_Node.text),
+        "transforms": lambda node: node.each(lambda item: item.checked(Transforms.parse)),
         "schemes": lambda node: node.each(lambda item: item.checked(Scheme.parse)),
         "objectives": lambda node: node.each(lambda item: _one_of(item, tuple(DIRECTIONS))),
         "calibration": lambda node: node.number(1),

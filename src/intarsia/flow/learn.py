@@ -153,14 +153,17 @@ def _quantize(job: Job) -> dict[str, Any]:
     from intarsia.quantize.qat import quantize as train_quantized  # noqa: PLC0415
     from intarsia.quantize.recipes import recipe_of  # noqa: PLC0415
     from intarsia.quantize.training import evaluate  # noqa: PLC0415
+    from intarsia.quantize.transforms.settings import Transforms  # noqa: PLC0415
 
     settings, parameters = job.settings, job.task.parameters
     scheme, seed, epochs = _scheme(job), parameters["seed"], parameters["epochs"]
+    transforms = Transforms.parse(parameters.get("transforms", "none"))
     model, data = float_model(settings), load_data(settings, _LEARNING, progress=job.progress)
     require_match(job, model, data)
     recipe = recipe_of(settings.defaults.dataset)
     if epochs == 0:
-        module, known = post_training(model, data, scheme, seed=seed), labelled(data, model)
+        module = post_training(model, data, scheme, seed=seed, transforms=transforms)
+        known = labelled(data, model)
         validation = evaluate(module, known.validation, data.scaling, objective_of(recipe.training))
         training = "post-training quantization"
     else:
@@ -174,6 +177,7 @@ def _quantize(job: Job) -> dict[str, Any]:
             recipe=recipe if settings.defaults.dataset else None,
             checkpoint=_checkpoint(job),
             progress=job.progress,
+            transforms=transforms,
         )
         module, validation = trained.module, trained.history.validation_accuracy or 0.0
         epochs = len(trained.history.epochs)

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 from intarsia.engine import EngineConfig
 from intarsia.errors import IntarsiaError
 from intarsia.quantize.scheme import LayerScheme, normalized
+from intarsia.quantize.transforms.settings import Transforms
 
 Route = Literal["engine", "lane", "none"]
 #: What the layer-wise baseline must not cost more of than the network it is beside.
@@ -126,6 +127,7 @@ class Settings:
         folder: where the artifacts of this network go.
         data_dir: folder of data sets; None looks at INTARSIA_DATA and the cache.
         scheme: preset or text, see `intarsia.quantize.scheme`.
+        transforms: that the float network goes through before it is quantized, see `intarsia.quantize.transforms`.
         seeds: of quantization-aware training, one network each; the first one is built in hardware.
         epochs: of quantization-aware training; None is the recipe's, 0 is post-training quantization only.
         baselines: to report beside the scheme, of `BASELINES`; for the first seed.
@@ -149,6 +151,7 @@ class Settings:
     model: Path | None = None
     data_dir: Path | None = None
     scheme: str = "superposition"
+    transforms: str = "none"
     seeds: tuple[int, ...] = (0,)
     epochs: int | None = None
     baselines: tuple[str, ...] = (TERNARY, INT8)
@@ -168,6 +171,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scheme", normalized(self.scheme))
+        object.__setattr__(self, "transforms", str(Transforms.parse(self.transforms)))
         self._check_source()
         if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
             raise IntarsiaError(f"the seeds must be different numbers from 0, not {self.seeds}.")
@@ -291,7 +295,7 @@ _NONE = type(None)
 #: What `Settings.as_json` gives, by field.
 _TYPES: Mapping[str, tuple[type, ...]] = MappingProxyType(
     {
-        **dict.fromkeys(("network", "scheme", "device", "command", "layerwise_budget"), (str,)),
+        **dict.fromkeys(("network", "scheme", "device", "command", "layerwise_budget", "transforms"), (str,)),
         **dict.fromkeys(("model", "data_dir", "route"), (str, _NONE)),
         **dict.fromkeys(("seeds", "baselines", "layerwise_formats"), (list, tuple)),
         **dict.fromkeys(("epochs", "baseline_epochs", "float_epochs", "images"), (int, _NONE)),

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from intarsia.quantize.patterns import choose_positions, position_cost
 from intarsia.quantize.plan import Step
-from intarsia.quantize.planes import best_scales, quantize_values
+from intarsia.quantize.planes import best_steps, integer_values
 from intarsia.quantize.scheme import LayerScheme
 from intarsia.quantize.transforms.channels import channel_ties, float_weight, readers, reindexed
 
@@ -68,8 +68,8 @@ def dense_cost(weight: torch.Tensor, scheme: LayerScheme) -> torch.Tensor:
     """
     if scheme.dense is None:
         return position_cost(weight)
-    step = best_scales(weight, scheme.dense.limit).reshape(-1, *[1] * (weight.dim() - 1))
-    return position_cost(weight - quantize_values(weight / step, scheme.dense.limit) * step)
+    step = best_steps(weight, scheme.dense).reshape(-1, *[1] * (weight.dim() - 1))
+    return position_cost(weight - integer_values(weight, step, scheme.dense) * step)
 
 
 @dataclass(frozen=True)
