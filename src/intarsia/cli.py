@@ -129,7 +129,7 @@ def _explore(told: Mapping[str, Any], say: "_Say") -> str:
     from intarsia.explore.run import StudyOptions, explore  # noqa: PLC0415 (an optional part, and heavy)
     from intarsia.report.study_page import study_table  # noqa: PLC0415
 
-    given = {name: told[name] for name in ("storage", "device", "workers", "threads") if name in told}
+    given = {name: told[name] for name in ("storage", "device", "workers", "threads", "beat") if name in told}
     study = StudyOptions(
         told.get("out", _OUT), told.get("study", told["space"].stem), data_dir=told.get("data"), **given
     )
@@ -271,8 +271,6 @@ def _parser() -> argparse.ArgumentParser:
         "network that `intarsia networks` lists, or a .tflite or .onnx file",
     )
     _force_option(walk)
-    walk.add_argument("--from-study", type=Path, metavar="DIR", help="take the scheme of a study's front")
-    walk.add_argument("--design", type=int, metavar="N", help="which of it, from 1 (default: the most accurate)")
     for stage in STAGES:
         on_file = stage.name in _ON_FILES
         what = "network, or a .tflite or .onnx file" + (
@@ -307,6 +305,12 @@ def _run_options(parser: argparse.ArgumentParser, network: str) -> None:
         "--seeds", "--seed", type=int, nargs="+", metavar="N", help="a network each; the first is built (default: 0)"
     )
     learning.add_argument("--scheme", metavar="TEXT", help="superposition (default), or planes like ternary+2:16xint8")
+    learning.add_argument(
+        "--from-study", type=Path, metavar="DIR", help="the scheme and transforms of a design of a study's front"
+    )
+    learning.add_argument(
+        "--design", type=int, metavar="N", help="which one, from 1, the smallest (default: the most accurate)"
+    )
     learning.add_argument(
         "--transforms", metavar="TEXT", help="of the float network first: equalize, widen1.25, permute, joined by +"
     )
@@ -358,6 +362,12 @@ def _explore_command(commands: Any) -> None:
     )
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: 1); 0 only writes the report")
     parser.add_argument("--threads", type=int, metavar="N", help="of each worker (default: 1)")
+    parser.add_argument(
+        "--beat",
+        type=int,
+        metavar="S",
+        help="seconds between signs of life of a worker; three missed: dead (default: 10)",
+    )
     parser.add_argument("--device", metavar="NAME", help="where PyTorch trains: cpu (default), cuda")
     parser.add_argument("--quiet", action="store_true", default=False, help="print results only")
 

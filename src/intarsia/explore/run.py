@@ -52,6 +52,11 @@ class StudyOptions:
     threads: int = 1
     beat: int = 10
 
+    def __post_init__(self) -> None:
+        for name, least in (("workers", 0), ("threads", 1), ("beat", 1)):
+            if getattr(self, name) < least:
+                raise IntarsiaError(f"{name} must be {least} or more, not {getattr(self, name)}; correct --{name}.")
+
     @property
     def home(self) -> Path:
         """The study's own folder."""

@@ -37,6 +37,7 @@ Result = TypeVar("Result")
 MOST_TRIES = 5
 _MOST_PROPOSALS = 4  # for each trial of an evolution: designs that are there already are proposed again
 _PATIENCE = 60.0  # seconds that a lost connection is tried again
+_MOST_OPENINGS = 4  # tries to open a database
 _SQLITE_BUSY = 60.0  # seconds that a writer waits for another
 
 
@@ -241,7 +242,9 @@ class Store:
 
         def lost() -> None:
             study = optuna.load_study(study_name=self._study_name(rung), storage=self._storage)
-            optuna.storages.fail_stale_trials(study)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                optuna.storages.fail_stale_trials(study)
 
         self._again(lost)
         entries = self.entries(rung)
@@ -358,9 +361,7 @@ def _connect(url: str, beat: int) -> RDBStorage:
             )
         options["connect_args"] = {"timeout": _SQLITE_BUSY}
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)  # heartbeats: the version is pinned
-            storage = RDBStorage(url, engine_kwargs=options, heartbeat_interval=beat, grace_period=3 * beat)
+        storage = _opened(url, options, beat)
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         raise IntarsiaError(
             f"{shown(url)} is no database to write to ({_reason(error)}); write sqlite:///study.db or "
@@ -373,6 +374,20 @@ def _connect(url: str, beat: int) -> RDBStorage:
     if storage.engine.dialect.name == "sqlite":
         _lock_at_once(storage.engine)
     return storage
+
+
+def _opened(url: str, options: dict[str, Any], beat: int) -> RDBStorage:
+    """Open a database and make its tables where they are missing; again, where somebody else makes them just now."""
+    for tries in range(_MOST_OPENINGS, 0, -1):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)  # heartbeats: the version is pinned
+                return RDBStorage(url, engine_kwargs=options, heartbeat_interval=beat, grace_period=3 * beat)
+        except DBAPIError:
+            if tries == 1:
+                raise
+            time.sleep(0.5)
+    raise AssertionError("the last try returns or raises")
 
 
 def _lock_at_once(engine: Engine) -> None:

@@ -195,10 +195,10 @@ QUANTIZATION_RECIPES: Mapping[str, QuantizationRecipe] = MappingProxyType(
         ),
         "visual_wake_words": QuantizationRecipe(
             Recipe(
-                phases=(Phase(8, size=None, pad=8),),
+                phases=(Phase(12, size=None, pad=8),),
                 batch=32,
                 optimizer="adam",
-                peak_rate=2e-3,
+                peak_rate=5e-4,
                 weight_decay=0.0,
                 flip=True,
                 mixup=0.2,

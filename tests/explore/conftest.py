@@ -1,0 +1,93 @@
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from intarsia.explore.source import ready, settings_of
+
+SPACE = """\
+network: digits
+layers:
+  default: {dense: ternary, sparse: [none, int2, int4, int8], pattern: ["1:16", "1:16/16"]}
+objectives: [accuracy, bits, cycles, area]
+calibration: 64
+rungs:
+  - {epochs: 0}
+  - {epochs: 1, keep: 0.4, seeds: [0, 1]}
+"""
+#: Evaluations of that space: seven designs, three of them (0.4, rounded up) with two seeds.
+FIRST, SECOND = 7, 3 * 2
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of runs that holds the trained float network of the digits."""
+    folder = tmp_path_factory.mktemp("runs")
+    ready(settings_of("digits", folder, None))
+    return folder
+
+
+@pytest.fixture
+def runs(prepared: Path, tmp_path: Path) -> Path:
+    """A folder of runs of one's own, with the float network and the space."""
+    shutil.copytree(prepared, tmp_path / "runs")
+    (tmp_path / "space.yaml").write_text(SPACE)
+    return tmp_path / "runs"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A PostgreSQL server of the test's own."""
+
+    tools: Path
+    folder: Path
+    port: int
+    user: str
+
+    @property
+    def url(self) -> str:
+        return f"postgresql+psycopg://{self.user}@127.0.0.1:{self.port}/postgres"
+
+    def control(self, *arguments: str) -> None:
+        command = [str(self.tools / "pg_ctl"), "-D", str(self.folder), "-l", str(self.folder / "log"), "-w", *arguments]
+        subprocess.run(command, check=True, user=self.user, capture_output=True, timeout=120, cwd="/")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    tools = _postgres()
+    if tools is None:
+        pytest.skip("PostgreSQL's server is not installed")
+    # The server refuses to run as root.
+    user = "postgres" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
+    folder = tmp_path_factory.mktemp("postgres") / "data"
+    folder.mkdir()
+    if os.getuid() == 0:
+        for part in (folder, *list(folder.parents)[:3]):
+            part.chmod(0o755)
+        shutil.chown(folder, user)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    command = [str(tools / "initdb"), "-D", str(folder), "-A", "trust", "-U", user, "-E", "UTF8", "--no-sync"]
+    subprocess.run(command, check=True, user=user, capture_output=True, timeout=120, cwd="/")
+    (folder / "postgresql.conf").open("a").write(
+        f"\nport = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nfsync = off\n"
+    )
+    made = Server(tools, folder, port, user)
+    made.control("start")
+    yield made
+    made.control("stop", "-m", "immediate")
+
+
+def _postgres() -> Path | None:
+    for folder in (*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True), *map(Path, os.get_exec_path())):
+        if (folder / "initdb").exists() and (folder / "pg_ctl").exists():
+            return folder
+    return None

@@ -1,0 +1,167 @@
+"""Whole studies with real workers, killed in every way."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import psycopg
+import pytest
+from conftest import FIRST, SECOND, Server
+
+from intarsia.cli import main
+from intarsia.errors import IntarsiaError
+from intarsia.explore.run import StudyOptions, explore
+from intarsia.explore.store import Entry, Store
+
+DEADLINE = 240.0  # seconds
+
+
+def options_in(runs: Path, **changes: object) -> StudyOptions:
+    return StudyOptions(runs, "study", **({"beat": 1} | changes))  # type: ignore[arg-type]
+
+
+def entries(store: Store) -> list[Entry]:
+    return [entry for rung in (0, 1) for entry in store.entries(rung)]
+
+
+def done(found: Sequence[Entry]) -> dict[tuple[int, str], Entry]:
+    """Return what is done, by job; fail if a job is done twice."""
+    finished = [entry for entry in found if entry.state == "done"]
+    by_job = {(entry.job.rung, entry.job.key): entry for entry in finished}
+    assert len(by_job) == len(finished)
+    return by_job
+
+
+def workers_of(parent: int) -> list[int]:
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            if folder.name.isdecimal() and int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
+                command = (folder / "cmdline").read_bytes()
+                if b"intarsia.explore.worker" in command:
+                    found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def start(runs: Path, *more: str, environment: dict[str, str] | None = None) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "intarsia.cli", "explore", str(runs.parent / "space.yaml"), "--study", "study"]
+    command += ["--out", str(runs), "--workers", "2", "--beat", "1", *more]
+    return subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+
+def test_a_worker_that_is_killed_is_started_again_and_nothing_is_done_twice(runs: Path) -> None:
+    said: list[str] = []
+    store = Store(f"sqlite:///{runs.parent / 'shared.db'}", "study", beat=1)
+
+    def kill() -> None:
+        wait_for(lambda: len(workers_of(os.getpid())) == 2 and _has(store, "running"))
+        os.kill(workers_of(os.getpid())[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    results = explore(runs.parent / "space.yaml", options_in(runs, workers=2, storage=store.url), say=said.append)
+    killer.join()
+    assert len(done(entries(store))) == FIRST + SECOND
+    assert any("started again" in line for line in said)
+    assert len(results.designs) == FIRST
+    home = runs / "studies" / "study"
+    assert json.loads((home / "results.json").read_text())["name"] == "study"
+    assert (home / "designs.csv").read_text().count("\n") == FIRST + 1
+    assert (home / "study.html").stat().st_size > 1_000_000  # Plotly is inside
+    assert not workers_of(os.getpid())
+
+
+def _has(store: Store, state: str) -> bool:
+    try:
+        return any(entry.state == state for entry in store.entries(0))
+    except IntarsiaError:
+        return False  # the study is not made yet
+
+
+def test_a_study_of_which_all_is_killed_goes_on_where_it_was(runs: Path) -> None:
+    process = start(runs)
+    url = f"sqlite:///{runs / 'studies' / 'study' / 'study.db'}"
+    wait_for((runs / "studies" / "study" / "study.db").exists)
+    store = Store(url, "study", beat=1)
+    wait_for(lambda: _has(store, "done"))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    wait_for(lambda: not workers_of(process.pid))
+    before = done(entries(store))
+    results = explore(runs.parent / "space.yaml", options_in(runs, workers=2), say=lambda _: None)
+    after = done(entries(store))
+    assert len(after) == FIRST + SECOND
+    assert {key: after[key] for key in before} == before
+    assert {design.rung for design in results.designs} == {0, 1}
+    # Once more: nothing is left to do.
+    assert explore(runs.parent / "space.yaml", options_in(runs, workers=1), say=lambda _: None) == results
+    assert done(entries(store)) == after
+
+
+def test_two_machines_share_a_study_on_postgresql_that_loses_its_connections(runs: Path, server: Server) -> None:
+    processes = [start(runs, "--storage", server.url), start(runs.parent / "runs", "--storage", server.url)]
+    store = Store(server.url, "study", beat=1)
+    wait_for(lambda: _has(store, "done"))
+    for _ in range(3):  # every connection is cut, ours too
+        with psycopg.connect(server.url.replace("+psycopg", ""), autocommit=True) as connection:
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+        time.sleep(1)
+    server.control("restart", "-m", "immediate")
+    for process in processes:
+        assert process.wait(DEADLINE) == 0
+    found = done(entries(store))
+    assert len(found) == FIRST + SECOND
+    assert len({entry.worker for entry in found.values()}) >= 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.yaml"], "cannot read the design space nowhere.yaml"),
+        (["space.yaml", "--storage", "postgresql+psycopg://me:secret@127.0.0.1:1/x"], "cannot be reached"),
+        (["space.yaml", "--out", "/proc/nowhere"], "cannot write /proc/nowhere"),
+        (["space.yaml", "--data", "nowhere"], "there is no folder of data sets at nowhere"),
+        (["space.yaml", "--workers", "-1"], "workers"),
+    ],
+)
+def test_a_users_mistake_is_one_sentence(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(runs.parent)
+    assert main(["explore", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error.splitlines()[-1]
+    assert "Traceback" not in error
+    assert "secret" not in error
+
+
+def test_a_design_of_the_front_is_taken_to_hardware(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(runs.parent)
+    assert main(["explore", "space.yaml", "--out", "runs", "--study", "study", "--workers", "2"]) == 0
+    study = str(runs / "studies" / "study")
+    built = ["compile", "digits", "--out", "runs", "--epochs", "0", "--baselines"]
+    results = json.loads((runs / "studies" / "study" / "results.json").read_text())
+    first = min((d for d in results["designs"] if d["on_front"]), key=lambda d: d["metrics"]["bits"])
+    assert main([*built, "--from-study", study, "--design", "1"]) == 0
+    assert f"{first['metrics']['cycles']:,.0f} cycles" in capsys.readouterr().out
+    assert main([*built, "--from-study", study, "--design", "99"]) == 2
+    assert "the front has designs 1 to" in capsys.readouterr().err
+    assert main(["compile", "resnet8", "--out", "runs", "--from-study", study]) == 2
+    assert "is of digits, not of resnet8" in capsys.readouterr().err

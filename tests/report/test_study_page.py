@@ -1,0 +1,127 @@
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intarsia.errors import IntarsiaError
+from intarsia.report.study import Design, StudyResults, read_results
+from intarsia.report.study_page import FAMILIES, charts, family, importance, study_page, study_table
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def design(scheme: str, accuracies: tuple[float, ...], bits: float, *, on_front: bool = False, **chosen: str) -> Design:
+    metrics = {"accuracy": accuracies[-1], "bits": bits, "bytes": 1000 * bits, "cycles": 60_000.0, "area": None}
+    rung = len(accuracies) - 1
+    coordinates = {f"default.{name}": value for name, value in chosen.items()}
+    return Design(scheme, "none", coordinates, rung, (0, 1), metrics, 0.01, accuracies, "no <b>unit</b>.", on_front)
+
+
+def results() -> StudyResults:
+    designs = (
+        design("ternary", (0.5, 0.85), 1.8, on_front=True, sparse="none", pattern="1:16"),
+        design("ternary+1:16xint8", (0.6, 0.87), 2.4, on_front=True, sparse="int8", pattern="1:16"),
+        design("ternary+2:16xint8", (0.62, 0.88), 2.9, on_front=True, sparse="int8", pattern="2:16"),
+        design("ternary+1:16/16xint4, fc=digits4", (0.55,), 2.1, sparse="int4", pattern="1:16/16"),
+        design("int4", (0.7, 0.86), 4.1),
+    )
+    refused = {"ternary </script><script>alert(1)</script>": "it does not <i>fit</i>."}
+    return StudyResults("a <study>", "resnet8", ("accuracy", "bits"), (0, 4), designs, refused, (0.8,), 120.0)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "expected"),
+    [
+        ("ternary", "dense digits"),
+        ("digits2, fc=int4", "dense digits"),
+        ("int4 a4", "uniform"),
+        ("ternary+1:16xint8, fc=digits4", "n:m"),
+        ("ternary+1:16/16xint8", "n:m shared"),
+        ("ternary+unstructured@0.05xint8", "unstructured"),
+        ("ternary+inputs@0.0625xint4", "inputs"),
+        ("ternary+blocks4@0.0625xint4", "blocks"),
+        ("ternary+fixed1:16xint4", "fixed"),
+        ("mix-outputs:int8@0.1/int2", "mix"),
+    ],
+)
+def test_a_scheme_belongs_to_the_family_of_its_pattern(scheme: str, expected: str) -> None:
+    assert family(scheme) == expected
+    assert expected in FAMILIES
+
+
+def test_a_choice_that_decides_all_has_all_the_importance() -> None:
+    rows = [
+        design("ternary", (accuracy,), 2.0, sparse=sparse, pattern=pattern)
+        for sparse, accuracy in (("int4", 0.5), ("int8", 0.7))
+        for pattern in ("1:16", "2:16")
+    ]
+    assert importance(rows) == pytest.approx({"default.sparse": 1.0, "default.pattern": 0.0})
+
+
+def test_the_results_survive_their_file(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text(json.dumps(results().as_json()))
+    assert read_results(tmp_path) == results()
+    assert [d.scheme for d in results().front] == ["ternary", "ternary+1:16xint8", "ternary+2:16xint8"]
+    lines = results().as_csv().splitlines()
+    assert len(lines) == 1 + 5
+    assert lines[0].startswith("scheme,transforms,rung,seeds,accuracy,bits,bytes,cycles,area,spread,on_front,default.")
+    assert study_table(results()).count("\n") == 3
+
+
+@given(st.recursive(st.none() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
+def test_what_is_no_result_of_a_study_is_refused(content: Any) -> None:
+    with pytest.raises(IntarsiaError, match="holds no results of a study"):
+        StudyResults.from_json(content, "results.json")
+
+
+def test_a_folder_without_results_is_named(tmp_path: Path) -> None:
+    with pytest.raises(IntarsiaError, match="run intarsia explore first"):
+        read_results(tmp_path)
+
+
+def test_a_study_of_one_design_has_a_page() -> None:
+    one = StudyResults("s", "digits", ("accuracy",), (0,), (design("int4", (0.9,), 4.0),), {}, (), 1.0)
+    assert set(charts(one)) == {"front-bits", "front-cycles"}
+    assert "Plotly" in study_page(one)
+    assert study_page(StudyResults("s", "digits", ("accuracy",), (0,), (), {}, (), 0.0))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as running:
+        opened = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()
+
+
+def test_the_page_works_in_a_browser_without_a_network(browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "study.html").write_text(study_page(results()))
+    page = browser.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    page.on("request", lambda request: None if request.url.startswith("file:") else wrong.append(request.url))
+    page.on("dialog", lambda dialog: (wrong.append("a dialog"), dialog.dismiss()))
+    page.context.set_offline(True)
+    page.goto((tmp_path / "study.html").as_uri())
+    for name in charts(results()):
+        page.wait_for_selector(f"#{name} .main-svg")
+    assert page.title() == "Intarsia: study a <study>"
+    points = page.locator("#front-bits .scatterlayer .point").count()
+    assert points == 4  # those that reached the last rung
+    page.locator("#front-bits .scatterlayer .point").first.hover(force=True)
+    page.wait_for_selector("#front-bits .hoverlayer .hovertext")
+    heads = page.locator("#designs th")
+    heads.nth(5).click()  # effective bits, from the least
+    assert page.locator("#designs tbody tr").first.locator("td").first.inner_text() == "ternary"
+    heads.nth(5).click()
+    assert page.locator("#designs tbody tr").first.locator("td").first.inner_text() == "int4"
+    assert wrong == []
