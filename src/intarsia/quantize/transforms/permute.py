@@ -152,7 +152,7 @@ def _climb(views: Sequence[_View], start: torch.Tensor) -> torch.Tensor:
     block = torch.arange(len(order)) // math.lcm(*(view.size for view in views))
     while True:
         gains = torch.stack([view.gains(order) for view in views]).sum(0)
-        if float(gains.max()) <= least:
+        if not float(gains.max()) > least:  # also where a weight is not a number
             return order
         while float(gains.max()) > least:  # swaps between other blocks still gain what they did
             pair = list(divmod(int(gains.argmax()), len(order)))
