@@ -7,12 +7,20 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.chrome.webdriver import WebDriver
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.expected_conditions import presence_of_element_located
+from selenium.webdriver.support.wait import WebDriverWait
 
 from intarsia.errors import IntarsiaError
 from intarsia.report.study import Design, StudyResults, read_results
 from intarsia.report.study_page import FAMILIES, charts, family, importance, study_page, study_table
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
 
 
 def design(scheme: str, accuracies: tuple[float, ...], bits: float, *, on_front: bool = False, **chosen: str) -> Design:
@@ -92,36 +100,56 @@ def test_a_study_of_one_design_has_a_page() -> None:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield opened
-        opened.close()
+def browser() -> Iterator[WebDriver]:
+    if CHROMIUM is None or DRIVER is None:
+        pytest.skip("Chromium or its driver is not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    # Without a network, and without looking for updates.
+    for argument in (
+        *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--window-size=1200,900"),
+        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    opened = webdriver.Chrome(options=options, service=Service(DRIVER))
+    yield opened
+    opened.quit()
 
 
-def test_the_page_works_in_a_browser_without_a_network(browser: Any, tmp_path: Path) -> None:
+def test_the_page_works_in_a_browser_without_a_network(browser: WebDriver, tmp_path: Path) -> None:
     (tmp_path / "study.html").write_text(study_page(results()))
-    page = browser.new_page()
-    wrong: list[str] = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-    page.on("request", lambda request: None if request.url.startswith("file:") else wrong.append(request.url))
-    page.on("dialog", lambda dialog: (wrong.append("a dialog"), dialog.dismiss()))
-    page.context.set_offline(True)
-    page.goto((tmp_path / "study.html").as_uri())
+    browser.execute_cdp_cmd("Network.enable", {})
+    browser.execute_cdp_cmd(
+        "Network.emulateNetworkConditions",
+        {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0},
+    )
+    browser.get((tmp_path / "study.html").as_uri())
+    wait = WebDriverWait(browser, 60)
     for name in charts(results()):
-        page.wait_for_selector(f"#{name} .main-svg")
-    assert page.title() == "Intarsia: study a <study>"
-    points = page.locator("#front-bits .scatterlayer .point").count()
-    assert points == 4  # those that reached the last rung
-    page.locator("#front-bits .scatterlayer .point").first.hover(force=True)
-    page.wait_for_selector("#front-bits .hoverlayer .hovertext")
-    heads = page.locator("#designs th")
-    heads.nth(5).click()  # effective bits, from the least
-    assert page.locator("#designs tbody tr").first.locator("td").first.inner_text() == "ternary"
-    heads.nth(5).click()
-    assert page.locator("#designs tbody tr").first.locator("td").first.inner_text() == "int4"
-    assert wrong == []
+        wait.until(presence_of_element_located((By.CSS_SELECTOR, f"#{name} .main-svg")))
+    assert browser.title == "Intarsia: study a <study>"
+    points = browser.find_elements(By.CSS_SELECTOR, "#front-bits .scatterlayer .point")
+    assert len(points) == 4  # those that reached the last rung
+    ActionChains(browser).move_to_element(points[0]).perform()
+    wait.until(presence_of_element_located((By.CSS_SELECTOR, "#front-bits .hoverlayer .hovertext")))
+    assert first_cell(browser) == "ternary"
+    bits = browser.find_elements(By.CSS_SELECTOR, "#designs th")[5]
+    bits.click()  # from the least
+    assert first_cell(browser) == "ternary"
+    bits.click()
+    assert first_cell(browser) == "int4"
+    severe = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]  # type: ignore[no-untyped-call]
+    assert severe == []
+    assert {url.partition(":")[0] for url in requested(browser)} <= {"file", "data", "blob"}
+
+
+def first_cell(browser: WebDriver) -> str:
+    return browser.find_element(By.CSS_SELECTOR, "#designs tbody td").text
+
+
+def requested(browser: WebDriver) -> list[str]:
+    """Return the addresses that pages asked for."""
+    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]  # type: ignore[no-untyped-call]
+    sent = [message["params"] for message in messages if message["method"] == "Network.requestWillBeSent"]
+    return [params["request"]["url"] for params in sent]

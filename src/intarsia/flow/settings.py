@@ -94,7 +94,7 @@ DEFAULTS: Mapping[str, Defaults] = MappingProxyType(
             retrain=False,
             images=20,
             reference="mlperf_tiny/ad01_fp32.tflite",
-            scheme="ternary+1:16xint8, first=default, last=default",
+            scheme="ternary+1:16xint8, first=default, last=default, scales=8",
             route="lane",
         ),
     }
