@@ -125,11 +125,11 @@ def correct(
     values = {"input": network.quantized_input(x)}
     for step in network.steps:
         inputs = [values[name] for name in step.inputs]
-        if step.module is not None and rounding == "compensated":
-            weight, planes = network.weight_of(step)
-            weight.copy_(compensated(step, weight, planes, inputs[0], floats[step.inputs[0]]))
         if step.module is not None and step.module.bias is not None:
             wanted = float_step(network, _linear_part(step), [floats[name] for name in step.inputs])
+            if rounding == "compensated":
+                weight, planes = network.weight_of(step)
+                weight.copy_(compensated(step, weight, planes, inputs[0], floats[step.inputs[0]]))
             found = network.compute(step, inputs)
             axes = [0, 2, 3] if step.kind == "conv" else [0]
             step.module.bias += (wanted - found).mean(dim=axes)

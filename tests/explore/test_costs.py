@@ -1,0 +1,88 @@
+from pathlib import Path
+
+import pytest
+
+from intarsia.datasets import load_dataset
+from intarsia.engine import compile_network, config_for
+from intarsia.engine.cycles import predict
+from intarsia.explore.areas import Areas
+from intarsia.explore.costs import costs_of, unit_of
+from intarsia.integer import IntegerNetwork
+from intarsia.integer.effective import effective_bits
+from intarsia.networks import build
+from intarsia.quantize import Scheme
+from intarsia.quantize.calibrate import post_training
+from intarsia.quantize.freezing import freeze
+from intarsia.synthesize.units import ExecutionUnit
+
+
+def network(text: str) -> IntegerNetwork:
+    module = post_training(build("digits", 0), load_dataset("digits"), Scheme.parse(text), images=32)
+    return freeze(module, name="digits")
+
+
+@pytest.mark.parametrize(
+    ("text", "unit"),
+    [
+        ("ternary", ExecutionUnit("superposition")),
+        ("digits3", ExecutionUnit("superposition")),
+        ("ternary+1:16xint4", ExecutionUnit("superposition", 1, 4, "own")),
+        ("ternary+2:16xint4, fc=ternary+1:16xint8", ExecutionUnit("superposition", 2, 8, "own")),
+        ("ternary+1:16/16xint8", ExecutionUnit("superposition", 1, 8, "shared")),
+        ("ternary+1:16/8xint8", ExecutionUnit("superposition", 1, 8, "own")),
+        ("ternary+1:16/16xint8, depthwise=ternary+1:16/16xint8", ExecutionUnit("superposition", 1, 8, "own")),
+        ("ternary+fixed1:16xint8", ExecutionUnit("superposition", 1, 8, "fixed")),
+        ("ternary+1:16/16xint8, fc=ternary+1:16xint8", ExecutionUnit("superposition", 1, 8, "own")),
+        ("int4, first=int4, last=int4", ExecutionUnit("dense", weight_bits=4)),
+        ("int4", ExecutionUnit("dense", weight_bits=8)),  # first and last layer have 8 bits
+    ],
+)
+def test_a_network_needs_the_least_unit_that_runs_all_its_layers(text: str, unit: ExecutionUnit) -> None:
+    assert unit_of(network(text)) == unit
+
+
+def test_cycles_are_those_of_the_compiled_program() -> None:
+    built = network("ternary+1:16xint4")
+    costs = costs_of(built)
+    assert costs.cycles == sum(layer.cycles for layer in predict(compile_network(built, config_for(built))))
+    counted = effective_bits(built)
+    assert costs.bits == counted.per_weight
+    assert 8 * (costs.bytes - 1) < counted.total + counted.biases <= 8 * costs.bytes
+
+
+def test_dense_lanes_take_one_pass_whatever_their_width() -> None:
+    one_digit = costs_of(network("ternary, first=ternary, last=ternary, depthwise=ternary"))
+    for text in ("int8", "int4, first=int4, last=int4, depthwise=int4"):
+        assert costs_of(network(text)).cycles == one_digit.cycles
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("int4+1:16xint8", "both dense planes of intN and other planes"),
+        ("ternary+8:16xint8", "8 sparse weights"),
+        ("mix-outputs:int8@0.1/int2", ""),
+    ],
+)
+def test_what_no_lanes_run_has_no_cycles_and_says_why(text: str, reason: str) -> None:
+    costs = costs_of(network(text))
+    assert costs.cycles is None
+    assert costs.unit is None
+    assert reason in costs.reason
+    assert costs.reason
+    assert costs.bits > 0
+
+
+def test_an_area_is_synthesized_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pyosys")
+    unit = ExecutionUnit("superposition", lanes=8)
+    found = Areas(tmp_path)[unit]
+    assert found > 10_000
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("synthesized twice")
+
+    monkeypatch.setattr("intarsia.synthesize.area._synthesize", refuse)
+    areas = Areas(tmp_path)
+    with pytest.raises(AssertionError, match="twice"):
+        areas[ExecutionUnit("superposition", 1, 4, "own", lanes=8)]

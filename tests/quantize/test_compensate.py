@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from intarsia.datasets import InputScaling
+from intarsia.quantize.calibrate import Rounding, post_training
+from intarsia.quantize.compensate import compensated
+from intarsia.quantize.data import Samples, TrainingSet, outputs_of
+from intarsia.quantize.module import QuantizedNetwork, attach
+from intarsia.quantize.scheme import Scheme
+
+
+class _One(nn.Module):
+    """A network of one layer."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.layer(x.flatten(1) if isinstance(self.layer, nn.Linear) else x)
+        return result
+
+
+def attached(layer: nn.Module, shape: tuple[int, int, int], text: str) -> QuantizedNetwork:
+    scheme = Scheme.parse(f"{text}, first={text}, last={text}, depthwise={text}")
+    return attach(_One(layer), scheme, shape, 1 / 16)
+
+
+def inputs(shape: tuple[int, int, int], seed: int) -> torch.Tensor:
+    """Return correlated, positive inputs, as a layer behind a ReLU has them."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(200, *shape, generator=generator)
+    mixing = torch.randn(shape[0], shape[0], generator=generator)
+    return functional.relu(torch.einsum("nchw,dc->ndhw", x, mixing) / shape[0] ** 0.5 + 0.5)
+
+
+@pytest.mark.parametrize("text", ["int3", "int4", "digits2", "digits2+1:16xint8"])
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (lambda: nn.Conv2d(16, 8, 3, padding=1), (16, 6, 6)),
+        (lambda: nn.Conv2d(16, 8, 1, stride=2), (16, 6, 6)),
+        (lambda: nn.Conv2d(8, 8, 3, padding=1, groups=8), (8, 6, 6)),
+        (lambda: nn.Linear(48, 10), (48, 1, 1)),
+    ],
+    ids=["conv", "strided", "depthwise", "linear"],
+)
+def test_a_layers_output_comes_nearer_than_by_nearest_rounding(
+    layer: "type[nn.Module]", shape: tuple[int, int, int], text: str
+) -> None:
+    torch.manual_seed(0)
+    network = attached(layer(), shape, text)
+    step = network.steps[0]
+    weight, planes = network.weight_of(step)
+    x = inputs(shape, 1)
+
+    def output(of: torch.Tensor) -> torch.Tensor:
+        module = step.module
+        if isinstance(module, nn.Conv2d):
+            found = functional.conv2d(x, of, None, module.stride, module.padding, module.dilation, module.groups)
+        else:
+            found = functional.linear(x.flatten(1), of)
+        return found - found.mean(dim=[0, *range(2, found.dim())], keepdim=True)  # the bias makes up for means
+
+    wanted, nearest = output(weight), output(planes(weight))
+    changed = compensated(step, weight, planes, x, x)
+    errors = [float((found - wanted).detach().square().mean()) for found in (output(planes(changed)), nearest)]
+    assert errors[0] < errors[1]
+
+
+def test_integers_stay_where_the_weights_were_rounded_to() -> None:
+    torch.manual_seed(0)
+    network = attached(nn.Linear(32, 6), (32, 1, 1), "ternary+1:16xint4")
+    weight, planes = network.weight_of(network.steps[0])
+    x = inputs((32, 1, 1), 2)
+    changed = compensated(network.steps[0], weight, planes, x, x)
+    assert changed.shape == weight.shape
+    step = planes.scales()[0][:, None]
+    dense = planes.values(changed)[0]
+    assert float(dense.abs().max()) <= 1
+    assert torch.equal(planes.values(changed * 1.0)[0], dense)
+    assert bool(((planes(changed) - dense * step).abs() > 1e-6).sum(dim=1).le(2).all())  # one slot a block of 16
+
+
+def test_an_input_that_is_always_zero_is_no_trouble() -> None:
+    torch.manual_seed(0)
+    network = attached(nn.Linear(8, 4), (8, 1, 1), "int4")
+    weight, planes = network.weight_of(network.steps[0])
+    x = torch.zeros(50, 8, 1, 1)
+    assert bool(torch.isfinite(compensated(network.steps[0], weight, planes, x, x)).all())
+
+
+def test_post_training_gains_by_it() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(48, 64), nn.ReLU(), nn.Linear(64, 10)).eval()
+    shape = (48, 1, 1)
+    pixels = (inputs(shape, 3) * 16).clamp(0, 127).round().to(torch.uint8).numpy()
+    split = Samples(pixels, np.zeros(len(pixels), np.int64))
+    data = TrainingSet(split, split, InputScaling(offset=0, scale=1 / 16))
+    wanted = outputs_of(model, pixels, data.scaling)
+
+    def error(rounding: Rounding) -> float:
+        scheme = Scheme.parse("ternary+2:16xint4, first=default, last=default")
+        found = outputs_of(post_training(model, data, scheme, rounding=rounding), pixels, data.scaling)
+        return float((found - wanted).square().mean() / wanted.var())
+
+    assert error("compensated") < 0.7 * error("nearest")
