@@ -5,10 +5,11 @@ from torch import nn
 from torch.nn import functional
 
 from intarsia.datasets import InputScaling
-from intarsia.quantize.calibrate import Rounding, post_training
+from intarsia.quantize.calibrate import post_training
 from intarsia.quantize.compensate import compensated
 from intarsia.quantize.data import Samples, TrainingSet, outputs_of
 from intarsia.quantize.module import QuantizedNetwork, attach
+from intarsia.quantize.recipes import Rounding
 from intarsia.quantize.scheme import Scheme
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 import torch
@@ -15,10 +14,9 @@ from intarsia.quantize.data import TrainingData, reals
 from intarsia.quantize.module import QuantizedNetwork, attach, below_ceiling, key, own_padding, padded
 from intarsia.quantize.patterns import Criterion
 from intarsia.quantize.plan import Step
+from intarsia.quantize.recipes import Rounding
 from intarsia.quantize.scheme import Scheme
 from intarsia.quantize.transforms.settings import NO_TRANSFORMS, Transforms
-
-Rounding = Literal["nearest", "compensated"]
 
 _SAMPLES = 400_000  # values of a tensor that its step is searched on
 

@@ -75,7 +75,15 @@ def quantize(
             f"layers changed by {transforms} cannot match a given teacher's; give no teacher, or a recipe with match=0."
         )
     network = post_training(
-        model, dataset, scheme, criterion=chosen.criterion, seed=seed, snap=False, transforms=transforms
+        model,
+        dataset,
+        scheme,
+        images=chosen.calibration,
+        criterion=chosen.criterion,
+        seed=seed,
+        snap=False,
+        rounding=chosen.rounding,
+        transforms=transforms,
     )
     network.to(device)
     if teacher is None:

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from intarsia.quantize.patterns import Criterion
 
 
+Rounding = Literal["nearest", "compensated"]
+
+
 class _Brief:
     """A dataclass whose `repr` leaves out what has its default value: keys made of it outlive new fields."""
 
@@ -142,6 +145,8 @@ class QuantizationRecipe(_Brief):
         settle: epochs before which positions are chosen anew, at the start of each; 0 keeps those chosen first.
         snap: part of all epochs after which every scale is one that integers express, 0 to 1.
         criterion: what decides the sparse positions.
+        calibration: images that post-training quantization, which training begins with, sees.
+        rounding: of that quantization, see `intarsia.quantize.calibrate.post_training`.
         compile: whether `torch.compile` pays for itself (large data sets).
     """
 
@@ -149,6 +154,8 @@ class QuantizationRecipe(_Brief):
     settle: int = 0
     snap: float = 0.5
     criterion: "Criterion" = "residual"
+    calibration: int = 512
+    rounding: Rounding = "nearest"
     compile: bool = False
 
     @property
