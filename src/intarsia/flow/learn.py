@@ -162,7 +162,8 @@ def _quantize(job: Job) -> dict[str, Any]:
     require_match(job, model, data)
     recipe = recipe_of(settings.defaults.dataset)
     if epochs == 0:
-        module = post_training(model, data, scheme, seed=seed, transforms=transforms)
+        rounding = parameters.get("rounding", "nearest")
+        module = post_training(model, data, scheme, seed=seed, rounding=rounding, transforms=transforms)
         known = labelled(data, model)
         validation = evaluate(module, known.validation, data.scaling, objective_of(recipe.training))
         training = "post-training quantization"

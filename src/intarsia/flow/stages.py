@@ -177,6 +177,8 @@ def _training_key(settings: Settings, variant: Variant) -> dict[str, Any]:
     """
     options = {"scheme": variant.scheme, "seed": variant.seed, "epochs": variant.epochs}
     planes = "" if variant.kind == LAYERWISE else str(Scheme.parse(variant.scheme))
+    if variant.epochs == 0 and variant.kind != INT8:
+        options["rounding"] = "compensated"  # eight bits gain nothing by it
     if settings.transforms != "none":
         options["transforms"] = settings.transforms
     recipe = recipe_of(settings.defaults.dataset).with_epochs(variant.epochs)
