@@ -114,7 +114,7 @@ def write_results(results: StudyResults, folder: Path) -> StudyResults:
 
 def _watch(store: Store, space: DesignSpace, options: StudyOptions, say: Say) -> None:
     """Keep workers at work until the study is done."""
-    workers = [_start(options) for _ in range(options.workers)]
+    workers = [_start(options, number) for number in range(options.workers)]
     restarts, began, told = 0, time.monotonic(), time.monotonic()
     before = _done(store, space)
     try:
@@ -125,14 +125,14 @@ def _watch(store: Store, space: DesignSpace, options: StudyOptions, say: Say) ->
                 if status in (None, 0):
                     continue
                 if status == _USERS_MISTAKE:
-                    raise IntarsiaError(_last_words(worker))
+                    raise IntarsiaError(_last_words(options, number))
                 restarts += 1
                 if restarts > _MOST_RESTARTS:
                     raise IntarsiaError(
                         f"workers end again and again (status {status}); run the study with fewer --workers."
                     )
                 say(f"a worker ended (status {status}) and is started again")
-                workers[number] = _start(options)
+                workers[number] = _start(options, number)
             if time.monotonic() - told > _TELL:
                 told = time.monotonic()
                 say(_progress(store, space) + _remaining(store, space, before, told - began))
@@ -145,20 +145,26 @@ def _watch(store: Store, space: DesignSpace, options: StudyOptions, say: Say) ->
         raise IntarsiaError("the workers ended before the study was done; run the same command to go on.")
 
 
-def _start(options: StudyOptions) -> "subprocess.Popen[str]":
+def _start(options: StudyOptions, number: int) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "intarsia.explore.worker", "--study", options.name, "--out", str(options.folder)]
     command += ["--device", options.device, "--threads", str(options.threads), "--beat", str(options.beat)]
     if options.data_dir is not None:
         command += ["--data", str(options.data_dir)]
     threads = {name: str(options.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     environment = os.environ | threads | {STORAGE_VARIABLE: options.url, "OMP_WAIT_POLICY": "passive"}
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    with _messages(options, number).open("wb") as messages:
+        return subprocess.Popen(command, env=environment, stderr=messages)
 
 
-def _last_words(worker: "subprocess.Popen[str]") -> str:
-    _, errors = worker.communicate()
-    lines = [line for line in errors.splitlines() if line.strip()]
-    return lines[-1].removeprefix("intarsia: error: ") if lines else "a worker ended without a word; run it again."
+def _messages(options: StudyOptions, number: int) -> Path:
+    """Return the file that a worker's messages go to; a pipe that nobody reads would stop it."""
+    return options.home / f"worker{number}.log"
+
+
+def _last_words(options: StudyOptions, number: int) -> str:
+    lines = _messages(options, number).read_text(errors="replace").splitlines()
+    said = [line for line in lines if line.strip()]
+    return said[-1].removeprefix("intarsia: error: ") if said else "a worker ended without a word; run it again."
 
 
 def _done(store: Store, space: DesignSpace) -> int:
