@@ -43,8 +43,9 @@ INTRODUCTION = """# What does regularity cost?
 
 Written by `python benchmarks/regularity.py`. Every network is frozen to integers and executed on validation inputs,
 never on the test set. Bits count everything that is stored for the weights. Transistors are of the lane array that the
-design needs ([what execution units cost](execution-units.md)); the rest of the engine is the same for all. "–" means that
-no lanes run these planes. The first and the last layer have four balanced-ternary digits in all of them, unless said.
+design needs ([what execution units cost](execution-units.md)); the rest of the engine is the same for all. Where there
+is a dash, no lanes run these planes. The first and the last layer have four balanced-ternary digits in all of them,
+unless said.
 """
 
 
