@@ -197,8 +197,8 @@ def test_images_hold_what_effective_bits_count(network: IntegerNetwork) -> None:
     assert counted.planes + counted.indices + counted.padding - scales == stored
 
 
-@pytest.mark.parametrize(("form", "scale_bits"), [("int5", 4), ("int2", 2), ("int8", 6)])
-def test_an_engine_fitted_to_a_network_stores_no_wider_words(form: str, scale_bits: int) -> None:
+@pytest.mark.parametrize(("form", "scale_bits"), [("int5", 4), ("int2", 2), ("int8", 6), ("int8", 9)])
+def test_an_engine_fitted_to_a_network_stores_words_as_wide_as_it_needs(form: str, scale_bits: int) -> None:
     network = _weight_network(32, 8, (32, 32, 3, 3), "ternary", sparse=True)
     [layer] = network.layers
     assert isinstance(layer, Conv2d)

@@ -65,19 +65,19 @@ def compile_network(network: IntegerNetwork, config: EngineConfig | None = None)
 
 
 def config_for(network: IntegerNetwork, config: EngineConfig | None = None) -> EngineConfig:
-    """Return the engine fitted to a network: words no wider than its multipliers and sparse weights need, and those
-    memories that are too small made deeper, to a multiple of 256 words.
+    """Return the engine fitted to a network: multipliers as wide as its own, sparse weights no wider than it needs, and
+    those memories that are too small made deeper, to a multiple of 256 words.
 
     Raises:
         IntarsiaError: no depth suffices; the message says what to change.
     """
-    config = _narrowed(network, config or EngineConfig())
+    config = _fitted(network, config or EngineConfig())
     used = compile_network(network, config.deepest()).used_words()
     deeper = {name: -(-words // 256) * 256 for name, words in used.items() if words > getattr(config, name)}
     return replace(config, **deeper)
 
 
-def _narrowed(network: IntegerNetwork, config: EngineConfig) -> EngineConfig:
+def _fitted(network: IntegerNetwork, config: EngineConfig) -> EngineConfig:
     sparse = [
         plane.format.stored_bits(1)
         for layer in network.weight_layers()
@@ -86,7 +86,7 @@ def _narrowed(network: IntegerNetwork, config: EngineConfig) -> EngineConfig:
     ]
     return replace(
         config,
-        scale_bits=max(2, min(config.scale_bits, network.scale_bits)),
+        scale_bits=max(2, network.scale_bits),
         slot_bits=min(config.slot_bits, max(2, *sparse) if sparse else config.slot_bits),
     )
 
