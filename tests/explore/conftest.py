@@ -4,25 +4,12 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from digits_study import SPACE, Server
 from intarsia.explore.source import ready, settings_of
-
-SPACE = """\
-network: digits
-layers:
-  default: {dense: ternary, sparse: [none, int2, int4, int8], pattern: ["1:16", "1:16/16"]}
-objectives: [accuracy, bits, cycles, area]
-calibration: 64
-rungs:
-  - {epochs: 0}
-  - {epochs: 1, keep: 0.4, seeds: [0, 1]}
-"""
-#: Evaluations of that space: seven designs, three of them (0.4, rounded up) with two seeds.
-FIRST, SECOND = 7, 3 * 2
 
 
 @pytest.fixture(scope="session")
@@ -39,24 +26,6 @@ def runs(prepared: Path, tmp_path: Path) -> Path:
     shutil.copytree(prepared, tmp_path / "runs")
     (tmp_path / "space.yaml").write_text(SPACE)
     return tmp_path / "runs"
-
-
-@dataclass(frozen=True)
-class Server:
-    """A PostgreSQL server of the test's own."""
-
-    tools: Path
-    folder: Path
-    port: int
-    user: str
-
-    @property
-    def url(self) -> str:
-        return f"postgresql+psycopg://{self.user}@127.0.0.1:{self.port}/postgres"
-
-    def control(self, *arguments: str) -> None:
-        command = [str(self.tools / "pg_ctl"), "-D", str(self.folder), "-l", str(self.folder / "log"), "-w", *arguments]
-        subprocess.run(command, check=True, user=self.user, capture_output=True, timeout=120, cwd="/")
 
 
 @pytest.fixture(scope="session")

@@ -202,16 +202,17 @@ QUANTIZATION_RECIPES: Mapping[str, QuantizationRecipe] = MappingProxyType(
         ),
         "visual_wake_words": QuantizationRecipe(
             Recipe(
-                phases=(Phase(12, size=None, pad=8),),
+                phases=(Phase(8, size=None, pad=8),),
                 batch=32,
                 optimizer="adam",
-                peak_rate=5e-4,
+                peak_rate=1e-4,
                 weight_decay=0.0,
                 flip=True,
                 mixup=0.2,
                 teacher_weight=1.0,
                 match=3.0,
             ),
+            rounding="compensated",
             compile=True,
         ),
         "toycar": QuantizationRecipe(

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from conftest import FIRST, SECOND, Server
 
+from digits_study import FIRST, SECOND, Server
 from intarsia.cli import main
 from intarsia.errors import IntarsiaError
 from intarsia.explore.run import StudyOptions, explore
