@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from intarsia.errors import IntarsiaError
+from intarsia.explore.database import shown
 from intarsia.explore.plan import first_jobs, is_over, means, next_jobs
 from intarsia.explore.space import Point
-from intarsia.explore.store import MOST_TRIES, Job, Store, shown
+from intarsia.explore.store import MOST_TRIES, Job, Store
 from intarsia.explore.worker import begin, finished, take_any
 
 SPACE = """\

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from intarsia.errors import IntarsiaError
+from intarsia.explore.database import shown
 from intarsia.explore.results import collect
 from intarsia.explore.source import ready, settings_of
 from intarsia.explore.space import DesignSpace
 from intarsia.explore.space_file import read_space
-from intarsia.explore.store import Entry, Store, shown
+from intarsia.explore.store import Entry, Store
 from intarsia.explore.worker import STORAGE_VARIABLE, begin, finished
 from intarsia.files import write_json, write_text
 from intarsia.report.study import StudyResults

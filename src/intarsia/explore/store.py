@@ -9,36 +9,28 @@ key, the one with the lowest number that has not failed is the job.
 import contextlib
 import json
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.exceptions import ExperimentalWarning, OptunaError, StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import RDBStorage
+from optuna.exceptions import ExperimentalWarning, OptunaError, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy import Engine, event
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from intarsia.errors import IntarsiaError
+from intarsia.explore.database import Result, again, connect, shown
 from intarsia.explore.front import losses
 from intarsia.explore.space import DIRECTIONS, DesignSpace, Point
 from intarsia.explore.space_file import parse_space
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
-Result = TypeVar("Result")
-
 #: Tries of a job whose workers were killed.
 MOST_TRIES = 5
 _MOST_PROPOSALS = 4  # for each trial of an evolution: designs that are there already are proposed again
-_PATIENCE = 60.0  # seconds that a lost connection is tried again
-_MOST_OPENINGS = 4  # tries to open a database
-_SQLITE_BUSY = 60.0  # seconds that a writer waits for another
 
 
 @dataclass(frozen=True)
@@ -94,7 +86,7 @@ class Store:
 
     def __init__(self, url: str, name: str, *, beat: int = 10) -> None:
         self.url, self.name, self.beat = url, name, beat
-        self._storage = _connect(url, beat)
+        self._storage = connect(url, beat)
         self._ids: dict[int, int] = {}
         self._space: DesignSpace | None = None  # it never changes
 
@@ -271,21 +263,7 @@ class Store:
         return self._again(lambda: self._storage.get_trial_id_from_study_id_trial_number(self._study_id(rung), number))
 
     def _again(self, action: Callable[[], Result]) -> Result:
-        """Do something with the database, again while the connection is lost."""
-        deadline = time.monotonic() + _PATIENCE
-        pause = 0.05
-        while True:
-            try:
-                return action()
-            except (DBAPIError, StorageInternalError) as error:
-                if time.monotonic() > deadline:
-                    raise IntarsiaError(
-                        f"the database {shown(self.url)} cannot be reached any more ({_reason(error)}); what is "
-                        "finished stays, run the same command to go on."
-                    ) from error
-            self._storage.remove_session()
-            time.sleep(pause)
-            pause = min(2 * pause, 5.0)
+        return again(self._storage, self.url, action)
 
 
 class Taken:
@@ -342,74 +320,6 @@ class Taken:
         # It is finished already where the connection was lost after the write, or where others gave this worker up.
         with contextlib.suppress(UpdateFinishedTrialError):
             self._store._again(lambda: self._store._storage.set_trial_state_values(self._trial, state, values))
-
-
-def shown(url: str) -> str:
-    """Return the URL of a database without its password."""
-    head, at, tail = url.rpartition("@")
-    scheme, slashes, user = head.partition("://")
-    return f"{scheme}{slashes}{user.partition(':')[0]}{at}{tail}" if at else url
-
-
-def _connect(url: str, beat: int) -> RDBStorage:
-    options: dict[str, Any] = {"pool_pre_ping": True}
-    if url.startswith("sqlite:///"):
-        folder = Path(url.removeprefix("sqlite:///")).parent
-        if not folder.is_dir():
-            raise IntarsiaError(
-                f"there is no folder {folder} for the database; create it, or choose another --storage."
-            )
-        options["connect_args"] = {"timeout": _SQLITE_BUSY}
-    try:
-        storage = _opened(url, options, beat)
-    except (ArgumentError, NoSuchModuleError, ImportError) as error:
-        raise IntarsiaError(
-            f"{shown(url)} is no database to write to ({_reason(error)}); write sqlite:///study.db or "
-            "postgresql+psycopg://user@host/name, and for PostgreSQL install intarsia[explore]."
-        ) from error
-    except (SQLAlchemyError, OptunaError, RuntimeError) as error:
-        raise IntarsiaError(
-            f"the database {shown(url)} cannot be reached ({_reason(error)}); correct --storage or start its server."
-        ) from error
-    if storage.engine.dialect.name == "sqlite":
-        _lock_at_once(storage.engine)
-    return storage
-
-
-def _opened(url: str, options: dict[str, Any], beat: int) -> RDBStorage:
-    """Open a database and make its tables where they are missing; again, where somebody else makes them just now."""
-    for tries in range(_MOST_OPENINGS, 0, -1):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ExperimentalWarning)  # heartbeats: the version is pinned
-                return RDBStorage(url, engine_kwargs=options, heartbeat_interval=beat, grace_period=3 * beat)
-        except DBAPIError:
-            if tries == 1:
-                raise
-            time.sleep(0.5)
-    raise AssertionError("the last try returns or raises")
-
-
-def _lock_at_once(engine: Engine) -> None:
-    """Let every transaction on SQLite begin with the lock to write.
-
-    SQLite has no `SELECT … FOR UPDATE`, and Python's module begins a transaction only at the first write: two workers
-    could both read that a job waits, and both take it.
-    """
-    engine.dispose()
-
-    @event.listens_for(engine, "connect")
-    def connected(connection: Any, _: Any) -> None:
-        connection.isolation_level = None  # Python's module leaves transactions alone
-
-    @event.listens_for(engine, "begin")
-    def begun(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _reason(error: BaseException) -> str:
-    inner = getattr(error, "orig", None) or error.__cause__ or error
-    return " ".join(str(inner).split("\n", 1)[0].split())
 
 
 def _encode(job: Job) -> str:
