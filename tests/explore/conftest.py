@@ -3,6 +3,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,18 +29,21 @@ def runs(prepared: Path, tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
     tools = _postgres()
     if tools is None:
         pytest.skip("PostgreSQL's server is not installed")
-    # The server refuses to run as root.
+    # Not in pytest's folder, which each session that begins closes to other users: the server refuses to run as root.
+    with tempfile.TemporaryDirectory(prefix="intarsia-postgres-") as home:
+        Path(home).chmod(0o755)
+        yield from _running(tools, Path(home) / "data")
+
+
+def _running(tools: Path, folder: Path) -> Iterator[Server]:
     user = "postgres" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
-    folder = tmp_path_factory.mktemp("postgres") / "data"
     folder.mkdir()
     if os.getuid() == 0:
-        for part in (folder, *list(folder.parents)[:3]):
-            part.chmod(0o755)
         shutil.chown(folder, user)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
