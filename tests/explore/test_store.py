@@ -87,8 +87,8 @@ def test_jobs_that_two_machines_put_in_are_done_once(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     space = store.create(SPACE, {"network": "digits"})
     for job in first_jobs(space):
-        store._put(job, tries=1)
-        store._put(job, tries=1)
+        store._put(job)
+        store._put(job)
     do_all(store, "me")
     states = Counter(entry.state for entry in store.entries(0))
     assert states == {"done": 7, "lost": 7}

@@ -1,6 +1,5 @@
 """What a study has to do next: the jobs of each rung, from what is finished. Pure, so any worker may ask."""
 
-import itertools
 import math
 import random
 from collections.abc import Mapping, Sequence
@@ -65,15 +64,8 @@ def is_over(entries: Sequence[Entry]) -> bool:
 
 
 def _grid(space: DesignSpace) -> list[tuple[Point, Mapping[str, str]]]:
-    choices = space.choices() if space.layers else ()
-    found: dict[Point, Mapping[str, str]] = {}
-    for values in itertools.product(*(choice.values for choice in choices)) if choices else ():
-        chosen = {choice.name: value for choice, value in zip(choices, values, strict=True)}
-        found.setdefault(space.point(chosen), chosen)
-    for text in space.schemes:
-        found.setdefault(Point(text), {})
-    points = list(found.items())
-    return points[: space.search.trials] if space.search.trials else points
+    designs = list(space.designs().items())
+    return designs[: space.search.trials] if space.search.trials else designs
 
 
 def _drawn(space: DesignSpace) -> list[tuple[Point, Mapping[str, str]]]:

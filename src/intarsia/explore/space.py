@@ -188,24 +188,29 @@ class DesignSpace:
         Scheme.parse(text)
         return Point(text, chosen.get("transforms", NONE))
 
-    def points(self) -> Iterator[Point]:
-        """Yield every design once, in order; combinations that mean the same are one.
+    def designs(self) -> dict[Point, Mapping[str, str]]:
+        """Return every design once, in order, with the coordinates that it has first; combinations that mean the same
+        are one, and listed schemes have none.
 
         Raises:
             IntarsiaError: a combination means no design.
         """
-        seen: set[str] = set()
-        for point in itertools.chain(self._combinations(), map(Point, self.schemes)):
-            if point.key not in seen:
-                seen.add(point.key)
-                yield point
+        found: dict[Point, Mapping[str, str]] = {}
+        choices = self.choices() if self.layers else ()
+        for values in itertools.product(*(choice.values for choice in choices)) if choices else ():
+            chosen = {choice.name: value for choice, value in zip(choices, values, strict=True)}
+            found.setdefault(self.point(chosen), chosen)
+        for text in self.schemes:
+            found.setdefault(Point(text), {})
+        return found
 
-    def _combinations(self) -> Iterator[Point]:
-        if not self.layers:
-            return
-        choices = self.choices()
-        for values in itertools.product(*(choice.values for choice in choices)):
-            yield self.point({choice.name: value for choice, value in zip(choices, values, strict=True)})
+    def points(self) -> Iterator[Point]:
+        """Yield every design once, in order.
+
+        Raises:
+            IntarsiaError: a combination means no design.
+        """
+        return iter(self.designs())
 
 
 def _place(name: str) -> str:

@@ -219,8 +219,7 @@ def _possible(space: DesignSpace, node: _Node) -> DesignSpace:
         raise node.fail(f"a grid of {count:,} combinations cannot be walked; search it at random, or make it smaller.")
     if count <= _MOST_POINTS:
         try:
-            for _ in space.points():
-                pass
+            space.designs()
         except IntarsiaError as error:
             raise node.fail(f"impossible combination: {error}") from error
     return space

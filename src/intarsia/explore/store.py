@@ -157,10 +157,10 @@ class Store:
         }
         for job in jobs:
             if (job.rung, job.key) not in known:
-                self._put(job, tries=1)
+                self._put(job)
 
-    def _put(self, job: Job, tries: int) -> None:
-        attributes = {"job": _encode(job), "tries": tries}
+    def _put(self, job: Job) -> None:
+        attributes = {"job": _encode(job)}
         known = {choice.name: CategoricalDistribution(choice.values) for choice in self.space().choices()}
         options: dict[str, BaseDistribution] = {name: known[name] for name in job.chosen}
         trial = create_trial(
@@ -246,7 +246,7 @@ class Store:
                 tries = sum(other.job.key == entry.job.key for other in entries)
                 alive.add(entry.job.key)
                 if tries < MOST_TRIES:
-                    self._put(entry.job, tries + 1)
+                    self._put(entry.job)
 
     def _study_name(self, rung: int) -> str:
         return self.name if rung == 0 else f"{self.name}, rung {rung}"
