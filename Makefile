@@ -23,7 +23,7 @@ help:
 $(STAMP): pyproject.toml constraints.txt
 	@command -v g++ >/dev/null && command -v perl >/dev/null || { echo "g++ and perl are needed: install them with your system's package manager." >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[all,dev]'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[all,cluster,dev]'
 	touch $@
 
 run: $(STAMP)

@@ -126,10 +126,13 @@ def _explore(told: Mapping[str, Any], say: "_Say") -> str:
         raise IntarsiaError(
             f"the Python package {missing[0]} is missing; install it with: pip install 'intarsia[explore]'."
         )
-    from intarsia.explore.run import StudyOptions, explore  # noqa: PLC0415 (an optional part, and heavy)
+    if "ray" in told and find_spec("ray") is None:
+        raise IntarsiaError("the Python package ray is missing; install it with: pip install 'intarsia[cluster]'.")
+    from intarsia.explore.options import StudyOptions  # noqa: PLC0415 (an optional part, and heavy)
+    from intarsia.explore.run import explore  # noqa: PLC0415
     from intarsia.report.study_page import study_table  # noqa: PLC0415
 
-    given = {name: told[name] for name in ("storage", "device", "workers", "threads", "beat") if name in told}
+    given = {name: told[name] for name in ("storage", "device", "workers", "threads", "beat", "ray") if name in told}
     study = StudyOptions(
         told.get("out", _OUT), told.get("study", told["space"].stem), data_dir=told.get("data"), **given
     )
@@ -362,6 +365,9 @@ def _explore_command(commands: Any) -> None:
     )
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: 1); 0 only writes the report")
     parser.add_argument("--threads", type=int, metavar="N", help="of each worker (default: 1)")
+    parser.add_argument(
+        "--ray", metavar="ADDRESS", help="workers run on a Ray cluster, `auto` or HOST:PORT; give --storage, too"
+    )
     parser.add_argument(
         "--beat",
         type=int,

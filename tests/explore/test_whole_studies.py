@@ -16,7 +16,8 @@ import pytest
 from digits_study import FIRST, SECOND, Server
 from intarsia.cli import main
 from intarsia.errors import IntarsiaError
-from intarsia.explore.run import StudyOptions, explore
+from intarsia.explore.options import StudyOptions
+from intarsia.explore.run import explore
 from intarsia.explore.store import Entry, Store
 
 DEADLINE = 240.0  # seconds

@@ -20,7 +20,15 @@ STORAGE_VARIABLE = "INTARSIA_STORAGE"
 _IDLE = 0.5  # seconds between two looks for a job while others are at work
 
 
-def work(store: Store, folder: Path, data_dir: Path | None = None, *, device: str = "cpu", threads: int = 1) -> int:
+def work(
+    store: Store,
+    folder: Path,
+    data_dir: Path | None = None,
+    *,
+    device: str = "cpu",
+    threads: int = 1,
+    name: str | None = None,
+) -> int:
     """Take jobs of a study until all of it is done; return how many this worker did.
 
     Args:
@@ -29,6 +37,7 @@ def work(store: Store, folder: Path, data_dir: Path | None = None, *, device: st
         data_dir: folder of data sets, or a user's own data.
         device: where PyTorch trains.
         threads: of PyTorch and the executor.
+        name: of this worker; by default its machine and process.
 
     Raises:
         IntarsiaError: the study, the data or the float network cannot be had.
@@ -36,7 +45,7 @@ def work(store: Store, folder: Path, data_dir: Path | None = None, *, device: st
     from intarsia.explore.evaluate import Evaluator  # noqa: PLC0415 (heavy: PyTorch)
     from intarsia.explore.source import ready, settings_of  # noqa: PLC0415
 
-    space, name = store.space(), f"{socket.gethostname()}:{os.getpid()}"
+    space, name = store.space(), name or f"{socket.gethostname()}:{os.getpid()}"
     settings = settings_of(space.network, folder, data_dir, device=device)
     ready(settings)
     evaluator = Evaluator(space, settings, threads=threads)

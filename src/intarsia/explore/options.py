@@ -1,0 +1,53 @@
+"""Where and how a study runs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from intarsia.errors import IntarsiaError
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """Where and how a study runs.
+
+    Attributes:
+        folder: of runs; the study's own is inside, and its database by default.
+        name: of the study; by default that of the space's file.
+        storage: URL of the database; by default SQLite in the study's folder.
+        data_dir: folder of data sets, or a user's own data.
+        device: where PyTorch trains.
+        workers: processes on this machine; 0 only looks at what is there.
+        threads: of each worker.
+        beat: seconds between two signs of life of a worker.
+        ray: address of a Ray cluster (`auto`, or host:port) that the workers run on; by default this machine.
+    """
+
+    folder: Path
+    name: str
+    storage: str | None = None
+    data_dir: Path | None = None
+    device: str = "cpu"
+    workers: int = 1
+    threads: int = 1
+    beat: int = 10
+    ray: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("workers", 0), ("threads", 1), ("beat", 1)):
+            if getattr(self, name) < least:
+                raise IntarsiaError(f"{name} must be {least} or more, not {getattr(self, name)}; correct --{name}.")
+        if self.ray and self.url.startswith("sqlite:"):
+            raise IntarsiaError(
+                "workers of several machines need a database that all of them reach; give --ray a --storage like "
+                "postgresql+psycopg://user@host/name."
+            )
+
+    @property
+    def home(self) -> Path:
+        """The study's own folder."""
+        return self.folder / "studies" / self.name
+
+    @property
+    def url(self) -> str:
+        """URL of the database."""
+        return self.storage or f"sqlite:///{self.home / 'study.db'}"
