@@ -20,7 +20,10 @@ from intarsia.errors import IntarsiaError  # noqa: E402
 from intarsia.networks import build  # noqa: E402
 from intarsia.quantize import RECIPES, Phase, Recipe  # noqa: E402
 from intarsia.quantize.data import labelled, outputs_of  # noqa: E402
+from intarsia.quantize.module import attach  # noqa: E402
 from intarsia.quantize.objectives import Classification, Reconstruction, mismatch, objective_of  # noqa: E402
+from intarsia.quantize.qat import parameter_groups as groups  # noqa: E402
+from intarsia.quantize.scheme import Scheme  # noqa: E402
 from intarsia.quantize.training import (  # noqa: E402
     augment,
     decay_groups,
@@ -287,3 +290,24 @@ def test_too_few_images_are_refused(data: Dataset) -> None:
     few = replace(data, train=data.train.take(3))
     with pytest.raises(ValueError, match="do not fill one batch"):
         train_network(build("digits"), few, SHORT)
+
+
+def test_relative_rates_move_every_tensor_by_the_same_part_of_its_size() -> None:
+    model = attach(build("digits"), Scheme.parse("ternary+1:16xint4"), (1, 8, 8), 1 / 16)
+    with torch.no_grad():
+        for number, parameter in enumerate(model.parameters()):
+            parameter.copy_(torch.randn(parameter.shape) * 10.0 ** (number % 5 - 3))
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    recipe = replace(SHORT, optimizer="adam", relative=True)
+    optimizer = torch.optim.Adam([group | {"lr": 0.01 * group["rate_factor"]} for group in groups(model, recipe)])
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()  # Adam's first step has the size of the rate
+    for name, parameter in model.named_parameters():
+        size = 1.0 if "log_scale" in name else max(before[name].square().mean().sqrt().item(), 1e-3)
+        moved = (before[name] - parameter.detach()) / size
+        torch.testing.assert_close(moved, torch.full_like(moved, 0.01), rtol=1e-2, atol=1e-4)
+    flat = groups(model, replace(recipe, relative=False))
+    assert {group["rate_factor"] for group in flat} == {1.0}
+    assert {group["weight_decay"] for group in flat} == {0.0, SHORT.weight_decay}
+    assert sum(len(group["params"]) for group in flat) == len(before)

@@ -19,6 +19,8 @@ from intarsia.quantize.scheme import Scheme
 from intarsia.quantize.training import train_network
 from intarsia.quantize.transforms.settings import NO_TRANSFORMS, Transforms
 
+_LEAST_SIZE = 1e-3  # so that biases that begin at zero learn, too
+
 
 @dataclass(frozen=True, eq=False)
 class QuantizedResult:
@@ -137,13 +139,20 @@ class FloatNetwork(nn.Module):
 
 
 def parameter_groups(model: nn.Module, recipe: Recipe) -> Sequence[dict[str, Any]]:
-    """Return weights with the recipe's decay, and biases and scales without."""
-    weights = [p for name, p in model.named_parameters() if name.endswith("weight.original")]
-    others = [p for name, p in model.named_parameters() if not name.endswith("weight.original")]
-    return [
-        {"params": weights, "weight_decay": recipe.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
+    """Return weights with the recipe's decay, and biases and scales without; if the recipe says so, each tensor with a
+    rate relative to its size. Scales are logarithms, so theirs is relative anyway.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        decay = recipe.weight_decay if name.endswith("weight.original") else 0.0
+        factor = _size(parameter) if recipe.relative and "log_scale" not in name else 1.0
+        groups.setdefault((decay, factor), []).append(parameter)
+    return [{"params": g, "weight_decay": decay, "rate_factor": factor} for (decay, factor), g in groups.items()]
+
+
+def _size(parameter: nn.Parameter) -> float:
+    """Return the root mean square of a tensor, or what stands for one that is zero."""
+    return max(float(parameter.detach().square().mean().sqrt()), _LEAST_SIZE)
 
 
 def _choose_positions(network: QuantizedNetwork) -> None:

@@ -70,6 +70,9 @@ class Recipe(_Brief):
         match: weight of how far each layer's output is from the teacher's (Romero et al., FitNets, 2015), beside the
             rest of the loss; it takes a teacher with the same layers. Few inputs teach far more so: every place of
             every layer is a target.
+        relative: whether learning rates are parts of each weight tensor's root mean square (Shazeer and Stern,
+            Adafactor, 2018). With normalization folded into weights, tensors differ in size a hundredfold, and one
+            rate for all of them shakes the small ones.
         threads: on a CPU, or None for torch's own choice. One suits a network whose steps take milliseconds:
             more gain nothing, and on a busy machine waiting for each other slows them down tenfold.
     """
@@ -87,6 +90,7 @@ class Recipe(_Brief):
     teacher_weight: float = 0.5
     temperature: float = 2.0
     match: float = 0.0
+    relative: bool = False
     threads: int | None = None
 
     def __post_init__(self) -> None:
