@@ -209,12 +209,12 @@ def test_related_pictures_come_from_cifar10_and_have_no_labels(tmp_path: Path, m
     few = RANDOM.integers(0, 256, (5, 3, 32, 32), dtype=np.uint8)
     monkeypatch.setattr(visual_wake_words, "find_training_images", lambda *_: (few, {"data_batch_1.bin": "0"}))
     data = load_visual_wake_words(tmp_path, splits=("train", "validation"), cache=tmp_path / "cache")
-    assert (len(data.train), len(data.validation), len(data.test)) == (20 * (1 + 30) + 5, 100, 0)
+    assert (len(data.train), len(data.validation), len(data.test)) == (20 * (1 + 30) + 5, 100 * (1 + 10), 0)
     assert data.train.labels[:20].min() >= 0
     assert set(data.train.labels[20:].tolist()) == {-1}
     assert "5 enlarged CIFAR-10" in data.source
     assert set(data.checksums) == {"calibration_coco_extra.npz", "data_batch_1.bin"}
-    together = np.concatenate([data.train.images[:20], data.validation.images])
+    together = np.concatenate([data.train.images[:20], data.validation.images[:100]])
     assert sorted(map(bytes, together)) == sorted(map(bytes, x.transpose(0, 3, 1, 2)))
 
 

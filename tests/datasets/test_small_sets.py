@@ -25,7 +25,7 @@ def keys(split: Split) -> set[bytes]:
 
 def test_keywords() -> None:
     data = load("speech_commands", "kws/calibration_speech_commands_v1.npz")
-    assert (len(data.train), len(data.validation), len(data.test)) == (28_000, 60, 1000)
+    assert (len(data.train), len(data.validation), len(data.test)) == (28_000, 60 + 20 * 40 + 40 * 4, 1000)
     assert set(data.train.labels) == {-1}
     assert data.test.images.shape == (1000, 1, 49, 10)
     assert np.bincount(data.test.labels, minlength=12).min() >= 70
@@ -38,7 +38,7 @@ def test_wake_words() -> None:
     data = load("visual_wake_words", "vww/calibration_coco_extra.npz")
     labelled = data.train.labels >= 0
     distinct = len({bytes(image) for image in np.ascontiguousarray(data.train.images[labelled])})
-    assert (distinct, len(data.validation), len(data.test)) == (208, 100, 1000)
+    assert (distinct, len(data.validation), len(data.test)) == (208, 100 * (1 + 10), 1000)
     assert np.bincount(data.test.labels).tolist() == [500, 500]
     assert not keys(data.test) & (keys(data.train) | keys(data.validation))
     assert not keys(data.validation) & keys(data.train)
