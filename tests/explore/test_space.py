@@ -19,7 +19,7 @@ layers:
   fc: [digits4, int8]
 scales: [6]
 transforms: [none]
-schemes: [int4, "ternary, scales=8"]
+schemes: [int4, "ternary, scales=8", int4 | widen1.25+permute]
 objectives: [accuracy, bits, cycles]
 calibration: 128
 images: 500
@@ -43,7 +43,7 @@ def test_a_space_is_read_as_it_is_written() -> None:
         },
         scales=("6",),
         transforms=("none",),
-        schemes=("int4", "ternary, scales=8"),
+        schemes=("int4", "ternary, scales=8", "int4 | widen1.25+permute"),
         objectives=("accuracy", "bits", "cycles"),
         calibration=128,
         images=500,
@@ -54,10 +54,10 @@ def test_a_space_is_read_as_it_is_written() -> None:
 
 def test_combinations_that_mean_the_same_are_one_point() -> None:
     points = list(parse_space(SPACE).points())
-    assert len({point.key for point in points}) == len(points) == (1 + 2 * 3) * 2 + 2
+    assert len({point.key for point in points}) == len(points) == (1 + 2 * 3) * 2 + 3
     assert points[0] == Point("ternary, fc=digits4, scales=6")
     assert Point("ternary+1:16/16xint4, fc=int8, scales=6") in points
-    assert points[-1] == Point("ternary, scales=8")
+    assert points[-2:] == [Point("ternary, scales=8"), Point("int4", "widen1.25+permute")]
 
 
 def test_a_pattern_takes_the_density_that_it_wants() -> None:
@@ -124,6 +124,7 @@ def _planes(layer: LayerSpace) -> list[str]:
         ("network: r\nlayers: {default: ternary}\nscales: [6, 6]", "line 3: 6 stands here twice"),
         ("network: r\nlayers: {default: ternary}\nscales: 1", "line 3: multipliers have 2 to 16 bits"),
         ("network: r\nlayers: {default: ternary}\nschemes: [int3.5]", "line 3: "),
+        ("network: r\nlayers: {default: ternary}\nschemes: [int4 | wider]", "line 3: "),
         ("network: r\nlayers: {default: ternary}\nobjectives: [bits]", "line 3: accuracy is missing"),
         ("network: r\nlayers: {default: ternary}\nobjectives: [accuracy, joy]", "line 3: unknown 'joy'"),
         ("network: r\nlayers: {default: ternary}\nsearch: {kind: random}", "line 3: a search of the kind random needs"),

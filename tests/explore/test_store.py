@@ -13,7 +13,7 @@ from intarsia.explore.database import shown
 from intarsia.explore.plan import first_jobs, is_over, means, next_jobs
 from intarsia.explore.space import Point
 from intarsia.explore.store import MOST_TRIES, Job, Store
-from intarsia.explore.worker import begin, finished, take_any
+from intarsia.explore.worker import begin, evaluated_before, finished, take_any
 
 SPACE = """\
 network: digits
@@ -48,6 +48,20 @@ def do_all(store: Store, worker: str) -> int:
         with taken.alive():
             taken.finish(metrics(taken.job), "", 0.0, space.objectives)
         done += 1
+
+
+def test_a_rung_of_more_seeds_takes_over_what_an_equal_one_found(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    space = store.create(SPACE + "  - {epochs: 1, keep: front, seeds: [0, 2]}\n", {})
+    begin(store, space)
+    do_all(store, "me")
+    known = {(entry.job.point, entry.job.seed): entry for entry in store.entries(1)}
+    last = store.entries(2)
+    assert {entry.job.seed for entry in last} == {0, 2}
+    for entry in last:
+        expected = known[entry.job.point, 0] if entry.job.seed == 0 else None  # seed 2 is new
+        assert evaluated_before(store, space, entry.job) == expected
+    assert all(evaluated_before(store, space, entry.job) is None for entry in known.values())
 
 
 def test_a_study_goes_from_rung_to_rung_and_ends(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def _grid(space: DesignSpace) -> list[tuple[Point, Mapping[str, str]]]:
 def _drawn(space: DesignSpace) -> list[tuple[Point, Mapping[str, str]]]:
     rng = random.Random(space.search.seed)  # noqa: S311 (no secret)
     choices, wanted = space.choices(), space.search.trials
-    found: dict[Point, Mapping[str, str]] = {Point(text): {} for text in space.schemes}
+    found: dict[Point, Mapping[str, str]] = {Point.parse(text): {} for text in space.schemes}
     for _ in range(_MOST_DRAWS * wanted):
         if len(found) >= wanted + len(space.schemes) or not space.layers:
             break

@@ -7,6 +7,7 @@ from typing import Literal
 
 from intarsia.errors import IntarsiaError
 from intarsia.quantize.scheme import LayerScheme, Scheme, normalized
+from intarsia.quantize.transforms.settings import Transforms
 
 NONE = "none"
 #: Where a layer's planes come from, beside names of layers: what `Scheme` has rules for.
@@ -35,9 +36,22 @@ class Point:
     scheme: str
     transforms: str = NONE
 
+    @classmethod
+    def parse(cls, text: str) -> "Point":
+        """Read a scheme, with transformations behind a bar if there are any: `ternary+1:16xint4 | permute`.
+
+        Raises:
+            IntarsiaError: there is no such scheme or transformation.
+        """
+        scheme, _, transforms = (part.strip() for part in text.partition("|"))
+        Scheme.parse(scheme)
+        if transforms:
+            Transforms.parse(transforms)
+        return cls(scheme, transforms or NONE)
+
     @property
     def key(self) -> str:
-        """What tells this point from others."""
+        """What tells this point from others, as `parse` reads it."""
         return self.scheme if self.transforms == NONE else f"{self.scheme} | {self.transforms}"
 
 
@@ -147,7 +161,7 @@ class DesignSpace:
         layers: by `default`, `first`, `last`, `depthwise` or a layer's name.
         scales: bits of the multipliers.
         transforms: of the float network.
-        schemes: whole schemes beside the combinations, uniform ones say.
+        schemes: whole designs beside the combinations, uniform ones say, as `Point.parse` reads them.
         objectives: what a front weighs, of `DIRECTIONS`.
         calibration: training images that post-training quantization sees.
         images: validation images that accuracy is measured on; None takes all.
@@ -201,7 +215,7 @@ class DesignSpace:
             chosen = {choice.name: value for choice, value in zip(choices, values, strict=True)}
             found.setdefault(self.point(chosen), chosen)
         for text in self.schemes:
-            found.setdefault(Point(text), {})
+            found.setdefault(Point.parse(text), {})
         return found
 
     def points(self) -> Iterator[Point]:

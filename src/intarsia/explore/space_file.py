@@ -14,12 +14,13 @@ from intarsia.explore.space import (
     NONE,
     DesignSpace,
     LayerSpace,
+    Point,
     Rung,
     Search,
     SearchKind,
 )
 from intarsia.integer.formats import Pattern, WeightFormat
-from intarsia.quantize.scheme import LayerScheme, Scheme
+from intarsia.quantize.scheme import LayerScheme
 from intarsia.quantize.transforms.settings import Transforms
 
 Value = TypeVar("Value")
@@ -140,7 +141,7 @@ def _space(root: _Node) -> DesignSpace:
     readers: Mapping[str, Callable[[_Node], object]] = {
         "scales": lambda node: node.each(lambda item: item.checked(_scale)),
         "transforms": lambda node: node.each(lambda item: item.checked(Transforms.parse)),
-        "schemes": lambda node: node.each(lambda item: item.checked(Scheme.parse)),
+        "schemes": lambda node: node.each(lambda item: item.checked(Point.parse)),
         "objectives": lambda node: node.each(lambda item: _one_of(item, tuple(DIRECTIONS))),
         "calibration": lambda node: node.number(1),
         "images": lambda node: node.number(1),

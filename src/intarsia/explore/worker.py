@@ -13,7 +13,7 @@ from types import FrameType
 from intarsia.errors import IntarsiaError
 from intarsia.explore.plan import first_jobs, is_over, next_jobs
 from intarsia.explore.space import DesignSpace
-from intarsia.explore.store import Store, Taken
+from intarsia.explore.store import Entry, Job, Store, Taken
 
 #: The environment variable that holds the URL of the database: it may have a password, and command lines are public.
 STORAGE_VARIABLE = "INTARSIA_STORAGE"
@@ -57,6 +57,10 @@ def work(
                 return done
             time.sleep(_IDLE)
             continue
+        known = evaluated_before(store, space, taken.job)
+        if known is not None:
+            taken.finish(known.metrics, known.reason, 0.0, space.objectives)
+            continue
         with taken.alive():
             try:
                 found = evaluator(taken.job.point, space.rungs[taken.job.rung], taken.job.seed)
@@ -81,6 +85,13 @@ def take_any(store: Store, space: DesignSpace, worker: str) -> Taken | None:
         if rung + 1 < len(space.rungs):
             store.add(next_jobs(space, rung + 1, entries))
     return None
+
+
+def evaluated_before(store: Store, space: DesignSpace, job: Job) -> Entry | None:
+    """Return the same design with the same seed at a rung before that trains it just as long, if there is one."""
+    alike = (rung for rung in range(job.rung) if space.rungs[rung].epochs == space.rungs[job.rung].epochs)
+    entries = (entry for rung in alike for entry in store.entries(rung))
+    return next((entry for entry in entries if entry.state == "done" and entry.job.key == job.key), None)
 
 
 def finished(store: Store, space: DesignSpace) -> bool:

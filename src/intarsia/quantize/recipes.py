@@ -192,16 +192,19 @@ QUANTIZATION_RECIPES: Mapping[str, QuantizationRecipe] = MappingProxyType(
         ),
         "speech_commands": QuantizationRecipe(
             Recipe(
-                phases=(Phase(10, size=None, pad=(3, 0)),),
+                phases=(Phase(12, size=None, pad=(3, 0)),),
                 batch=32,
                 optimizer="adam",
-                peak_rate=2e-3,
+                peak_rate=3e-4,
                 weight_decay=0.0,
                 edge=True,
                 mixup=0.2,
                 teacher_weight=1.0,
                 match=3.0,
+                relative=True,
             ),
+            calibration=2048,
+            rounding="compensated",
             compile=True,
         ),
         "visual_wake_words": QuantizationRecipe(
