@@ -1,26 +1,30 @@
-"""Write docs/regularity.md from the results of finished regularity studies, and keep their data.
+"""Write docs/regularity.md and its plots from the results of finished regularity studies, and keep their data.
 
 intarsia explore studies/regularity-resnet8.yaml --workers 2
-python benchmarks/regularity.py runs/studies/regularity-resnet8
+intarsia explore studies/trained-resnet8.yaml --workers 2
+python benchmarks/regularity.py runs/studies/regularity-resnet8 runs/studies/trained-resnet8
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from intarsia.files import write_text
+from intarsia.report.charts import Cloud, scatter, standalone
 from intarsia.report.study import Design, StudyResults, read_results
-from intarsia.report.study_page import family, figure
+from intarsia.report.study_page import FAMILIES, family, figure
 
-COLUMNS = ("planes of most layers", "accuracy", "bits a weight", "cycles", "transistors of the lanes")
+COLUMNS = ("planes of most layers", "accuracy", "bits a weight", "bytes", "cycles", "transistors of the lanes")
+METRICS = ("accuracy", "bits", "bytes", "cycles", "area")
 #: Where the sparse weights may lie, step by step, at one density: from anywhere to where the hardware says.
 STEPS = {
+    0.03125: ("unstructured@0.03125", "blocks4@0.03125", "inputs@0.03125", "outputs@0.03125", "taps@0.03125"),
     0.0625: ("unstructured@0.0625", "blocks4@0.0625", "1:16", "1:16/4", "1:16/16", "inputs@0.0625", "outputs@0.0625",
              "taps@0.0625", "fixed1:16"),
     0.125: ("unstructured@0.125", "blocks4@0.125", "2:16", "2:16/16", "inputs@0.125", "outputs@0.125", "taps@0.125",
             "fixed2:16"),
 }  # fmt: skip
-SPARSE = ("int3", "int4", "int8")
+SPARSE = ("int2", "int3", "int4", "int8")
 
 
 def main() -> None:
@@ -32,11 +36,13 @@ def main() -> None:
     results = [read_results(path) for path in options.studies]
     for one in results:
         write_text(options.data / f"{one.name}.csv", one.as_csv())
+        for name, plot in plots(one).items():
+            write_text(options.docs / name, standalone(plot))
     write_text(options.docs / "regularity.md", page(results))
 
 
 def page(results: Sequence[StudyResults]) -> str:
-    return "\n".join([INTRODUCTION, *(study(one) for one in results)])
+    return "\n".join([INTRODUCTION, *(trained(one) if is_trained(one) else study(one) for one in results)])
 
 
 INTRODUCTION = """# What does regularity cost?
@@ -49,16 +55,107 @@ unless said.
 """
 
 
+def is_trained(one: StudyResults) -> bool:
+    return any(epochs != 0 for epochs in one.epochs)
+
+
+def plots(one: StudyResults) -> dict[str, str]:
+    """Return the study's plots by the name of their file."""
+    cost = clouds(one, lambda d: (d.metrics["bytes"], 100 * (d.metrics["accuracy"] or 0.0)))
+    found = {f"{one.name}.svg": scatter(cost, "bytes of weights", "accuracy, %", f"{one.name}: accuracy over bytes")}
+    if is_trained(one):
+        pairs = clouds(one, lambda d: (100 * d.accuracies[0], 100 * d.accuracies[-1]) if d.rung else (None, 0.0))
+        title = f"{one.name}: trained over cheap"
+        found[f"{one.name}-cheap.svg"] = scatter(
+            pairs, "accuracy after post-training quantization, %", "trained", title
+        )
+    return found
+
+
+def clouds(one: StudyResults, place: Callable[[Design], tuple[float | None, float]]) -> list[Cloud]:
+    """Return the designs by their family, each where `place` says; those without a place are left out."""
+    found: dict[str, list[tuple[float, float, str]]] = {name: [] for name in FAMILIES}
+    for design in one.designs:
+        x, y = place(design)
+        if x is not None:
+            found[family(design.scheme)].append((x, y, name_of(design)))
+    return [Cloud(name, FAMILIES[name], tuple(points)) for name, points in found.items() if points]
+
+
+def trained(one: StudyResults) -> str:
+    """Return the section of a study whose designs were trained."""
+    by_name = {name_of(design): design for design in one.designs}
+    rows = []
+    for design in sorted(one.designs, key=lambda d: -d.accuracies[-1]):
+        seeds = len(design.seeds)
+        spread = f" ± {design.spread / 2:.2%}, {seeds} seeds" if seeds > 1 else ""
+        cells = [figure(metric, design.metrics[metric]) for metric in METRICS[1:]]
+        rows.append(
+            (f"`{name_of(design)}`", f"{design.accuracies[0]:.2%}", f"{design.accuracies[-1]:.2%}{spread}", *cells)
+        )
+    correlation = next((value for value in one.correlations if value is not None), None)
+    words = "–" if correlation is None else f"{correlation:.2f}"
+    epochs = max(number or 0 for number in one.epochs)
+    parts = [
+        f"\n## {one.network}, trained\n",
+        f"`studies/{one.name}.yaml`: {len(one.designs)} designs, each trained for {epochs} epochs from compensated",
+        "rounding; those on the front with three seeds. Spearman's rank correlation of the cheap evaluation with the",
+        f"trained accuracy is {words}.\n",
+        f"![accuracy over bytes]({one.name}.svg)\n",
+        f"![trained over cheap]({one.name}-cheap.svg)\n",
+        table((COLUMNS[0], "after training only", "trained", *COLUMNS[2:]), rows),
+        "\n### Step by step\n",
+        steps_of(by_name),
+    ]
+    return "\n".join(parts)
+
+
+def steps_of(by_name: dict[str, Design]) -> str:
+    """Return what each choice gains over another one that it differs from in one thing."""
+    rows = []
+    for title, first, second in STEPS_BETWEEN:
+        if first in by_name and second in by_name:
+            one, other = by_name[first], by_name[second]
+            differences = [
+                "–" if None in (a, b) else f"{(b - a) / a:+.1%}"
+                for a, b in ((one.metrics[name], other.metrics[name]) for name in METRICS[2:])
+            ]
+            gain = 100 * (other.accuracies[-1] - one.accuracies[-1])
+            rows.append((title, f"`{first}`", f"`{second}`", f"{gain:+.2f}", *differences))
+    return table(("step", "from", "to", "points of accuracy", *COLUMNS[3:]), rows)
+
+
+#: What is compared: a title, a design, and one that differs in one thing.
+STEPS_BETWEEN = (
+    ("a sparse plane", "ternary", "ternary+1:16xint4"),
+    ("n:m in place of anywhere", "ternary+unstructured@0.0625xint4", "ternary+1:16xint4"),
+    ("blocks in place of anywhere", "ternary+unstructured@0.0625xint4", "ternary+blocks4@0.0625xint4"),
+    ("shared by 4 outputs", "ternary+1:16xint4", "ternary+1:16/4xint4"),
+    ("shared by 16 outputs", "ternary+1:16xint4", "ternary+1:16/16xint4"),
+    ("fixed", "ternary+1:16/16xint4", "ternary+fixed1:16xint4"),
+    ("whole inputs", "ternary+1:16/16xint4", "ternary+inputs@0.0625xint4"),
+    ("whole outputs", "ternary+1:16xint4", "ternary+outputs@0.0625xint4"),
+    ("taps", "ternary+1:16xint4", "ternary+taps@0.0625xint4"),
+    ("int3 in place of int4", "ternary+1:16xint4", "ternary+1:16xint3"),
+    ("int8 in place of int4", "ternary+1:16xint4", "ternary+1:16xint8"),
+    ("twice as many", "ternary+1:16xint4", "ternary+2:16xint4"),
+    ("twice as many, shared", "ternary+1:16/16xint4", "ternary+2:16/16xint4"),
+    ("permuting, shared by 16", "ternary+1:16/16xint4", "ternary+1:16/16xint4 | permute"),
+    ("permuting, fixed", "ternary+fixed1:16xint4", "ternary+fixed1:16xint4 | permute"),
+    ("widening", "ternary", "ternary | widen1.25"),
+    ("superposition in place of widening", "ternary | widen1.25", "ternary+1:16xint4"),
+    ("superposition in place of int2", "int2", "ternary+1:16xint4"),
+    ("int3 in place of superposition", "ternary+2:16xint4", "int3, first=int8, last=int8"),
+)
+
+
 def study(one: StudyResults) -> str:
-    trained = [epochs for epochs in one.epochs if epochs != 0]
-    how = (
-        "Post-training quantization with compensated rounding only: nothing here is trained, so these are floors, and "
-        "their order need not be that of trained networks."
-        if not trained
-        else "The best of the cheap evaluation were trained."
+    parts = [f"\n## {one.network}, cheaply\n", f"`studies/{one.name}.yaml`, {len(one.designs)} designs; all of them in"]
+    parts.append(
+        f"`studies/{one.name}.csv`. Post-training quantization with compensated rounding only: nothing here is"
     )
-    parts = [f"\n## {one.network}\n", f"`studies/{one.name}.yaml`, {len(one.designs)} designs; all of them in"]
-    parts.append(f"`studies/{one.name}.csv`. {how}\n")
+    parts.append("trained, so these are floors, and their order need not be that of trained networks.\n")
+    parts.append(f"![accuracy over bytes]({one.name}.svg)\n")
     for density, steps in STEPS.items():
         parts += [f"\n### {density:.2%} of the weights in high precision\n", regularity(one, steps)]
     parts += ["\n### Beside them\n", others(one), "\n### The front\n", front(one), refused(one)]
@@ -83,7 +180,7 @@ def regularity(one: StudyResults, steps: Sequence[str]) -> str:
 
 def others(one: StudyResults) -> str:
     kinds = ("uniform", "mix", "dense digits")
-    shown = [design for design in one.designs if family(design.scheme) in kinds]
+    shown = [design for design in one.designs if family(design.scheme) in kinds or design.transforms != "none"]
     return table(COLUMNS, [row(design) for design in sorted(shown, key=lambda d: d.metrics["bits"] or 0.0)])
 
 
@@ -92,8 +189,11 @@ def front(one: StudyResults) -> str:
 
 
 def row(design: Design) -> tuple[str, ...]:
-    name = design.scheme if design.transforms == "none" else f"{design.scheme}; {design.transforms}"
-    return (f"`{name}`", *(figure(metric, design.metrics[metric]) for metric in ("accuracy", "bits", "cycles", "area")))
+    return (f"`{name_of(design)}`", *(figure(metric, design.metrics[metric]) for metric in METRICS))
+
+
+def name_of(design: Design) -> str:
+    return design.scheme if design.transforms == "none" else f"{design.scheme} | {design.transforms}"
 
 
 def refused(one: StudyResults) -> str:

@@ -1,4 +1,4 @@
-"""Charts as inline SVG: stacked horizontal bars and a dot plot, in the page's own fonts and colours."""
+"""Charts as inline SVG: stacked bars, dots, lines and scatter plots, in the page's own fonts and colours."""
 
 import math
 from collections.abc import Sequence
@@ -144,6 +144,57 @@ def lines(entries: Sequence[Line], x_axis: str, y_axis: str, title: str) -> str:
                 f"<title>{escape(f'{entry.name}: {point[1]:.4g} at {point[0]:g}')}</title></circle>"
             )
     return _svg(_WIDTH, bottom + 44, title, body)
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """One kind of points of a scatter plot: its name in the legend, its colour, and its points (x, y, label)."""
+
+    name: str
+    colour: str
+    points: tuple[tuple[float, float, str], ...]
+
+
+def scatter(clouds: Sequence[Cloud], x_axis: str, y_axis: str, title: str) -> str:
+    """Return points over two linear axes, with gridlines and a legend; a point's label shows where it is pointed at."""
+    every = [(x, y) for cloud in clouds for x, y, _ in cloud.points]
+    across, up = _ticks_around([x for x, _ in every]), _ticks_around([y for _, y in every])
+    top, bottom, left, right = 30.0, 390.0, 60.0, float(_WIDTH - 30)
+    xs, ys = _Axis(across, left, right), _Axis(up, bottom, top)
+    body = [_legend([Series(cloud.name, cloud.colour) for cloud in clouds])]
+    for tick in across:
+        x = xs.at(tick)
+        body.append(f'<line class="grid" x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{bottom}"/>')
+        body.append(f'<text class="tick" x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{tick:,g}</text>')
+    for tick in up:
+        y = ys.at(tick)
+        body.append(f'<line class="grid" x1="{left}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}"/>')
+        body.append(f'<text class="tick" x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
+    body.append(f'<text class="tick" x="{right}" y="{bottom + 36}" text-anchor="end">{escape(x_axis)}</text>')
+    body.append(f'<text class="tick" x="{left - 8}" y="{bottom + 36}">{escape(y_axis)}, upwards</text>')
+    for cloud in clouds:
+        for x, y, label in cloud.points:
+            body.append(
+                f'<circle cx="{xs.at(x):.1f}" cy="{ys.at(y):.1f}" r="5" fill="{cloud.colour}" fill-opacity="0.8">'
+                f"<title>{escape(f'{label}: {y:.4g} at {x:,.6g}')}</title></circle>"
+            )
+    return _svg(_WIDTH, bottom + 44, title, body)
+
+
+@dataclass(frozen=True)
+class _Axis:
+    ticks: Sequence[float]
+    start: float
+    end: float
+
+    def at(self, value: float) -> float:
+        """Return where a value lies, in pixels."""
+        return self.start + (value - self.ticks[0]) / (self.ticks[-1] - self.ticks[0]) * (self.end - self.start)
+
+
+def _ticks_around(values: Sequence[float]) -> list[float]:
+    margin = 0.03 * (max(values) - min(values)) + 1e-9
+    return ticks_between(min(values) - margin, max(values) + margin)
 
 
 def standalone(chart: str) -> str:

@@ -88,12 +88,15 @@ class StudyResults:
         names = sorted({name for design in self.designs for name in design.chosen})
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["scheme", "transforms", "rung", "seeds", *METRICS, "spread", "on_front", *names])
+        rungs = [f"accuracy at rung {rung}" for rung in range(len(self.epochs))]
+        writer.writerow(["scheme", "transforms", "rung", "seeds", *METRICS, "spread", *rungs, "on_front", *names])
         for d in self.designs:
             metrics = ["" if d.metrics.get(name) is None else d.metrics[name] for name in METRICS]
             chosen = [d.chosen.get(name, "") for name in names]
             seeds = " ".join(map(str, d.seeds))
-            writer.writerow([d.scheme, d.transforms, d.rung, seeds, *metrics, d.spread, int(d.on_front), *chosen])
+            passed = [*d.accuracies, *[""] * (len(rungs) - len(d.accuracies))]
+            last = [d.spread, *passed, int(d.on_front), *chosen]
+            writer.writerow([d.scheme, d.transforms, d.rung, seeds, *metrics, *last])
         return text.getvalue()
 
     @classmethod
