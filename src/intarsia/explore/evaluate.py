@@ -21,8 +21,8 @@ from intarsia.quantize.calibrate import post_training
 from intarsia.quantize.data import labelled
 from intarsia.quantize.freezing import freeze
 from intarsia.quantize.objectives import objective_of
-from intarsia.quantize.qat import quantize
-from intarsia.quantize.recipes import QuantizationRecipe, recipe_of
+from intarsia.quantize.qat import quantize, recipe_for
+from intarsia.quantize.recipes import QuantizationRecipe, recipe_of, short
 from intarsia.quantize.transforms.settings import Transforms
 
 
@@ -100,16 +100,15 @@ class Evaluator:
                 scheme,
                 seed=seed,
                 device=self.settings.device,
-                epochs=rung.epochs,
-                recipe=self._recipe(),
+                recipe=self._recipe(rung.epochs),
                 transforms=transforms,
                 progress=False,
             ).module
         return freeze(module, name=self.settings.network)
 
-    def _recipe(self) -> QuantizationRecipe | None:
-        dataset = self.settings.defaults.dataset
-        return recipe_of(dataset) if dataset else None
+    def _recipe(self, epochs: int | None) -> QuantizationRecipe:
+        recipe = recipe_for(self.data)
+        return recipe if epochs is None else short(recipe, epochs)
 
     def _merit(self, network: IntegerNetwork) -> float:
         objective = objective_of(recipe_of(self.settings.defaults.dataset).training)

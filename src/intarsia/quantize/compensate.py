@@ -17,6 +17,7 @@ from intarsia.quantize.planes import PlanedWeight
 _ROWS = 20_000  # of inputs that a layer's statistics are taken from
 _DAMPING = 0.01  # of the mean of their squares
 _MOST_GAIN = 2.0  # of a channel's steps, either way
+_REMAINDER = 0.2  # of what rounding took away, that a weight keeps
 _LEAST = 1e-9  # damping of inputs that are all zero
 
 
@@ -34,7 +35,8 @@ def compensated(
         wanted: the same in the float network.
 
     Returns:
-        Float weights, as many, on which the planes have to be read: they lie near what they are rounded to.
+        Float weights, as many, on which the planes have to be read. They lie near what they are rounded to: training
+        that begins here does not round them anew at the first small step, which would undo all of this.
     """
     result = weight.clone().reshape(weight.shape[0], -1)
     gains = torch.ones(len(result))
@@ -51,9 +53,9 @@ def compensated(
             error = (result[outputs, column] - rounded) / upper[column, column]
             result[outputs, column + 1 :] -= torch.outer(error, upper[column, column + 1 :])
         gains[outputs] = _gains(planes(result.view_as(weight)).reshape_as(result)[outputs], flat, rows, target)
+    rounded = planes(result.view_as(weight)).view_as(result)
     planes.log_scales.add_(gains.log())
-    result.mul_(gains[:, None])
-    return result.view_as(weight)
+    return (torch.lerp(rounded, result, _REMAINDER) * gains[:, None]).view_as(weight)
 
 
 def _gains(rounded: torch.Tensor, weight: torch.Tensor, rows: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -71,7 +71,7 @@ def quantize(
         IntarsiaError: an operator is not supported, the scheme does not fit, the checkpoint is foreign, or
             transforms are to go with a recipe that matches layers with those of a given teacher.
     """
-    chosen = (recipe or _default_recipe(dataset)).with_epochs(epochs)
+    chosen = (recipe or recipe_for(dataset)).with_epochs(epochs)
     if transforms and teacher is not None and chosen.training.match:
         raise IntarsiaError(
             f"layers changed by {transforms} cannot match a given teacher's; give no teacher, or a recipe with match=0."
@@ -162,7 +162,8 @@ def _choose_positions(network: QuantizedNetwork) -> None:
             planes.choose(weight.detach())
 
 
-def _default_recipe(dataset: TrainingData) -> QuantizationRecipe:
+def recipe_for(dataset: TrainingData) -> QuantizationRecipe:
+    """Return the recipe of a data set's name, its batches no larger than a quarter of the training inputs."""
     recipe = recipe_of(getattr(dataset, "name", ""))
     batch = min(recipe.training.batch, max(1, len(dataset.train.images) // 4))
     return replace(recipe, training=replace(recipe.training, batch=batch))

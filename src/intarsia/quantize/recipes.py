@@ -172,6 +172,9 @@ class QuantizationRecipe(_Brief):
         return replace(self, training=with_epochs(self.training, epochs)) if epochs else self
 
 
+_SHORT_RATE = 1e-3  # relative
+_SHORT_CALIBRATION = 1024  # images
+
 #: For data that nobody has tuned anything for.
 _SMALL = QuantizationRecipe(
     Recipe(phases=(Phase(20, size=None, pad=0),), batch=64, optimizer="adam", peak_rate=2e-3, weight_decay=0.0)
@@ -212,13 +215,15 @@ QUANTIZATION_RECIPES: Mapping[str, QuantizationRecipe] = MappingProxyType(
                 phases=(Phase(8, size=None, pad=8),),
                 batch=32,
                 optimizer="adam",
-                peak_rate=1e-4,
+                peak_rate=5e-4,
                 weight_decay=0.0,
                 flip=True,
                 mixup=0.2,
                 teacher_weight=1.0,
                 match=3.0,
+                relative=True,
             ),
+            calibration=2048,
             rounding="compensated",
             compile=True,
         ),
@@ -250,6 +255,19 @@ QUANTIZATION_RECIPES: Mapping[str, QuantizationRecipe] = MappingProxyType(
 def recipe_of(dataset: str) -> QuantizationRecipe:
     """Return the recipe for a data set by name; one for small networks and data where there is none of its own."""
     return QUANTIZATION_RECIPES.get(dataset, _SMALL)
+
+
+def short(recipe: QuantizationRecipe, epochs: int) -> QuantizationRecipe:
+    """Return a recipe for a few epochs, at least 1: training begins close to where it ends, and must not undo that.
+
+    It begins with compensated rounding and has a low relative rate; a recipe with both already is only shortened.
+    """
+    if recipe.rounding == "compensated":
+        return recipe.with_epochs(epochs)
+    training = replace(recipe.training, optimizer="adam", peak_rate=_SHORT_RATE, relative=True)
+    return replace(recipe, training=training, rounding="compensated", calibration=_SHORT_CALIBRATION).with_epochs(
+        epochs
+    )
 
 
 def with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
