@@ -9,7 +9,7 @@ from intarsia.quantize.calibrate import post_training
 from intarsia.quantize.compensate import compensated
 from intarsia.quantize.data import Samples, TrainingSet, outputs_of
 from intarsia.quantize.module import QuantizedNetwork, attach
-from intarsia.quantize.recipes import Rounding
+from intarsia.quantize.recipes import Rounding, recipe_of, short
 from intarsia.quantize.scheme import Scheme
 
 
@@ -109,3 +109,28 @@ def test_post_training_gains_by_it() -> None:
         return float((found - wanted).square().mean() / wanted.var())
 
     assert error("compensated") < 0.7 * error("nearest")
+
+
+@pytest.mark.parametrize("text", ["ternary", "ternary+1:16xint5", "digits2"])
+def test_small_steps_round_hardly_any_weight_anew(text: str) -> None:
+    torch.manual_seed(0)
+    network = attached(nn.Conv2d(32, 16, 3, padding=1), (32, 6, 6), text)
+    weight, planes = network.weight_of(network.steps[0])
+    x = inputs((32, 6, 6), 3)
+    before = weight.detach().clone()
+    changed = compensated(network.steps[0], weight, planes, x, x)
+    step = 0.05 * before.square().mean().sqrt() * torch.randn(before.shape).sign()
+
+    def moved(start: torch.Tensor) -> float:
+        first, second = (planes.values(of)[0] for of in (start, start + step))  # the sparse plane has fine steps
+        return float((first != second).float().mean())
+
+    assert moved(changed) < 0.25 * moved(before)
+
+
+def test_a_short_recipe_begins_where_compensated_rounding_ends() -> None:
+    found = short(recipe_of("cifar10"), 3)
+    assert (found.training.epochs, found.rounding, found.training.relative) == (3, "compensated", True)
+    assert found.training.flip == recipe_of("cifar10").training.flip
+    words = recipe_of("speech_commands")
+    assert short(words, 2) == words.with_epochs(2)

@@ -17,7 +17,7 @@ from intarsia.engine.cycles import LayerCycles
 from intarsia.engine.roofs import LayerRoofs
 from intarsia.integer.effective import LayerBits
 from intarsia.report import Results, render, table, write_report
-from intarsia.report.charts import Bar, Line, Series, lines, stacked_bars, standalone, ticks_between
+from intarsia.report.charts import Bar, Cloud, Line, Series, lines, scatter, stacked_bars, standalone, ticks_between
 from intarsia.report.data import (
     Accuracy,
     Area,
@@ -258,6 +258,21 @@ def test_lines_put_equal_places_above_each_other_and_greater_values_higher() -> 
     assert circles[1][0] == circles[2][0] > circles[0][0]
     assert circles[1][1] < circles[2][1] < circles[0][1]
     assert "one &amp; two" in chart
+
+
+def test_a_scatter_plot_places_points_along_both_axes() -> None:
+    clouds = [
+        Cloud("one & two", "red", ((10.0, 0.5, "a"), (30.0, 0.9, "b"))),
+        Cloud("three", "blue", ((20.0, 0.7, "c"),)),
+    ]
+    chart = scatter(clouds, "bytes", "accuracy", "a plot")
+    (a, b, c) = ((float(x), float(y)) for x, y in re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', chart))
+    assert c == pytest.approx(((a[0] + b[0]) / 2, (a[1] + b[1]) / 2), abs=0.2)
+    assert a[0] < b[0]
+    assert a[1] > b[1]
+    assert "<title>b: 0.9 at 30</title>" in chart
+    one = scatter([Cloud("alone", "red", ((1.0, 1.0, "x"),))], "x", "y", "one point")
+    assert one.count("<circle") == 1
 
 
 def test_an_engine_that_was_synthesized_with_other_parameters_is_said_to_be_another() -> None:
