@@ -84,7 +84,7 @@ def clouds(one: StudyResults, place: Callable[[Design], tuple[float | None, floa
 
 def trained(one: StudyResults) -> str:
     """Return the section of a study whose designs were trained."""
-    by_name = {name_of(design): design for design in one.designs}
+    by_name = {planes_of(design): design for design in one.designs}
     rows = []
     for design in sorted(one.designs, key=lambda d: -d.accuracies[-1]):
         seeds = len(design.seeds)
@@ -145,7 +145,7 @@ STEPS_BETWEEN = (
     ("widening", "ternary", "ternary | widen1.25"),
     ("superposition in place of widening", "ternary | widen1.25", "ternary+1:16xint4"),
     ("superposition in place of int2", "int2", "ternary+1:16xint4"),
-    ("int3 in place of superposition", "ternary+2:16xint4", "int3, first=int8, last=int8"),
+    ("int3 in place of superposition", "ternary+2:16xint4", "int3"),
 )
 
 
@@ -163,7 +163,7 @@ def study(one: StudyResults) -> str:
 
 
 def regularity(one: StudyResults, steps: Sequence[str]) -> str:
-    by_scheme = {design.scheme: design for design in one.designs}
+    by_scheme = {planes_of(design): design for design in one.designs if design.transforms == "none"}
     rows = []
     for step in steps:
         found = [by_scheme.get(f"ternary+{step}x{form}") for form in SPARSE]
@@ -190,6 +190,12 @@ def front(one: StudyResults) -> str:
 
 def row(design: Design) -> tuple[str, ...]:
     return (f"`{name_of(design)}`", *(figure(metric, design.metrics[metric]) for metric in METRICS))
+
+
+def planes_of(design: Design) -> str:
+    """Return a design's planes of most layers, and its transforms behind a bar."""
+    planes, *_ = design.scheme.split(",")
+    return planes if design.transforms == "none" else f"{planes} | {design.transforms}"
 
 
 def name_of(design: Design) -> str:

@@ -149,6 +149,14 @@ def test_a_malformed_space_is_refused_by_its_line(text: str, message: str) -> No
     assert str(caught.value).count("\n") == 0
 
 
+def test_the_first_and_the_last_layer_may_have_the_planes_of_the_others() -> None:
+    text = "network: resnet8\nlayers:\n  default: [ternary, int4]\n  last: [default, int8]"
+    schemes = [point.scheme for point in parse_space(text).points()]
+    assert schemes == ["ternary, last=default", "ternary, last=int8", "int4, last=default", "int4, last=int8"]
+    with pytest.raises(IntarsiaError, match="default"):
+        parse_space("network: resnet8\nlayers: {default: default}")
+
+
 def test_a_grid_that_nobody_can_walk_is_refused() -> None:
     names = "".join(f"  layer{n}: [ternary, digits2, digits3]\n" for n in range(12))
     text = f"network: resnet8\nlayers:\n  default: ternary\n{names}"

@@ -68,7 +68,8 @@ class LayerSpace:
     """What the planes of a layer (or of all layers) may be: listed, or every combination of their parts.
 
     Attributes:
-        planes: whole planes as `LayerScheme.parse` reads them, `ternary+1:16xint8 a4`; with these, the parts are empty.
+        planes: whole planes as `LayerScheme.parse` reads them, `ternary+1:16xint8 a4`, or `default` for those of the
+            default; with these, the parts are empty.
         dense, sparse: formats, or `none`.
         pattern: where the sparse plane may be non-zero.
         density: for patterns that want one.
@@ -98,7 +99,7 @@ class LayerSpace:
             IntarsiaError: there are no such planes.
         """
         if "planes" in chosen:
-            return str(LayerScheme.parse(chosen["planes"]))
+            return DEFAULT if chosen["planes"] == DEFAULT else str(LayerScheme.parse(chosen["planes"]))
         dense, sparse = chosen.get("dense", NONE), chosen.get("sparse", NONE)
         parts = [] if dense == NONE else [dense]
         if sparse != NONE:

@@ -168,12 +168,12 @@ def _layers(node: _Node) -> dict[str, LayerSpace]:
 
 def _layer(node: _Node) -> LayerSpace:
     if not isinstance(node.node, yaml.MappingNode):
-        return LayerSpace(planes=node.each(lambda item: item.checked(LayerScheme.parse)))
+        return LayerSpace(planes=_texts(node, _planes))
     fields = node.fields(_PARTS)
     if "planes" in fields and len(fields) > 1:
         raise node.fail("planes are given whole or by their parts, not both; leave one out.")
     readers: Mapping[str, Callable[[str], object]] = {
-        "planes": LayerScheme.parse,
+        "planes": _planes,
         "dense": lambda text: text == NONE or WeightFormat(text),
         "sparse": lambda text: text == NONE or WeightFormat(text),
         "pattern": lambda text: Pattern.parse(text.partition("@")[0]),
@@ -185,6 +185,11 @@ def _layer(node: _Node) -> LayerSpace:
 
 def _texts(node: _Node, check: Callable[[str], object]) -> tuple[str, ...]:
     return node.each(lambda item: item.checked(check))
+
+
+def _planes(text: str) -> None:
+    if text != DEFAULT:
+        LayerScheme.parse(text)
 
 
 def _search(node: _Node) -> Search:
