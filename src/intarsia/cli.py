@@ -214,7 +214,7 @@ def _settings(network: str, told: Mapping[str, Any], command: str) -> Settings:
     network, fields["model"] = _name(network, told)
     folder = told.get("out", _OUT) / network
     synthesis = not told.get("skip_synthesis", False)
-    settings = Settings(network, folder, engine=_engine(told), synthesis=synthesis, command=command, **fields)
+    settings = Settings(network, folder, engine=_engine(told, network), synthesis=synthesis, command=command, **fields)
     if foreign := [name for name in ("input", "labels", "output") if name in told]:
         raise IntarsiaError(f"{_flag(foreign[0])} goes with a network file (.safetensors), not with {network}.")
     return settings
@@ -244,8 +244,10 @@ def _name(network: str, told: Mapping[str, Any]) -> tuple[str, Path | None]:
     return name, path
 
 
-def _engine(told: Mapping[str, Any]) -> EngineConfig:
-    return EngineConfig(**{name: told[name] for name in ("lanes", "slots") if name in told})
+def _engine(told: Mapping[str, Any], network: str = "") -> EngineConfig:
+    """Return the engine that the options say, else that of the network's own scheme."""
+    own = {"slots": DEFAULTS[network].slots} if network in DEFAULTS and "scheme" not in told else {}
+    return EngineConfig(**own | {name: told[name] for name in ("lanes", "slots") if name in told})
 
 
 def _flag(name: str) -> str:
@@ -340,7 +342,9 @@ def _run_options(parser: argparse.ArgumentParser, network: str) -> None:
     learning.add_argument("--device", metavar="NAME", help="where PyTorch trains: cpu (default), cuda, mps")
     hardware = parser.add_argument_group("hardware")
     hardware.add_argument("--lanes", type=int, metavar="N", help="lanes of the engine, 8 or 16 (default)")
-    hardware.add_argument("--slots", type=int, metavar="N", help="sparse weights of a lane and block, 1 (default) to 4")
+    hardware.add_argument(
+        "--slots", type=int, metavar="N", help="sparse weights of a lane and block, 1 to 4 (default: 1; mobilenet: 2)"
+    )
     hardware.add_argument("--images", type=int, metavar="N", help="images for the simulated engine")
     hardware.add_argument("--onnx-images", type=int, metavar="N", help="images for onnxruntime (default: 1000)")
     hardware.add_argument("--skip-synthesis", action="store_true", help="no area, no FPGA")

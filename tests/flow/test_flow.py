@@ -340,6 +340,11 @@ def test_a_scheme_that_the_engine_can_run_fits(scheme: str, slots: int) -> None:
     require_fit(settings_in(Path(), scheme=scheme, engine=EngineConfig(slots=slots)))
 
 
+@pytest.mark.parametrize("network", DEFAULTS)
+def test_each_networks_own_scheme_fits_its_own_engine(network: str) -> None:
+    require_fit(Settings(network, Path(), engine=EngineConfig(slots=DEFAULTS[network].slots)))
+
+
 def test_a_stage_brings_what_it_depends_on_and_nothing_else() -> None:
     settings = settings_in(Path())
     assert [task.id for task in tasks_until(settings, "simulate")] == [

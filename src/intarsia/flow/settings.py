@@ -35,6 +35,7 @@ class Defaults:
         official: whether its test set is the official one; else some of the inputs were held out.
         scheme: what `superposition` means for this network, as text.
         route: what is placed and routed on an FPGA; the engine takes nextpnr long, a lane takes it seconds.
+        slots: of a lane and block of its engine, as many as `scheme` needs.
         threads: of PyTorch; a network whose steps take milliseconds learns fastest on one. None is PyTorch's choice.
     """
 
@@ -46,6 +47,7 @@ class Defaults:
     official: bool = True
     scheme: str = SUPERPOSITION
     route: Route = "engine"
+    slots: int = 1
     threads: int | None = None
 
 
@@ -84,9 +86,11 @@ DEFAULTS: Mapping[str, Defaults] = MappingProxyType(
             retrain=False,
             images=20,
             reference="mlperf_tiny/vww_96_float.tflite",
-            scheme="ternary+1:16xint5, first=digits2, last=default, depthwise=digits2, conv2d_1=digits2, "
-            "conv2d_2=digits2, conv2d_5=digits2, conv2d_7=digits2",
+            scheme="ternary+2:16xint5, first=digits2, last=default, depthwise=digits2, conv2d_1=digits2, "
+            "conv2d_2=digits2, conv2d_5=digits2, conv2d_7=digits2, conv2d_12=ternary+1:16xint5, "
+            "conv2d_13=ternary+1:16xint5",
             route="lane",
+            slots=2,
         ),
         "autoencoder": Defaults(
             "MLPerf Tiny FC-AutoEncoder, anomaly detection",
