@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import dataclasses
 import os
-import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,8 @@ from intarsia.engine import EngineConfig
 from intarsia.engine.sources import write_sources
 from intarsia.errors import IntarsiaError
 from intarsia.flow import BASELINES, DEFAULTS, STAGES, Settings, last_settings, report, run, run_stage, single
-from intarsia.flow.settings import Budget
+from intarsia.flow.settings import MODELS, Budget, named
+from intarsia.quantize.scheme import normalized
 
 EXAMPLES = """examples:
   intarsia run digits                                  the whole path, from training to the report
@@ -46,8 +46,6 @@ _ON_FILES: Mapping[str, frozenset[str]] = MappingProxyType(
 )
 
 _OUT = Path("runs")
-#: What the file of a float network to import ends in.
-_MODELS = (".tflite", ".onnx")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,7 +101,7 @@ def _dispatch(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         told |= _of_study(options.network, told)
     before = None
     if options.command == "report" and not told.keys() - {"out", "data"}:
-        name, model = _name(options.network, told)
+        name, model = named(options.network, alone="out" in told)
         before = last_settings(told.get("out", _OUT) / name, model=model, data_dir=told.get("data"))
     settings = before or _settings(options.network, told, shlex.join(["intarsia", *arguments]))
     if options.command == "run":
@@ -150,16 +148,21 @@ def _of_study(network: str, told: Mapping[str, Any]) -> dict[str, Any]:
 
     if "from_study" not in told:
         raise IntarsiaError("--design is a number in the front of a study; give the study with --from-study.")
-    if "scheme" in told:
-        raise IntarsiaError("--scheme and --from-study both say which planes to build; leave one out.")
+    for name in ("scheme", "transforms"):
+        if name in told:
+            raise IntarsiaError(f"--{name} and --from-study both say what to build; leave one out.")
     results = read_results(told["from_study"])
-    if results.network != network:
+    if results.network != network and Path(results.network).resolve() != Path(network).resolve():
         raise IntarsiaError(f"the study in {told['from_study']} is of {results.network}, not of {network}.")
     designs = results.front
     number = told.get("design", _most_accurate(designs))
     if not 1 <= number <= len(designs):
         raise IntarsiaError(f"the front has designs 1 to {len(designs)}, not {number}; correct --design.")
-    return {"scheme": designs[number - 1].scheme, "transforms": designs[number - 1].transforms}
+    chosen = designs[number - 1]
+    found: dict[str, Any] = {"scheme": chosen.scheme, "transforms": chosen.transforms}
+    if "baselines" not in told:  # a design that is one of them needs it not beside itself
+        found["baselines"] = [name for name in Settings.baselines if name != normalized(chosen.scheme)]
+    return found
 
 
 def _most_accurate(designs: Sequence[Any]) -> int:
@@ -184,7 +187,7 @@ class _Say:
 
 def _is_file(network: str) -> bool:
     """Whether a network is given as the file of an integer network."""
-    return network.endswith(".safetensors") or (os.sep in network and Path(network).suffix not in _MODELS)
+    return network.endswith(".safetensors") or (os.sep in network and Path(network).suffix.lower() not in MODELS)
 
 
 def _on_file(command: str, path: Path, told: Mapping[str, Any], *, progress: bool) -> str:
@@ -211,37 +214,13 @@ def _settings(network: str, told: Mapping[str, Any], command: str) -> Settings:
     for name in ("seeds", "baselines", "layerwise_formats"):
         if name in told:
             fields[name] = tuple(told[name])
-    network, fields["model"] = _name(network, told)
+    network, fields["model"] = named(network, alone="out" in told)
     folder = told.get("out", _OUT) / network
     synthesis = not told.get("skip_synthesis", False)
     settings = Settings(network, folder, engine=_engine(told, network), synthesis=synthesis, command=command, **fields)
     if foreign := [name for name in ("input", "labels", "output") if name in told]:
         raise IntarsiaError(f"{_flag(foreign[0])} goes with a network file (.safetensors), not with {network}.")
     return settings
-
-
-def _name(network: str, told: Mapping[str, Any]) -> tuple[str, Path | None]:
-    """Return what a network is called, and the file that it is imported from, if it is.
-
-    Raises:
-        IntarsiaError: it is another kind of file, or is called as a network that is built in.
-    """
-    path = Path(network)
-    if path.suffix not in _MODELS:
-        if network not in DEFAULTS and (path.suffix or os.sep in network):
-            raise IntarsiaError(
-                f"{network} is no network to begin with; give one that `intarsia networks` lists, or a .tflite or "
-                ".onnx file (execute, export-onnx, compile and simulate also take the .safetensors file of an integer "
-                "network)."
-            )
-        return network, None
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem)
-    if name in DEFAULTS and "out" not in told:
-        raise IntarsiaError(
-            f"{path} would share the folder of the network {name} that is built in; rename the file, or choose another "
-            "folder with --out."
-        )
-    return name, path
 
 
 def _engine(told: Mapping[str, Any], network: str = "") -> EngineConfig:

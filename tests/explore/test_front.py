@@ -14,6 +14,10 @@ def beats(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
     return all(x <= y for x, y in zip(a, b, strict=True)) and any(x < y for x, y in zip(a, b, strict=True))
 
 
+def test_no_designs_have_no_front() -> None:
+    assert ranks([]).tolist() == front([], ("bits",)) == best([], ("bits",), 3) == []
+
+
 @given(rows)
 def test_a_row_is_on_the_front_after_the_last_one_that_beats_it(table: list[tuple[float, ...]]) -> None:
     found = ranks(table)

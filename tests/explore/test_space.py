@@ -128,6 +128,11 @@ def _planes(layer: LayerSpace) -> list[str]:
         ("network: r\nlayers: {default: ternary}\nobjectives: [bits]", "line 3: accuracy is missing"),
         ("network: r\nlayers: {default: ternary}\nobjectives: [accuracy, joy]", "line 3: unknown 'joy'"),
         ("network: r\nlayers: {default: ternary}\nsearch: {kind: random}", "line 3: a search of the kind random needs"),
+        ("network: r\nschemes: [int4]\nsearch: {kind: evolution, trials: 3}", "needs layers to choose for"),
+        ("network: r\nlayers: {default: ternary}\nrungs: []", "line 3: the list is empty"),
+        ("network: r\nlayers: {default: ternary}\nrungs: [{epochs: 0, seeds: [9999999999999]}]", "line 3: expected a"),
+        (f"network: r\nlayers: {{default: ternary}}\nimages: {'9' * 5000}", "line 3: expected a whole number"),
+        (f"network: {'[' * 3000}", "nests lists or names too deeply"),
         ("network: r\nlayers: {default: ternary}\nsearch: {kind: luck}", "line 3: unknown 'luck'"),
         ("network: r\nlayers: {default: ternary}\nrungs: [{keep: 0.5}]", "line 3: a rung needs epochs"),
         (

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from optuna.trial import TrialState
 
 from intarsia.errors import IntarsiaError
 from intarsia.explore.database import shown
@@ -135,10 +136,38 @@ def test_a_job_that_kills_its_workers_is_given_up(tmp_path: Path) -> None:
     for _ in range(MOST_TRIES):
         taken = store.take(0, "killed")
         assert taken is not None
-        taken.drop()
+        taken._end(TrialState.FAIL, None)
     store.put_back_lost(0)
     assert store.take(0, "me") is None
     assert finished(store, space)
+    store.add([job])  # it stays given up, and people are told
+    assert [entry.reason for entry in store.entries(0) if entry.state == "refused"] == ["its worker died 5 times"]
+    assert all(entry.state in ("lost", "refused") for entry in store.entries(0))
+
+
+def test_a_job_that_was_interrupted_is_never_given_up(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    store.create(SPACE, {"network": "digits"})
+    store.add([Job(0, Point("ternary"), 0, {})])
+    for _ in range(MOST_TRIES + 2):
+        taken = store.take(0, "interrupted")
+        assert taken is not None
+        taken.drop()
+    assert store.take(0, "me") is not None
+
+
+def test_a_worker_killed_before_it_began_loses_its_job(tmp_path: Path) -> None:
+    store = store_in(tmp_path, beat=1)
+    space = store.create(SPACE, {"network": "digits"})
+    begin(store, space)
+    code = f"""
+import os
+from intarsia.explore.store import Store
+Store({store.url!r}, "study", beat=1).take(0, "killed")
+os.kill(os.getpid(), 9)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    assert do_all(store, "me") == 15
 
 
 def test_what_cannot_be_evaluated_is_not_tried_again(tmp_path: Path) -> None:
@@ -163,13 +192,25 @@ def test_an_evolution_proposes_as_many_designs_as_it_was_told(tmp_path: Path) ->
     assert len(done) == len({entry.job.key for entry in done}) == 6
 
 
+def test_an_evolution_begins_with_the_listed_designs(tmp_path: Path) -> None:
+    text = SPACE.replace("rungs:", "schemes: [int8 | equalize]\nsearch: {kind: evolution, trials: 3}\nrungs:")
+    store = store_in(tmp_path)
+    begin(store, store.create(text, {}))
+    do_all(store, "me")
+    points = [entry.job.point for entry in store.entries(0) if entry.state == "done"]
+    assert points[0] == Point("int8", "equalize")
+    assert len(points) == 1 + 3
+
+
 def test_a_study_is_joined_by_its_own_space_only(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     store.create(SPACE, {"network": "digits"})
     store_in(tmp_path).create(f"# a remark\n{SPACE}", {"network": "digits"})
     with pytest.raises(IntarsiaError, match="is of another design space"):
         store_in(tmp_path).create(SPACE.replace("int2, ", ""), {"network": "digits"})
-    assert store_in(tmp_path).info() == {"network": "digits"}
+    assert {study.study_name for study in store._storage.get_all_studies()} == {"study", "study, rung 1"}
+    with pytest.raises(IntarsiaError, match="began with another network"):
+        store_in(tmp_path).create(SPACE, {"network": "another"})
     with pytest.raises(IntarsiaError, match="there is no study other"):
         store_in(tmp_path, "other").space()
 
@@ -193,6 +234,7 @@ def test_metrics_survive_the_database(tmp_path: Path) -> None:
         ("sqlite:////nowhere/at/all/study.db", "there is no folder /nowhere/at/all"),
         ("what is this", "is no database to write to"),
         ("oracle9://x", "is no database to write to"),
+        ("postgresql+psycopg://user@localhost:abc/x", "is no database to write to"),
         ("postgresql+psycopg://user:secret@127.0.0.1:1/x", "cannot be reached"),
     ],
 )

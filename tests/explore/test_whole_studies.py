@@ -18,6 +18,7 @@ from intarsia.cli import main
 from intarsia.errors import IntarsiaError
 from intarsia.explore.options import StudyOptions
 from intarsia.explore.run import explore
+from intarsia.explore.source import identity, settings_of
 from intarsia.explore.store import Entry, Store
 
 DEADLINE = 240.0  # seconds
@@ -109,6 +110,13 @@ def test_a_study_of_which_all_is_killed_goes_on_where_it_was(runs: Path) -> None
     assert len(after) == FIRST + SECOND
     assert {key: after[key] for key in before} == before
     assert {design.rung for design in results.designs} == {0, 1}
+    # With another float network the figures would not compare.
+    record = runs / "digits" / "train" / "float.json"
+    kept = record.read_text()
+    record.write_text(kept.replace('"files": {', '"files": {"another": "1", '))
+    with pytest.raises(IntarsiaError, match="another float network"):
+        Store(url, "study").require(identity(settings_of("digits", runs, None)))
+    record.write_text(kept)
     # Once more: nothing is left to do.
     assert explore(runs.parent / "space.yaml", options_in(runs, workers=1), say=lambda _: None) == results
     assert done(entries(store)) == after
@@ -138,12 +146,18 @@ def test_two_machines_share_a_study_on_postgresql_that_loses_its_connections(run
         (["space.yaml", "--out", "/proc/nowhere"], "cannot write /proc/nowhere"),
         (["space.yaml", "--data", "nowhere"], "there is no folder of data sets at nowhere"),
         (["space.yaml", "--workers", "-1"], "workers"),
+        (["space.yaml", "--workers", "0"], "there is no study space"),
+        (["space.yaml", "--study", "../elsewhere"], "names no folder"),
+        (["refused.yaml", "--out", "runs"], "no design of the study refused can be evaluated"),
+        (["builtin.yaml"], "would share the folder of the network digits"),
     ],
 )
 def test_a_users_mistake_is_one_sentence(
     runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     monkeypatch.chdir(runs.parent)
+    Path("refused.yaml").write_text("network: digits\nschemes: ['ternary, nowhere=int8']\ncalibration: 64")
+    Path("builtin.yaml").write_text("network: there/digits.onnx\nschemes: [int8]")
     assert main(["explore", *arguments]) == 2
     error = capsys.readouterr().err
     assert message in error.splitlines()[-1]
@@ -164,5 +178,7 @@ def test_a_design_of_the_front_is_taken_to_hardware(
     assert f"{first['metrics']['cycles']:,.0f} cycles" in capsys.readouterr().out
     assert main([*built, "--from-study", study, "--design", "99"]) == 2
     assert "the front has designs 1 to" in capsys.readouterr().err
+    assert main([*built, "--from-study", study, "--transforms", "permute"]) == 2
+    assert "--transforms and --from-study both say" in capsys.readouterr().err
     assert main(["compile", "resnet8", "--out", "runs", "--from-study", study]) == 2
     assert "is of digits, not of resnet8" in capsys.readouterr().err

@@ -419,6 +419,7 @@ def test_layer_wise_formats_under_cycles_are_those_of_the_engine() -> None:
         ({"layerwise_formats": ()}, "at least one"),
         ({"seeds": (1, 1)}, "different"),
         ({"seeds": ()}, "seeds"),
+        ({"seeds": (10**23,)}, "from 0 to 2147483647"),
         ({"epochs": -1}, "epochs"),
         ({"images": 0}, "images"),
         ({"scheme": "int8"}, "baseline"),

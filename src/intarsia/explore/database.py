@@ -69,7 +69,7 @@ def connect(url: str, beat: int) -> RDBStorage:
         options["connect_args"] = {"timeout": _SQLITE_BUSY}
     try:
         storage = _opened(url, options, beat)
-    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+    except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
         raise IntarsiaError(
             f"{shown(url)} is no database to write to ({_reason(error)}); write sqlite:///study.db or "
             "postgresql+psycopg://user@host/name, and for PostgreSQL install intarsia[explore]."

@@ -27,7 +27,7 @@ def ranks(rows: Sequence[Sequence[float]]) -> NDArray[np.int64]:
 
     A row beats another if it is no worse anywhere and better somewhere (Deb et al., NSGA-II, 2002).
     """
-    table = np.asarray(rows, np.float64).reshape(len(rows), -1)
+    table = _table(rows)
     found = np.full(len(table), -1, np.int64)
     beats = np.zeros((len(table), len(table)), np.bool_)
     for number, row in enumerate(table):
@@ -47,7 +47,7 @@ def front(metrics: Sequence[Metrics], objectives: Sequence[str]) -> list[int]:
 
 def crowding(rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
     """Return how far apart each row's neighbours are, summed over the columns; infinite at the ends of a column."""
-    table = np.asarray(rows, np.float64).reshape(len(rows), -1)
+    table = _table(rows)
     distance = np.zeros(len(table))
     for column in table.T:
         finite = np.isfinite(column)
@@ -61,6 +61,10 @@ def crowding(rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
         if span > 0:
             distance[order[1:-1]] += (values[2:] - values[:-2]) / span
     return distance
+
+
+def _table(rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+    return np.asarray(rows, np.float64).reshape(len(rows), len(rows[0]) if rows else 0)
 
 
 def best(metrics: Sequence[Metrics], objectives: Sequence[str], count: int) -> list[int]:

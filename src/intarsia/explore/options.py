@@ -36,6 +36,8 @@ class StudyOptions:
         for name, least in (("workers", 0), ("threads", 1), ("beat", 1)):
             if getattr(self, name) < least:
                 raise IntarsiaError(f"{name} must be {least} or more, not {getattr(self, name)}; correct --{name}.")
+        if Path(self.name).name != self.name or self.name in ("", ".", ".."):
+            raise IntarsiaError(f"{self.name!r} names no folder; choose another name with --study.")
         if self.ray and self.url.startswith("sqlite:"):
             raise IntarsiaError(
                 "workers of several machines need a database that all of them reach; give --ray a --storage like "

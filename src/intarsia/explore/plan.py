@@ -3,19 +3,22 @@
 import math
 import random
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from intarsia.explore.front import Metrics, best, front
 from intarsia.explore.space import DesignSpace, Point
 from intarsia.explore.store import Entry, Job
 
+_NOTHING: Mapping[str, str] = MappingProxyType({})  # coordinates of a design that is listed beside the space
 _MOST_DRAWS = 100  # of points for each that is wanted, before a random search is told that there are no more
 
 
 def first_jobs(space: DesignSpace) -> list[Job]:
-    """Return the jobs of the first rung; none for an evolution, which proposes as it goes."""
+    """Return the jobs of the first rung; of an evolution, which proposes as it goes, the listed designs alone."""
     if space.search.kind == "evolution":
-        return []
-    found = _drawn(space) if space.search.kind == "random" else _grid(space)
+        found = [(Point.parse(text), _NOTHING) for text in space.schemes]
+    else:
+        found = _drawn(space) if space.search.kind == "random" else _grid(space)
     seeds = space.rungs[0].seeds
     return [Job(0, point, seed, chosen) for point, chosen in found for seed in seeds]
 

@@ -10,7 +10,7 @@ from intarsia.explore.crew import Processes, Workers
 from intarsia.explore.database import shown
 from intarsia.explore.options import StudyOptions
 from intarsia.explore.results import collect
-from intarsia.explore.source import ready, settings_of
+from intarsia.explore.source import identity, ready, settings_of
 from intarsia.explore.space import DesignSpace
 from intarsia.explore.space_file import read_space
 from intarsia.explore.store import Entry, Store
@@ -45,14 +45,29 @@ def explore(path: Path, options: StudyOptions, *, say: Say = print) -> StudyResu
             f"cannot write {options.home}: {error.strerror}; choose another folder with --out."
         ) from error
     store = Store(options.url, options.name, beat=options.beat)
-    store.create(path.read_text(), {"network": space.network})
-    settings = settings_of(space.network, options.folder, options.data_dir, device=options.device)
-    ready(settings)
-    begin(store, space)
+    if options.workers:
+        settings = settings_of(space.network, options.folder, options.data_dir, device=options.device)
+        ready(settings)
+        store.create(path.read_text(), identity(settings))
+        begin(store, space)
     say(f"study {options.name} in {shown(options.url)}: {_progress(store, space)}")
     if options.workers:
         _watch(store, space, options, say)
-    return write_results(collect(store, space), options.home)
+    return write_results(_found(collect(store, space)), options.home)
+
+
+def _found(results: StudyResults) -> StudyResults:
+    """Return results that hold a design.
+
+    Raises:
+        IntarsiaError: they hold none; says why.
+    """
+    if results.designs:
+        return results
+    if not results.refused:
+        raise IntarsiaError(f"nothing of the study {results.name} is evaluated yet; start workers first.")
+    name, reason = next(iter(results.refused.items()))
+    raise IntarsiaError(f"no design of the study {results.name} can be evaluated; of {name}: {reason}")
 
 
 def write_results(results: StudyResults, folder: Path) -> StudyResults:

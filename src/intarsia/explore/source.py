@@ -2,13 +2,16 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 from intarsia.errors import IntarsiaError
+from intarsia.files import read_json
 from intarsia.flow import Settings, run_stage
+from intarsia.flow.data import data_key
 from intarsia.flow.runner import FolderBusyError
+from intarsia.flow.settings import named
 
 _PATIENCE = 600.0  # seconds that another process may take to make the float network
-_MODELS = (".tflite", ".onnx")
 
 
 def settings_of(network: str, folder: Path, data_dir: Path | None, *, device: str = "cpu") -> Settings:
@@ -21,12 +24,23 @@ def settings_of(network: str, folder: Path, data_dir: Path | None, *, device: st
         device: where PyTorch trains.
 
     Raises:
-        IntarsiaError: there is no such network.
+        IntarsiaError: there is no such network, or a file is called as one that is built in.
     """
-    path = Path(network)
-    model = path if path.suffix in _MODELS else None
-    name = path.stem if model else network
+    name, model = named(network)
     return Settings(name, folder / name, model=model, data_dir=data_dir, device=device, synthesis=False)
+
+
+def identity(settings: Settings) -> dict[str, Any]:
+    """Return what all evaluations of a study must agree in, JSON values; the float network must be there.
+
+    Raises:
+        IntarsiaError: the data is not there.
+    """
+    record = read_json(settings.folder / "train" / "float.json")
+    return {
+        "float network": sorted(record["files"].values()),
+        "data": data_key(settings, ("train", "validation")).get("data", []),
+    }
 
 
 def ready(settings: Settings) -> None:

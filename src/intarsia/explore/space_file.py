@@ -20,12 +20,16 @@ from intarsia.explore.space import (
     SearchKind,
 )
 from intarsia.integer.formats import Pattern, WeightFormat
+from intarsia.quantize.recipes import LARGEST_SEED
 from intarsia.quantize.scheme import LayerScheme
 from intarsia.quantize.transforms.settings import Transforms
 
 Value = TypeVar("Value")
 
 _MOST_POINTS = 100_000
+_MOST_CHECKED = 2_000  # combinations of a space that is not walked, checked before the study begins
+_MOST_DIGITS = 12  # of a number
+_MOST_SHOWN = 40  # characters of a wrong value
 _PARTS = ("planes", "dense", "sparse", "pattern", "density", "activations")
 
 
@@ -55,6 +59,8 @@ def parse_space(text: str, name: str = "the design space") -> DesignSpace:
         raise IntarsiaError(f"{name}, line {line}: {error.problem or 'this is no YAML'}; correct it.") from error
     except yaml.YAMLError as error:
         raise IntarsiaError(f"{name} is no YAML ({error}); correct it.") from error
+    except RecursionError as error:
+        raise IntarsiaError(f"{name} nests lists or names too deeply; a design space needs three levels.") from error
     if root is None:
         raise IntarsiaError(f"{name} is empty; write network: and layers: at least.")
     return _space(_Node(root, name))
@@ -104,10 +110,10 @@ class _Node:
                 raise self.items()[number].fail(f"{item} stands here twice; keep one.")
         return found
 
-    def number(self, least: int) -> int:
+    def number(self, least: int, most: int = LARGEST_SEED) -> int:
         text = self.text()
-        if not text.isdecimal() or int(text) < least:
-            raise self.fail(f"expected a whole number from {least}, not {text!r}.")
+        if not text.isdecimal() or len(text) > _MOST_DIGITS or not least <= int(text) <= most:
+            raise self.fail(f"expected a whole number from {least} to {most:,}, not {_cut(text)!r}.")
         return int(text)
 
     def share(self) -> float:
@@ -202,6 +208,8 @@ def _search(node: _Node) -> Search:
 
 
 def _rungs(node: _Node) -> Iterator[Rung]:
+    if not node.items():
+        raise node.fail("the list is empty; leave rungs out, or write - {epochs: 0}.")
     for number, item in enumerate(node.items()):
         fields = item.fields(("epochs", "keep", "seeds"))
         if "epochs" not in fields:
@@ -223,12 +231,18 @@ def _possible(space: DesignSpace, node: _Node) -> DesignSpace:
         count *= len(choice.values)
     if space.search.kind == "grid" and count > _MOST_POINTS:
         raise node.fail(f"a grid of {count:,} combinations cannot be walked; search it at random, or make it smaller.")
-    if count <= _MOST_POINTS:
+    if space.search.kind != "grid" and not space.layers:
+        raise node.fail(f"a search of the kind {space.search.kind} needs layers to choose for; add layers:.")
+    if space.search.kind == "grid" or count <= _MOST_CHECKED:
         try:
             space.designs()
         except IntarsiaError as error:
             raise node.fail(f"impossible combination: {error}") from error
     return space
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
 
 
 def _one_of(node: _Node, known: tuple[str, ...]) -> str:

@@ -61,6 +61,7 @@ class Entry:
         reason: why some metrics are None, or why it was refused.
         seconds: that it took.
         worker: who did it.
+        dropped: whether a lost one was given back by a worker that lives: a duplicate, or the study was interrupted.
     """
 
     job: Job
@@ -70,6 +71,7 @@ class Entry:
     reason: str
     seconds: float
     worker: str
+    dropped: bool = False
 
 
 class Store:
@@ -95,12 +97,16 @@ class Store:
 
         Args:
             space_text: the file's text.
-            info: what workers on other machines have to know, JSON values.
+            info: what it is of, beside the space: float network and data, JSON values that all its workers agree in.
 
         Raises:
-            IntarsiaError: the study exists and is of another space.
+            IntarsiaError: the study exists and is of another space, float network or data.
         """
         space = parse_space(space_text)
+        if self.exists():
+            self._require_space(space)
+            self.require(info)
+            return space
         directions = [DIRECTIONS[name] for name in space.objectives]
 
         def made() -> None:
@@ -113,13 +119,34 @@ class Store:
                     study.set_user_attr("info", json.dumps(dict(info)))
 
         self._again(made)
-        known = self.space()
-        if known != space:
+        self._require_space(space)
+        self.require(info)
+        return space
+
+    def exists(self) -> bool:
+        """Whether there is a study of this name."""
+        return self._again(lambda: self.name in {study.study_name for study in self._storage.get_all_studies()})
+
+    def _require_space(self, space: DesignSpace) -> None:
+        if self.space() != space:
             raise IntarsiaError(
                 f"the study {self.name} is of another design space; give another name with --study, or the space that "
                 "it began with."
             )
-        return space
+
+    def require(self, info: Mapping[str, Any]) -> None:
+        """Refuse to mix what does not compare.
+
+        Raises:
+            IntarsiaError: the study is of another float network or other data than `info` says.
+        """
+        known = json.loads(str(self._attributes()["info"]))
+        for name, value in json.loads(json.dumps(dict(info))).items():
+            if known.get(name) != value:
+                raise IntarsiaError(
+                    f"the study {self.name} began with another {name}, whose figures do not compare; give another name "
+                    "with --study, or what it began with."
+                )
 
     def space(self) -> DesignSpace:
         """Return the space that the study is of.
@@ -130,11 +157,6 @@ class Store:
         if self._space is None:
             self._space = parse_space(str(self._attributes()["space"]), f"the space of the study {self.name}")
         return self._space
-
-    def info(self) -> dict[str, Any]:
-        """Return what `create` was given beside the space."""
-        found: dict[str, Any] = json.loads(str(self._attributes()["info"]))
-        return found
 
     def _attributes(self) -> dict[str, Any]:
         attributes = self._again(lambda: self._storage.get_study_user_attrs(self._study_id(0)))
@@ -159,12 +181,17 @@ class Store:
             if (job.rung, job.key) not in known:
                 self._put(job)
 
-    def _put(self, job: Job) -> None:
-        attributes = {"job": _encode(job)}
+    def _put(self, job: Job, *, refused: str = "") -> None:
+        attributes: dict[str, Any] = {"job": _encode(job)}
+        if refused:
+            attributes |= {"refused": True, "reason": refused}
         known = {choice.name: CategoricalDistribution(choice.values) for choice in self.space().choices()}
         options: dict[str, BaseDistribution] = {name: known[name] for name in job.chosen}
         trial = create_trial(
-            state=TrialState.WAITING, user_attrs=attributes, params=dict(job.chosen), distributions=options
+            state=TrialState.FAIL if refused else TrialState.WAITING,
+            user_attrs=attributes,
+            params=dict(job.chosen),
+            distributions=options,
         )
         self._again(lambda: self._storage.create_new_trial(self._study_id(job.rung), template_trial=trial))
 
@@ -174,6 +201,8 @@ class Store:
         waiting = [entry for entry in self.entries(rung) if entry.state == "waiting"]
         for entry in waiting:
             number = self._trial_id(rung, entry.number)
+            # The first sign of life comes before the job is taken: without any, nobody would ever take it back.
+            self._beat(number)
             if not self._starts(number):
                 continue  # somebody else was faster
             self._note(number, "worker", worker)
@@ -182,6 +211,9 @@ class Store:
                 return taken
             taken.drop()
         return None
+
+    def _beat(self, trial: int) -> None:
+        self._again(lambda: self._storage.record_heartbeat(trial))
 
     def _starts(self, trial: int) -> bool:
         """Turn a waiting trial into a running one; False if it waits no longer."""
@@ -192,12 +224,20 @@ class Store:
 
     def draw(self, space: DesignSpace, worker: str) -> "Taken | None":
         """Let the evolution propose the next design of the first rung; None once it has proposed enough."""
-        entries = self.entries(0)
-        if sum(entry.state != "lost" for entry in entries) >= space.search.trials:
-            return None
-        if len(entries) >= _MOST_PROPOSALS * space.search.trials:
-            return None  # nearly all that is proposed is there already: the space is small
-        sampler = optuna.samplers.NSGAIISampler(seed=space.search.seed + len(entries))
+        while True:
+            entries = self.entries(0)
+            if sum(entry.state != "lost" for entry in entries) >= space.search.trials + len(space.schemes):
+                return None
+            if len(entries) >= _MOST_PROPOSALS * space.search.trials + len(space.schemes):
+                return None  # nearly all that is proposed is there already: the space is small
+            taken, number = self._proposed(space, worker, len(entries))
+            if not self._has_older(taken.job, number):
+                return taken
+            taken.drop()
+
+    def _proposed(self, space: DesignSpace, worker: str, known: int) -> "tuple[Taken, int]":
+        """Ask the evolution for a design; return it, taken, and its number."""
+        sampler = optuna.samplers.NSGAIISampler(seed=space.search.seed + known)
         study = self._again(
             lambda: optuna.load_study(study_name=self._study_name(0), storage=self._storage, sampler=sampler)
         )
@@ -209,13 +249,10 @@ class Store:
 
         trial, number, chosen = self._again(asked)
         job = Job(0, space.point(chosen), space.rungs[0].seeds[0], chosen)
-        taken = Taken(self, job, trial)
-        self._note(trial, "job", _encode(job))
+        self._beat(trial)
         self._note(trial, "worker", worker)
-        if not self._has_older(job, number):
-            return taken
-        taken.drop()
-        return self.draw(space, worker)
+        self._note(trial, "job", _encode(job))
+        return Taken(self, job, trial), number
 
     def _note(self, trial: int, name: str, value: Any) -> None:
         """Write an attribute of a trial; nothing where it is finished, because others gave this worker up."""
@@ -243,10 +280,9 @@ class Store:
         alive = {entry.job.key for entry in entries if entry.state != "lost"}
         for entry in entries:
             if entry.state == "lost" and entry.job.key not in alive:
-                tries = sum(other.job.key == entry.job.key for other in entries)
+                tries = sum(other.job.key == entry.job.key and not other.dropped for other in entries)
                 alive.add(entry.job.key)
-                if tries < MOST_TRIES:
-                    self._put(entry.job)
+                self._put(entry.job, refused=f"its worker died {tries} times" if tries >= MOST_TRIES else "")
 
     def _study_name(self, rung: int) -> str:
         return self.name if rung == 0 else f"{self.name}, rung {rung}"
@@ -313,7 +349,8 @@ class Taken:
         self._end(TrialState.FAIL, None)
 
     def drop(self) -> None:
-        """Leave the job to whoever has it as well."""
+        """Leave the job to whoever has it as well, or takes it later."""
+        self._store._note(self._trial, "dropped", True)
         self._end(TrialState.FAIL, None)
 
     def _end(self, state: TrialState, values: list[float] | None) -> None:
@@ -341,4 +378,5 @@ def _entry(trial: FrozenTrial, rung: int) -> Entry:
         attributes.get("reason", ""),
         attributes.get("seconds", 0.0),
         attributes.get("worker", ""),
+        bool(attributes.get("dropped")),
     )

@@ -43,11 +43,12 @@ def work(
         IntarsiaError: the study, the data or the float network cannot be had.
     """
     from intarsia.explore.evaluate import Evaluator  # noqa: PLC0415 (heavy: PyTorch)
-    from intarsia.explore.source import ready, settings_of  # noqa: PLC0415
+    from intarsia.explore.source import identity, ready, settings_of  # noqa: PLC0415
 
     space, name = store.space(), name or f"{socket.gethostname()}:{os.getpid()}"
     settings = settings_of(space.network, folder, data_dir, device=device)
     ready(settings)
+    store.require(identity(settings))
     evaluator = Evaluator(space, settings, threads=threads)
     done = 0
     while True:
@@ -66,6 +67,11 @@ def work(
                 found = evaluator(taken.job.point, space.rungs[taken.job.rung], taken.job.seed)
             except IntarsiaError as error:
                 taken.refuse(str(error))
+            except Exception as error:  # it would come again for every worker that takes this job up
+                taken.refuse(f"{type(error).__name__}: {error}")
+            except KeyboardInterrupt:
+                taken.drop()
+                raise
             else:
                 taken.finish(found.metrics, found.reason, found.seconds, space.objectives)
         done += 1

@@ -1,6 +1,7 @@
 """What a run may be told, and each network's defaults."""
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
@@ -10,12 +11,16 @@ from typing import Any, Literal, get_args
 
 from intarsia.engine import EngineConfig
 from intarsia.errors import IntarsiaError
+from intarsia.quantize.recipes import LARGEST_SEED
 from intarsia.quantize.scheme import LayerScheme, normalized
 from intarsia.quantize.transforms.settings import Transforms
 
 Route = Literal["engine", "lane", "none"]
 #: What the layer-wise baseline must not cost more of than the network it is beside.
 Budget = Literal["bits", "cycles"]
+
+#: What the file of a float network to import ends in.
+MODELS = (".tflite", ".onnx")
 
 #: What runs report beside the scheme that was asked for; `layerwise` has one format a layer, searched.
 BASELINES = ("ternary", "int8", "int4", "int2", "layerwise")
@@ -116,6 +121,34 @@ def defaults_of(network: str) -> Defaults:
     return DEFAULTS[network]
 
 
+def named(network: str, *, alone: bool = False) -> tuple[str, Path | None]:
+    """Return what a network's run is called, and the file that it is imported from, if it is.
+
+    Args:
+        network: a name, or the path of a .tflite or .onnx file.
+        alone: whether the run has a folder of its own choice, where it cannot meet a network that is built in.
+
+    Raises:
+        IntarsiaError: it is another kind of file, or is called as a network that is built in.
+    """
+    path = Path(network)
+    if path.suffix.lower() not in MODELS:
+        if network not in DEFAULTS and (path.suffix or os.sep in network):
+            raise IntarsiaError(
+                f"{network} is no network to begin with; give one that `intarsia networks` lists, or a .tflite or "
+                ".onnx file (execute, export-onnx, compile and simulate also take the .safetensors file of an integer "
+                "network)."
+            )
+        return network, None
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem)
+    if name in DEFAULTS and not alone:
+        raise IntarsiaError(
+            f"{path} would share the folder of the network {name} that is built in; rename the file, or choose another "
+            "folder with --out."
+        )
+    return name, path
+
+
 @dataclass(frozen=True)
 class Settings:
     """One run. What changes a result is a field, and enters the key of the tasks that it changes.
@@ -177,8 +210,9 @@ class Settings:
         object.__setattr__(self, "scheme", normalized(self.scheme))
         object.__setattr__(self, "transforms", str(Transforms.parse(self.transforms)))
         self._check_source()
-        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
-            raise IntarsiaError(f"the seeds must be different numbers from 0, not {self.seeds}.")
+        within = all(0 <= seed <= LARGEST_SEED for seed in self.seeds)
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or not within:
+            raise IntarsiaError(f"the seeds must be different numbers from 0 to {LARGEST_SEED}, not {self.seeds}.")
         self._check_baselines()
         for name in ("epochs", "baseline_epochs"):
             if (getattr(self, name) or 0) < 0:

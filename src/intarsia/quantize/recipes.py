@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 
 Rounding = Literal["nearest", "compensated"]
+#: Seeds go from 0 up to this: with the number of an epoch each makes a number of 64 bits.
+LARGEST_SEED = 2**31 - 1
 
 
 class _Brief:

@@ -170,6 +170,8 @@ class _Importer:
         channels, height, width = self.builder.shape(source)
         kernel = (weights.values.shape[2], weights.values.shape[3])
         stride = two(attributes, "strides")
+        if attributes.integers("kernel_shape", kernel) != kernel:
+            raise Unsupported(f"has a kernel_shape that its weights of shape {weights.values.shape} do not have")
         if two(attributes, "dilations") != (1, 1):
             raise Unsupported("has a dilation")
         if group not in (1, channels) or (group > 1 and weights.values.shape[0] != channels):
@@ -213,6 +215,8 @@ class _Importer:
         )
         arrays = [floats(constant).reshape(-1) for constant in (mean, variance, gamma, beta)]
         epsilon = attributes.real("epsilon", 1e-5)
+        if not (arrays[1] + epsilon > 0).all():
+            raise Unsupported("has a negative variance")
         self.builder.normalization(self._source(node), node.output[0], self._name(node, gamma), arrays, epsilon)
 
     def _rectify(self, node: Any, ceiling: float | None) -> None:
@@ -283,7 +287,8 @@ class _Importer:
     def _mean(self, node: Any, attributes: Attributes) -> None:
         source, output = self._source(node), str(node.output[0])
         axes = self._given(node, 1)
-        over = attributes.integers("axes", (2, 3)) if axes is None else tuple(int(v) for v in axes.values.ravel())
+        every = (2, 3) if node.op_type == "GlobalAveragePool" else (0, 1, 2, 3)  # where the node names none
+        over = attributes.integers("axes", every) if axes is None else tuple(int(v) for v in axes.values.ravel())
         if {axis % 4 for axis in over or ()} != {2, 3} or self.builder.flat(source):
             raise Unsupported(f"has the axes {over}; only height and width (2, 3) are supported")
         size, pooled = self.builder.shape(source)[1:], (output, "pooled")
@@ -395,4 +400,6 @@ class _Importer:
         self._round(node, checked(float(scale.values.item()), zero_point, lo, hi))
 
     def _end(self, node: Any, attributes: Attributes) -> None:
+        if attributes.integer("axis", -1) == 0:
+            raise Unsupported("has the axis 0; only the axis of the classes is supported")
         self.builder.end(self._source(node), node.output[0], node.op_type)
