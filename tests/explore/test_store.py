@@ -13,6 +13,7 @@ from intarsia.errors import IntarsiaError
 from intarsia.explore.database import shown
 from intarsia.explore.plan import first_jobs, is_over, means, next_jobs
 from intarsia.explore.space import Point
+from intarsia.explore.space_file import parse_space
 from intarsia.explore.store import MOST_TRIES, Job, Store
 from intarsia.explore.worker import begin, evaluated_before, finished, take_any
 
@@ -213,6 +214,25 @@ def test_a_study_is_joined_by_its_own_space_only(tmp_path: Path) -> None:
         store_in(tmp_path).create(SPACE, {"network": "another"})
     with pytest.raises(IntarsiaError, match="there is no study other"):
         store_in(tmp_path, "other").space()
+
+
+def test_machines_that_begin_at_once_make_one_study(tmp_path: Path) -> None:
+    store_in(tmp_path)  # the tables
+    failed: list[BaseException] = []
+
+    def one() -> None:
+        try:
+            store_in(tmp_path).create(SPACE, {"network": "digits"})
+        except IntarsiaError as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=one) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert store_in(tmp_path).space() == parse_space(SPACE)
 
 
 def test_metrics_survive_the_database(tmp_path: Path) -> None:

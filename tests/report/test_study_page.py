@@ -77,7 +77,9 @@ def test_the_results_survive_their_file(tmp_path: Path) -> None:
     assert [d.scheme for d in results().front] == ["ternary", "ternary+1:16xint8", "ternary+2:16xint8"]
     lines = results().as_csv().splitlines()
     assert len(lines) == 1 + 5
-    assert lines[0].startswith("scheme,transforms,rung,seeds,accuracy,bits,bytes,cycles,area,spread,on_front,default.")
+    assert lines[0].startswith(
+        "scheme,transforms,rung,seeds,accuracy,bits,bytes,cycles,area,spread,accuracy at rung 0,"
+    )
     assert study_table(results()).count("\n") == 3
 
 

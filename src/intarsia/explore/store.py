@@ -103,7 +103,7 @@ class Store:
             IntarsiaError: the study exists and is of another space, float network or data.
         """
         space = parse_space(space_text)
-        if self.exists():
+        if self._exists():
             self._require_space(space)
             self.require(info)
             return space
@@ -115,17 +115,18 @@ class Store:
                     storage=self._storage, study_name=self._study_name(rung), directions=directions, load_if_exists=True
                 )
                 if rung == 0 and "space" not in study.user_attrs:
-                    study.set_user_attr("space", space_text)
                     study.set_user_attr("info", json.dumps(dict(info)))
+                    study.set_user_attr("space", space_text)  # last: from now on the study is there
 
         self._again(made)
         self._require_space(space)
         self.require(info)
         return space
 
-    def exists(self) -> bool:
-        """Whether there is a study of this name."""
-        return self._again(lambda: self.name in {study.study_name for study in self._storage.get_all_studies()})
+    def _exists(self) -> bool:
+        """Whether there is a study of this name, and nobody is just about to make it."""
+        known = self._again(self._storage.get_all_studies)
+        return any(study.study_name == self.name and "space" in study.user_attrs for study in known)
 
     def _require_space(self, space: DesignSpace) -> None:
         if self.space() != space:
