@@ -1,8 +1,10 @@
 """Write docs/regularity.md and its plots from the results of finished regularity studies, and keep their data.
 
 intarsia explore studies/regularity-resnet8.yaml --workers 2
-intarsia explore studies/trained-resnet8.yaml --workers 2
-python benchmarks/regularity.py runs/studies/regularity-resnet8 runs/studies/trained-resnet8
+intarsia explore studies/regularity-dscnn.yaml --workers 2
+python benchmarks/regularity.py runs/studies/regularity-resnet8 runs/studies/regularity-dscnn
+
+Studies that train, as studies/trained-resnet8.yaml does, may be added to the last line.
 """
 
 import argparse
