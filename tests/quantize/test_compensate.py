@@ -134,3 +134,18 @@ def test_a_short_recipe_begins_where_compensated_rounding_ends() -> None:
     assert found.training.flip == recipe_of("cifar10").training.flip
     words = recipe_of("speech_commands")
     assert short(words, 2) == words.with_epochs(2)
+
+
+@pytest.mark.parametrize("rounding", ["nearest", "compensated"])
+def test_a_few_inputs_beyond_the_range_do_not_shift_the_others(rounding: Rounding) -> None:
+    """Digital silence lies far below the input's range; what clipping it loses once went into every bias."""
+    torch.manual_seed(0)
+    images = torch.randn(200, 16, 1, 1)
+    images[::10] = -60.0
+    samples = Samples(images.numpy(), np.zeros(len(images), np.int64))
+    data = TrainingSet(samples, samples, InputScaling(offset=0, scale=1 / 16, unit=1.0))
+    model = _One(nn.Linear(16, 8)).eval()
+    network = post_training(model, data, Scheme.parse("int8"), images=200, rounding=rounding)
+    inside = np.delete(samples.images, np.s_[::10], axis=0)
+    wanted, found = (outputs_of(m, inside, data.scaling) for m in (model, network.eval()))
+    assert float((found - wanted).mean(dim=0).abs().max()) < 0.1 * float(wanted.std())

@@ -90,8 +90,12 @@ def float_step(network: QuantizedNetwork, step: Step, inputs: Sequence[torch.Ten
 
 
 def float_tensors(network: QuantizedNetwork, x: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Return every tensor of the float network (normalization folded) by name; gradients flow."""
-    values = {"input": x}
+    """Return every tensor of the float network (normalization folded) by name; gradients flow.
+
+    It reads the input as the integer network does. Nothing behind the input can make up for what its rounding and
+    clipping lose, and a few inputs beyond its range would move the mean of a channel by more than all weights do.
+    """
+    values = {"input": network.quantized_input(x)}
     for step in network.steps:
         values[step.name] = float_step(network, step, [values[name] for name in step.inputs])
     return values

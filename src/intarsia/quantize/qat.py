@@ -123,7 +123,8 @@ def quantize(
 
 
 class FloatNetwork(nn.Module):
-    """The float network behind a freshly attached one, normalization folded: the same logits, sooner.
+    """The float network behind a freshly attached one, normalization folded: the same logits for inputs as integers
+    hold them, sooner.
 
     A calibrated network would not do: its biases were corrected for what its planes lose.
     """
