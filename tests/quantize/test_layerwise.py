@@ -1,12 +1,14 @@
 import itertools
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
-from intarsia.datasets import load_dataset
+from intarsia.datasets import Dataset, InputScaling, Split, load_dataset
 from intarsia.errors import IntarsiaError
 from intarsia.integer import IntegerNetwork
 from intarsia.integer.effective import effective_bits
@@ -61,3 +63,18 @@ def test_the_search_finds_formats_that_fit_a_budget_of_bits() -> None:
     assert len(steps) == len(found.sensitivity) * len(FORMATS)
     for losses in found.sensitivity.values():
         assert losses["int8"] < losses["int2"]
+
+
+def test_inputs_beyond_the_range_do_not_hide_what_a_layer_loses() -> None:
+    torch.manual_seed(0)
+    images = torch.randn(200, 16, 1, 1)
+    images[::10] = -60.0
+    split = Split(images.numpy(), np.zeros(len(images), np.int64))
+    data = Dataset("mine", split, split, split, ("one",), InputScaling(0, 1 / 16, unit=1.0))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 8)).eval()
+
+    def nothing(network: IntegerNetwork) -> dict[str, float]:
+        return {layer.name: 0.0 for layer in effective_bits(network).layers}
+
+    (losses,) = search_layerwise(model, data, FORMATS, nothing, 1.0, images=200).sensitivity.values()
+    assert losses["int8"] < 0.01 < losses["int2"]

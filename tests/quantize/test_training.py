@@ -15,7 +15,7 @@ pytest.importorskip("sklearn")
 
 from torch import nn  # noqa: E402
 
-from intarsia.datasets import Dataset, Split, load_dataset  # noqa: E402
+from intarsia.datasets import Dataset, InputScaling, Split, load_dataset  # noqa: E402
 from intarsia.errors import IntarsiaError  # noqa: E402
 from intarsia.networks import build  # noqa: E402
 from intarsia.quantize import RECIPES, Phase, Recipe  # noqa: E402
@@ -229,6 +229,16 @@ def test_unknown_labels_are_the_teachers_answers_and_clips_label_their_windows(d
     assert np.array_equal(found.validation.labels, data.validation.labels)
     clips = Split(data.validation.images[:6], np.array([4, 7]), windows=3)
     assert labelled(replace(data, validation=clips), teacher).validation.labels.tolist() == [4, 4, 4, 7, 7, 7]
+
+
+def test_unknown_labels_are_answers_to_what_integers_hold() -> None:
+    teacher = nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=False))
+    with torch.no_grad():
+        teacher[1].weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 2.0]]))
+    images = np.array([[100.0, 5.0], [3.0, 1.0]], np.float32).reshape(2, 2, 1, 1)  # 100 is held as 127 / 16
+    split = Split(images, np.array([-1, -1]))
+    beyond = Dataset("mine", split, split, split, ("a", "b"), InputScaling(0, 1 / 16, unit=1.0))
+    assert labelled(beyond, teacher).train.labels.tolist() == [1, 0]
 
 
 def test_biases_and_normalization_do_not_decay() -> None:

@@ -8,6 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from intarsia.quantize.activations import on_grid
+
 #: Inputs as a data set stores them.
 Stored = NDArray[np.uint8 | np.int8 | np.float16 | np.float32]
 
@@ -76,22 +78,27 @@ def outputs_of(
     *,
     device: str | torch.device = "cpu",
     batch: int = 500,
+    held: bool = False,
 ) -> torch.Tensor:
-    """Return the outputs (N, K), on the CPU, of stored images (N, C, H, W) in evaluation mode."""
+    """Return the outputs (N, K), on the CPU, of stored images (N, C, H, W) in evaluation mode; if `held`, of these as
+    8-bit integers hold them.
+    """
+
+    def answers(some: Stored) -> torch.Tensor:
+        x = reals(some, scaling)
+        found: torch.Tensor = model((on_grid(x, scaling.scale, signed=scaling.signed) if held else x).to(device))
+        return found.float().cpu()
+
     training = model.training
     model.eval()
     try:
-        pieces = [
-            model(reals(images[start : start + batch], scaling).to(device)).float().cpu()
-            for start in range(0, len(images), batch)
-        ]
-        return torch.cat(pieces)
+        return torch.cat([answers(images[start : start + batch]) for start in range(0, len(images), batch)])
     finally:
         model.train(training)
 
 
 def labelled(data: TrainingData, teacher: nn.Module, *, device: str | torch.device = "cpu") -> TrainingSet:
-    """Return a data set whose unknown labels are what the teacher answers.
+    """Return a data set whose unknown labels are what the teacher answers to inputs as integers hold them.
 
     A pupil's accuracy on such labels is how often it agrees with the teacher.
 
@@ -106,7 +113,7 @@ def labelled(data: TrainingData, teacher: nn.Module, *, device: str | torch.devi
         labels = np.repeat(split.labels, each)
         unknown = labels < 0
         if unknown.any():
-            answers = outputs_of(teacher, split.images[unknown], data.scaling, device=device)
+            answers = outputs_of(teacher, split.images[unknown], data.scaling, device=device, held=True)
             labels[unknown] = answers.argmax(1).numpy()
         return Samples(split.images, labels)
 

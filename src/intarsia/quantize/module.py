@@ -9,7 +9,7 @@ from torch.nn.utils import parametrize
 
 from intarsia.errors import IntarsiaError
 from intarsia.integer.formats import ActivationFormat
-from intarsia.quantize.activations import ActivationQuantizer
+from intarsia.quantize.activations import ActivationQuantizer, on_grid
 from intarsia.quantize.mixed import weight_quantizer
 from intarsia.quantize.operators import symmetric
 from intarsia.quantize.plan import Step, read_plan
@@ -77,8 +77,7 @@ class QuantizedNetwork(nn.Module):
 
     def quantized_input(self, x: torch.Tensor) -> torch.Tensor:
         """Return the input as the integer network reads it, in real units: whole multiples of `input_scale`."""
-        form = self.format_of("input")
-        return torch.clamp(torch.round(x / self.input_scale), form.lo, form.hi) * self.input_scale
+        return on_grid(x, self.input_scale, signed=self.signed)
 
     def compute(self, step: Step, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
         """Return what one step computes before its output is quantized (and, for ReLU, clipped)."""
