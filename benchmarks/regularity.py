@@ -206,7 +206,9 @@ def row(design: Design) -> tuple[str, ...]:
 
 def planes_of(design: Design) -> str:
     """Return a design's planes of most layers, and its transforms behind a bar."""
-    planes, *_ = design.scheme.split(",")
+    planes = design.scheme
+    if family(planes) != "layer-wise":
+        planes, *_ = planes.split(",")
     return planes if design.transforms == "none" else f"{planes} | {design.transforms}"
 
 

@@ -48,6 +48,8 @@ def results() -> StudyResults:
         ("ternary", "dense digits"),
         ("digits2, fc=int4", "dense digits"),
         ("int4 a4", "uniform"),
+        ("int3, first=int8, last=int8", "uniform"),
+        ("int2, first=int8, stem=int4, scales=6", "layer-wise"),
         ("ternary+1:16xint8, fc=digits4", "n:m"),
         ("ternary+1:16/16xint8", "n:m shared"),
         ("ternary+unstructured@0.05xint8", "unstructured"),

@@ -13,6 +13,7 @@ from intarsia.report.study import METRICS, Design, StudyResults
 #: From free to regular; what a design's planes are called by.
 FAMILIES: Mapping[str, str] = {
     "uniform": "#4a6c8c",
+    "layer-wise": "#2f8f9d",
     "mix": "#6d8f5e",
     "dense digits": "#c9a227",
     "unstructured": "#b5533c",
@@ -24,13 +25,17 @@ FAMILIES: Mapping[str, str] = {
     "taps": "#9b958c",
     "fixed": "#333333",
 }
+_GENERAL = ("first", "last", "depthwise", "scales")  # what a rule may name but a layer
 _COSTS = ("bits", "cycles", "area")
 _FONT = {"family": '"Inter", "Segoe UI", Arial, sans-serif', "size": 13, "color": "#22201d"}
 
 
 def family(scheme: str) -> str:
     """Return the pattern that the planes of most layers have, of `FAMILIES`."""
-    planes = scheme.split(",", maxsplit=1)[0].split(" ", maxsplit=1)[0]
+    default, *rules = scheme.split(",")
+    planes = default.split(" ", maxsplit=1)[0]
+    if planes.startswith("int") and any(rule.split("=")[0].strip() not in _GENERAL for rule in rules):
+        return "layer-wise"
     sparse = next((part for part in planes.split("+") if "x" in part and not part.startswith("mix")), None)
     if planes.startswith("mix"):
         return "mix"
