@@ -145,12 +145,12 @@ def _run_window(d: Descriptor, config: EngineConfig) -> _Timeline:
     line = _Timeline(config)
     pushed = 0  # time of the last push
     for tile in _tiles(d):
-        columns = d.kernel_x if tile.x == 0 else d.new_columns
-        for column in range(columns):
-            for _ in range(d.kernel_y):
+        columns = _column_loads(d, tile)
+        for number, loads in enumerate(columns, start=1):
+            for _ in range(loads):
                 line.last_load = max(line.last_load + 1, pushed)
             full = line.last_load + 1
-            pushed = line.act(full, first=column == columns - 1)
+            pushed = line.act(full, first=number == len(columns))
         for inner in range(d.inner_tiles):
             steps = d.digits * d.blocks - 1
             if inner:
@@ -158,6 +158,22 @@ def _run_window(d: Descriptor, config: EngineConfig) -> _Timeline:
             line.now += steps
             line.finish_pixel(line.now)
     return line
+
+
+def _column_loads(d: Descriptor, tile: _Tile) -> list[int]:
+    """Return the loads of each new column of a window: one for nothing but padding; rows above and below the input come
+    with the first column of an output row only, because the staging registers keep them.
+    """
+    columns = d.kernel_x if tile.x == 0 else d.new_columns
+    start = tile.x * d.stride_x - d.pad_x + d.kernel_x - columns
+    rows = _inside(tile.y * d.stride_y - d.pad_y, 1, d.kernel_y, d.in_height)
+    found = []
+    for column in range(columns):
+        if rows == 0 or not 0 <= start + column < d.in_width:
+            found.append(1)
+        else:
+            found.append(d.kernel_y if tile.x == 0 and column == 0 else rows)
+    return found
 
 
 def _inside(start: int, step: int, count: int, size: int) -> int:

@@ -96,7 +96,7 @@ module intarsia_engine
   );
 
   // Loader and window.
-  logic                  release_words, column_full, push, loader_ren, window_write, window_pad;
+  logic                  release_words, column_full, push, loader_ren, window_write, window_pad, window_column;
   logic [IndexBits:0]    release_count, fill;
   logic [IndexBits-1:0]  window_index;
   logic [ActAddr-1:0]    loader_raddr;
@@ -107,7 +107,8 @@ module intarsia_engine
     .clk_i, .rst_ni, .start_i(start), .layer_i(layer),
     .release_i(release_words), .release_count_i(release_count), .push_i(push),
     .fill_o(fill), .column_full_o(column_full), .ren_o(loader_ren), .raddr_o(loader_raddr),
-    .write_o(window_write), .write_index_o(window_index), .write_pad_o(window_pad)
+    .write_o(window_write), .write_index_o(window_index), .write_pad_o(window_pad),
+    .write_column_o(window_column)
   );
   assign window_word = window_pad ? {Lanes{layer.pad_lowest, 7'd0}} : act_rdata;
 
@@ -164,6 +165,7 @@ module intarsia_engine
 
   intarsia_window #(.Lanes(Lanes)) u_window (
     .clk_i, .window_mode_i(layer.window), .write_i(window_write), .write_index_i(window_index),
+    .write_column_i(window_column),
     .word_i(window_word), .push_i(push1_q), .select_i(valid1_q), .ring_index_i(ring1_q),
     .x_q_o(x_q), .slots_o(window_slots)
   );

@@ -2,7 +2,9 @@
 //
 // Word mode, in this order: outer tile, output row, pixel tile, inner tile, digit, kernel row, channel block, kernel
 // column chunk, word. Window mode: outer tile, output row, output pixel, new window column, window row. Words outside
-// the input are padding: they take their cycle but no memory access.
+// the input are padding: they take their cycle but no memory access. In window mode a column of nothing but padding takes
+// one cycle, and rows above and below the input are written with the first column of an output row only, because the
+// staging registers keep them.
 //
 // Two stages compute the address (coordinates, then address); the third issues the read when there is room.
 //
@@ -31,7 +33,8 @@ module intarsia_loader
   // Write into the window, one cycle after the read.
   output logic                   write_o,
   output logic [IndexBits-1:0]   write_index_o,
-  output logic                   write_pad_o
+  output logic                   write_pad_o,
+  output logic                   write_column_o // window mode: padding for every row of the staging column
 );
   if (Lanes != 8 && Lanes != 16) begin : gen_bad_lanes
     $error("intarsia_loader: Lanes must be 8 or 16");
@@ -50,23 +53,31 @@ module intarsia_loader
   // Constants of the layer, worked out when it starts: last word of a tile of k + 1 pixels; columns between two tiles.
   logic [7:0][7:0]    word_end_q;
   logic signed [17:0] x_tile_step_q;
+  // Window mode: columns from the tile's first new one on that lie before the input's left and its right edge.
+  logic [7:0]         before_left_q, before_right_q;
+  // Window mode: first and last row of the window inside the input, and whether there is any.
+  logic [7:0]         top_q, bottom_q;
+  logic               rows_inside_q;
   // Running coordinates.
   logic signed [17:0] y_origin_q, x_origin_q, x_chunk_q, x_word_q;
 
   logic [15:0] pixels_left_d;
   logic [7:0]  row_end, word_end, new_columns;
+  logic        first_column, beside;
   logic signed [17:0] x_first_column;
   always_comb begin
     pixels_left_d = (start_i || last_x_q) ? layer_i.out_width : pixels_left_q - {12'd0, layer_i.tile_pixels};
     new_columns = first_x_q ? layer_i.kernel_x : {4'd0, layer_i.new_columns};
     row_end = layer_i.window ? new_columns - 8'd1 : layer_i.kernel_y - 8'd1;
-    word_end = word_end_q[more_pixels_q];
+    first_column = first_x_q && row_q == 8'd0;
+    beside = layer_i.window && (row_q < before_left_q || row_q >= before_right_q || !rows_inside_q);
+    word_end = layer_i.window && !first_column ? bottom_q : word_end_q[more_pixels_q];
     x_first_column = $signed({10'd0, layer_i.kernel_x - new_columns});
   end
 
   logic last_word, last_chunk, last_block, last_row, last_digit, last_inner, last_x, last_y, last_outer;
   always_comb begin
-    last_word  = word_q == word_end;
+    last_word  = word_q == word_end || beside;
     last_chunk = layer_i.window || chunk_q == layer_i.chunks - 8'd1;
     last_block = layer_i.window || block_q == layer_i.blocks - 8'd1;
     last_row   = row_q == row_end;
@@ -83,6 +94,9 @@ module intarsia_loader
   logic [15:0]        offset1_q;
   logic [15:0]        address2_q;
   logic               pad2_q;
+  // Window mode: row of the staging column, the column's last word, and whether it is all padding.
+  logic [1:0]         row1_q, row2_q;
+  logic               last1_q, last2_q, beside1_q, beside2_q;
   logic               step;
 
   assign ready2 = issue || !valid2_q;
@@ -103,9 +117,45 @@ module intarsia_loader
     end
   end
 
+  // The next tile's first new column, and how many from there on are before the edges, as far as a kernel may need.
+  logic               next_first_x;
+  logic signed [17:0] next_column, before_left, before_right;
+  always_comb begin
+    next_first_x = start_i || last_x_q;
+    next_column = next_first_x ? -$signed({10'd0, layer_i.pad_x})
+                : x_origin_q + x_tile_step_q + $signed({10'd0, layer_i.kernel_x - {4'd0, layer_i.new_columns}});
+    before_left = -next_column;
+    before_right = $signed({2'b00, layer_i.in_width}) - next_column;
+  end
+
+  function automatic logic [7:0] clamped(input logic signed [17:0] count);
+    return count < 18'sd0 ? 8'd0 : count > 18'sd255 ? 8'd255 : count[7:0];
+  endfunction
+
   logic enter_tile, last_tile;
   assign enter_tile = start_i || (step && last_word && last_chunk && last_block && last_row && last_digit && last_inner);
   assign last_tile = pixels_left_d <= {12'd0, layer_i.tile_pixels};
+
+  // The rows of the window inside the input, for the next output row.
+  logic signed [17:0] next_y_origin, rows_below, rows_above;
+  logic [7:0]         inside_end;
+  always_comb begin
+    next_y_origin = start_i || last_y ? -$signed({10'd0, layer_i.pad_y}) : y_origin_q + stride_y;
+    rows_above = -next_y_origin;
+    rows_below = $signed({2'b00, layer_i.in_height}) - next_y_origin;
+    inside_end = clamped(rows_below) < layer_i.kernel_y ? clamped(rows_below) : layer_i.kernel_y;
+  end
+
+  logic enter_row;
+  assign enter_row = enter_tile && next_first_x;
+  always_ff @(posedge clk_i) begin
+    if (enter_row) begin
+      top_q <= clamped(rows_above);
+      bottom_q <= inside_end - 8'd1;
+      rows_inside_q <= clamped(rows_above) < inside_end;
+    end
+  end
+
   always_ff @(posedge clk_i) begin
     if (start_i) begin
       word_end_q <= word_end_d;
@@ -114,7 +164,9 @@ module intarsia_loader
     if (enter_tile) begin
       pixels_left_q <= pixels_left_d;
       more_pixels_q <= last_tile ? pixels_left_d[2:0] - 3'd1 : layer_i.tile_pixels[2:0] - 3'd1;
-      first_x_q <= start_i || last_x_q;
+      first_x_q <= next_first_x;
+      before_left_q <= clamped(before_left);
+      before_right_q <= clamped(before_right);
       last_x_q <= last_tile;
     end
   end
@@ -132,12 +184,13 @@ module intarsia_loader
       digit_q <= '0;
       y_q <= '0;
       word_q <= '0;
-      y_origin_q <= -$signed({10'd0, layer_i.pad_y});
+      y_origin_q <= next_y_origin;
       x_origin_q <= -$signed({10'd0, layer_i.pad_x});
       x_chunk_q <= '0;
       x_word_q <= '0;
     end else if (step) begin
-      word_q <= last_word ? '0 : word_q + 8'd1;
+      if (!last_word) word_q <= word_q + 8'd1;
+      else word_q <= layer_i.window && !(last_row && last_x) ? top_q : '0;
       x_word_q <= last_word ? '0 : x_word_q + $signed({10'd0, layer_i.load_step});
       if (last_word) begin
         chunk_q <= last_chunk ? '0 : chunk_q + 8'd1;
@@ -154,7 +207,7 @@ module intarsia_loader
                   x_origin_q <= last_x ? -$signed({10'd0, layer_i.pad_x}) : x_origin_q + x_tile_step_q;
                   if (last_x) begin
                     y_q <= last_y ? '0 : y_q + 16'd1;
-                    y_origin_q <= last_y ? -$signed({10'd0, layer_i.pad_y}) : y_origin_q + stride_y;
+                    y_origin_q <= next_y_origin;
                     if (last_y) begin
                       outer_q <= outer_q + 8'd1;
                       if (last_outer) running_q <= 1'b0;
@@ -187,6 +240,9 @@ module intarsia_loader
       valid1_q <= running_q;
       y1_q <= y1_d;
       x1_q <= x1_d;
+      row1_q <= word_q[1:0];
+      last1_q <= last_word;
+      beside1_q <= beside;
       offset1_q <= layer_i.in_base + {8'd0, layer_i.outer_moves_input ? outer_q : 8'd0} + {8'd0, block_q};
     end
   end
@@ -200,29 +256,30 @@ module intarsia_loader
       valid2_q <= 1'b0;
     end else if (ready2) begin
       valid2_q <= valid1_q;
-      pad2_q <= !in_bounds;
+      pad2_q <= !in_bounds || beside1_q;
+      row2_q <= row1_q;
+      last2_q <= last1_q;
+      beside2_q <= beside1_q;
       address2_q <= offset1_q + 16'(y1_q) * layer_i.in_row_pitch + 16'(x1_q) * 16'(layer_i.in_col_pitch);
     end
   end
 
   // Stage 3: issue.
   logic [IndexBits:0]   fill_q;
-  logic [2:0]           staged_q;
   logic [IndexBits-1:0] ring_q;
   logic [IndexBits-1:0] index_d;
   logic                 room;
-  assign column_full_o = staged_q == layer_i.kernel_y[2:0];
   assign fill_o = fill_q;
   assign room = layer_i.window ? (!column_full_o || push_i) : fill_q < (IndexBits + 1)'(Lanes);
   assign issue = valid2_q && room;
-  assign index_d = !layer_i.window ? ring_q : push_i ? '0 : IndexBits'(staged_q);
+  assign index_d = layer_i.window ? IndexBits'(row2_q) : ring_q;
   assign ren_o = issue && !pad2_q;
   assign raddr_o = address2_q[AddressBits-1:0];
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       fill_q <= '0;
-      staged_q <= '0;
+      column_full_o <= 1'b0;
       ring_q <= '0;
       write_o <= 1'b0;
     end else begin
@@ -230,16 +287,17 @@ module intarsia_loader
       if (issue) begin
         write_index_o <= index_d;
         write_pad_o <= pad2_q;
+        write_column_o <= beside2_q;
       end
       if (start_i) begin
         fill_q <= '0;
-        staged_q <= '0;
+        column_full_o <= 1'b0;
         ring_q <= '0;
       end else begin
         fill_q <= fill_q + (IndexBits + 1)'(issue && !layer_i.window) - (release_i ? release_count_i : '0);
         if (issue) ring_q <= ring_q + 1'b1;
-        if (push_i) staged_q <= {2'b00, issue};
-        else if (issue) staged_q <= staged_q + 3'd1;
+        if (issue && last2_q) column_full_o <= 1'b1;
+        else if (push_i) column_full_o <= 1'b0;
       end
     end
   end

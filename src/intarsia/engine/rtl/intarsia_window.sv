@@ -3,7 +3,8 @@
 // Word mode: the Lanes words are a ring; the loader writes them in order, and one of them, chosen by ring_index_i, is
 // sent to all lanes. A word, once read, so serves several kernel columns.
 // Window mode: the words are columns of four pixels of a sliding window, slot = 4·column + row, newest column last.
-// A new column is gathered in staging registers and pushed in with one shift.
+// A new column is gathered in staging registers, word by word or with one word for all rows, and pushed in with one
+// shift.
 //
 // Parameters: Lanes, bytes of a word and words held (8 or 16).
 // Latency: a written word is visible one cycle later; the chosen word is registered (x_q_o) at the end of the cycle in
@@ -18,6 +19,7 @@ module intarsia_window #(
   // From the loader.
   input  logic                              write_i,
   input  logic [IndexBits-1:0]              write_index_i, // ring slot, or row of the staging column
+  input  logic                              write_column_i, // the word is for every row of the staging column
   input  logic [Lanes-1:0][7:0]             word_i,
   // From the sequencer.
   input  logic                              push_i,
@@ -51,7 +53,9 @@ module intarsia_window #(
   end
 
   always_ff @(posedge clk_i) begin
-    if (write_i && window_mode_i) staging_q[write_index_i[1:0]] <= word_i;
+    for (int unsigned r = 0; r < 4; r++) begin
+      if (write_i && window_mode_i && (write_column_i || write_index_i[1:0] == 2'(r))) staging_q[r] <= word_i;
+    end
     if (select_i) x_q_o <= slots_q[ring_index_i];
   end
 
