@@ -161,19 +161,17 @@ def _run_window(d: Descriptor, config: EngineConfig) -> _Timeline:
 
 
 def _column_loads(d: Descriptor, tile: _Tile) -> list[int]:
-    """Return the loads of each new column of a window: one for nothing but padding; rows above and below the input come
-    with the first column of an output row only, because the staging registers keep them.
+    """Return the loads of each new column of a window. The first of an output row is loaded in full; after it rows above
+    and below the input cost nothing, because the staging registers keep them, and one of nothing but padding one load.
     """
     columns = d.kernel_x if tile.x == 0 else d.new_columns
     start = tile.x * d.stride_x - d.pad_x + d.kernel_x - columns
     rows = _inside(tile.y * d.stride_y - d.pad_y, 1, d.kernel_y, d.in_height)
-    found = []
-    for column in range(columns):
-        if rows == 0 or not 0 <= start + column < d.in_width:
-            found.append(1)
-        else:
-            found.append(d.kernel_y if tile.x == 0 and column == 0 else rows)
-    return found
+    inside = [rows > 0 and 0 <= start + column < d.in_width for column in range(columns)]
+    loads = [rows if within else 1 for within in inside]
+    if tile.x == 0:
+        loads[0] = d.kernel_y
+    return loads
 
 
 def _inside(start: int, step: int, count: int, size: int) -> int:

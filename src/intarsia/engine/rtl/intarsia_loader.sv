@@ -2,9 +2,9 @@
 //
 // Word mode, in this order: outer tile, output row, pixel tile, inner tile, digit, kernel row, channel block, kernel
 // column chunk, word. Window mode: outer tile, output row, output pixel, new window column, window row. Words outside
-// the input are padding: they take their cycle but no memory access. In window mode a column of nothing but padding takes
-// one cycle, and rows above and below the input are written with the first column of an output row only, because the
-// staging registers keep them.
+// the input are padding: they take their cycle but no memory access. In window mode the first column of an output row is
+// loaded in full; of the others, one of nothing but padding takes one cycle, and rows above and below the input none,
+// because the staging registers keep them.
 //
 // Two stages compute the address (coordinates, then address); the third issues the read when there is room.
 //
@@ -53,9 +53,13 @@ module intarsia_loader
   // Constants of the layer, worked out when it starts: last word of a tile of k + 1 pixels; columns between two tiles.
   logic [7:0][7:0]    word_end_q;
   logic signed [17:0] x_tile_step_q;
-  // Window mode: columns from the tile's first new one on that lie before the input's left and its right edge.
-  logic [7:0]         before_left_q, before_right_q;
-  // Window mode: first and last row of the window inside the input, and whether there is any.
+  // Window mode: coordinate of the present column, and whether it lies beside the input.
+  logic signed [17:0] x_column_q;
+  logic               beside_q;
+  // Window mode: rows of the window above the input, and rows from its first one to the end of the input.
+  logic [7:0]         above_q;
+  logic signed [17:0] y_room_q;
+  // Window mode, a cycle later: first and last row of the window inside the input, and whether there is any.
   logic [7:0]         top_q, bottom_q;
   logic               rows_inside_q;
   // Running coordinates.
@@ -63,15 +67,16 @@ module intarsia_loader
 
   logic [15:0] pixels_left_d;
   logic [7:0]  row_end, word_end, new_columns;
-  logic        first_column, beside;
+  logic        whole, beside;
   logic signed [17:0] x_first_column;
   always_comb begin
     pixels_left_d = (start_i || last_x_q) ? layer_i.out_width : pixels_left_q - {12'd0, layer_i.tile_pixels};
     new_columns = first_x_q ? layer_i.kernel_x : {4'd0, layer_i.new_columns};
     row_end = layer_i.window ? new_columns - 8'd1 : layer_i.kernel_y - 8'd1;
-    first_column = first_x_q && row_q == 8'd0;
-    beside = layer_i.window && (row_q < before_left_q || row_q >= before_right_q || !rows_inside_q);
-    word_end = layer_i.window && !first_column ? bottom_q : word_end_q[more_pixels_q];
+    // With one row there is nothing to save, and the second column would come before top_q is known.
+    whole = !layer_i.window || layer_i.kernel_y == 8'd1 || (first_x_q && row_q == 8'd0);
+    beside = !whole && (beside_q || !rows_inside_q);
+    word_end = whole ? word_end_q[more_pixels_q] : bottom_q;
     x_first_column = $signed({10'd0, layer_i.kernel_x - new_columns});
   end
 
@@ -117,43 +122,55 @@ module intarsia_loader
     end
   end
 
-  // The next tile's first new column, and how many from there on are before the edges, as far as a kernel may need.
-  logic               next_first_x;
-  logic signed [17:0] next_column, before_left, before_right;
+  logic next_first_x;
+  assign next_first_x = start_i || last_x_q;
+
+  // Window mode: columns after this one, in this pixel's window and in the next one's.
+  logic signed [17:0] x_next_column, x_next_pixel;
   always_comb begin
-    next_first_x = start_i || last_x_q;
-    next_column = next_first_x ? -$signed({10'd0, layer_i.pad_x})
-                : x_origin_q + x_tile_step_q + $signed({10'd0, layer_i.kernel_x - {4'd0, layer_i.new_columns}});
-    before_left = -next_column;
-    before_right = $signed({2'b00, layer_i.in_width}) - next_column;
+    x_next_column = x_column_q + 18'sd1;
+    x_next_pixel = x_column_q + stride_x - $signed({14'd0, layer_i.new_columns}) + 18'sd1;
+  end
+  always_ff @(posedge clk_i) begin
+    if (start_i || (step && last_word && last_row && last_x)) begin
+      x_column_q <= -$signed({10'd0, layer_i.pad_x});
+      beside_q <= 1'b0;
+    end else if (step && last_word) begin
+      x_column_q <= last_row ? x_next_pixel : x_next_column;
+      beside_q <= last_row ? outside(x_next_pixel, layer_i.in_width) : outside(x_next_column, layer_i.in_width);
+    end
   end
 
-  function automatic logic [7:0] clamped(input logic signed [17:0] count);
-    return count < 18'sd0 ? 8'd0 : count > 18'sd255 ? 8'd255 : count[7:0];
+  function automatic logic outside(input logic signed [17:0] x, input logic [15:0] width);
+    return x[17] || x >= $signed({2'b00, width});
   endfunction
 
   logic enter_tile, last_tile;
   assign enter_tile = start_i || (step && last_word && last_chunk && last_block && last_row && last_digit && last_inner);
   assign last_tile = pixels_left_d <= {12'd0, layer_i.tile_pixels};
 
-  // The rows of the window inside the input, for the next output row.
-  logic signed [17:0] next_y_origin, rows_below, rows_above;
-  logic [7:0]         inside_end;
-  always_comb begin
-    next_y_origin = start_i || last_y ? -$signed({10'd0, layer_i.pad_y}) : y_origin_q + stride_y;
-    rows_above = -next_y_origin;
-    rows_below = $signed({2'b00, layer_i.in_height}) - next_y_origin;
-    inside_end = clamped(rows_below) < layer_i.kernel_y ? clamped(rows_below) : layer_i.kernel_y;
-  end
-
-  logic enter_row;
+  // The rows of the window inside the input.
+  logic       enter_row;
+  logic [7:0] inside_end;
   assign enter_row = enter_tile && next_first_x;
+  always_comb begin
+    if (y_room_q[17]) inside_end = 8'd0;
+    else if (y_room_q < $signed({10'd0, layer_i.kernel_y})) inside_end = y_room_q[7:0];
+    else inside_end = layer_i.kernel_y;
+  end
   always_ff @(posedge clk_i) begin
     if (enter_row) begin
-      top_q <= clamped(rows_above);
-      bottom_q <= inside_end - 8'd1;
-      rows_inside_q <= clamped(rows_above) < inside_end;
+      if (start_i || last_y) begin
+        above_q <= layer_i.pad_y;
+        y_room_q <= $signed({2'b00, layer_i.in_height}) + $signed({10'd0, layer_i.pad_y});
+      end else begin
+        above_q <= above_q > layer_i.stride_y ? above_q - layer_i.stride_y : 8'd0;
+        y_room_q <= y_room_q - stride_y;
+      end
     end
+    top_q <= above_q;
+    bottom_q <= inside_end - 8'd1;
+    rows_inside_q <= above_q < inside_end;
   end
 
   always_ff @(posedge clk_i) begin
@@ -165,8 +182,6 @@ module intarsia_loader
       pixels_left_q <= pixels_left_d;
       more_pixels_q <= last_tile ? pixels_left_d[2:0] - 3'd1 : layer_i.tile_pixels[2:0] - 3'd1;
       first_x_q <= next_first_x;
-      before_left_q <= clamped(before_left);
-      before_right_q <= clamped(before_right);
       last_x_q <= last_tile;
     end
   end
@@ -184,13 +199,13 @@ module intarsia_loader
       digit_q <= '0;
       y_q <= '0;
       word_q <= '0;
-      y_origin_q <= next_y_origin;
+      y_origin_q <= -$signed({10'd0, layer_i.pad_y});
       x_origin_q <= -$signed({10'd0, layer_i.pad_x});
       x_chunk_q <= '0;
       x_word_q <= '0;
     end else if (step) begin
       if (!last_word) word_q <= word_q + 8'd1;
-      else word_q <= layer_i.window && !(last_row && last_x) ? top_q : '0;
+      else word_q <= layer_i.window && layer_i.kernel_y != 8'd1 && !(last_row && last_x) ? top_q : '0;
       x_word_q <= last_word ? '0 : x_word_q + $signed({10'd0, layer_i.load_step});
       if (last_word) begin
         chunk_q <= last_chunk ? '0 : chunk_q + 8'd1;
@@ -207,7 +222,7 @@ module intarsia_loader
                   x_origin_q <= last_x ? -$signed({10'd0, layer_i.pad_x}) : x_origin_q + x_tile_step_q;
                   if (last_x) begin
                     y_q <= last_y ? '0 : y_q + 16'd1;
-                    y_origin_q <= next_y_origin;
+                    y_origin_q <= last_y ? -$signed({10'd0, layer_i.pad_y}) : y_origin_q + stride_y;
                     if (last_y) begin
                       outer_q <= outer_q + 8'd1;
                       if (last_outer) running_q <= 1'b0;
