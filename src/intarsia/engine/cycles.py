@@ -161,8 +161,8 @@ def _run_window(d: Descriptor, config: EngineConfig) -> _Timeline:
 
 
 def _column_loads(d: Descriptor, tile: _Tile) -> list[int]:
-    """Return the loads of each new column of a window: the first of an output row in full; after it rows above and below
-    the input cost nothing, because the staging registers keep them, and a column of nothing but padding one load.
+    """Return the loads of each new column of a window: the first of an output row in full; after it rows above and
+    below the input cost nothing, because the staging registers keep them, and a column of padding alone one load.
     """
     columns = d.kernel_x if tile.x == 0 else d.new_columns
     start = tile.x * d.stride_x - d.pad_x + d.kernel_x - columns
