@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from intarsia.datasets import Dataset, Split, load_dataset
+from intarsia.datasets import Dataset, InputScaling, Split, load_dataset
 from intarsia.errors import IntarsiaError
 from intarsia.integer import IntegerNetwork
 from intarsia.integer.effective import effective_bits
@@ -28,6 +28,7 @@ from intarsia.quantize import (
     quantize,
     train_network,
 )
+from intarsia.quantize.checkpoint import History
 from intarsia.quantize.module import attach
 from intarsia.quantize.objectives import mismatch
 from intarsia.quantize.qat import FloatNetwork
@@ -144,6 +145,24 @@ def test_matching_every_layer_brings_them_closer_to_the_teachers(digits: Dataset
             return float(mismatch(module(x, every=True), teacher(x, every=True)))
 
     assert distance(3.0) < 0.9 * distance(0.0)
+
+
+def test_the_default_teacher_reads_unsigned_inputs_whole(
+    digits: Dataset, trained: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taken for signed ones, its inputs above 127 were once clipped."""
+    unsigned = replace(digits, scaling=InputScaling(offset=0, scale=1 / 255, signed=False))
+    teachers = []
+
+    def keep(network: nn.Module, *_: object, teacher: nn.Module, **__: object) -> History:
+        teachers.append(teacher)
+        return History(())
+
+    monkeypatch.setattr("intarsia.quantize.qat.train_network", keep)
+    quantize(trained, unsigned, PRESETS["int8"], seed=0, epochs=1)
+    bright = torch.full((1, 1, 8, 8), 230 / 255)
+    with torch.no_grad():
+        assert torch.allclose(teachers[0](bright), trained(bright), atol=1e-3)
 
 
 @pytest.mark.parametrize("stop", [1, 3])

@@ -89,7 +89,8 @@ def quantize(
     )
     network.to(device)
     if teacher is None:
-        teacher = FloatNetwork(attach(model, scheme, network.shape, network.input_scale, transforms=transforms))
+        fresh = attach(model, scheme, network.shape, network.input_scale, signed=network.signed, transforms=transforms)
+        teacher = FloatNetwork(fresh)
     data = labelled(dataset, teacher.to(device), device=device)
     if chosen.compile and shutil.which("g++"):
         network.compile()
