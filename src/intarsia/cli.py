@@ -296,7 +296,10 @@ def _run_options(parser: argparse.ArgumentParser, network: str) -> None:
         "--design", type=int, metavar="N", help="which one, from 1, the smallest (default: the most accurate)"
     )
     learning.add_argument(
-        "--transforms", metavar="TEXT", help="of the float network first: equalize, widen1.25, permute, joined by +"
+        "--transforms",
+        metavar="TEXT",
+        help="of the float network first: equalize, widen1.25, permute, joined by +, or none (default: none; dscnn "
+        "with its default scheme: equalize)",
     )
     learning.add_argument(
         "--epochs", type=int, metavar="N", help="of quantization-aware training; 0 quantizes after training only"

@@ -67,3 +67,10 @@ def test_a_score_is_of_the_inputs_whose_class_is_known(known: int) -> None:
     found = _score(np.tile(np.array([[0.0, 1.0]]), (4, 1)), data)
     assert found["images"] == known
     assert f"100.00% of {known} test input" in found["summary"]
+
+
+def test_default_transforms_go_with_the_default_scheme() -> None:
+    assert Settings("dscnn", Path()).transforms == "equalize"
+    assert Settings("dscnn", Path(), scheme="ternary+1:16xint4").transforms == "none"
+    assert Settings("dscnn", Path(), transforms="none").transforms == "none"
+    assert Settings("digits", Path()).transforms == "none"

@@ -183,6 +183,8 @@ def _quantize(job: Job) -> dict[str, Any]:
         module, validation = trained.module, trained.history.validation_accuracy or 0.0
         epochs = len(trained.history.epochs)
         training = f"quantization-aware training, {counted(epochs, 'epoch')}, distilled from the float network"
+    if transforms:
+        training += f", after {transforms}"
     metadata = {"seed": str(seed), "training": training}
     network = freeze(module, name=settings.network, metadata=metadata)
     file.save(network, job.product("safetensors"))

@@ -39,6 +39,7 @@ class Defaults:
         images: test images for the simulated engine.
         official: whether its test set is the official one; else some of the inputs were held out.
         scheme: what `superposition` means for this network, as text.
+        transforms: that the float network goes through before that.
         route: what is placed and routed on an FPGA; the engine takes nextpnr long, a lane takes it seconds.
         slots: of a lane and block of its engine, as many as `scheme` needs.
         threads: of PyTorch; a network whose steps take milliseconds learns fastest on one. None is PyTorch's choice.
@@ -51,6 +52,7 @@ class Defaults:
     reference: str = ""
     official: bool = True
     scheme: str = SUPERPOSITION
+    transforms: str = "none"
     route: Route = "engine"
     slots: int = 1
     threads: int | None = None
@@ -81,8 +83,9 @@ DEFAULTS: Mapping[str, Defaults] = MappingProxyType(
             retrain=False,
             images=20,
             reference="mlperf_tiny/kws_ref_model_float32.tflite",
-            scheme="ternary+1:16xint4, first=digits2, last=default, depthwise=digits2, depthwise_conv2d_3=ternary, "
-            "scales=5",
+            scheme="ternary+1:16/4xint4, first=digits2, last=ternary, depthwise=digits2, depthwise_conv2d_3=ternary, "
+            "conv2d_2=digits2, conv2d_4=ternary, scales=5",
+            transforms="equalize",
             route="lane",
         ),
         "mobilenet": Defaults(
@@ -164,7 +167,8 @@ class Settings:
         folder: where the artifacts of this network go.
         data_dir: folder of data sets; None looks at INTARSIA_DATA and the cache.
         scheme: preset or text, see `intarsia.quantize.scheme`.
-        transforms: that the float network goes through before it is quantized, see `intarsia.quantize.transforms`.
+        transforms: that the float network goes through before it is quantized, see `intarsia.quantize.transforms`; None
+            is the network's default with its default scheme, and none with another.
         seeds: of quantization-aware training, one network each; the first one is built in hardware.
         epochs: of quantization-aware training; None is the recipe's, 0 is post-training quantization only.
         baselines: to report beside the scheme, of `BASELINES`; for the first seed.
@@ -188,7 +192,7 @@ class Settings:
     model: Path | None = None
     data_dir: Path | None = None
     scheme: str = "superposition"
-    transforms: str = "none"
+    transforms: str | None = None
     seeds: tuple[int, ...] = (0,)
     epochs: int | None = None
     baselines: tuple[str, ...] = (TERNARY, INT8)
@@ -208,7 +212,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scheme", normalized(self.scheme))
-        object.__setattr__(self, "transforms", str(Transforms.parse(self.transforms)))
+        own = self.defaults.transforms if self.scheme == SUPERPOSITION else "none"
+        object.__setattr__(self, "transforms", str(Transforms.parse(self.transforms or own)))
         self._check_source()
         within = all(0 <= seed <= LARGEST_SEED for seed in self.seeds)
         if not self.seeds or len(set(self.seeds)) != len(self.seeds) or not within:

@@ -1,7 +1,11 @@
-"""Cross-layer range equalization (Nagel et al., Data-Free Quantization through Weight Equalization, 2019).
+"""Equalization of the input channels of layers whose outputs have a scale each.
 
 A positive factor passes through ReLU, pools and additions: a channel divided by s before them and multiplied by s after
-them computes the same. s is chosen so that the weights that write a channel and those that read it have one range.
+them computes the same (Nagel et al., Data-Free Quantization through Weight Equalization, 2019). There s makes the
+weights that write a channel and those that read it alike, for one scale a tensor. Here every output channel has a scale
+of its own, and a writer takes up any s for nothing. So s is chosen for the readers alone: their weights of all input
+channels become alike in size, and few levels fit them all. What it costs is that activations spread more widely, and
+eight bits bear that.
 """
 
 from collections.abc import Sequence
@@ -9,58 +13,37 @@ from collections.abc import Sequence
 import torch
 
 from intarsia.quantize.plan import Step
-from intarsia.quantize.transforms.channels import (
-    Tie,
-    by_channel,
-    channel_ties,
-    float_weight,
-    is_depthwise,
-    rescaled,
-    writers,
-)
+from intarsia.quantize.transforms.channels import Tie, by_channel, channel_ties, readers, rescaled
 
-_ROUNDS = 50
-_CLOSE = 1e-3  # factors this near to 1 change nothing any more
+_LEAST = 0.02  # of the greatest size: channels that training has all but removed are not blown up
+_ZERO = 1e-12
 
 
 def equalize(steps: Sequence[Step]) -> list[Step]:
-    """Return steps of the same function in which, channel by channel, writers and readers have weights of one range.
+    """Return steps of the same function in which readers' weights of all input channels have nearly one size.
 
-    Where several layers write or read a channel (additions, branches), the greatest range of each side counts. A
-    channel is left alone if either side is all zeros, and so is a tensor under a ceiling (ReLU6), the input and the
-    output.
-    Layers are visited until nothing moves, 50 times at most.
+    The size of a channel is the root mean square of the weights that read it, those of each output channel taken as
+    parts of that channel's own. Where several layers read a channel, the greatest size counts; none grows more than
+    fiftyfold against the greatest. Depthwise layers, which have a scale for every channel, ask for nothing. A tensor
+    under a ceiling (ReLU6), the input and the output are left alone.
     """
     clipped = {step.name for step in steps if step.ceiling is not None}
     changed = list(steps)
-    ties = [tie for tie in channel_ties(steps, through_depthwise=False) if tie.free and tie.tensors.isdisjoint(clipped)]
-    for _ in range(_ROUNDS):
-        furthest = 0.0
-        for tie in ties:
-            factors = _factors(changed, tie)
-            furthest = max(furthest, float(factors.log().abs().max()))
-            changed = rescaled(changed, tie, factors)
-        if furthest < _CLOSE:
-            break
+    for tie in channel_ties(steps, through_depthwise=False):
+        if tie.free and tie.tensors.isdisjoint(clipped) and readers(steps, tie):
+            sizes = channel_sizes(steps, tie)
+            changed = rescaled(changed, tie, sizes.log().mean().exp() / sizes)
     return changed
 
 
-def channel_ranges(steps: Sequence[Step], tie: Tie) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the greatest magnitude of the weights that write each channel of a tie, and of its readers; (C,)."""
-    written, read = torch.zeros(tie.channels), torch.zeros(tie.channels)
-    for step in writers(steps, tie):
-        written = torch.maximum(written, float_weight(step).flatten(1).abs().amax(dim=1))
-    for step in steps:
-        if step.module is not None and step.inputs[0] in tie.tensors:
-            if is_depthwise(step):
-                largest = float_weight(step).flatten(1).abs().amax(dim=1)
-            else:
-                largest = by_channel(step, tie.channels).abs().amax(dim=(0, 2))
-            read = torch.maximum(read, largest)
-    return written, read
-
-
-def _factors(steps: Sequence[Step], tie: Tie) -> torch.Tensor:
-    written, read = channel_ranges(steps, tie)
-    used = (written > 0) & (read > 0)
-    return torch.where(used, (written / read).sqrt(), torch.ones_like(written))
+def channel_sizes(steps: Sequence[Step], tie: Tie) -> torch.Tensor:
+    """Return the size of the weights that read each channel of a tie with readers, (C,), none below a fiftieth of the
+    greatest of its reader.
+    """
+    sizes = []
+    for step in readers(steps, tie):
+        weight = by_channel(step, tie.channels)
+        parts = weight / weight.flatten(1).norm(dim=1).clamp_min(_ZERO)[:, None, None]
+        own = parts.square().mean(dim=(0, 2)).sqrt()
+        sizes.append(own.clamp_min(_LEAST * float(own.max().clamp_min(_ZERO))))
+    return torch.stack(sizes).amax(dim=0)

@@ -14,7 +14,7 @@ class Transforms:
     """The transforms to apply, always in the order of these fields; by default none.
 
     Attributes:
-        equalize: even out the ranges of weights between a channel's producers and its readers.
+        equalize: even out the sizes of weights over input channels; outputs have scales of their own.
         widen: factor, 1 to 16, by which the channels between layers grow; see `widened_channels`.
         multiple: of which widened channel counts are.
         permute: reorder channels so that n:m planes save most.
