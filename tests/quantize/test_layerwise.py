@@ -15,6 +15,7 @@ from intarsia.integer.effective import effective_bits
 from intarsia.networks import build
 from intarsia.quantize.layerwise import choose_levels, search_layerwise
 from intarsia.quantize.scheme import LayerScheme
+from intarsia.quantize.transforms.settings import Transforms
 
 FORMATS = ("int8", "int4", "int2")
 
@@ -78,3 +79,15 @@ def test_inputs_beyond_the_range_do_not_hide_what_a_layer_loses() -> None:
 
     (losses,) = search_layerwise(model, data, FORMATS, nothing, 1.0, images=200).sensitivity.values()
     assert losses["int8"] < 0.01 < losses["int2"]
+
+
+def test_the_search_counts_what_transforms_make_of_the_network() -> None:
+    data, model = load_dataset("digits"), build("digits", 0)
+
+    def weights(network: IntegerNetwork) -> dict[str, float]:
+        return {layer.output.name: float(layer.planes[0].weights.size) for layer in network.weight_layers()}
+
+    plain = search_layerwise(model, data, ["int8"], weights, 1e9, images=32)
+    wide = search_layerwise(model, data, ["int8"], weights, 1e9, images=32, transforms=Transforms(widen=1.5))
+    assert plain.cost == 4_304
+    assert wide.cost > 1.3 * plain.cost

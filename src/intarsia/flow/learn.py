@@ -223,6 +223,7 @@ def search(job: Job) -> dict[str, Any]:
 def _search(job: Job) -> dict[str, Any]:
     from intarsia.quantize.layerwise import search_layerwise  # noqa: PLC0415
     from intarsia.quantize.scheme import Scheme  # noqa: PLC0415
+    from intarsia.quantize.transforms.settings import Transforms  # noqa: PLC0415
 
     settings, parameters = job.settings, job.task.parameters
     built = file.load(job.input(job.task.needs[1], "safetensors"))
@@ -240,6 +241,7 @@ def _search(job: Job) -> dict[str, Any]:
             budget,
             seed=parameters["seed"],
             progress=bar.update,
+            transforms=Transforms.parse(parameters.get("transforms", "none")),
             scale_bits=parameters.get("scale_bits", Scheme.parse(SUPERPOSITION).scale_bits),
         )
     unit, per = ("cycles", 1) if cycles else ("effective bits", effective_bits(built).weights)

@@ -154,6 +154,8 @@ def _search(settings: Settings, data: dict[str, Any]) -> Task:
         parameters |= {"budget": "cycles"} | _hardware_key(settings)
     if scale_bits(settings) != Scheme.parse(SUPERPOSITION).scale_bits:
         parameters["scale_bits"] = scale_bits(settings)
+    if settings.transforms != "none":
+        parameters["transforms"] = settings.transforms
     parameters |= data
     return _learning("layerwise-scheme", learn.search, parameters, needs=needs, suffixes=())
 

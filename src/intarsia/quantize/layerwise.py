@@ -20,6 +20,7 @@ from intarsia.quantize.data import TrainingData, outputs_of, reals
 from intarsia.quantize.freezing import freeze
 from intarsia.quantize.module import QuantizedNetwork
 from intarsia.quantize.scheme import LayerScheme, Scheme
+from intarsia.quantize.transforms.settings import NO_TRANSFORMS, Transforms
 
 #: What a frozen network costs, by the name of its weight layers.
 LayerCosts = Callable[[IntegerNetwork], Mapping[str, float]]
@@ -54,6 +55,7 @@ def search_layerwise(
     images: int = 256,
     seed: int = 0,
     scale_bits: int = 6,
+    transforms: Transforms = NO_TRANSFORMS,
     progress: Callable[[int], object] = lambda _: None,
 ) -> LayerwiseScheme:
     """Choose a format for each layer so that the network costs at most `budget`.
@@ -68,13 +70,14 @@ def search_layerwise(
         images: that sensitivities are measured on.
         seed: draws them.
         scale_bits: of the multipliers.
+        transforms: that the float network goes through first; costs and sensitivities are of what they make of it.
         progress: called with 1 after each measurement: one for each layer and format.
 
     Raises:
         IntarsiaError: even the last format everywhere costs more than the budget, or an operator is not supported.
     """
     candidates = tuple(LayerScheme.parse(text) for text in formats)
-    probe = _Probe(model, dataset, images, seed, scale_bits)
+    probe = _Probe(model, dataset, images=images, seed=seed, scale_bits=scale_bits, transforms=transforms)
     by_format = [_costs_of(probe, candidate, costs) for candidate in candidates]
     layers = tuple(by_format[0])
 
@@ -152,8 +155,18 @@ def _rate(sensitivity: Sequence[float], cost: Sequence[float], old: int, new: in
 class _Probe:
     """Measures what a scheme does to the output of one network on one draw of images."""
 
-    def __init__(self, model: nn.Module, dataset: TrainingData, images: int, seed: int, scale_bits: int) -> None:
-        self.model, self.dataset, self.images, self.seed, self.scale_bits = model, dataset, images, seed, scale_bits
+    def __init__(
+        self,
+        model: nn.Module,
+        dataset: TrainingData,
+        *,
+        images: int,
+        seed: int,
+        scale_bits: int,
+        transforms: Transforms,
+    ) -> None:
+        self.model, self.dataset, self.images, self.seed = model, dataset, images, seed
+        self.scale_bits, self.transforms = scale_bits, transforms
         draw = np.random.default_rng(seed).permutation(len(dataset.train.images))[:images]
         pictures = dataset.train.images[draw]
         self.x = reals(pictures, dataset.scaling)
@@ -167,7 +180,15 @@ class _Probe:
 
     def quantize(self, scheme: Scheme, *, snap: bool) -> QuantizedNetwork:
         scheme = replace(scheme, scale_bits=self.scale_bits)
-        return post_training(self.model, self.dataset, scheme, images=self.images, seed=self.seed, snap=snap)
+        return post_training(
+            self.model,
+            self.dataset,
+            scheme,
+            images=self.images,
+            seed=self.seed,
+            snap=snap,
+            transforms=self.transforms,
+        )
 
 
 def _costs_of(probe: _Probe, candidate: LayerScheme, costs: LayerCosts) -> Mapping[str, float]:
