@@ -1,6 +1,6 @@
-"""Write docs/mlperf-tiny.md from the results of finished runs.
+"""Write docs/mlperf-tiny.md from the results of finished runs, several of one network if need be.
 
-python benchmarks/mlperf_tiny.py runs/resnet8 runs/dscnn runs/mobilenet runs/autoencoder
+python benchmarks/mlperf_tiny.py runs/resnet8 runs/dscnn runs/mobilenet runs/autoencoder runs/dscnn-3.9bits/dscnn
 """
 
 import argparse
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def page(runs: list[Results]) -> str:
-    accuracy = [row for run in runs for row in accuracy_rows(run)]
+    accuracy = list(dict.fromkeys(row for run in runs for row in accuracy_rows(run)))  # one row for a float network
     hardware = [hardware_row(run) for run in runs if run["cycles"]]
     sources = [f"- **{run['network']}**: `{run['command']}`. {run['data']}" for run in runs]
     return f"""# The four networks of MLPerf Tiny

@@ -74,3 +74,11 @@ def test_default_transforms_go_with_the_default_scheme() -> None:
     assert Settings("dscnn", Path(), scheme="ternary+1:16xint4").transforms == "none"
     assert Settings("dscnn", Path(), transforms="none").transforms == "none"
     assert Settings("digits", Path()).transforms == "none"
+
+
+def test_int8_is_not_equalized() -> None:
+    found = keys(Settings("digits", Path(), transforms="equalize+widen1.5", synthesis=False))
+    assert found["quantize/int8"]["transforms"] == "widen1.5"
+    assert found["quantize/ternary-seed0"]["transforms"] == "equalize+widen1.5"
+    alone = keys(Settings("digits", Path(), transforms="equalize", synthesis=False))
+    assert "transforms" not in alone["quantize/int8"]

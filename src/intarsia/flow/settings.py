@@ -168,7 +168,7 @@ class Settings:
         data_dir: folder of data sets; None looks at INTARSIA_DATA and the cache.
         scheme: preset or text, see `intarsia.quantize.scheme`.
         transforms: that the float network goes through before it is quantized, see `intarsia.quantize.transforms`; None
-            is the network's default with its default scheme, and none with another.
+            is the network's default with its default scheme, and none with another. int8 is never equalized.
         seeds: of quantization-aware training, one network each; the first one is built in hardware.
         epochs: of quantization-aware training; None is the recipe's, 0 is post-training quantization only.
         baselines: to report beside the scheme, of `BASELINES`; for the first seed.

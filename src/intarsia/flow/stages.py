@@ -4,7 +4,7 @@ import hashlib
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from intarsia.integer import Pattern
 from intarsia.quantize import RECIPES, Scheme
 from intarsia.quantize.recipes import recipe_of, with_epochs
 from intarsia.quantize.scheme import LayerScheme
+from intarsia.quantize.transforms.settings import Transforms
 
 _LEARNING: tuple[SplitName, ...] = ("train", "validation")
 _TEST: tuple[SplitName, ...] = ("test",)
@@ -181,8 +182,11 @@ def _training_key(settings: Settings, variant: Variant) -> dict[str, Any]:
     planes = "" if variant.kind == LAYERWISE else str(Scheme.parse(variant.scheme))
     if variant.epochs == 0 and variant.kind != INT8:
         options["rounding"] = "compensated"  # eight bits gain nothing by it
-    if settings.transforms != "none":
-        options["transforms"] = settings.transforms
+    transforms = Transforms.parse(settings.transforms or "none")
+    if variant.kind == INT8:  # whose weights have levels to spare, and activations none for wider ranges
+        transforms = replace(transforms, equalize=False)
+    if transforms:
+        options["transforms"] = str(transforms)
     recipe = recipe_of(settings.defaults.dataset).with_epochs(variant.epochs)
     return options | {"planes": planes, "recipe": repr(recipe)}
 
