@@ -20,7 +20,7 @@ from intarsia.engine.sources import write_sources
 from intarsia.errors import IntarsiaError
 from intarsia.flow import BASELINES, DEFAULTS, STAGES, Settings, last_settings, report, run, run_stage, single
 from intarsia.flow.settings import MODELS, Budget, named
-from intarsia.quantize.scheme import normalized
+from intarsia.quantize.scheme import Scheme, normalized
 
 EXAMPLES = """examples:
   intarsia run digits                                  the whole path, from training to the report
@@ -159,7 +159,8 @@ def _of_study(network: str, told: Mapping[str, Any]) -> dict[str, Any]:
     if not 1 <= number <= len(designs):
         raise IntarsiaError(f"the front has designs 1 to {len(designs)}, not {number}; correct --design.")
     chosen = designs[number - 1]
-    found: dict[str, Any] = {"scheme": chosen.scheme, "transforms": chosen.transforms}
+    # In full: a shorthand means for a network's run what is best for that network, for a study the same everywhere.
+    found: dict[str, Any] = {"scheme": str(Scheme.parse(chosen.scheme)), "transforms": chosen.transforms}
     if "baselines" not in told:  # a design that is one of them needs it not beside itself
         found["baselines"] = [name for name in Settings.baselines if name != normalized(chosen.scheme)]
     return found
@@ -333,7 +334,8 @@ def _run_options(parser: argparse.ArgumentParser, network: str) -> None:
     hardware.add_argument(
         "--route",
         choices=("engine", "lane", "none"),
-        help="what nextpnr places and routes: the engine takes it long (default: a lane for digits, else the engine)",
+        help="what nextpnr places and routes: the engine takes it long (default: the engine for resnet8 and your own "
+        "networks, else a lane)",
     )
     hardware.add_argument("--route-seconds", type=float, metavar="S", help="its time limit (default: 1800)")
 

@@ -95,6 +95,14 @@ def test_a_preset_goes_with_rules_for_each_network() -> None:
     assert scheme_text(Settings("dscnn", Path()), "superposition, scales=5") == f"{own}, scales=5"
 
 
+def test_the_ternary_baseline_has_no_sparse_plane_and_no_layer_of_its_own() -> None:
+    for name in DEFAULTS:
+        scheme = Scheme.parse(scheme_text(Settings(name, Path()), "ternary"))
+        assert not scheme.layers
+        chosen = (scheme.default, scheme.first, scheme.last, scheme.depthwise)
+        assert all(layer is None or layer.sparse is None for layer in chosen)
+
+
 @pytest.mark.parametrize(
     ("part", "value"),
     [("result", {"summary": "better"}), ("result", None), ("files", None), ("seconds", "x"), ("key", [])],

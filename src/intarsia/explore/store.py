@@ -110,13 +110,15 @@ class Store:
         directions = [DIRECTIONS[name] for name in space.objectives]
 
         def made() -> None:
-            for rung in range(len(space.rungs)):
-                study = optuna.create_study(
+            first, *_ = [
+                optuna.create_study(
                     storage=self._storage, study_name=self._study_name(rung), directions=directions, load_if_exists=True
                 )
-                if rung == 0 and "space" not in study.user_attrs:
-                    study.set_user_attr("info", json.dumps(dict(info)))
-                    study.set_user_attr("space", space_text)  # last: from now on the study is there
+                for rung in range(len(space.rungs))
+            ]
+            if "space" not in first.user_attrs:
+                first.set_user_attr("info", json.dumps(dict(info)))
+                first.set_user_attr("space", space_text)  # last: from now on the study is there
 
         self._again(made)
         self._require_space(space)
@@ -143,7 +145,12 @@ class Store:
         """
         known = json.loads(str(self._attributes()["info"]))
         for name, value in json.loads(json.dumps(dict(info))).items():
-            if known.get(name) != value:
+            if name not in known:
+                raise IntarsiaError(
+                    f"the study {self.name} was made by an earlier version, which did not note its {name}; give another "
+                    "name with --study."
+                )
+            if known[name] != value:
                 raise IntarsiaError(
                     f"the study {self.name} began with another {name}, whose figures do not compare; give another name "
                     "with --study, or what it began with."

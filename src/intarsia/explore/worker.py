@@ -67,6 +67,8 @@ def work(
                 found = evaluator(taken.job.point, space.rungs[taken.job.rung], taken.job.seed)
             except IntarsiaError as error:
                 taken.refuse(str(error))
+            except (MemoryError, OSError):  # this machine's trouble: the job is lost here, and others take it up
+                raise
             except Exception as error:  # it would come again for every worker that takes this job up
                 taken.refuse(f"{type(error).__name__}: {error}")
             except KeyboardInterrupt:
@@ -125,8 +127,8 @@ def main() -> int:
     try:
         store = Store(os.environ[STORAGE_VARIABLE], options.study, beat=options.beat)
         work(store, options.out, options.data, device=options.device, threads=options.threads)
-    except IntarsiaError as error:
-        print(f"intarsia: error: {error}", file=sys.stderr)
+    except (IntarsiaError, MemoryError, OSError) as error:
+        print(f"intarsia: error: {error or 'out of memory'}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -213,7 +213,9 @@ class Settings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "scheme", normalized(self.scheme))
         own = self.defaults.transforms if self.scheme == SUPERPOSITION else "none"
-        object.__setattr__(self, "transforms", str(Transforms.parse(self.transforms or own)))
+        object.__setattr__(
+            self, "transforms", str(Transforms.parse(own if self.transforms is None else self.transforms))
+        )
         self._check_source()
         within = all(0 <= seed <= LARGEST_SEED for seed in self.seeds)
         if not self.seeds or len(set(self.seeds)) != len(self.seeds) or not within:

@@ -31,6 +31,7 @@ _TEST: tuple[SplitName, ...] = ("test",)
 _MOST_ACTIVATION_BITS = 8
 #: Characters of a scheme's text in the names of files.
 _LONGEST_NAME = 80
+_COMMON = frozenset({"first", "last", "depthwise", "scales"})  # what schemes say of layers without naming one
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ def scheme_text(settings: Settings, kind: str) -> str:
     if first == SUPERPOSITION:
         return ",".join([own, *rules])
     if kind == TERNARY and own != SUPERPOSITION:
-        return ",".join([TERNARY, *own.split(",")[1:]])
+        # What is for all networks of this kind; layers by name are the superposition's.
+        return ",".join([TERNARY, *(rule for rule in own.split(",")[1:] if rule.split("=")[0].strip() in _COMMON)])
     return kind
 
 

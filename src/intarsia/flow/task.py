@@ -13,6 +13,7 @@ import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from intarsia import __version__
@@ -20,8 +21,10 @@ from intarsia.errors import IntarsiaError
 from intarsia.files import read_json, sha256, write_json
 from intarsia.flow.settings import Settings
 
-#: Raised by hand when a stage's meaning changes within a version of the package.
-_REVISION = 1
+#: Raised by hand when a stage's meaning changes within a version of the package; 1 where none is given.
+_REVISIONS: Mapping[str, int] = MappingProxyType(
+    {"quantize": 2}  # 2: calibration and teacher read inputs as integers hold them; equalization for readers alone
+)
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ class Task:
 def key_of(task: Task, records: Mapping[str, Record]) -> dict[str, Any]:
     """Return everything that a task's products depend on."""
     return {
-        "intarsia": f"{__version__}-{_REVISION}",
+        "intarsia": f"{__version__}-{_REVISIONS.get(task.stage, 1)}",
         "parameters": json.loads(json.dumps(dict(task.parameters))),  # as it will be read back: lists, no tuples
         "inputs": {name: records[name].digest for name in task.needs},
         "packages": {name: package_version(name) for name in task.packages},
