@@ -307,3 +307,22 @@ def test_illegal_parameters_are_named(change: dict[str, int]) -> None:
 
 def test_memories_may_be_as_deep_as_the_host_can_address() -> None:
     EngineConfig(act_depth=65536, dense_depth=65536, sparse_depth=32768, slots=4, program_depth=65536)
+
+
+def test_padding_costs_the_window_nothing_when_the_mapping_is_chosen() -> None:
+    weights = np.ones((16, 1, 1, 4), np.int64)
+    signed = ActivationFormat(8, signed=True)
+    plane = Plane(weights, np.ones(16, np.int64), WeightFormat("ternary"), Pattern())
+    nothing = np.zeros(16, np.int64)
+    layer = Conv2d(
+        "input",
+        Tensor("out", (16, 6, 4), signed, 1.0),
+        (plane,),
+        Requantization(nothing, nothing, -128, 127),
+        stride=(2, 4),
+        padding=(3, 3, 2, 3),
+        depthwise=True,
+    )
+    network = IntegerNetwork("padded", Tensor("input", (16, 6, 11), signed, 1.0), (layer,), scale_bits=6)
+    (only,) = compile_network(network, EngineConfig()).layers
+    assert only.descriptor.window == 1  # 120 cycles; 182 word by word

@@ -129,6 +129,11 @@ def _planes(layer: LayerSpace) -> list[str]:
         ("network: r\nlayers: {default: ternary}\nobjectives: [accuracy, joy]", "line 3: unknown 'joy'"),
         ("network: r\nlayers: {default: ternary}\nsearch: {kind: random}", "line 3: a search of the kind random needs"),
         ("network: r\nschemes: [int4]\nsearch: {kind: evolution, trials: 3}", "needs layers to choose for"),
+        (
+            "network: r\nlayers: {default: [int4, int8]}\nsearch: {kind: evolution, trials: 3}\n"
+            "rungs: [{epochs: 0, seeds: [0, 1]}]",
+            "with one seed",
+        ),
         ("network: r\nlayers: {default: ternary}\nrungs: []", "line 3: the list is empty"),
         ("network: r\nlayers: {default: ternary}\nrungs: [{epochs: 0, seeds: [9999999999999]}]", "line 3: expected a"),
         (f"network: r\nlayers: {{default: ternary}}\nimages: {'9' * 5000}", "line 3: expected a whole number"),

@@ -5,7 +5,9 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 
@@ -269,3 +271,27 @@ def test_a_database_that_cannot_be_had_is_one_sentence(url: str, message: str) -
 def test_a_password_is_never_shown() -> None:
     assert shown("postgresql+psycopg://me:secret@host/db") == "postgresql+psycopg://me@host/db"
     assert shown("sqlite:///a/b.db") == "sqlite:///a/b.db"
+
+
+def test_a_study_that_stopped_while_it_was_made_is_made_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = optuna.create_study
+
+    def dying(**options: Any) -> optuna.Study:
+        if str(options["study_name"]).endswith("1"):
+            raise KeyboardInterrupt
+        return make(**options)
+
+    monkeypatch.setattr(optuna, "create_study", dying)
+    with pytest.raises(KeyboardInterrupt):
+        store_in(tmp_path).create(SPACE, {"network": "digits"})
+    monkeypatch.undo()
+    store = store_in(tmp_path)
+    begin(store, store.create(SPACE, {"network": "digits"}))
+    assert do_all(store, "me") == 7 + 4 * 2
+
+
+def test_a_study_of_an_earlier_version_is_told_so(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    store.create(SPACE, {"network": "digits"})
+    with pytest.raises(IntarsiaError, match="by an earlier version, which did not note its float network"):
+        store.create(SPACE, {"network": "digits", "float network": ["abc"]})

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from intarsia.datasets import Dataset, InputScaling, Split
+from intarsia.errors import IntarsiaError
 from intarsia.flow import Settings
 from intarsia.flow.check import _score
 from intarsia.flow.stages import all_tasks
@@ -82,3 +83,20 @@ def test_int8_is_not_equalized() -> None:
     assert found["quantize/ternary-seed0"]["transforms"] == "equalize+widen1.5"
     alone = keys(Settings("digits", Path(), transforms="equalize", synthesis=False))
     assert "transforms" not in alone["quantize/int8"]
+
+
+def test_transforms_enter_the_key_of_all_that_they_change() -> None:
+    def of(transforms: str) -> dict[str, Any]:
+        settings = Settings(
+            "digits", Path(), transforms=transforms, baselines=("ternary", "layerwise"), synthesis=False
+        )
+        return {name: key for name, key in keys(settings).items() if name.startswith("quantize/")}
+
+    plain, widened = of("none"), of("widen1.5")
+    assert plain.keys() == widened.keys()
+    assert all(plain[name] != widened[name] for name in plain)
+
+
+def test_an_empty_transform_is_refused() -> None:
+    with pytest.raises(IntarsiaError, match="cannot read ''"):
+        Settings("dscnn", Path(), transforms="")

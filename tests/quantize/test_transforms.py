@@ -252,6 +252,26 @@ def test_equalization_lets_ternary_weights_come_closer() -> None:
     assert lost(changed[1], plain / factors) < 0.7 * lost(steps[1], plain)
 
 
+def test_of_several_readers_the_greatest_size_counts() -> None:
+    class Fork(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.left, self.right = nn.Conv2d(1, 2, 1), nn.Conv2d(2, 2, 1), nn.Conv2d(2, 2, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = torch.relu(self.first(x))
+            both: torch.Tensor = self.left(x) + self.right(x)
+            return both
+
+    model = Fork()
+    model.left.weight.data = torch.tensor([[0.6, 0.8], [0.6, 0.8]])[:, :, None, None]
+    model.right.weight.data = torch.tensor([[8.0, 6.0], [8.0, 6.0]])[
+        :, :, None, None
+    ]  # rows count as parts of their norm
+    steps = read_plan(model, (1, 4, 4))
+    assert torch.allclose(channel_sizes(steps, channel_ties(steps)[0]), torch.tensor([0.8, 0.8]))
+
+
 def test_equalization_asks_nothing_of_depthwise_readers() -> None:
     model = nn.Sequential(nn.Conv2d(1, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 3, groups=4), nn.ReLU(), nn.Conv2d(4, 2, 1))
     steps = read_plan(model, (1, 8, 8))

@@ -262,14 +262,30 @@ def _slots_fit(mapping: Mapping, config: EngineConfig) -> bool:
 def estimated_cycles(mapping: Mapping, config: EngineConfig) -> float:
     """Cycles of a layer, nearly: its steps, or the words of the window or the requantization where those are more."""
     f = mapping.fields
-    pixels = f["out_height"] * f["out_width"] * f["outer_tiles"]
     drain = f["inner_tiles"] * config.requant_cycles
     if f["window"]:
         steps = f["inner_tiles"] * f["digits"] * f["blocks"]
-        new_row = f["out_height"] * f["outer_tiles"] * f["kernel_y"] * (f["kernel_x"] - f["new_columns"])
-        return pixels * max(steps, drain, f["kernel_y"] * f["new_columns"]) + new_row
+        loads, first = _window_loads(f)
+        return f["outer_tiles"] * float(np.maximum(loads, max(steps, drain)).sum() + first.sum())
     steps = f["inner_tiles"] * f["digits"] * f["kernel_y"] * f["blocks"] * f["chunks"] * f["kernel_x"]
-    return pixels * max(steps, drain)
+    return f["out_height"] * f["out_width"] * f["outer_tiles"] * max(steps, drain)
+
+
+def _window_loads(f: dict[str, int]) -> tuple[Ints, Ints]:
+    """Return the loads of each output pixel's new columns, (rows, columns), and those that begin each row, (rows,).
+
+    As in `intarsia.engine.cycles`: padding costs nothing but one load for a column of it alone; a row's first is full.
+    """
+    kernel_y, kernel_x, new = f["kernel_y"], f["kernel_x"], f["new_columns"]
+    y = np.arange(f["out_height"])[:, None] * f["stride_y"] - f["pad_y"] + np.arange(kernel_y)
+    rows = ((y >= 0) & (y < f["in_height"])).sum(axis=1)
+    x = np.arange(f["out_width"])[:, None] * f["stride_x"] - f["pad_x"] + np.arange(kernel_x)
+    within = (x >= 0) & (x < f["in_width"])
+    loads = np.where(within[None], np.maximum(rows, 1)[:, None, None], 1)
+    first = loads[:, 0, : kernel_x - new].sum(axis=1)
+    if kernel_x > new:
+        first += kernel_y - loads[:, 0, 0]
+    return loads[:, :, kernel_x - new :].sum(axis=2), first
 
 
 def map_convolution(layer: Conv2d, source: Tensor, config: EngineConfig) -> Mapping:
@@ -278,9 +294,8 @@ def map_convolution(layer: Conv2d, source: Tensor, config: EngineConfig) -> Mapp
     Raises:
         IntarsiaError: its sparse plane has more weights in a block than the engine has slots.
     """
-    candidates = [map_words(layer, source, config)]
-    if fits_window(layer, source, config):
-        candidates.append(map_window(layer, source, config))
+    window = [map_window(layer, source, config)] if fits_window(layer, source, config) else []
+    candidates = [*window, map_words(layer, source, config)]  # of equals the window, which loads nothing twice
     fitting = [mapping for mapping in candidates if _slots_fit(mapping, config)]
     if not fitting:
         raise IntarsiaError(

@@ -233,6 +233,10 @@ def _possible(space: DesignSpace, node: _Node) -> DesignSpace:
         raise node.fail(f"a grid of {count:,} combinations cannot be walked; search it at random, or make it smaller.")
     if space.search.kind != "grid" and not space.layers:
         raise node.fail(f"a search of the kind {space.search.kind} needs layers to choose for; add layers:.")
+    if space.search.kind == "evolution" and len(space.rungs[0].seeds) > 1:
+        raise node.fail(
+            "an evolution compares designs at the first rung with one seed; leave the others to a later rung."
+        )
     if space.search.kind == "grid" or count <= _MOST_CHECKED:
         try:
             space.designs()

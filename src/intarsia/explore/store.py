@@ -147,8 +147,8 @@ class Store:
         for name, value in json.loads(json.dumps(dict(info))).items():
             if name not in known:
                 raise IntarsiaError(
-                    f"the study {self.name} was made by an earlier version, which did not note its {name}; give another "
-                    "name with --study."
+                    f"the study {self.name} was made by an earlier version, which did not note its {name}; give "
+                    "another name with --study."
                 )
             if known[name] != value:
                 raise IntarsiaError(

@@ -146,8 +146,8 @@ def named(network: str, *, alone: bool = False) -> tuple[str, Path | None]:
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem)
     if name in DEFAULTS and not alone:
         raise IntarsiaError(
-            f"{path} would share the folder of the network {name} that is built in; rename the file, or choose another "
-            "folder with --out."
+            f"{path} would share the folder of the network {name} that is built in; rename the file (or, for a run, "
+            "choose another folder with --out)."
         )
     return name, path
 

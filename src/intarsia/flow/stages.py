@@ -185,7 +185,7 @@ def _training_key(settings: Settings, variant: Variant) -> dict[str, Any]:
     if variant.epochs == 0 and variant.kind != INT8:
         options["rounding"] = "compensated"  # eight bits gain nothing by it
     transforms = Transforms.parse(settings.transforms or "none")
-    if variant.kind == INT8:  # whose weights have levels to spare, and activations none for wider ranges
+    if variant.kind == INT8:  # its weights have levels to spare: it gains nothing
         transforms = replace(transforms, equalize=False)
     if transforms:
         options["transforms"] = str(transforms)
