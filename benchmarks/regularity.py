@@ -63,7 +63,9 @@ accuracy than a sparse plane does, for more bytes and many more cycles. That is 
 is noise. DS-CNN's small layers are hurt far more, by sharing between 4 outputs as much as between 16, and there
 permuting gives back what sharing lost. Its figures are agreement with the float network on variants of few clips, and
 spread by points from one set of calibration clips to another; they are of a calibration whose biases took up what
-clipping digital silence loses (mended since, see [MLPerf Tiny](mlperf-tiny.md)), and want to be made anew.
+clipping digital silence loses and of a loader that spent more cycles on padding (both mended since, see
+[MLPerf Tiny](mlperf-tiny.md)). They want to be made anew, and so do the equalized designs of both networks: `equalize`
+now makes the input channels of a layer alike, which brings ResNet-8's ternary weights closer than it did.
 """
 
 
