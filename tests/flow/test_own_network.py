@@ -109,7 +109,7 @@ def test_a_file_that_is_called_as_a_built_in_network_needs_its_own_folder(intars
     model, data = write_model(tmp_path / "digits.onnx"), write_data(tmp_path / "data.npz")
     status, text = intarsia("run", model, "--data", data)
     assert status == 2
-    assert "rename the file, or choose another folder with --out" in text
+    assert "rename the file (or, for a run, choose another folder with --out)" in text
     assert not list((tmp_path / "work").iterdir())
     folder = tmp_path / "out" / "digits"
     folder.mkdir(parents=True)
