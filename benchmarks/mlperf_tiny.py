@@ -86,9 +86,9 @@ The autoencoder's rows were trained before that was mended (its inputs are round
 superposition has an AUC of 0.8587, one seed each: the target of 0.86 lies within the noise of a training. Its other
 rows are still to be trained anew.
 
-At equal bits, superposition is ahead of layer-wise mixed precision on DS-CNN, level with it on ResNet-8 (half a point is
-noise there), and not ahead on MobileNetV1 and the autoencoder; int4 and int8 layers need multipliers, and no engine here
-runs them.
+At equal bits, superposition is ahead of layer-wise mixed precision on DS-CNN, level with it on ResNet-8 (half a point
+is noise there), and not ahead on MobileNetV1 and the autoencoder. Layers of int4 and int8 need multipliers, and no
+engine here runs them.
 
 DS-CNN misses its target of 90.0 %, and what was found speaks against reaching it from these data at 3.0 bits and 20,000
 cycles. Two digits for every weight ({wide_cost}) are not enough, see the row above. Below 20,000 cycles one of
