@@ -41,8 +41,6 @@ def page(runs: list[Results]) -> str:
     accuracy = list(dict.fromkeys(row for run in runs for row in accuracy_rows(run)))  # one row for a float network
     hardware = [hardware_row(run) for run in runs if run["cycles"]]
     sources = [f"- **{run['network']}**: `{run['command']}`. {run['data']}" for run in runs]
-    wide = next((row for row in accuracy if row[1].startswith("digits2")), None)
-    wide_cost = f"{wide[5]} bits and {wide[7]} cycles" if wide else "3.9 bits"
     return f"""# The four networks of MLPerf Tiny
 
 Written by `python benchmarks/mlperf_tiny.py`. Scores are those of integer networks (but float) on the full official
@@ -54,9 +52,9 @@ lanes; it has no lanes for the formats of int8, int4, int2 and layer-wise networ
 
 ## On the engine
 
-The superposition network. The roofs are sums over the layers: cycles that multiplying all digits takes with every input
-of every lane busy, reading each weight word once, reading or writing each activation word once; and, in the last
-column, of each layer the greatest of the three.
+The network that each run builds, in the order above. The roofs are sums over the layers: cycles that multiplying all
+digits takes with every input of every lane busy, reading each weight word once, reading or writing each activation word
+once; and, in the last column, of each layer the greatest of the three.
 
 {table(HARDWARE, hardware)}
 
@@ -91,9 +89,9 @@ is noise there), and not ahead on MobileNetV1 and the autoencoder. Layers of int
 engine here runs them.
 
 DS-CNN misses its target of 90.0 %, and what was found speaks against reaching it from these data at 3.0 bits and 20,000
-cycles. Two digits for every weight ({wide_cost}) are not enough, see the row above. Below 20,000 cycles one of
-the four pointwise layers can have two digits; the others are ternary with few sparse weights. On 960 variants each of
-training and of validation clips (means of both, one run each, 12 epochs where trained):
+cycles. Two digits for every weight are not enough, see their row above. Below 20,000 cycles one of the four pointwise
+layers can have two digits; the others are ternary with few sparse weights. On 960 variants each
+of training and of validation clips (means of both, one run each, 12 epochs where trained):
 
 | DS-CNN | bits | agrees with the float network | divergence from it, nats |
 | --- | --- | --- | --- |

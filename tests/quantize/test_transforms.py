@@ -265,9 +265,8 @@ def test_of_several_readers_the_greatest_size_counts() -> None:
 
     model = Fork()
     model.left.weight.data = torch.tensor([[0.6, 0.8], [0.6, 0.8]])[:, :, None, None]
-    model.right.weight.data = torch.tensor([[8.0, 6.0], [8.0, 6.0]])[
-        :, :, None, None
-    ]  # rows count as parts of their norm
+    # Rows count as parts of their norm, so these are no larger.
+    model.right.weight.data = torch.tensor([[8.0, 6.0], [8.0, 6.0]])[:, :, None, None]
     steps = read_plan(model, (1, 4, 4))
     assert torch.allclose(channel_sizes(steps, channel_ties(steps)[0]), torch.tensor([0.8, 0.8]))
 
