@@ -1,19 +1,24 @@
 """Write docs/mlperf-tiny.md from the results of finished runs, several of one network if need be.
 
 python benchmarks/mlperf_tiny.py runs/resnet8 runs/dscnn runs/dscnn-3.9bits/dscnn runs/mobilenet runs/autoencoder
+
+Each run replaces the rows of its folder in studies/mlperf-tiny.json; of folders that are not given, the rows kept there
+stay: one network may be made anew without training the others again.
 """
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from intarsia.engine.roofs import LayerRoofs
-from intarsia.files import write_text
+from intarsia.files import write_json, write_text
+from intarsia.flow import DEFAULTS
 
 Results = Mapping[str, Any]
-Row = tuple[str, ...]
+Row = Sequence[str]
+Rows = Mapping[str, Sequence[Row]]
 
 ACCURACY = ("network", "kind", "planes and training", "score", "seeds", "bits a weight", "weights, bytes", "cycles")
 HARDWARE = (
@@ -30,17 +35,38 @@ HARDWARE = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path, help="folders of finished runs")
+    parser.add_argument("runs", nargs="*", type=Path, help="folders of finished runs")
     parser.add_argument("--docs", type=Path, default=Path("docs"))
+    parser.add_argument("--data", type=Path, default=Path("studies/mlperf-tiny.json"), help="where rows are kept")
     options = parser.parse_args()
-    runs = [json.loads((run / "results.json").read_text()) for run in options.runs]
-    write_text(options.docs / "mlperf-tiny.md", page(runs))
+    kept: dict[str, Rows] = json.loads(options.data.read_text()) if options.data.exists() else {}
+    kept |= {run.as_posix(): rows_of(json.loads((run / "results.json").read_text())) for run in options.runs}
+    write_json(options.data, kept)
+    write_text(options.docs / "mlperf-tiny.md", page([kept[run] for run in sorted(kept, key=_place)]))
 
 
-def page(runs: list[Results]) -> str:
-    accuracy = list(dict.fromkeys(row for run in runs for row in accuracy_rows(run)))  # one row for a float network
-    hardware = [hardware_row(run) for run in runs if run["cycles"]]
-    sources = [f"- **{run['network']}**: `{run['command']}`. {run['data']}" for run in runs]
+def _place(run: str) -> tuple[int, str]:
+    """Return where the rows of a run stand: in the order of the networks, which the folder is called as."""
+    name = Path(run).name
+    return (list(DEFAULTS).index(name) if name in DEFAULTS else len(DEFAULTS), run)
+
+
+def rows_of(run: Results) -> Rows:
+    """Return what the page says of a run."""
+    return {
+        "accuracy": accuracy_rows(run),
+        "hardware": [hardware_row(run)] if run["cycles"] else [],
+        "source": [(run["network"], run["command"], run["data"])],
+    }
+
+
+def page(runs: Sequence[Rows]) -> str:
+    # One row for a float network.
+    accuracy = list(dict.fromkeys(tuple(row) for run in runs for row in run["accuracy"]))
+    hardware = [row for run in runs for row in run["hardware"]]
+    sources = [
+        f"- **{network}**: `{command}`. {data}" for run in runs for network, command, data in run["source"]
+    ]
     return f"""# The four networks of MLPerf Tiny
 
 Written by `python benchmarks/mlperf_tiny.py`. Scores are those of integer networks (but float) on the full official
@@ -144,8 +170,8 @@ def hardware_row(run: Results) -> Row:
     )
 
 
-def table(head: Row, rows: list[Row]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
+def table(head: Row, rows: Sequence[Row]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 

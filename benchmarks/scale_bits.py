@@ -5,14 +5,16 @@ python benchmarks/scale_bits.py runs/resnet8 runs/dscnn runs/mobilenet runs/auto
 Each run gives two networks: int8, quantized after training with multipliers of 16 bits, and the superposition that was
 trained, with those of its scheme. The narrowest that costs nothing is chosen on validation inputs; the test set is only
 reported. Writes docs/scale-bits.md and docs/scale-bits.svg. Needs the data of the runs (INTARSIA_DATA); PDK_ROOT adds
-areas in kGE.
+areas in kGE. Each run replaces the figures of its network in studies/scale-bits.json; those of networks that are not
+given stay.
 """
 
 import argparse
+import json
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -22,8 +24,8 @@ from intarsia.datasets import Dataset
 from intarsia.engine import EngineConfig
 from intarsia.engine.sources import write_sources
 from intarsia.errors import IntarsiaError
-from intarsia.files import write_text
-from intarsia.flow import Settings, last_settings
+from intarsia.files import write_json, write_text
+from intarsia.flow import DEFAULTS, Settings, last_settings
 from intarsia.flow.data import load_data
 from intarsia.integer import IntegerNetwork
 from intarsia.integer.executor import Executor
@@ -66,10 +68,16 @@ class Point:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path, help="folders of finished runs")
+    parser.add_argument("runs", nargs="*", type=Path, help="folders of finished runs")
     parser.add_argument("--docs", type=Path, default=Path("docs"))
+    parser.add_argument("--data", type=Path, default=Path("studies/scale-bits.json"), help="where figures are kept")
     options = parser.parse_args()
-    points = [point for run in options.runs for point in sweep(run)]
+    found = [point for run in options.runs for point in sweep(run)]
+    kept = [Point(**point) for point in json.loads(options.data.read_text())] if options.data.exists() else []
+    made = {point.network for point in found}
+    points = [point for point in kept if point.network not in made] + found
+    points.sort(key=lambda point: list(DEFAULTS).index(point.network))
+    write_json(options.data, [asdict(point) for point in points])
     write_text(options.docs / "scale-bits.svg", standalone(plot(points)))
     write_text(options.docs / "scale-bits.md", page(points))
 

@@ -19,7 +19,7 @@ from intarsia.engine import EngineConfig
 from intarsia.engine.sources import write_sources
 from intarsia.errors import IntarsiaError
 from intarsia.flow import BASELINES, DEFAULTS, STAGES, Settings, last_settings, report, run, run_stage, single
-from intarsia.flow.settings import MODELS, Budget, named
+from intarsia.flow.settings import MODELS, Budget, Defaults, named
 from intarsia.quantize.scheme import Scheme, normalized
 
 EXAMPLES = """examples:
@@ -299,8 +299,8 @@ def _run_options(parser: argparse.ArgumentParser, network: str) -> None:
     learning.add_argument(
         "--transforms",
         metavar="TEXT",
-        help="of the float network first: equalize, widen1.25, permute, joined by +, or none (default: none; dscnn "
-        "with its default scheme: equalize)",
+        help="of the float network first: equalize, widen1.25, permute, joined by +, or none (default: none; with its "
+        f"own scheme {_exceptions('transforms')})",
     )
     learning.add_argument(
         "--epochs", type=int, metavar="N", help="of quantization-aware training; 0 quantizes after training only"
@@ -326,7 +326,10 @@ def _run_options(parser: argparse.ArgumentParser, network: str) -> None:
     hardware = parser.add_argument_group("hardware")
     hardware.add_argument("--lanes", type=int, metavar="N", help="lanes of the engine, 8 or 16 (default)")
     hardware.add_argument(
-        "--slots", type=int, metavar="N", help="sparse weights of a lane and block, 1 to 4 (default: 1; mobilenet: 2)"
+        "--slots",
+        type=int,
+        metavar="N",
+        help=f"sparse weights of a lane and block, 1 to 4 (default: 1; with its own scheme {_exceptions('slots')})",
     )
     hardware.add_argument("--images", type=int, metavar="N", help="images for the simulated engine")
     hardware.add_argument("--onnx-images", type=int, metavar="N", help="images for onnxruntime (default: 1000)")
@@ -334,10 +337,17 @@ def _run_options(parser: argparse.ArgumentParser, network: str) -> None:
     hardware.add_argument(
         "--route",
         choices=("engine", "lane", "none"),
-        help="what nextpnr places and routes: the engine takes it long (default: the engine for resnet8 and your own "
-        "networks, else a lane)",
+        help="what nextpnr places and routes: the engine takes it long (default: the engine, for these networks a lane: "
+        f"{', '.join(name for name, entry in DEFAULTS.items() if entry.route == 'lane')})",
     )
     hardware.add_argument("--route-seconds", type=float, metavar="S", help="its time limit (default: 1800)")
+
+
+def _exceptions(name: str) -> str:
+    """Return the networks whose default differs from that of all others, each with its own."""
+    usual = next(entry.default for entry in dataclasses.fields(Defaults) if entry.name == name)
+    own = {network: getattr(entry, name) for network, entry in DEFAULTS.items()}
+    return ", ".join(f"{network}: {value}" for network, value in own.items() if value != usual)
 
 
 def _explore_command(commands: Any) -> None:

@@ -106,8 +106,9 @@ DEFAULTS: Mapping[str, Defaults] = MappingProxyType(
             retrain=False,
             images=20,
             reference="mlperf_tiny/ad01_fp32.tflite",
-            scheme="ternary+1:16xint8, first=default, last=default, scales=8",
+            scheme="ternary+2:16xint4, first=default, last=default",
             route="lane",
+            slots=2,
         ),
     }
 )

@@ -231,14 +231,20 @@ QUANTIZATION_RECIPES: Mapping[str, QuantizationRecipe] = MappingProxyType(
         ),
         "toycar": QuantizationRecipe(
             Recipe(
-                phases=(Phase(20, size=None, pad=0),),
+                phases=(Phase(10, size=None, pad=0),),
                 batch=256,
                 optimizer="adam",
-                peak_rate=2e-3,
+                peak_rate=1e-2,
                 weight_decay=0.0,
                 objective="reconstruction",
+                # The training clips are of one machine, the teacher has heard them all.
+                teacher_weight=1.0,
+                match=1.0,
+                relative=True,
                 threads=1,
             ),
+            calibration=2048,
+            rounding="compensated",
         ),
         "digits": QuantizationRecipe(
             Recipe(
