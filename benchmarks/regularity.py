@@ -4,20 +4,31 @@ intarsia explore studies/regularity-resnet8.yaml --workers 2
 intarsia explore studies/regularity-dscnn.yaml --workers 2
 python benchmarks/regularity.py runs/studies/regularity-resnet8 runs/studies/regularity-dscnn
 
-Studies that train, as studies/trained-resnet8.yaml does, may be added to the last line.
+Studies that train, as studies/trained-resnet8.yaml does, may be added to the last line. Each replaces what is kept of
+it in studies/results; the page is of all studies that are kept there.
 """
 
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from intarsia.files import write_text
+from intarsia.files import write_json, write_text
 from intarsia.report.charts import Cloud, scatter, standalone
 from intarsia.report.study import Design, StudyResults, read_results
 from intarsia.report.study_page import FAMILIES, family, figure
 
-COLUMNS = ("planes of most layers", "accuracy", "bits a weight", "bytes", "cycles", "transistors of the lanes")
-METRICS = ("accuracy", "bits", "bytes", "cycles", "area")
+COLUMNS = (
+    "planes of most layers",
+    "accuracy",
+    "bits a weight",
+    "bytes",
+    "cycles",
+    "transistors of the lanes",
+    "nJ of memories",
+)
+METRICS = ("accuracy", "bits", "bytes", "cycles", "area", "memory_energy")
+#: In the order of the page.
+STUDIES = ("regularity-resnet8", "trained-resnet8", "regularity-dscnn", "trained-dscnn")
 #: Where the sparse weights may lie, step by step, at one density: from anywhere to where the hardware says.
 STEPS = {
     0.03125: ("unstructured@0.03125", "blocks4@0.03125", "inputs@0.03125", "outputs@0.03125", "taps@0.03125"),
@@ -31,13 +42,16 @@ SPARSE = ("int2", "int3", "int4", "int8")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("studies", nargs="+", type=Path, help="folders of finished studies")
+    parser.add_argument("studies", nargs="*", type=Path, help="folders of studies")
     parser.add_argument("--docs", type=Path, default=Path("docs"))
     parser.add_argument("--data", type=Path, default=Path("studies"), help="where tables of all designs are kept")
     options = parser.parse_args()
-    results = [read_results(path) for path in options.studies]
-    for one in results:
+    for one in map(read_results, options.studies):
+        write_json(options.data / "results" / f"{one.name}.json", one.as_json())
         write_text(options.data / f"{one.name}.csv", one.as_csv())
+    kept = [options.data / "results" / f"{name}.json" for name in STUDIES]
+    results = [read_results(path) for path in kept if path.exists()]
+    for one in results:
         for name, plot in plots(one).items():
             write_text(options.docs / name, standalone(plot))
     write_text(options.docs / "regularity.md", page(results))
@@ -51,9 +65,11 @@ INTRODUCTION = """# What does regularity cost?
 
 Written by `python benchmarks/regularity.py`. Every network is frozen to integers and executed on validation inputs,
 never on the test set. Bits count everything that is stored for the weights. Transistors are of the lane array that the
-design needs ([what execution units cost](execution-units.md)); the rest of the engine is the same for all. Where there
-is a dash, no lanes run these planes. The first and the last layer have four balanced-ternary digits in all of them,
-unless said (DS-CNN's names say so). Whole taps are one of nine at least, so all their densities are one design.
+design needs ([what execution units cost](execution-units.md)); the rest of the engine is the same for all. The energy
+is that of all accesses of the engine's memories, an estimate from IHP's 130 nm macros ([where costs come
+from](explore.md)); lanes are not in it. Where there is a dash, no lanes run these planes. The first and the last layer
+have four balanced-ternary digits in all of them, unless said (DS-CNN's names say so). Whole taps are one of nine at
+least, so all their densities are one design.
 
 What is read from the steps: a sparse plane gains the most for its bytes; positions of each output channel's own, one in
 every block, come close to any positions and store far fewer bits; four output channels may share them at hardly any
@@ -98,12 +114,13 @@ def clouds(one: StudyResults, place: Callable[[Design], tuple[float | None, floa
 
 def trained(one: StudyResults) -> str:
     """Return the section of a study whose designs were trained."""
-    by_name = {planes_of(design): design for design in one.designs}
+    designs = [design for design in one.designs if design.rung]
+    by_name = {planes_of(design): design for design in designs}
     rows = []
-    for design in sorted(one.designs, key=lambda d: -d.accuracies[-1]):
+    for design in sorted(designs, key=lambda d: -d.accuracies[-1]):
         seeds = len(design.seeds)
         spread = f" ± {design.spread / 2:.2%}, {seeds} seeds" if seeds > 1 else ""
-        cells = [figure(metric, design.metrics[metric]) for metric in METRICS[1:]]
+        cells = [figure(metric, design.metrics.get(metric)) for metric in METRICS[1:]]
         rows.append(
             (f"`{name_of(design)}`", f"{design.accuracies[0]:.2%}", f"{design.accuracies[-1]:.2%}{spread}", *cells)
         )
@@ -112,9 +129,9 @@ def trained(one: StudyResults) -> str:
     epochs = max(number or 0 for number in one.epochs)
     parts = [
         f"\n## {one.network}, trained\n",
-        f"`studies/{one.name}.yaml`: {len(one.designs)} designs, each trained for {epochs} epochs from compensated",
-        "rounding; those on the front with three seeds. Spearman's rank correlation of the cheap evaluation with the",
-        f"trained accuracy is {words}.\n",
+        f"`studies/{one.name}.yaml`: {trained_of(one)}, for {epochs} epochs from compensated rounding; those on the",
+        "front of all with three seeds, once all are trained. Spearman's rank correlation of the cheap evaluation with",
+        f"the trained accuracy is {words}.\n",
         f"![accuracy over bytes]({one.name}.svg)\n",
         f"![trained over cheap]({one.name}-cheap.svg)\n",
         table((COLUMNS[0], "after training only", "trained", *COLUMNS[2:]), rows),
@@ -122,6 +139,13 @@ def trained(one: StudyResults) -> str:
         steps_of(by_name),
     ]
     return "\n".join(parts)
+
+
+def trained_of(one: StudyResults) -> str:
+    """Say how many designs are trained, and that there are more to come, if so."""
+    done = sum(design.rung > 0 for design in one.designs)
+    whole = f"{len(one.designs)} designs are trained"
+    return whole if done == len(one.designs) else f"{done} of its {whole} so far"
 
 
 def steps_of(by_name: dict[str, Design]) -> str:
@@ -132,7 +156,7 @@ def steps_of(by_name: dict[str, Design]) -> str:
             one, other = by_name[first], by_name[second]
             differences = [
                 "–" if None in (a, b) else f"{(b - a) / a:+.1%}"
-                for a, b in ((one.metrics[name], other.metrics[name]) for name in METRICS[2:])
+                for a, b in ((one.metrics.get(name), other.metrics.get(name)) for name in METRICS[2:])
             ]
             gain = 100 * (other.accuracies[-1] - one.accuracies[-1])
             rows.append((title, f"`{first}`", f"`{second}`", f"{gain:+.2f}", *differences))
@@ -204,7 +228,7 @@ def front(one: StudyResults) -> str:
 
 
 def row(design: Design) -> tuple[str, ...]:
-    return (f"`{name_of(design)}`", *(figure(metric, design.metrics[metric]) for metric in METRICS))
+    return (f"`{name_of(design)}`", *(figure(metric, design.metrics.get(metric)) for metric in METRICS))
 
 
 def planes_of(design: Design) -> str:

@@ -5,8 +5,8 @@ python benchmarks/scale_bits.py runs/resnet8 runs/dscnn runs/mobilenet runs/auto
 Each run gives two networks: int8, quantized after training with multipliers of 16 bits, and the superposition that was
 trained, with those of its scheme. The narrowest that costs nothing is chosen on validation inputs; the test set is only
 reported. Writes docs/scale-bits.md and docs/scale-bits.svg. Needs the data of the runs (INTARSIA_DATA); PDK_ROOT adds
-areas in kGE. Each run replaces the figures of its network in studies/scale-bits.json; those of networks that are not
-given stay.
+areas in kGE. Each run replaces the figures of its network in studies/results/scale-bits.json; those of networks that
+are not given stay.
 """
 
 import argparse
@@ -70,7 +70,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="*", type=Path, help="folders of finished runs")
     parser.add_argument("--docs", type=Path, default=Path("docs"))
-    parser.add_argument("--data", type=Path, default=Path("studies/scale-bits.json"), help="where figures are kept")
+    parser.add_argument(
+        "--data", type=Path, default=Path("studies/results/scale-bits.json"), help="where figures are kept"
+    )
     options = parser.parse_args()
     found = [point for run in options.runs for point in sweep(run)]
     kept = [Point(**point) for point in json.loads(options.data.read_text())] if options.data.exists() else []

@@ -337,7 +337,7 @@ def _run_options(parser: argparse.ArgumentParser, network: str) -> None:
     hardware.add_argument(
         "--route",
         choices=("engine", "lane", "none"),
-        help="what nextpnr places and routes: the engine takes it long (default: the engine, for these networks a lane: "
+        help="what nextpnr places and routes: the engine takes it long (default: the engine, and a lane for "
         f"{', '.join(name for name, entry in DEFAULTS.items() if entry.route == 'lane')})",
     )
     hardware.add_argument("--route-seconds", type=float, metavar="S", help="its time limit (default: 1800)")

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from intarsia.networks import build
 from intarsia.quantize import Scheme
 from intarsia.quantize.calibrate import post_training
 from intarsia.quantize.freezing import freeze
+from intarsia.synthesize.pdk import load_pdk
 from intarsia.synthesize.units import ExecutionUnit
 
 
@@ -71,6 +73,28 @@ def test_what_no_lanes_run_has_no_cycles_and_says_why(text: str, reason: str) ->
     assert reason in costs.reason
     assert costs.reason
     assert costs.bits > 0
+
+
+def test_what_runs_has_the_accesses_of_its_program() -> None:
+    built = network("ternary+1:16xint4")
+    costs = costs_of(built)
+    assert costs.engine == config_for(built)
+    assert costs.layers == predict(compile_network(built, config_for(built)))
+
+
+@pytest.mark.pdk
+def test_a_sparse_plane_takes_energy_and_unknown_lanes_have_no_figure() -> None:
+    root = os.environ.get("PDK_ROOT")
+    if not root:
+        pytest.skip("PDK_ROOT is not set")
+    pdk = load_pdk(Path(root))
+    texts = ("ternary", "ternary+1:16/16xint8", "ternary+1:16xint8", "int8+1:16xint8")
+    dense, shared, own, nothing = (costs_of(network(text)).memory_energy(pdk) for text in texts)
+    assert dense is not None
+    assert shared is not None
+    assert own is not None
+    assert nothing is None
+    assert 0 < dense < shared < own
 
 
 def test_an_area_is_synthesized_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

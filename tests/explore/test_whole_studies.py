@@ -115,7 +115,7 @@ def test_a_study_of_which_all_is_killed_goes_on_where_it_was(runs: Path) -> None
     kept = record.read_text()
     record.write_text(kept.replace('"files": {', '"files": {"another": "1", '))
     with pytest.raises(IntarsiaError, match="another float network"):
-        Store(url, "study").require(identity(settings_of("digits", runs, None)))
+        Store(url, "study").require(identity(settings_of("digits", runs, None), Store(url, "study").space()))
     record.write_text(kept)
     # Once more: nothing is left to do.
     assert explore(runs.parent / "space.yaml", options_in(runs, workers=1), say=lambda _: None) == results
@@ -142,6 +142,7 @@ def test_two_machines_share_a_study_on_postgresql_that_loses_its_connections(run
     ("arguments", "message"),
     [
         (["nowhere.yaml"], "cannot read the design space nowhere.yaml"),
+        (["energy.yaml"], "give its folder with PDK_ROOT"),
         (["space.yaml", "--storage", "postgresql+psycopg://me:secret@127.0.0.1:1/x"], "cannot be reached"),
         (["space.yaml", "--out", "/proc/nowhere"], "cannot write /proc/nowhere"),
         (["space.yaml", "--data", "nowhere"], "there is no folder of data sets at nowhere"),
@@ -157,6 +158,8 @@ def test_a_users_mistake_is_one_sentence(
 ) -> None:
     monkeypatch.chdir(runs.parent)
     Path("refused.yaml").write_text("network: digits\nschemes: ['ternary, nowhere=int8']\ncalibration: 64")
+    monkeypatch.delenv("PDK_ROOT", raising=False)
+    Path("energy.yaml").write_text("network: digits\nschemes: [ternary]\nobjectives: [accuracy, memory_energy]")
     Path("builtin.yaml").write_text("network: there/digits.onnx\nschemes: [int8]")
     assert main(["explore", *arguments]) == 2
     error = capsys.readouterr().err

@@ -41,6 +41,15 @@ def test_areas_and_memories_are_read(tmp_path: Path) -> None:
     nand, ram = read_liberty(path).cells
     assert (nand.name, nand.area_um2, nand.words) == ("NAND", 7.2576, 0)
     assert (ram.area_um2, ram.words, ram.bits) == (1000.5, 16, 8)
+    assert (ram.read_pj, ram.write_pj) == (2.0, 3.5)
+    assert (nand.read_pj, nand.write_pj) == (None, None)
+
+
+def test_a_memory_that_says_no_energies_has_none(tmp_path: Path) -> None:
+    path = tmp_path / "small.lib"
+    path.write_text(LIBRARY.replace("A_WEN", "A_BIST_WEN"))
+    _, ram = read_liberty(path).cells
+    assert (ram.read_pj, ram.write_pj) == (None, None)
 
 
 @pytest.mark.parametrize("text", ["", "not liberty", "library (x) { cell (a) { area : 1; }", "library (x) { }"])
@@ -102,5 +111,6 @@ def test_multiplexers_between_banks_and_before_a_shared_address_are_counted() ->
 def test_the_real_library(pdk: Pdk) -> None:
     macro = next(cell for cell in pdk.srams if cell.name == "RM_IHPSG13_1P_1024x64_c2_bm_bist")
     assert (macro.words, macro.bits) == (1024, 64)
+    assert (macro.read_pj, macro.write_pj) == pytest.approx((91.8272, 110.9189))
     assert pdk.gate_um2 == pytest.approx(7.2576)
     assert pdk.multiplexer_um2 == pytest.approx(18.144)

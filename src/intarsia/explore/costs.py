@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from intarsia.engine import EngineConfig, compile_network, config_for
-from intarsia.engine.cycles import predict
+from intarsia.engine.cycles import LayerCycles, predict
 from intarsia.errors import IntarsiaError
 from intarsia.integer import IntegerNetwork
 from intarsia.integer.effective import effective_bits
 from intarsia.integer.formats import Pattern, WeightFormat
 from intarsia.integer.network import Conv2d, Plane, WeightLayer
+from intarsia.synthesize.energy import memory_energy
+from intarsia.synthesize.pdk import Pdk
 from intarsia.synthesize.units import ExecutionUnit, Positions
 
 _TERNARY = WeightFormat("ternary")
@@ -27,6 +29,8 @@ class Costs:
         cycles: of an inference; None where no engine runs these planes.
         unit: the lanes that multiply; None where there are none for these planes.
         reason: why there are no cycles or no unit, one sentence; else empty.
+        layers: cycles and memory accesses of each layer; empty where there is no unit.
+        engine: the engine that they are of, its memories as deep as the network needs.
     """
 
     bits: float
@@ -34,6 +38,18 @@ class Costs:
     cycles: int | None
     unit: ExecutionUnit | None
     reason: str = ""
+    layers: tuple[LayerCycles, ...] = ()
+    engine: EngineConfig | None = None
+
+    def memory_energy(self, pdk: Pdk) -> float | None:
+        """Return the energy of the memory accesses of an inference in nJ; None where no engine runs these planes.
+
+        Raises:
+            IntarsiaError: the library has no macros for these memories.
+        """
+        if self.unit is None or self.engine is None:
+            return None
+        return memory_energy(self.layers, self.engine, self.unit, pdk)
 
 
 def costs_of(network: IntegerNetwork, engine: EngineConfig | None = None) -> Costs:
@@ -47,10 +63,13 @@ def costs_of(network: IntegerNetwork, engine: EngineConfig | None = None) -> Cos
     stored = -(-(counted.total + counted.biases) // 8)
     try:
         unit = unit_of(network, engine.lanes)
-        cycles = _cycles(_single_pass(network) if unit.kind == "dense" else network, engine, unit)
+        built = _single_pass(network) if unit.kind == "dense" else network
+        config = config_for(built, replace(engine, slots=max(1, unit.slots)))
+        layers = predict(compile_network(built, config))
     except IntarsiaError as error:
         return Costs(counted.per_weight, stored, None, None, str(error))
-    return Costs(counted.per_weight, stored, cycles, unit)
+    cycles = sum(layer.cycles for layer in layers)
+    return Costs(counted.per_weight, stored, cycles, unit, layers=layers, engine=config)
 
 
 def unit_of(network: IntegerNetwork, lanes: int = 16) -> ExecutionUnit:
@@ -115,8 +134,3 @@ def _single_pass(network: IntegerNetwork) -> IntegerNetwork:
     weighted = {layer.output.name for layer in network.weight_layers()}
     layers = [changed(layer) if layer.output.name in weighted else layer for layer in network.layers]  # type: ignore[arg-type]
     return replace(network, layers=tuple(layers))
-
-
-def _cycles(network: IntegerNetwork, engine: EngineConfig, unit: ExecutionUnit) -> int:
-    config = config_for(network, replace(engine, slots=max(1, unit.slots)))
-    return sum(layer.cycles for layer in predict(compile_network(network, config)))

@@ -8,9 +8,11 @@ import torch
 from torch import nn
 
 from intarsia.datasets import Dataset, Split
+from intarsia.errors import IntarsiaError
 from intarsia.explore.areas import Areas
-from intarsia.explore.costs import costs_of
-from intarsia.explore.space import DesignSpace, Point, Rung
+from intarsia.explore.costs import Costs, costs_of
+from intarsia.explore.source import cell_library
+from intarsia.explore.space import MEMORY_ENERGY, DesignSpace, Point, Rung
 from intarsia.flow.data import load_data
 from intarsia.flow.learn import float_model
 from intarsia.flow.settings import Settings
@@ -51,12 +53,14 @@ class Evaluator:
         threads: of PyTorch and the executor.
 
     Raises:
-        IntarsiaError: the data or the float network is missing or damaged.
+        IntarsiaError: the data or the float network is missing or damaged, or an objective needs a library of SRAM
+            macros and there is none.
     """
 
     def __init__(self, space: DesignSpace, settings: Settings, *, areas: Areas | None = None, threads: int = 1) -> None:
         torch.set_num_threads(threads)
         self.space, self.settings, self.areas, self.threads = space, settings, areas or Areas(), threads
+        self.pdk = cell_library(space)
         self.model: nn.Module = float_model(settings)
         self.data: Dataset = load_data(settings, ("train", "validation"))
         known = labelled(self.data, self.model).validation
@@ -79,7 +83,17 @@ class Evaluator:
             "cycles": costs.cycles,
             "area": None if costs.unit is None else self.areas[costs.unit],
         }
-        return Evaluation(metrics, costs.reason, time.monotonic() - start)
+        metrics[MEMORY_ENERGY], silent = self._memory_energy(costs)
+        return Evaluation(metrics, costs.reason or silent, time.monotonic() - start)
+
+    def _memory_energy(self, costs: Costs) -> tuple[float | None, str]:
+        """Return the energy of memory accesses, and why there is none where the library has no such memories."""
+        try:
+            return (None if self.pdk is None else costs.memory_energy(self.pdk)), ""
+        except IntarsiaError as error:
+            if MEMORY_ENERGY in self.space.objectives:
+                raise
+            return None, str(error)
 
     def _network(self, point: Point, rung: Rung, seed: int) -> IntegerNetwork:
         scheme, transforms = Scheme.parse(point.scheme), Transforms.parse(point.transforms)

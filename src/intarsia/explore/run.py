@@ -48,7 +48,7 @@ def explore(path: Path, options: StudyOptions, *, say: Say = print) -> StudyResu
     if options.workers:
         settings = settings_of(space.network, options.folder, options.data_dir, device=options.device)
         ready(settings)
-        store.create(path.read_text(), identity(settings))
+        store.create(path.read_text(), identity(settings, space))
         begin(store, space)
     say(f"study {options.name} in {shown(options.url)}: {_progress(store, space)}")
     if options.workers:

@@ -1,15 +1,21 @@
-"""Where a study's float network comes from: a run of the flow, up to its first stage."""
+"""What a study needs beside its space: the float network, from a run of the flow up to its first stage, and, for the
+energy of memories, a library of SRAM macros.
+"""
 
+import hashlib
+import os
 import time
 from pathlib import Path
 from typing import Any
 
 from intarsia.errors import IntarsiaError
+from intarsia.explore.space import MEMORY_ENERGY, DesignSpace
 from intarsia.files import read_json
 from intarsia.flow import Settings, run_stage
 from intarsia.flow.data import data_key
 from intarsia.flow.runner import FolderBusyError
 from intarsia.flow.settings import named
+from intarsia.synthesize.pdk import Pdk, load_pdk
 
 _PATIENCE = 600.0  # seconds that another process may take to make the float network
 
@@ -30,17 +36,38 @@ def settings_of(network: str, folder: Path, data_dir: Path | None, *, device: st
     return Settings(name, folder / name, model=model, data_dir=data_dir, device=device, synthesis=False)
 
 
-def identity(settings: Settings) -> dict[str, Any]:
+def identity(settings: Settings, space: DesignSpace) -> dict[str, Any]:
     """Return what all evaluations of a study must agree in, JSON values; the float network must be there.
 
     Raises:
-        IntarsiaError: the data is not there.
+        IntarsiaError: the data is not there, or an objective needs SRAM macros and there are none.
     """
     record = read_json(settings.folder / "train" / "float.json")
-    return {
+    known: dict[str, Any] = {
         "float network": sorted(record["files"].values()),
         "data": data_key(settings, ("train", "validation")).get("data", []),
     }
+    library = cell_library(space)
+    if MEMORY_ENERGY in space.objectives and library is not None:
+        known["library of SRAM macros"] = hashlib.sha256(repr(library.srams).encode()).hexdigest()
+    return known
+
+
+def cell_library(space: DesignSpace) -> Pdk | None:
+    """Return the cell library in the folder PDK_ROOT, for the energy of memories; None where the variable is not set.
+
+    Raises:
+        IntarsiaError: the library is missing or damaged, or it is not given and an objective needs it.
+    """
+    root = os.environ.get("PDK_ROOT")
+    if root:
+        return load_pdk(Path(root))
+    if MEMORY_ENERGY in space.objectives:
+        raise IntarsiaError(
+            f"the objective {MEMORY_ENERGY} needs a library of SRAM macros; give its folder with PDK_ROOT, or leave "
+            "the objective out."
+        )
+    return None
 
 
 def ready(settings: Settings) -> None:

@@ -13,6 +13,7 @@ NONE = "none"
 #: Where a layer's planes come from, beside names of layers: what `Scheme` has rules for.
 DEFAULT = "default"
 
+MEMORY_ENERGY = "memory_energy"
 #: What a study can weigh, and whether more is better.
 DIRECTIONS: Mapping[str, Literal["maximize", "minimize"]] = {
     "accuracy": "maximize",
@@ -20,6 +21,7 @@ DIRECTIONS: Mapping[str, Literal["maximize", "minimize"]] = {
     "bytes": "minimize",
     "cycles": "minimize",
     "area": "minimize",
+    MEMORY_ENERGY: "minimize",
 }
 SearchKind = Literal["grid", "random", "evolution"]
 

@@ -48,7 +48,7 @@ def work(
     space, name = store.space(), name or f"{socket.gethostname()}:{os.getpid()}"
     settings = settings_of(space.network, folder, data_dir, device=device)
     ready(settings)
-    store.require(identity(settings))
+    store.require(identity(settings, space))
     evaluator = Evaluator(space, settings, threads=threads)
     done = 0
     while True:

@@ -26,7 +26,7 @@ FAMILIES: Mapping[str, str] = {
     "fixed": "#333333",
 }
 _GENERAL = ("first", "last", "depthwise", "scales")  # what a rule may name but a layer
-_COSTS = ("bits", "cycles", "area")
+_COSTS = ("bits", "cycles", "area", "memory_energy")
 _FONT = {"family": '"Inter", "Segoe UI", Arial, sans-serif', "size": 13, "color": "#22201d"}
 
 
@@ -110,14 +110,15 @@ def charts(results: StudyResults) -> dict[str, dict[str, Any]]:
 
 def study_table(results: StudyResults) -> str:
     """Return the front as a text table, the smallest design first."""
-    rows: list[tuple[str, ...]] = [("accuracy", "seeds", "bits", "cycles", "transistors", "scheme")]
+    columns = {"accuracy": "accuracy", "bits": "bits", "cycles": "cycles", "area": "transistors", "memory_energy": "nJ"}
+    rows: list[tuple[str, ...]] = [("seeds", *columns.values(), "scheme")]
     for design in results.front:
-        cells = [figure(name, design.metrics.get(name)) for name in ("accuracy", "bits", "cycles", "area")]
+        cells = [figure(name, design.metrics.get(name)) for name in columns]
         name = design.scheme if design.transforms == "none" else f"{design.scheme} | {design.transforms}"
-        rows.append((cells[0], str(len(design.seeds)), *cells[1:], name))
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    return "\n".join("  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=False)) + f"  {row[5]}"
-                     for row in rows)  # fmt: skip
+        rows.append((str(len(design.seeds)), *cells, name))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    lines = ["  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=False)) for row in rows]
+    return "\n".join(f"{line}  {row[-1]}" for line, row in zip(lines, rows, strict=True))
 
 
 def figure(name: str, value: float | None) -> str:
@@ -237,7 +238,7 @@ def _coordinates(results: StudyResults) -> dict[str, Any] | None:
             {"label": name, "values": [place[d.chosen.get(name, "")] for d in shown],
              "tickvals": list(range(len(values))), "ticktext": values}
         )  # fmt: skip
-    for name in ("bits", "cycles", "area"):
+    for name in _COSTS:
         if all(d.metrics.get(name) is not None for d in shown):
             dimensions.append({"label": name, "values": [d.metrics[name] for d in shown]})
     accuracy = [100 * (d.metrics["accuracy"] or 0.0) for d in shown]

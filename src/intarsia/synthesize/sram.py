@@ -45,6 +45,8 @@ class MappedMemory:
         multiplexers: two-input multiplexers of one bit beside the macros: those that choose the bank that was read, and
             those that choose the address of a single port.
         multiplexers_um2: their area in µm². The decoder and the few registers of a bank's choice are not counted.
+        read_pj: energy in pJ of reading a word: one bank of each column; None where the library does not say.
+        write_pj: the same of writing a word.
     """
 
     memory: Memory
@@ -52,6 +54,8 @@ class MappedMemory:
     area_um2: float
     multiplexers: int
     multiplexers_um2: float
+    read_pj: float | None = None
+    write_pj: float | None = None
 
 
 def map_memory(memory: Memory, cells: Sequence[Cell], *, multiplexer_um2: float) -> MappedMemory:
@@ -96,7 +100,14 @@ def map_memory(memory: Memory, cells: Sequence[Cell], *, multiplexer_um2: float)
         area_um2=sum(cell.area_um2 * _banks(memory, cell) for cell in columns),
         multiplexers=multiplexers,
         multiplexers_um2=multiplexers * multiplexer_um2,
+        read_pj=_sum([cell.read_pj for cell in columns]),
+        write_pj=_sum([cell.write_pj for cell in columns]),
     )
+
+
+def _sum(energies: Sequence[float | None]) -> float | None:
+    known = [energy for energy in energies if energy is not None]
+    return sum(known) if len(known) == len(energies) else None
 
 
 def _ports(cell: Cell) -> int:

@@ -88,13 +88,20 @@ class ExecutionUnit:
         return f"{text}, {self.lanes} lanes, {self.acc_slots} pixels of {self.acc_bits} bits"
 
     @property
-    def word_bits(self) -> int:
-        """Bits of weights that one block of all lanes takes in memory: values, packed trits and indices."""
+    def dense_bits(self) -> int:
+        """Bits of the dense plane that one block of all lanes takes in memory: values, or packed trits."""
         if self.weight_bits is not None:
             return self.lanes * self.lanes * self.weight_bits
+        return self.lanes * trit_bits(self.lanes)
+
+    @property
+    def word_bits(self) -> int:
+        """Bits of weights that one block of all lanes takes in memory: those of the dense plane, sparse values and
+        indices.
+        """
         index_bits = self.slots * (self.lanes.bit_length() - 1)
         indices = {"own": self.lanes * index_bits, "shared": index_bits}.get(self.positions or "", 0)
-        return self.lanes * (trit_bits(self.lanes) + self.slots * (self.slot_bits or 0)) + indices
+        return self.dense_bits + self.lanes * self.slots * (self.slot_bits or 0) + indices
 
     def design(self, sources: Sequence[Path]) -> Design:
         """Return the lane array with this unit, as a design of the few files it needs.
