@@ -5,7 +5,7 @@ intarsia explore studies/regularity-dscnn.yaml --workers 2
 python benchmarks/regularity.py runs/studies/regularity-resnet8 runs/studies/regularity-dscnn
 
 Studies that train, as studies/trained-resnet8.yaml does, may be added to the last line. Each replaces what is kept of
-it in studies/results; the page is of all studies that are kept there.
+it in studies/results; the page is of those that are kept there (`STUDIES`).
 """
 
 import argparse
@@ -51,6 +51,8 @@ def main() -> None:
         write_text(options.data / f"{one.name}.csv", one.as_csv())
     kept = [options.data / "results" / f"{name}.json" for name in STUDIES]
     results = [read_results(path) for path in kept if path.exists()]
+    if not results:
+        parser.error(f"no study is kept in {options.data / 'results'}; give the folders of finished ones")
     for one in results:
         for name, plot in plots(one).items():
             write_text(options.docs / name, standalone(plot))
@@ -114,7 +116,7 @@ def clouds(one: StudyResults, place: Callable[[Design], tuple[float | None, floa
 
 def trained(one: StudyResults) -> str:
     """Return the section of a study whose designs were trained."""
-    designs = [design for design in one.designs if design.rung]
+    designs = trained_designs(one)
     by_name = {planes_of(design): design for design in designs}
     rows = []
     for design in sorted(designs, key=lambda d: -d.accuracies[-1]):
@@ -141,11 +143,16 @@ def trained(one: StudyResults) -> str:
     return "\n".join(parts)
 
 
+def trained_designs(one: StudyResults) -> list[Design]:
+    """Return the designs that reached a rung that trains."""
+    return [design for design in one.designs if one.epochs[design.rung] != 0]
+
+
 def trained_of(one: StudyResults) -> str:
     """Say how many designs are trained, and that there are more to come, if so."""
-    done = sum(design.rung > 0 for design in one.designs)
-    whole = f"{len(one.designs)} designs are trained"
-    return whole if done == len(one.designs) else f"{done} of its {whole} so far"
+    done = len(trained_designs(one))
+    whole = f"{len(one.designs)} designs"
+    return f"{whole}, trained" if done == len(one.designs) else f"{whole}, {done} of them trained so far"
 
 
 def steps_of(by_name: dict[str, Design]) -> str:

@@ -78,7 +78,8 @@ def main() -> None:
     kept = [Point(**point) for point in json.loads(options.data.read_text())] if options.data.exists() else []
     made = {point.network for point in found}
     points = [point for point in kept if point.network not in made] + found
-    points.sort(key=lambda point: list(DEFAULTS).index(point.network))
+    known = list(DEFAULTS)
+    points.sort(key=lambda point: known.index(point.network) if point.network in known else len(known))
     write_json(options.data, [asdict(point) for point in points])
     write_text(options.docs / "scale-bits.svg", standalone(plot(points)))
     write_text(options.docs / "scale-bits.md", page(points))

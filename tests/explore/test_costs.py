@@ -2,6 +2,7 @@ import os
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from intarsia.datasets import load_dataset
 from intarsia.engine import compile_network, config_for
@@ -78,8 +79,20 @@ def test_what_no_lanes_run_has_no_cycles_and_says_why(text: str, reason: str) ->
 def test_what_runs_has_the_accesses_of_its_program() -> None:
     built = network("ternary+1:16xint4")
     costs = costs_of(built)
-    assert costs.engine == config_for(built)
-    assert costs.layers == predict(compile_network(built, config_for(built)))
+    program = compile_network(built, config_for(built))
+    assert costs.layers == predict(program)
+    assert costs.engine is not None
+    for name, words in program.used_words().items():
+        assert getattr(costs.engine, name) == max(16, words)
+
+
+def test_layers_of_equal_shape_on_dense_lanes_have_words_of_their_own() -> None:
+    module = nn.Sequential(nn.Flatten(), *(nn.Linear(64, 64) for _ in range(4)))
+    data = load_dataset("digits")
+    built = freeze(post_training(module, data, Scheme.parse("int8"), images=32), name="equal")
+    costs = costs_of(built)
+    assert costs.engine is not None
+    assert costs.engine.dense_depth == 4 * 4 * 4
 
 
 @pytest.mark.pdk
@@ -88,13 +101,13 @@ def test_a_sparse_plane_takes_energy_and_unknown_lanes_have_no_figure() -> None:
     if not root:
         pytest.skip("PDK_ROOT is not set")
     pdk = load_pdk(Path(root))
-    texts = ("ternary", "ternary+1:16/16xint8", "ternary+1:16xint8", "int8+1:16xint8")
-    dense, shared, own, nothing = (costs_of(network(text)).memory_energy(pdk) for text in texts)
+    texts = ("ternary", "ternary+1:16/16xint8", "ternary+2:16xint8", "int8+1:16xint8")
+    dense, shared, two, nothing = (costs_of(network(text)).memory_energy(pdk) for text in texts)
     assert dense is not None
     assert shared is not None
-    assert own is not None
+    assert two is not None
     assert nothing is None
-    assert 0 < dense < shared < own
+    assert 0 < dense < shared < two
 
 
 def test_an_area_is_synthesized_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

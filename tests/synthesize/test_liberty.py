@@ -52,6 +52,14 @@ def test_a_memory_that_says_no_energies_has_none(tmp_path: Path) -> None:
     assert (ram.read_pj, ram.write_pj) == (None, None)
 
 
+@pytest.mark.parametrize("power", ['{ values ("1.0, 2.0"); }', "{ }"])
+def test_a_power_that_is_a_table_is_no_energy_and_no_error(tmp_path: Path, power: str) -> None:
+    path = tmp_path / "small.lib"
+    path.write_text(LIBRARY.replace("{ values (3.5); }", power))
+    _, ram = read_liberty(path).cells
+    assert (ram.read_pj, ram.write_pj) == (2.0, None)
+
+
 @pytest.mark.parametrize("text", ["", "not liberty", "library (x) { cell (a) { area : 1; }", "library (x) { }"])
 def test_a_damaged_library_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "damaged.lib"

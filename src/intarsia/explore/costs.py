@@ -7,6 +7,7 @@ import numpy as np
 
 from intarsia.engine import EngineConfig, compile_network, config_for
 from intarsia.engine.cycles import LayerCycles, predict
+from intarsia.engine.program import Program
 from intarsia.errors import IntarsiaError
 from intarsia.integer import IntegerNetwork
 from intarsia.integer.effective import effective_bits
@@ -17,6 +18,7 @@ from intarsia.synthesize.pdk import Pdk
 from intarsia.synthesize.units import ExecutionUnit, Positions
 
 _TERNARY = WeightFormat("ternary")
+_LEAST_DEPTH = 16  # words of an engine's memory
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Costs:
         unit: the lanes that multiply; None where there are none for these planes.
         reason: why there are no cycles or no unit, one sentence; else empty.
         layers: cycles and memory accesses of each layer; empty where there is no unit.
-        engine: the engine that they are of, its memories as deep as the network needs.
+        engine: the engine that they are of, its memories no deeper than the network needs.
     """
 
     bits: float
@@ -42,7 +44,8 @@ class Costs:
     engine: EngineConfig | None = None
 
     def memory_energy(self, pdk: Pdk) -> float | None:
-        """Return the energy of the memory accesses of an inference in nJ; None where no engine runs these planes.
+        """Return an estimate of the energy of memory accesses of an inference in nJ; None where no engine runs these
+        planes.
 
         Raises:
             IntarsiaError: the library has no macros for these memories.
@@ -64,12 +67,16 @@ def costs_of(network: IntegerNetwork, engine: EngineConfig | None = None) -> Cos
     try:
         unit = unit_of(network, engine.lanes)
         built = _single_pass(network) if unit.kind == "dense" else network
-        config = config_for(built, replace(engine, slots=max(1, unit.slots)))
-        layers = predict(compile_network(built, config))
+        program = compile_network(built, config_for(built, replace(engine, slots=max(1, unit.slots))))
     except IntarsiaError as error:
         return Costs(counted.per_weight, stored, None, None, str(error))
+    layers = predict(program)
     cycles = sum(layer.cycles for layer in layers)
-    return Costs(counted.per_weight, stored, cycles, unit, layers=layers, engine=config)
+    return Costs(counted.per_weight, stored, cycles, unit, layers=layers, engine=_as_deep_as_used(program))
+
+
+def _as_deep_as_used(program: Program) -> EngineConfig:
+    return replace(program.config, **{name: max(_LEAST_DEPTH, words) for name, words in program.used_words().items()})
 
 
 def unit_of(network: IntegerNetwork, lanes: int = 16) -> ExecutionUnit:
@@ -125,11 +132,15 @@ def _shared(pattern: Pattern, lanes: int) -> bool:
 
 
 def _single_pass(network: IntegerNetwork) -> IntegerNetwork:
-    """Return a network of the same shapes whose dense planes take one pass, as on lanes of their width."""
+    """Return a network of the same shapes whose dense planes take one pass, as on lanes of their width.
+
+    Its weights are drawn, for the compiler stores equal ones once.
+    """
+    rng = np.random.default_rng(0)
 
     def changed(layer: WeightLayer) -> WeightLayer:
-        plane = replace(layer.planes[0], weights=np.zeros_like(layer.planes[0].weights), format=_TERNARY)
-        return replace(layer, planes=(plane,))
+        weights = rng.integers(-1, 2, layer.planes[0].weights.shape).astype(layer.planes[0].weights.dtype)
+        return replace(layer, planes=(replace(layer.planes[0], weights=weights, format=_TERNARY),))
 
     weighted = {layer.output.name for layer in network.weight_layers()}
     layers = [changed(layer) if layer.output.name in weighted else layer for layer in network.layers]  # type: ignore[arg-type]

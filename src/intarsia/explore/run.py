@@ -10,7 +10,7 @@ from intarsia.explore.crew import Processes, Workers
 from intarsia.explore.database import shown
 from intarsia.explore.options import StudyOptions
 from intarsia.explore.results import collect
-from intarsia.explore.source import identity, ready, settings_of
+from intarsia.explore.source import cell_library, identity, ready, settings_of
 from intarsia.explore.space import DesignSpace
 from intarsia.explore.space_file import read_space
 from intarsia.explore.store import Entry, Store
@@ -46,6 +46,7 @@ def explore(path: Path, options: StudyOptions, *, say: Say = print) -> StudyResu
         ) from error
     store = Store(options.url, options.name, beat=options.beat)
     if options.workers:
+        cell_library(space)  # before anything long
         settings = settings_of(space.network, options.folder, options.data_dir, device=options.device)
         ready(settings)
         store.create(path.read_text(), identity(settings, space))

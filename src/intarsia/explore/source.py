@@ -47,27 +47,31 @@ def identity(settings: Settings, space: DesignSpace) -> dict[str, Any]:
         "float network": sorted(record["files"].values()),
         "data": data_key(settings, ("train", "validation")).get("data", []),
     }
-    library = cell_library(space)
-    if MEMORY_ENERGY in space.objectives and library is not None:
-        known["library of SRAM macros"] = hashlib.sha256(repr(library.srams).encode()).hexdigest()
+    if MEMORY_ENERGY in space.objectives and (library := cell_library(space)) is not None:
+        macros = [(cell.name, cell.area_um2, cell.read_pj, cell.write_pj) for cell in library.srams]
+        known["library of SRAM macros"] = hashlib.sha256(repr(macros).encode()).hexdigest()
     return known
 
 
 def cell_library(space: DesignSpace) -> Pdk | None:
-    """Return the cell library in the folder PDK_ROOT, for the energy of memories; None where the variable is not set.
+    """Return the cell library in the folder PDK_ROOT, for the energy of memories; None where there is none and no
+    objective needs it.
 
     Raises:
-        IntarsiaError: the library is missing or damaged, or it is not given and an objective needs it.
+        IntarsiaError: an objective needs the library, and it is not given, missing or damaged.
     """
-    root = os.environ.get("PDK_ROOT")
-    if root:
-        return load_pdk(Path(root))
-    if MEMORY_ENERGY in space.objectives:
+    needed, root = MEMORY_ENERGY in space.objectives, os.environ.get("PDK_ROOT")
+    if not root and needed:
         raise IntarsiaError(
             f"the objective {MEMORY_ENERGY} needs a library of SRAM macros; give its folder with PDK_ROOT, or leave "
             "the objective out."
         )
-    return None
+    try:
+        return load_pdk(Path(root)) if root else None
+    except IntarsiaError:
+        if needed:
+            raise
+        return None  # PDK_ROOT may be there for other tools
 
 
 def ready(settings: Settings) -> None:

@@ -268,7 +268,7 @@ def recipe_of(dataset: str) -> QuantizationRecipe:
 def short(recipe: QuantizationRecipe, epochs: int) -> QuantizationRecipe:
     """Return a recipe for a few epochs, at least 1: training begins close to where it ends, and must not undo that.
 
-    It begins with compensated rounding and has a low relative rate; a recipe with both already is only shortened.
+    It begins with compensated rounding and has a low relative rate; a recipe that begins so is only shortened.
     """
     if recipe.rounding == "compensated":
         return recipe.with_epochs(epochs)

@@ -17,7 +17,7 @@ METRICS: Mapping[str, str] = {
     "bytes": "bytes of weights",
     "cycles": "cycles an inference",
     "area": "transistors of the lanes",
-    "memory_energy": "nJ of memory accesses an inference",
+    "memory_energy": "nJ of memory accesses an inference, estimated",
 }
 
 

@@ -100,6 +100,8 @@ def study_page(results: StudyResults) -> str:
 def charts(results: StudyResults) -> dict[str, dict[str, Any]]:
     """Return the charts that there is data for, by name, as Plotly's `data` and `layout`."""
     found = {f"front-{cost}": _front(results, cost) for cost in _COSTS}
+    if any(d.metrics.get("memory_energy") is None and d.metrics.get("cycles") is not None for d in results.designs):
+        found["front-memory_energy"] = None  # some were evaluated without a library of macros
     found["patterns"] = _patterns(results)
     found["importance"] = _importance(results)
     found["coordinates"] = _coordinates(results)
@@ -110,7 +112,13 @@ def charts(results: StudyResults) -> dict[str, dict[str, Any]]:
 
 def study_table(results: StudyResults) -> str:
     """Return the front as a text table, the smallest design first."""
-    columns = {"accuracy": "accuracy", "bits": "bits", "cycles": "cycles", "area": "transistors", "memory_energy": "nJ"}
+    columns = {
+        "accuracy": "accuracy",
+        "bits": "bits",
+        "cycles": "cycles",
+        "area": "transistors",
+        "memory_energy": "memory nJ",
+    }
     rows: list[tuple[str, ...]] = [("seeds", *columns.values(), "scheme")]
     for design in results.front:
         cells = [figure(name, design.metrics.get(name)) for name in columns]

@@ -1,7 +1,7 @@
-"""Energy of an engine's memory accesses: counted by the cycle model, each at what the SRAM macros of a library take.
+"""Energy of an engine's memory accesses, an estimate: counted by the cycle model, each at what SRAM macros take.
 
-An estimate of a part: lanes, requantization, the clock tree and leakage are not in it, nor what switching address and
-data inputs takes. Memory is most of what superposition networks differ in, for ternary arithmetic is cheap.
+A partial one: lanes, requantization, the clock tree and leakage are not in it, nor what switching address and data
+inputs takes, nor the host's writing of inputs and reading of results.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,17 +10,18 @@ from intarsia.engine import EngineConfig
 from intarsia.engine.cycles import LayerCycles
 from intarsia.engine.layout import DESCRIPTOR_WORDS
 from intarsia.errors import IntarsiaError
+from intarsia.synthesize.liberty import Cell
 from intarsia.synthesize.pdk import Pdk
-from intarsia.synthesize.sram import MappedMemory, Memory, map_memory
+from intarsia.synthesize.sram import Memory, ports_of
 from intarsia.synthesize.units import ExecutionUnit
 
 
 def memory_energy(layers: Sequence[LayerCycles], engine: EngineConfig, unit: ExecutionUnit, pdk: Pdk) -> float:
-    """Return the energy of all memory accesses of an inference, in nJ.
+    """Return the energy of the memory accesses of an inference while the engine runs, in nJ.
 
     Args:
         layers: of the program, as the cycle model counts them.
-        engine: whose memories are as deep as these.
+        engine: its memories have the depths that are meant.
         unit: the lanes, which say how wide the words of weights are.
         pdk: the library with SRAM macros.
 
@@ -30,17 +31,42 @@ def memory_energy(layers: Sequence[LayerCycles], engine: EngineConfig, unit: Exe
     reads, writes = _accesses(layers)
     energy_pj = 0.0
     for memory in _memories(engine, unit):
-        mapped = map_memory(memory, pdk.srams, multiplexer_um2=pdk.multiplexer_um2)
-        read_pj, write_pj = _known(mapped)
+        read_pj, write_pj = access_energies(memory, pdk.srams)
         energy_pj += reads[memory.path] * read_pj + writes.get(memory.path, 0) * write_pj
     return energy_pj / 1000
+
+
+def access_energies(memory: Memory, cells: Sequence[Cell]) -> tuple[float, float]:
+    """Return the energy of reading and of writing a word of a memory, in pJ.
+
+    The memory is made of one kind of macro, side by side as wide as a word, in as many banks as its depth needs, of
+    which an access wakes one: the kind with the least product of area and energy of a read. Least area alone would
+    take large macros, and least energy alone countless small ones.
+
+    Raises:
+        IntarsiaError: the library has no macros with so many ports that say what they take.
+    """
+    best: tuple[float, float, float] | None = None
+    for cell in cells:
+        if not cell.words or cell.read_pj is None or cell.write_pj is None or ports_of(cell) != memory.ports:
+            continue
+        columns, banks = -(-memory.width // cell.bits), -(-memory.depth // cell.words)
+        read_pj, write_pj = columns * cell.read_pj, columns * cell.write_pj
+        found = (columns * banks * cell.area_um2 * read_pj, read_pj, write_pj)
+        best = found if best is None else min(best, found)
+    if best is None:
+        raise IntarsiaError(
+            f"no SRAM macro with {memory.ports} port(s) for the memory of {memory.path} says what an access takes; "
+            "check PDK_ROOT."
+        )
+    return best[1:]
 
 
 def _memories(engine: EngineConfig, unit: ExecutionUnit) -> list[Memory]:
     """Return the memories of an engine with these lanes; a unit without slots has none for a sparse plane."""
     dense = unit.dense_bits
     sizes = [
-        Memory("activations", engine.act_bits, engine.act_depth, 2, two_addresses=True),
+        Memory("activations", engine.act_bits, engine.act_depth, 2),
         Memory("dense", dense, engine.dense_depth, 1),
         Memory("sparse", unit.word_bits - dense, engine.sparse_depth, 1),
         Memory("parameters", engine.param_bits, engine.param_depth, 1),
@@ -59,11 +85,3 @@ def _accesses(layers: Sequence[LayerCycles]) -> tuple[Mapping[str, int], Mapping
         "program": DESCRIPTOR_WORDS * len(layers),
     }
     return reads, {"activations": sum(layer.activation_writes for layer in layers)}
-
-
-def _known(mapped: MappedMemory) -> tuple[float, float]:
-    if mapped.read_pj is None or mapped.write_pj is None:
-        raise IntarsiaError(
-            f"the SRAM macros for the memory {mapped.memory.path} say no energy of an access; check PDK_ROOT."
-        )
-    return mapped.read_pj, mapped.write_pj

@@ -11,6 +11,7 @@ from intarsia.errors import IntarsiaError
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|/\*.*?\*/|//[^\n]*|\\\r?\n|[{}();:,]|[^\s{}();:,"]+', re.DOTALL)
 #: A condition of a port's memory enable, write enable or read enable (IHP's names), negated or not.
 _ENABLE = re.compile(r"(!?)\s*\b[A-Z]_(MEN|WEN|REN)\b")
+_NUMBER = re.compile(r'\s*"?\s*(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)\s*"?\s*')
 _LINE_END = re.compile(r"[ \t\r]*(?://[^\n]*)?\n")
 
 
@@ -76,7 +77,7 @@ def read_liberty(path: Path) -> Library:
     try:
         root = _parse(text)
         cells = tuple(_cell(group) for group in root.find("cell"))
-    except (ValueError, IndexError, KeyError, StopIteration) as error:
+    except (ValueError, IndexError, StopIteration) as error:
         raise IntarsiaError(f"{path} is not a readable Liberty file; check PDK_ROOT.") from error
     if not cells:
         raise IntarsiaError(f"{path} holds no cells; check PDK_ROOT.")
@@ -146,8 +147,8 @@ def _cell(group: Group) -> Cell:
 
 
 def _edge_energy(cell: Group, enables: dict[str, bool]) -> float | None:
-    """Return what a rising edge of a memory's clock takes under a port's enables, in pJ as the macros of IHP have it.
-    Ports are alike, the first one speaks for all.
+    """Return what a rising edge of a memory's clock takes under a port's enables, in pJ as the macros of IHP have it;
+    None where it is not one number. Ports are alike, the first one speaks for all.
     """
     for pin in cell.find("pin"):
         if "true" not in pin.attributes.get("clock", ""):
@@ -156,5 +157,6 @@ def _edge_energy(cell: Group, enables: dict[str, bool]) -> float | None:
             found = {name: not negated for negated, name in _ENABLE.findall(power.attributes.get("when", ""))}
             rise = next(power.find("rise_power"), None)
             if found == enables and rise is not None:
-                return float(rise.attributes["values"].strip('"'))
+                number = _NUMBER.fullmatch(rise.attributes.get("values", ""))
+                return float(number[1]) if number else None
     return None

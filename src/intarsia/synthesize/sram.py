@@ -45,8 +45,6 @@ class MappedMemory:
         multiplexers: two-input multiplexers of one bit beside the macros: those that choose the bank that was read, and
             those that choose the address of a single port.
         multiplexers_um2: their area in µm². The decoder and the few registers of a bank's choice are not counted.
-        read_pj: energy in pJ of reading a word: one bank of each column; None where the library does not say.
-        write_pj: the same of writing a word.
     """
 
     memory: Memory
@@ -54,8 +52,6 @@ class MappedMemory:
     area_um2: float
     multiplexers: int
     multiplexers_um2: float
-    read_pj: float | None = None
-    write_pj: float | None = None
 
 
 def map_memory(memory: Memory, cells: Sequence[Cell], *, multiplexer_um2: float) -> MappedMemory:
@@ -73,7 +69,7 @@ def map_memory(memory: Memory, cells: Sequence[Cell], *, multiplexer_um2: float)
     Raises:
         IntarsiaError: the library has no macro with so many ports.
     """
-    fitting = [cell for cell in cells if cell.words and _ports(cell) == memory.ports]
+    fitting = [cell for cell in cells if cell.words and ports_of(cell) == memory.ports]
     if not fitting:
         raise IntarsiaError(
             f"no SRAM macro with {memory.ports} port(s) for the memory {memory.path}; add its Liberty file to PDK_ROOT."
@@ -100,17 +96,11 @@ def map_memory(memory: Memory, cells: Sequence[Cell], *, multiplexer_um2: float)
         area_um2=sum(cell.area_um2 * _banks(memory, cell) for cell in columns),
         multiplexers=multiplexers,
         multiplexers_um2=multiplexers * multiplexer_um2,
-        read_pj=_sum([cell.read_pj for cell in columns]),
-        write_pj=_sum([cell.write_pj for cell in columns]),
     )
 
 
-def _sum(energies: Sequence[float | None]) -> float | None:
-    known = [energy for energy in energies if energy is not None]
-    return sum(known) if len(known) == len(energies) else None
-
-
-def _ports(cell: Cell) -> int:
+def ports_of(cell: Cell) -> int:
+    """Return how many ports a macro has, as its name says."""
     match = _PORTS.search(cell.name)
     return int(match.group(1)) if match else 1
 
