@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -134,6 +136,10 @@ def test_a_short_recipe_begins_where_compensated_rounding_ends() -> None:
     assert found.training.flip == recipe_of("cifar10").training.flip
     words = recipe_of("speech_commands")
     assert short(words, 2) == words.with_epochs(2)
+    for recipe in (recipe_of("cifar10"), words):
+        faster = short(recipe, 2, 0.01)
+        assert (faster.training.peak_rate, faster.training.relative) == (0.01, True)
+        assert replace(faster, training=short(recipe, 2).training) == short(recipe, 2)
 
 
 @pytest.mark.parametrize("rounding", ["nearest", "compensated"])

@@ -114,15 +114,15 @@ class Evaluator:
                 scheme,
                 seed=seed,
                 device=self.settings.device,
-                recipe=self._recipe(rung.epochs),
+                recipe=self._recipe(rung),
                 transforms=transforms,
                 progress=False,
             ).module
         return freeze(module, name=self.settings.network)
 
-    def _recipe(self, epochs: int | None) -> QuantizationRecipe:
+    def _recipe(self, rung: Rung) -> QuantizationRecipe:
         recipe = recipe_for(self.data)
-        return recipe if epochs is None else short(recipe, epochs)
+        return recipe if rung.epochs is None else short(recipe, rung.epochs, rung.rate)
 
     def _merit(self, network: IntegerNetwork) -> float:
         objective = objective_of(recipe_of(self.settings.defaults.dataset).training)

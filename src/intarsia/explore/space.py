@@ -132,11 +132,18 @@ class Rung:
         epochs: of distillation; 0 is post-training quantization, None the network's whole recipe.
         keep: share of the points before that get here, 0 to 1; None takes the front alone.
         seeds: one training each.
+        rate: peak learning rate, a part of each tensor's size; None takes that of short trainings.
     """
 
     epochs: int | None
     keep: float | None = 1.0
     seeds: tuple[int, ...] = (0,)
+    rate: float | None = None
+
+    @property
+    def training(self) -> tuple[int | None, float | None]:
+        """What decides how a design is trained here."""
+        return self.epochs, self.rate
 
 
 @dataclass(frozen=True)

@@ -211,7 +211,7 @@ def _rungs(node: _Node) -> Iterator[Rung]:
     if not node.items():
         raise node.fail("the list is empty; leave rungs out, or write - {epochs: 0}.")
     for number, item in enumerate(node.items()):
-        fields = item.fields(("epochs", "keep", "seeds"))
+        fields = item.fields(("epochs", "keep", "seeds", "rate"))
         if "epochs" not in fields:
             raise item.fail("a rung needs epochs: 0 for post-training quantization, a number, or recipe.")
         epochs = None if fields["epochs"].text() == "recipe" else fields["epochs"].number(0)
@@ -221,7 +221,9 @@ def _rungs(node: _Node) -> Iterator[Rung]:
                 raise fields["keep"].fail("the first rung takes every point; leave keep out.")
             keep = None if fields["keep"].text() == "front" else fields["keep"].share()
         seeds = fields["seeds"].each(lambda seed: seed.number(0)) if "seeds" in fields else (0,)
-        yield Rung(epochs, keep, seeds)
+        if "rate" in fields and not epochs:
+            raise fields["rate"].fail("a rate is of a training of some epochs, 1 or more; leave it out.")
+        yield Rung(epochs, keep, seeds, fields["rate"].share() if "rate" in fields else None)
 
 
 def _possible(space: DesignSpace, node: _Node) -> DesignSpace:

@@ -96,8 +96,8 @@ def take_any(store: Store, space: DesignSpace, worker: str) -> Taken | None:
 
 
 def evaluated_before(store: Store, space: DesignSpace, job: Job) -> Entry | None:
-    """Return the same design with the same seed at a rung before that trains it just as long, if there is one."""
-    alike = (rung for rung in range(job.rung) if space.rungs[rung].epochs == space.rungs[job.rung].epochs)
+    """Return the same design with the same seed at a rung before that trains it just so, if there is one."""
+    alike = (rung for rung in range(job.rung) if space.rungs[rung].training == space.rungs[job.rung].training)
     entries = (entry for rung in alike for entry in store.entries(rung))
     return next((entry for entry in entries if entry.state == "done" and entry.job.key == job.key), None)
 

@@ -265,17 +265,20 @@ def recipe_of(dataset: str) -> QuantizationRecipe:
     return QUANTIZATION_RECIPES.get(dataset, _SMALL)
 
 
-def short(recipe: QuantizationRecipe, epochs: int) -> QuantizationRecipe:
+def short(recipe: QuantizationRecipe, epochs: int, rate: float | None = None) -> QuantizationRecipe:
     """Return a recipe for a few epochs, at least 1: training begins close to where it ends, and must not undo that.
 
-    It begins with compensated rounding and has a low relative rate; a recipe that begins so is only shortened.
+    It begins with compensated rounding and has a low relative rate; a recipe that begins so is only shortened. `rate`
+    is another one, a part of each tensor's size.
     """
     if recipe.rounding == "compensated":
-        return recipe.with_epochs(epochs)
-    training = replace(recipe.training, optimizer="adam", peak_rate=_SHORT_RATE, relative=True)
-    return replace(recipe, training=training, rounding="compensated", calibration=_SHORT_CALIBRATION).with_epochs(
-        epochs
-    )
+        found = recipe
+    else:
+        training = replace(recipe.training, optimizer="adam", peak_rate=_SHORT_RATE, relative=True)
+        found = replace(recipe, training=training, rounding="compensated", calibration=_SHORT_CALIBRATION)
+    if rate is not None:
+        found = replace(found, training=replace(found.training, peak_rate=rate, relative=True))
+    return found.with_epochs(epochs)
 
 
 def with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
