@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from intarsia.datasets.picture_variants import picture_variants, resampled
@@ -34,7 +34,6 @@ def test_a_whole_picture_resampled_to_its_size_is_itself() -> None:
     assert np.allclose(resampled(picture, (0, 0, 24, 24), (24, 24)), picture, atol=1e-3)
 
 
-@settings(deadline=None)
 @given(
     st.tuples(st.floats(0, 10), st.floats(0, 10), st.floats(2, 14), st.floats(2, 14)),
     st.tuples(st.integers(1, 30), st.integers(1, 30)),

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -65,7 +65,6 @@ def test_accuracy_leaves_unknown_labels_out() -> None:
         accuracy(outputs, np.array([-1, -1, -1]))
 
 
-@settings(deadline=None)  # the first example pays for an import
 @given(
     st.lists(st.tuples(st.integers(-1, 1), st.integers(-3, 3)), min_size=2, max_size=60),
     st.sampled_from([1.0, 1e-9, 1e9]),

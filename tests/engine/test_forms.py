@@ -35,7 +35,7 @@ def _same_values(network: IntegerNetwork, rng: np.random.Generator) -> int:
     return count
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 100_000), st.sampled_from(KINDS))
 def test_a_layer_has_the_same_values_in_every_form(seed: int, kind: str) -> None:
     rng = np.random.default_rng(seed)
@@ -44,14 +44,14 @@ def test_a_layer_has_the_same_values_in_every_form(seed: int, kind: str) -> None
     assert count >= 1 + (network.input.shape[1] != network.input.shape[2])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 100_000))
 def test_a_network_has_the_same_values_in_every_form(seed: int) -> None:
     rng = np.random.default_rng(seed)
     _same_values(random_network(rng), rng)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 100_000), st.booleans())
 def test_what_is_stored_is_restored(seed: int, transposed: bool) -> None:
     rng = np.random.default_rng(seed)

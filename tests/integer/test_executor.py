@@ -27,7 +27,7 @@ def assert_equal_to_definition(network: IntegerNetwork, images: np.ndarray, thre
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=SEEDS, extreme=st.booleans(), free=st.booleans(), count=st.integers(0, 5))
 def test_a_layer_equals_its_definition(kind: str, seed: int, extreme: bool, free: bool, count: int) -> None:
     rng = np.random.default_rng(seed)
@@ -35,7 +35,7 @@ def test_a_layer_equals_its_definition(kind: str, seed: int, extreme: bool, free
     assert_equal_to_definition(network, random_images(rng, network, count, extreme=extreme), threads=2)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=SEEDS, extreme=st.booleans(), free=st.booleans())
 def test_a_network_equals_its_definition(seed: int, extreme: bool, free: bool) -> None:
     rng = np.random.default_rng(seed)

@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("networks")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=SEEDS, extreme=st.booleans(), free=st.booleans(), metadata=st.dictionaries(st.text(), st.text(), max_size=3)
 )
@@ -67,7 +67,7 @@ def test_a_file_is_not_much_larger_than_its_arrays(tmp_path: Path) -> None:
     assert (tmp_path / "network").stat().st_size < 2 * 77_360 + 20_000
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(seed=st.integers(0, 3), share=st.floats(0, 1, exclude_max=True))
 def test_a_truncated_file_is_refused(folder: Path, seed: int, share: float) -> None:
     path = folder / "whole"
@@ -79,7 +79,7 @@ def test_a_truncated_file_is_refused(folder: Path, seed: int, share: float) -> N
         load(cut)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data(), seed=st.integers(0, 3))
 def test_flipped_bytes_are_refused_or_make_another_valid_network(folder: Path, seed: int, data: st.DataObject) -> None:
     path = folder / "whole"
@@ -165,7 +165,7 @@ def test_what_a_reader_does_not_know_is_refused(
     assert path.read_bytes() == before
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(seed=st.integers(0, 3), data=st.data())
 def test_a_changed_value_of_an_array_is_always_noticed(folder: Path, seed: int, data: st.DataObject) -> None:
     path = folder / "whole"
@@ -210,7 +210,7 @@ JUNK = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(seed=st.integers(0, 5), data=st.data())
 def test_any_junk_in_the_header_is_refused_or_makes_another_valid_network(
     folder: Path, seed: int, data: st.DataObject

@@ -35,7 +35,7 @@ def assert_equal_in_onnxruntime(network: IntegerNetwork, images: np.ndarray, pat
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=SEEDS, extreme=st.booleans(), free=st.booleans())
 def test_a_layer_is_equal_in_onnxruntime(folder: Path, kind: str, seed: int, extreme: bool, free: bool) -> None:
     rng = np.random.default_rng(seed)
@@ -43,7 +43,7 @@ def test_a_layer_is_equal_in_onnxruntime(folder: Path, kind: str, seed: int, ext
     assert_equal_in_onnxruntime(network, random_images(rng, network, 2, extreme=extreme), folder / "layer.onnx")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=SEEDS, extreme=st.booleans(), free=st.booleans())
 def test_a_network_is_equal_in_onnxruntime(folder: Path, seed: int, extreme: bool, free: bool) -> None:
     rng = np.random.default_rng(seed)

@@ -106,7 +106,7 @@ def index_bits(count: int) -> int:
     return max(1, math.ceil(math.log2(count)))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(SEEDS, SHAPES, UNITS, st.sampled_from(["int8", "int3", "ternary"]), st.floats(0, 1))
 def test_whole_units_store_all_their_values_and_an_index_each(
     seed: int, shape: tuple[int, ...], pattern: Pattern, name: str, density: float
@@ -134,7 +134,7 @@ def test_whole_units_store_all_their_values_and_an_index_each(
         assert found.padding - alone.padding == filling + SCALE_BITS * (-shape[0] % 16)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(SEEDS, SHAPES)
 def test_a_mix_stores_every_weight_once_and_no_index_for_the_rest(seed: int, shape: tuple[int, ...]) -> None:
     planes = mixed_planes(np.random.default_rng(seed), shape)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from intarsia.errors import IntarsiaError
@@ -50,7 +50,6 @@ def test_two_planes_share_a_shift_and_a_gain_of_nothing_stays_nothing() -> None:
     assert multipliers.tolist() == [[128, 205], [3, 0]]
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["conv", "depthwise", "linear", "add", "avgpool", "maxpool"]))
 def test_as_many_bits_as_there_are_change_no_gain_and_fewer_run(seed: int, kind: str) -> None:
     rng = np.random.default_rng(seed)

@@ -32,7 +32,7 @@ def error(w: torch.Tensor, text: str) -> float:
     return float((weight_quantizer(w, LayerScheme.parse(text), 8)(w).detach() - w).square().sum())
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 99), MIXES, st.sampled_from([(8, 32, 3, 3), (10, 17), (12, 1, 3, 3)]))
 def test_every_weight_belongs_to_one_plane_by_whole_units(seed: int, text: str, shape: tuple[int, ...]) -> None:
     w, depthwise = weight(seed, *shape), shape[1] == 1
@@ -75,7 +75,7 @@ def test_a_plane_that_a_channel_does_not_use_takes_no_bits_of_its_scale() -> Non
     assert bool((planes.multipliers[1][~precise] >= 127).all())
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 99), MIXES)
 def test_positions_chosen_anew_meet_steps_that_fit(seed: int, text: str) -> None:
     w, later = weight(seed, 16, 32, 3, 3), weight(seed + 1, 16, 32, 3, 3)

@@ -72,7 +72,7 @@ def test_multipliers_express_gains_to_half_a_unit(seed: int, planes: int, bits: 
     assert bool(((multipliers.amax(0) >= 2 ** (bits - 1) - 1) | (shift == 20)).all())
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     seed=st.integers(0, 99),
     text=st.sampled_from(

@@ -112,7 +112,7 @@ def test_foreign_and_damaged_checkpoints_are_refused(data: Dataset, tmp_path: Pa
     assert list(tmp_path.iterdir()) == [checkpoint]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(pad=st.integers(0, 3), size=st.integers(1, 8), flip=st.booleans(), seed=st.integers(0, 99))
 def test_each_crop_is_a_window_of_its_padded_image_mirrored_or_not(pad: int, size: int, flip: bool, seed: int) -> None:
     images = torch.randint(0, 200, (5, 3, 8, 9), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))

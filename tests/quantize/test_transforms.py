@@ -157,7 +157,7 @@ layers = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     layers,
     st.integers(0, 99),
@@ -175,7 +175,7 @@ def schemes_of(steps: Sequence[Step], text: str) -> dict[str, LayerScheme]:
     return {step.name: LayerScheme.parse(text) for step in steps if step.module is not None}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(layers, st.integers(0, 99), st.sampled_from(["ternary+1:4xint5", "2:3xint8", "int4+1:4/2xint4"]))
 def test_permutation_never_saves_less(kinds: list[tuple[str, int, str, int]], seed: int, planes: str) -> None:
     steps = read_plan(varied(Graph(kinds, seed)), (2, 8, 8))

@@ -471,7 +471,7 @@ def test_missing_external_data_is_named(tmp_path: Path) -> None:
 _FILES = [everything(), Brevitas().graph(), quantize_pairs()]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     which=st.integers(0, len(_FILES) - 1),
     keep=st.floats(0, 1),

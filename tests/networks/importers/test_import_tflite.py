@@ -223,7 +223,7 @@ def compare(content: bytes, images: NDArray[np.int8], zeros: tuple[int, int]) ->
     assert (found != wanted).sum() <= 3 + 0.02 * wanted.size
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     kind=st.sampled_from(["CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"]),
     seed=st.integers(0, 2**32 - 1),
@@ -465,7 +465,7 @@ def test_what_cannot_be_imported_is_named_in_one_sentence(content: bytes, says: 
     assert "\n" not in str(caught.value)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(max_size=90) | st.sampled_from(["input", "forward", "class", "graph", "a.b", "training", "x" * 80]))
 def test_any_name_becomes_a_module(name: str) -> None:
     f = File()
@@ -512,7 +512,7 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 _FILES = [everything(0), everything(1, half=True), quantized_network(0)[0]]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     which=st.integers(0, len(_FILES) - 1),
     keep=st.floats(0, 1),
