@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -185,3 +186,32 @@ def test_a_design_of_the_front_is_taken_to_hardware(
     assert "--transforms and --from-study both say" in capsys.readouterr().err
     assert main(["compile", "resnet8", "--out", "runs", "--from-study", study]) == 2
     assert "is of digits, not of resnet8" in capsys.readouterr().err
+
+
+@pytest.mark.pdk
+def test_a_study_weighs_the_energy_of_memories_and_keeps_its_library(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not os.environ.get("PDK_ROOT"):
+        pytest.skip("PDK_ROOT is not set")
+    monkeypatch.chdir(runs.parent)
+    Path("energy.yaml").write_text(
+        "network: digits\nschemes: [ternary, ternary+2:16xint8, 'mix-outputs:int8@0.1/int2']\n"
+        "objectives: [accuracy, memory_energy]\ncalibration: 64\nimages: 64"
+    )
+    command = ["explore", "energy.yaml", "--out", "runs", "--study", "energy"]
+    assert main([*command, "--workers", "1"]) == 0
+    results = json.loads((runs / "studies" / "energy" / "results.json").read_text())
+    found = {design["scheme"]: design["metrics"]["memory_energy"] for design in results["designs"]}
+    assert 0 < found["ternary"] < found["ternary+2:16xint8"]
+    assert found["mix-outputs:int8@0.1/int2"] is None
+    assert '"front-memory_energy"' in (runs / "studies" / "energy" / "study.html").read_text()
+    other = Path("other") / "ihp-sg13g2" / "libs.ref"
+    shutil.copytree(Path(os.environ["PDK_ROOT"]) / "ihp-sg13g2" / "libs.ref", other)
+    next((other / "sg13g2_sram" / "lib").glob("*1P_64x64*typ*")).unlink()
+    monkeypatch.setenv("PDK_ROOT", str(Path("other").resolve()))
+    capsys.readouterr()
+    assert main([*command, "--workers", "1"]) == 2
+    assert "began with another library of SRAM macros" in capsys.readouterr().err
+    monkeypatch.setenv("PDK_ROOT", "/nowhere")
+    assert main([*command, "--workers", "0"]) == 0  # what is there can be read without
