@@ -68,6 +68,15 @@ def test_a_rung_of_more_seeds_takes_over_what_an_equal_one_found(tmp_path: Path)
     assert all(evaluated_before(store, space, entry.job) is None for entry in known.values())
 
 
+def test_a_rung_of_another_rate_is_another_training(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    space = store.create(SPACE + "  - {epochs: 1, rate: 0.1, keep: front}\n", {})
+    begin(store, space)
+    do_all(store, "me")
+    assert store.entries(2)
+    assert all(evaluated_before(store, space, entry.job) is None for entry in store.entries(2))
+
+
 def test_a_study_goes_from_rung_to_rung_and_ends(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     space = store.create(SPACE, {"network": "digits"})
