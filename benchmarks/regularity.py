@@ -68,7 +68,7 @@ INTRODUCTION = """# What does regularity cost?
 Written by `python benchmarks/regularity.py`. Every network is frozen to integers and executed on validation inputs,
 never on the test set. Bits count everything that is stored for the weights. Transistors are of the lane array that the
 design needs ([what execution units cost](execution-units.md)); the rest of the engine is the same for all. The energy
-is that of all accesses of the engine's memories, an estimate from IHP's 130 nm macros ([where costs come
+is that of the accesses of the engine's memories while it runs, an estimate from IHP's 130 nm macros ([where costs come
 from](explore.md)); lanes are not in it. Where there is a dash, no lanes run these planes. The first and the last layer
 have four balanced-ternary digits in all of them, unless said (DS-CNN's names say so). Whole taps are one of nine at
 least, so all their densities are one design.

@@ -300,7 +300,7 @@ def _run_options(parser: argparse.ArgumentParser, network: str) -> None:
         "--transforms",
         metavar="TEXT",
         help="of the float network first: equalize, widen1.25, permute, joined by +, or none (default: none; with its "
-        f"own scheme {_exceptions('transforms')})",
+        f"own scheme {_own_defaults('transforms')})",
     )
     learning.add_argument(
         "--epochs", type=int, metavar="N", help="of quantization-aware training; 0 quantizes after training only"
@@ -329,7 +329,7 @@ def _run_options(parser: argparse.ArgumentParser, network: str) -> None:
         "--slots",
         type=int,
         metavar="N",
-        help=f"sparse weights of a lane and block, 1 to 4 (default: 1; with its own scheme {_exceptions('slots')})",
+        help=f"sparse weights of a lane and block, 1 to 4 (default: 1; with its own scheme {_own_defaults('slots')})",
     )
     hardware.add_argument("--images", type=int, metavar="N", help="images for the simulated engine")
     hardware.add_argument("--onnx-images", type=int, metavar="N", help="images for onnxruntime (default: 1000)")
@@ -343,7 +343,7 @@ def _run_options(parser: argparse.ArgumentParser, network: str) -> None:
     hardware.add_argument("--route-seconds", type=float, metavar="S", help="its time limit (default: 1800)")
 
 
-def _exceptions(name: str) -> str:
+def _own_defaults(name: str) -> str:
     """Return the networks whose default differs from that of all others, each with its own."""
     usual = next(entry.default for entry in dataclasses.fields(Defaults) if entry.name == name)
     own = {network: getattr(entry, name) for network, entry in DEFAULTS.items()}

@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from intarsia.networks import build
 from intarsia.quantize import Scheme
 from intarsia.quantize.calibrate import post_training
 from intarsia.quantize.freezing import freeze
-from intarsia.synthesize.pdk import load_pdk
+from intarsia.synthesize.pdk import Pdk
 from intarsia.synthesize.units import ExecutionUnit
 
 
@@ -96,11 +95,7 @@ def test_layers_of_equal_shape_on_dense_lanes_have_words_of_their_own() -> None:
 
 
 @pytest.mark.pdk
-def test_a_sparse_plane_takes_energy_and_unknown_lanes_have_no_figure() -> None:
-    root = os.environ.get("PDK_ROOT")
-    if not root:
-        pytest.skip("PDK_ROOT is not set")
-    pdk = load_pdk(Path(root))
+def test_a_sparse_plane_takes_energy_and_unknown_lanes_have_no_figure(pdk: Pdk) -> None:
     texts = ("ternary", "ternary+1:16/16xint8", "ternary+2:16xint8", "int8+1:16xint8")
     dense, shared, two, nothing = (costs_of(network(text)).memory_energy(pdk) for text in texts)
     assert dense is not None

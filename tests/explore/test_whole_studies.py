@@ -189,11 +189,10 @@ def test_a_design_of_the_front_is_taken_to_hardware(
 
 
 @pytest.mark.pdk
+@pytest.mark.usefixtures("pdk")
 def test_a_study_weighs_the_energy_of_memories_and_keeps_its_library(
     runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if not os.environ.get("PDK_ROOT"):
-        pytest.skip("PDK_ROOT is not set")
     monkeypatch.chdir(runs.parent)
     Path("energy.yaml").write_text(
         "network: digits\nschemes: [ternary, ternary+2:16xint8, 'mix-outputs:int8@0.1/int2']\n"

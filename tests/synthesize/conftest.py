@@ -1,13 +1,11 @@
 """Designs and kept results that several tests of this room share."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from intarsia.engine.sources import write_sources
-from intarsia.synthesize.pdk import Pdk, load_pdk
 from intarsia.synthesize.yosys import Design
 
 RTL = Path(__file__).with_name("rtl")
@@ -24,12 +22,3 @@ def mac_array() -> Callable[..., Design]:
 def engine_sources(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
     """The engine's SystemVerilog files."""
     return tuple(write_sources(tmp_path_factory.mktemp("engine")))
-
-
-@pytest.fixture(scope="session")
-def pdk() -> Pdk:
-    """The PDK that PDK_ROOT names."""
-    root = os.environ.get("PDK_ROOT")
-    if not root:
-        pytest.skip("PDK_ROOT is not set")
-    return load_pdk(Path(root))

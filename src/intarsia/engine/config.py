@@ -9,6 +9,8 @@ from intarsia.integer.network import SHIFT_BITS
 
 #: A bias with rounding and storage offsets folded in (intarsia_requantizer); the compiler refuses a greater one.
 BIAS_BITS = 40
+#: Words of the smallest memory.
+LEAST_DEPTH = 16
 #: 32-bit words that the host can address in one memory.
 REGION_WORDS = 1 << 20
 
@@ -60,7 +62,7 @@ class EngineConfig:
         divides = self.requant_lanes >= 1 and self.lanes % self.requant_lanes == 0
         self._check("requant_lanes", divides, f"a divisor of {self.lanes}")
         for name, most in self.greatest_depths.items():
-            self._check(name, 16 <= getattr(self, name) <= most, f"16 to {most}")
+            self._check(name, LEAST_DEPTH <= getattr(self, name) <= most, f"{LEAST_DEPTH} to {most}")
 
     def _check(self, name: str, good: bool, expected: str) -> None:
         if not good:

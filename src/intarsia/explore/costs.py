@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from intarsia.engine import EngineConfig, compile_network, config_for
+from intarsia.engine.config import LEAST_DEPTH
 from intarsia.engine.cycles import LayerCycles, predict
 from intarsia.engine.program import Program
 from intarsia.errors import IntarsiaError
@@ -18,7 +19,6 @@ from intarsia.synthesize.pdk import Pdk
 from intarsia.synthesize.units import ExecutionUnit, Positions
 
 _TERNARY = WeightFormat("ternary")
-_LEAST_DEPTH = 16  # words of an engine's memory
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def costs_of(network: IntegerNetwork, engine: EngineConfig | None = None) -> Cos
 
 
 def _as_deep_as_used(program: Program) -> EngineConfig:
-    return replace(program.config, **{name: max(_LEAST_DEPTH, words) for name, words in program.used_words().items()})
+    return replace(program.config, **{name: max(LEAST_DEPTH, words) for name, words in program.used_words().items()})
 
 
 def unit_of(network: IntegerNetwork, lanes: int = 16) -> ExecutionUnit:

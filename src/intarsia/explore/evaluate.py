@@ -83,8 +83,8 @@ class Evaluator:
             "cycles": costs.cycles,
             "area": None if costs.unit is None else self.areas[costs.unit],
         }
-        metrics[MEMORY_ENERGY], silent = self._memory_energy(costs)
-        return Evaluation(metrics, costs.reason or silent, time.monotonic() - start)
+        metrics[MEMORY_ENERGY], why = self._memory_energy(costs)
+        return Evaluation(metrics, costs.reason or why, time.monotonic() - start)
 
     def _memory_energy(self, costs: Costs) -> tuple[float | None, str]:
         """Return the energy of memory accesses, and why there is none where the library has no such memories."""
