@@ -11,6 +11,7 @@ it in studies/results; the page is of those that are kept there (`STUDIES`).
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import stdev
 
 from intarsia.files import write_json, write_text
 from intarsia.report.charts import Cloud, scatter, standalone
@@ -167,9 +168,18 @@ def steps_of(by_name: dict[str, Design]) -> str:
                 "–" if None in (a, b) else f"{(b - a) / a:+.1%}"
                 for a, b in ((one.metrics.get(name), other.metrics.get(name)) for name in METRICS[2:])
             ]
-            gain = 100 * (other.accuracies[-1] - one.accuracies[-1])
-            rows.append((title, f"`{first}`", f"`{second}`", f"{gain:+.2f}", *differences))
+            rows.append((title, f"`{first}`", f"`{second}`", gained(one, other), *differences))
     return table(("step", "from", "to", "points of accuracy", *COLUMNS[3:]), rows)
+
+
+def gained(one: Design, other: Design) -> str:
+    """Return by how many points another design is better, with the standard error over the seeds that both have."""
+    gain = f"{100 * (other.accuracies[-1] - one.accuracies[-1]):+.2f}"
+    known = dict(zip(one.seeds, one.by_seed, strict=True))
+    pairs = [
+        100 * (value - known[seed]) for seed, value in zip(other.seeds, other.by_seed, strict=True) if seed in known
+    ]
+    return gain if len(pairs) < 2 else f"{gain} ± {stdev(pairs) / len(pairs) ** 0.5:.2f}"
 
 
 #: What is compared: a title, a design, and one that differs in one thing.

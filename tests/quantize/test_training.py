@@ -296,6 +296,20 @@ def test_a_cuda_device_trains_too(data: Dataset) -> None:
     assert len(train_network(build("digits"), data, SHORT, device="cuda").epochs) == SHORT.epochs
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_replayed_steps_train_as_steps_one_by_one_do(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    def trained() -> torch.nn.Module:
+        torch.manual_seed(0)
+        model = build("digits")
+        train_network(model, data, replace(SHORT, optimizer="adam", peak_rate=1e-3), device="cuda")
+        return model
+
+    replayed = trained()
+    monkeypatch.setattr("intarsia.quantize.training.ReplayedStep", lambda step: step)
+    for ours, theirs in zip(replayed.parameters(), trained().parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-3)
+
+
 def test_too_few_images_are_refused(data: Dataset) -> None:
     few = replace(data, train=data.train.take(3))
     with pytest.raises(ValueError, match="do not fill one batch"):

@@ -108,13 +108,15 @@ class Evaluator:
                 transforms=transforms,
             )
         else:
+            recipe = self._recipe(rung)
             module = quantize(
                 self.model,
                 self.data,
                 scheme,
                 seed=seed,
                 device=self.settings.device,
-                recipe=self._recipe(rung),
+                recipe=recipe,
+                validate_every=recipe.training.epochs,
                 transforms=transforms,
                 progress=False,
             ).module

@@ -20,16 +20,16 @@ def collect(store: Store, space: DesignSpace) -> StudyResults:
     for point in points:
         rung = last[point]
         done = [entry for entry in entries[rung] if entry.state == "done" and entry.job.point == point]
-        accuracy = [value for entry in done if (value := entry.metrics["accuracy"]) is not None]
+        done.sort(key=lambda entry: entry.job.seed)
         designs.append(
             Design(
                 scheme=point.scheme,
                 transforms=point.transforms,
                 chosen=done[0].job.chosen,
                 rung=rung,
-                seeds=tuple(sorted(entry.job.seed for entry in done)),
+                seeds=tuple(entry.job.seed for entry in done),
                 metrics=by_rung[rung][point],
-                spread=max(accuracy) - min(accuracy),
+                by_seed=tuple(entry.metrics["accuracy"] or 0.0 for entry in done),
                 accuracies=tuple(found[point]["accuracy"] or 0.0 for found in by_rung[: rung + 1] if point in found),
                 reason=done[0].reason,
                 on_front=False,

@@ -15,6 +15,7 @@ from intarsia.quantize.plan import Step
 from intarsia.quantize.planes import PlanedWeight
 
 _ROWS = 20_000  # of inputs that a layer's statistics are taken from
+_PIECE = 64  # images, in each of which places are counted anew
 _DAMPING = 0.01  # of the mean of their squares
 _MOST_GAIN = 2.0  # of a channel's steps, either way
 _REMAINDER = 0.2  # of what rounding took away, that a weight keeps
@@ -82,15 +83,16 @@ def _groups(
 
 def _patches(module: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
     """Return what the kernel sees at places spread over all images, (samples, groups, inputs · taps)."""
-    kernel, stride = module.kernel_size, module.stride
-    places = ((x.shape[2] - kernel[0]) // stride[0] + 1) * ((x.shape[3] - kernel[1]) // stride[1] + 1)
+    (tall, wide), (down, right) = module.kernel_size, module.stride
+    windows = x.unfold(2, tall, down).unfold(3, wide, right)  # a view: only the places that count are copied
+    rows, columns = windows.shape[2:4]
+    places = rows * columns
     every = max(1, len(x) * places // _ROWS)
-    pieces = [
-        functional.unfold(part, kernel, stride=stride).transpose(1, 2).flatten(0, 1)[::every]
-        for part in torch.split(x, 64)
-    ]
-    rows = torch.cat(pieces)
-    return rows.reshape(len(rows), module.groups, -1)
+    starts = range(0, len(x) * places, _PIECE * places)
+    chosen = torch.cat([torch.arange(start, min(start + _PIECE * places, len(x) * places), every) for start in starts])
+    image, place = chosen // places, chosen % places
+    found = windows[image, :, place // columns, place % columns]
+    return found.reshape(len(chosen), module.groups, -1)
 
 
 def _around(step: Step) -> tuple[int, int, int, int]:

@@ -92,7 +92,7 @@ def quantize(
         fresh = attach(model, scheme, network.shape, network.input_scale, signed=network.signed, transforms=transforms)
         teacher = FloatNetwork(fresh)
     data = labelled(dataset, teacher.to(device), device=device)
-    if chosen.compile and shutil.which("g++"):
+    if chosen.compile and torch.device(device).type == "cpu" and shutil.which("g++"):  # on a GPU steps are replayed
         network.compile()
         teacher.compile()
 

@@ -153,7 +153,7 @@ class QuantizationRecipe(_Brief):
         criterion: what decides the sparse positions.
         calibration: images that post-training quantization, which training begins with, sees.
         rounding: of that quantization, see `intarsia.quantize.calibrate.post_training`.
-        compile: whether `torch.compile` pays for itself (large data sets).
+        compile: whether `torch.compile` pays for itself on a CPU (large data sets).
     """
 
     training: Recipe

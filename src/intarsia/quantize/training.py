@@ -27,6 +27,7 @@ from intarsia.quantize.checkpoint import EpochRecord, History, load_checkpoint, 
 from intarsia.quantize.data import Labelled, Scaling, TrainingData, outputs_of
 from intarsia.quantize.objectives import Classification, Objective, mismatch, objective_of
 from intarsia.quantize.recipes import Phase, Recipe
+from intarsia.quantize.replay import ReplayedStep, Step
 
 Groups = Callable[[nn.Module, Recipe], Sequence[dict[str, Any]]]
 
@@ -118,10 +119,16 @@ class _Trainer:
             raise ValueError(f"{len(self.images)} training images do not fill one batch of {recipe.batch}")
         settings = [dict(group) for group in groups(model, recipe)]
         self.optimizer: torch.optim.Optimizer
+        self.step: Step = self._step
+        recorded = device.type == "cuda" and recipe.optimizer == "adam"
         if recipe.optimizer == "sgd":
             self.optimizer = torch.optim.SGD(settings, lr=recipe.peak_rate, momentum=0.9, nesterov=True)
+        elif recorded:
+            self.optimizer = torch.optim.AdamW(settings, lr=recipe.peak_rate, fused=True, capturable=True)
+            self.step = ReplayedStep(self._step)
         else:
             self.optimizer = torch.optim.AdamW(settings, lr=recipe.peak_rate)
+        self.rates = _Rates(self.optimizer, device if recorded else None)
 
     def epoch(self, epoch: int, show: bool) -> tuple[float, float]:
         """Train one epoch; return the means of loss and merit on the augmented training images."""
@@ -133,16 +140,15 @@ class _Trainer:
         loss_sum = torch.zeros((), device=self.device)
         merit_sum = torch.zeros((), device=self.device)
         fill = None if self.recipe.edge else self.scaling.offset
+        self.rates.link()
         bar = tqdm(range(self.steps), desc=f"epoch {epoch + 1}/{self.recipe.epochs}", leave=False, disable=not show)
         for step in bar:
-            rate = self.recipe.rate((epoch + (step + 1) / self.steps) / self.recipe.epochs)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate * group.get("rate_factor", 1.0)
+            self.rates.set(self.recipe.rate((epoch + (step + 1) / self.steps) / self.recipe.epochs))
             index = order[step * self.recipe.batch : (step + 1) * self.recipe.batch].to(self.device)
             pixels = augment(self.images[index], phase, fill, self.recipe.flip, generator)
             x = _reals(pixels, self.scaling)
             x = mix(x, self.recipe.mixup, generator) if self.recipe.mixup else x
-            loss, merit = self._step(x, self.labels[index])
+            loss, merit = self.step(x, self.labels[index])
             loss_sum += loss
             merit_sum += merit
         return float(loss_sum) / self.steps, float(merit_sum) / self.steps
@@ -169,6 +175,32 @@ class _Trainer:
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         return loss.detach(), self.objective.merit(outputs.detach(), x, labels)
+
+
+class _Rates:
+    """The learning rates of an optimizer's groups; for recorded steps, which read them anew each time, in a device's
+    memory.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, device: torch.device | None) -> None:
+        self._optimizer = optimizer
+        factors = [group.get("rate_factor", 1.0) for group in optimizer.param_groups]
+        self._factors = torch.tensor(factors, device=device)
+        self._rates = None if device is None else torch.zeros_like(self._factors)
+
+    def link(self) -> None:
+        """Give every group its rate; a checkpoint that was loaded since has put others there."""
+        if self._rates is not None:
+            for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
+                group["lr"] = rate
+
+    def set(self, rate: float) -> None:
+        """Set the rate of a group whose factor is 1, and the others in proportion."""
+        if self._rates is not None:
+            torch.mul(self._factors, rate, out=self._rates)
+            return
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate * group.get("rate_factor", 1.0)
 
 
 def _reals(stored: torch.Tensor, scaling: Scaling) -> torch.Tensor:

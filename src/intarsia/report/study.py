@@ -31,7 +31,7 @@ class Design:
         rung: the last one that it reached.
         seeds: evaluated there.
         metrics: the mean over these seeds.
-        spread: greatest less least accuracy over these seeds.
+        by_seed: accuracy with each of these seeds, in their order.
         accuracies: mean accuracy at each rung, from the first.
         reason: why metrics are missing.
         on_front: whether it reached the last rung that any did, and no design there beats it.
@@ -43,10 +43,15 @@ class Design:
     rung: int
     seeds: tuple[int, ...]
     metrics: Mapping[str, float | None]
-    spread: float
+    by_seed: tuple[float, ...]
     accuracies: tuple[float, ...]
     reason: str
     on_front: bool
+
+    @property
+    def spread(self) -> float:
+        """Greatest less least accuracy over the seeds."""
+        return max(self.by_seed) - min(self.by_seed)
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,7 @@ class StudyResults:
         """
         try:
             designs = tuple(
-                Design(**(design | {"seeds": tuple(design["seeds"]), "accuracies": tuple(design["accuracies"])}))
+                Design(**(design | {part: tuple(design[part]) for part in ("seeds", "by_seed", "accuracies")}))
                 for design in fields["designs"]
             )
             lists = {part: tuple(fields[part]) for part in ("objectives", "epochs", "correlations")}
