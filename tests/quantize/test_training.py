@@ -19,6 +19,7 @@ from intarsia.datasets import Dataset, InputScaling, Split, load_dataset  # noqa
 from intarsia.errors import IntarsiaError  # noqa: E402
 from intarsia.networks import build  # noqa: E402
 from intarsia.quantize import RECIPES, Phase, Recipe  # noqa: E402
+from intarsia.quantize.answers import Answers  # noqa: E402
 from intarsia.quantize.data import labelled, outputs_of  # noqa: E402
 from intarsia.quantize.module import attach  # noqa: E402
 from intarsia.quantize.objectives import Classification, Reconstruction, mismatch, objective_of  # noqa: E402
@@ -274,6 +275,26 @@ def test_a_teacher_alone_teaches() -> None:
     wrong = replace(data, train=Split(data.train.images, (data.train.labels + 1) % 10))
     train_network(pupil, wrong, replace(recipe, teacher_weight=1.0), teacher=teacher)
     assert evaluate(pupil, data.validation, data.scaling) > 0.7  # and not 0.1, as the labels would have it
+
+
+def test_answers_that_are_kept_teach_as_those_asked_for_do(data: Dataset) -> None:
+    teacher, asked, answers = build("digits", 3), [], Answers()
+    teacher.register_forward_pre_hook(lambda *_: asked.append(1))
+    recipe = replace(SHORT, optimizer="adam", peak_rate=1e-3, mixup=0.3, teacher_weight=1.0)
+
+    def trained(seed: int, answers: Answers | None = None) -> tuple[torch.nn.Module, int]:
+        asked.clear()
+        model = build("digits", 4)
+        train_network(model, data, recipe, seed=seed, teacher=teacher, answers=answers)
+        return model, len(asked)
+
+    for seed in (0, 1):
+        alone, asks = trained(seed)
+        first, first_asks = trained(seed, answers)
+        again, later_asks = trained(seed, answers)
+        assert (first_asks, later_asks) == (asks, 0)
+        for model in (first, again):
+            assert all(map(torch.equal, model.parameters(), alone.parameters()))
 
 
 def test_evaluation_leaves_the_mode_as_it_was(data: Dataset) -> None:

@@ -19,11 +19,12 @@ from intarsia.flow.settings import Settings
 from intarsia.integer import IntegerNetwork
 from intarsia.integer.executor import Executor
 from intarsia.quantize import Scheme
+from intarsia.quantize.answers import Answers
 from intarsia.quantize.calibrate import post_training
 from intarsia.quantize.data import labelled
 from intarsia.quantize.freezing import freeze
 from intarsia.quantize.objectives import objective_of
-from intarsia.quantize.qat import quantize, recipe_for
+from intarsia.quantize.qat import FloatNetwork, quantize, recipe_for
 from intarsia.quantize.recipes import QuantizationRecipe, recipe_of, short
 from intarsia.quantize.transforms.settings import Transforms
 
@@ -65,6 +66,7 @@ class Evaluator:
         self.data: Dataset = load_data(settings, ("train", "validation"))
         known = labelled(self.data, self.model).validation
         split = Split(known.images, known.labels)
+        self.teacher, self.answers = FloatNetwork.of(self.model, self.data), Answers()
         self.validation = split if space.images is None else split.take(space.images)
 
     def __call__(self, point: Point, rung: Rung, seed: int) -> Evaluation:
@@ -109,12 +111,15 @@ class Evaluator:
             )
         else:
             recipe = self._recipe(rung)
+            own = recipe.training.match > 0  # layers are matched with those after this design's transforms
             module = quantize(
                 self.model,
                 self.data,
                 scheme,
                 seed=seed,
                 device=self.settings.device,
+                teacher=None if own else self.teacher,
+                answers=None if own else self.answers,
                 recipe=recipe,
                 validate_every=recipe.training.epochs,
                 transforms=transforms,

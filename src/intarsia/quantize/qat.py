@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from intarsia.errors import IntarsiaError
+from intarsia.quantize.answers import Answers
 from intarsia.quantize.calibrate import float_tensors, post_training
 from intarsia.quantize.checkpoint import History
 from intarsia.quantize.data import TrainingData, labelled
@@ -19,6 +20,7 @@ from intarsia.quantize.scheme import Scheme
 from intarsia.quantize.training import train_network
 from intarsia.quantize.transforms.settings import NO_TRANSFORMS, Transforms
 
+_ANY_SCHEME = Scheme.parse("int8")  # float weights are the same behind all of them
 _LEAST_SIZE = 1e-3  # so that biases that begin at zero learn, too
 
 
@@ -38,6 +40,7 @@ def quantize(
     seed: int,
     device: str | torch.device = "cpu",
     teacher: nn.Module | None = None,
+    answers: Answers | None = None,
     epochs: int | None = None,
     recipe: QuantizationRecipe | None = None,
     checkpoint: Path | None = None,
@@ -58,6 +61,7 @@ def quantize(
         seed: of order and augmentation.
         device: where to train.
         teacher: to distil from; `model` by default.
+        answers: of this teacher to these data, from trainings before; it needs a given teacher.
         epochs: in place of the recipe's, its phases shortened or lengthened in proportion.
         recipe: by default that of the data set's name (or size).
         checkpoint: safetensors file, replaced in one step after each epoch; if it exists, training goes on.
@@ -72,6 +76,8 @@ def quantize(
             transforms are to go with a recipe that matches layers with those of a given teacher.
     """
     chosen = (recipe or recipe_for(dataset)).with_epochs(epochs)
+    if answers is not None and teacher is None:
+        raise ValueError("answers are of a given teacher")
     if transforms and teacher is not None and chosen.training.match:
         raise IntarsiaError(
             f"layers changed by {transforms} cannot match a given teacher's; give no teacher, or a recipe with match=0."
@@ -89,8 +95,7 @@ def quantize(
     )
     network.to(device)
     if teacher is None:
-        fresh = attach(model, scheme, network.shape, network.input_scale, signed=network.signed, transforms=transforms)
-        teacher = FloatNetwork(fresh)
+        teacher = FloatNetwork.of(model, dataset, scheme, transforms)
     data = labelled(dataset, teacher.to(device), device=device)
     if chosen.compile and torch.device(device).type == "cpu" and shutil.which("g++"):  # on a GPU steps are replayed
         network.compile()
@@ -114,6 +119,7 @@ def quantize(
         identity=f"{scheme} settle={chosen.settle} snap={chosen.snap} {chosen.criterion}"
         + (f" {transforms}" if transforms else ""),
         teacher=teacher,
+        answers=answers,
         groups=parameter_groups,
         on_epoch=before,
         validate_every=validate_every,
@@ -134,6 +140,23 @@ class FloatNetwork(nn.Module):
         super().__init__()
         self.network = network
         self.requires_grad_(False)
+
+    @classmethod
+    def of(
+        cls,
+        model: nn.Module,
+        dataset: TrainingData,
+        scheme: Scheme = _ANY_SCHEME,
+        transforms: Transforms = NO_TRANSFORMS,
+    ) -> "FloatNetwork":
+        """Return the network of a float model for a data set, after transforms, which may ask a scheme for its layers.
+
+        Raises:
+            IntarsiaError: an operator is not supported, or the scheme does not fit.
+        """
+        scaling, shape = dataset.scaling, dataset.train.images.shape[1:]
+        size = (int(shape[0]), int(shape[1]), int(shape[2]))
+        return cls(attach(model, scheme, size, scaling.scale, signed=scaling.signed, transforms=transforms))
 
     def forward(self, x: torch.Tensor, *, every: bool = False) -> torch.Tensor | dict[str, torch.Tensor]:
         """Return the outputs (N, K) of a batch, or every layer's by name, the last one's being these."""

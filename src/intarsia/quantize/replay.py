@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import torch
 
-#: Takes inputs (N, C, H, W) and labels (N,), trains on them, and returns loss and merit, scalars.
-Step = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+#: Takes inputs (N, C, H, W), labels (N,) and a teacher's outputs (N, K), if there are any; trains on them, and returns
+#: loss and merit, scalars.
+Step = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], tuple[torch.Tensor, torch.Tensor]]
 
 _WARM = 3  # steps that run as they are: libraries choose their algorithms, the optimizer makes its state
 
@@ -21,6 +22,7 @@ class _Recording:
     graph: torch.cuda.CUDAGraph
     inputs: torch.Tensor
     labels: torch.Tensor
+    soft: torch.Tensor | None
     results: tuple[torch.Tensor, torch.Tensor]
 
 
@@ -39,30 +41,36 @@ class ReplayedStep:
         self._runs: Counter[torch.Size] = Counter()
         self._recordings: dict[torch.Size, _Recording] = {}
 
-    def __call__(self, x: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def __call__(
+        self, x: torch.Tensor, labels: torch.Tensor, soft: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Take the step; the results are overwritten by the next one."""
         if self._runs[x.shape] < _WARM:
             self._runs[x.shape] += 1
-            return self._run(x, labels)
+            return self._run(x, labels, soft)
         if x.shape not in self._recordings:
-            self._recordings[x.shape] = self._record(x.clone(), labels.clone())
+            self._recordings[x.shape] = self._record(x.clone(), labels.clone(), None if soft is None else soft.clone())
         recording = self._recordings[x.shape]
         recording.inputs.copy_(x)
         recording.labels.copy_(labels)
+        if recording.soft is not None and soft is not None:
+            recording.soft.copy_(soft)
         recording.graph.replay()
         return recording.results
 
-    def _run(self, x: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _run(
+        self, x: torch.Tensor, labels: torch.Tensor, soft: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Take a step beside the current stream: what autograd keeps of it would else get into the recording."""
         current, aside = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(current)
         with torch.cuda.stream(aside):
-            results = self._step(x, labels)
+            results = self._step(x, labels, soft)
         current.wait_stream(aside)
         return results
 
-    def _record(self, x: torch.Tensor, labels: torch.Tensor) -> _Recording:
+    def _record(self, x: torch.Tensor, labels: torch.Tensor, soft: torch.Tensor | None) -> _Recording:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            results = self._step(x, labels)
-        return _Recording(graph, x, labels, results)
+            results = self._step(x, labels, soft)
+        return _Recording(graph, x, labels, soft, results)

@@ -23,6 +23,7 @@ from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from intarsia.quantize.answers import Answers
 from intarsia.quantize.checkpoint import EpochRecord, History, load_checkpoint, save_checkpoint
 from intarsia.quantize.data import Labelled, Scaling, TrainingData, outputs_of
 from intarsia.quantize.objectives import Classification, Objective, mismatch, objective_of
@@ -106,10 +107,11 @@ class _Trainer:
         seed: int,
         device: torch.device,
         teacher: nn.Module | None,
+        answers: Answers | None = None,
         groups: Groups,
     ) -> None:
         self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.teacher = None if teacher is None else teacher.to(device).eval()
+        self.teacher, self.answers = None if teacher is None else teacher.to(device).eval(), answers
         self.recipe, self.seed, self.device, self.scaling = recipe, seed, device, data.scaling
         self.images = torch.from_numpy(data.train.images).to(device)
         self.labels = torch.from_numpy(data.train.labels).to(device)
@@ -148,7 +150,7 @@ class _Trainer:
             pixels = augment(self.images[index], phase, fill, self.recipe.flip, generator)
             x = _reals(pixels, self.scaling)
             x = mix(x, self.recipe.mixup, generator) if self.recipe.mixup else x
-            loss, merit = self.step(x, self.labels[index])
+            loss, merit = self.step(x, self.labels[index], self._soft(x, phase, epoch, step))
             loss_sum += loss
             merit_sum += merit
         return float(loss_sum) / self.steps, float(merit_sum) / self.steps
@@ -157,7 +159,25 @@ class _Trainer:
         """Return the figure of merit on the validation split."""
         return evaluate(self.model, data.validation, data.scaling, self.objective, device=self.device)
 
-    def _step(self, x: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _soft(self, x: torch.Tensor, phase: Phase, epoch: int, step: int) -> torch.Tensor | None:
+        """Return the teacher's outputs for the inputs of a step; None where the step asks itself, for all layers."""
+        teacher, recipe = self.teacher, self.recipe
+        if teacher is None or recipe.match:
+            return None
+
+        def asked() -> torch.Tensor:
+            with torch.no_grad():
+                found: torch.Tensor = teacher(x)
+            return found
+
+        if self.answers is None:
+            return asked()
+        drawn = (self.seed, epoch, step, recipe.batch)
+        return self.answers.of((*drawn, phase.size, phase.pads, recipe.flip, recipe.edge, recipe.mixup), asked)
+
+    def _step(
+        self, x: torch.Tensor, labels: torch.Tensor, soft: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         if self.teacher is not None and self.recipe.match:
             with torch.no_grad():
                 theirs = self.teacher(x, every=True)
@@ -167,8 +187,6 @@ class _Trainer:
             loss = self.objective.loss(outputs, x, labels, theirs[last], self.recipe)
             loss = loss + self.recipe.match * mismatch(ours, theirs)
         else:
-            with torch.no_grad():
-                soft = None if self.teacher is None else self.teacher(x)
             outputs = self.model(x)
             loss = self.objective.loss(outputs, x, labels, soft, self.recipe)
         self.optimizer.zero_grad(set_to_none=True)
@@ -217,6 +235,7 @@ def train_network(
     checkpoint: Path | None = None,
     identity: str = "",
     teacher: nn.Module | None = None,
+    answers: Answers | None = None,
     groups: Groups = decay_groups,
     on_epoch: Callable[[int, nn.Module], None] | None = None,
     validate_every: int = 1,
@@ -236,6 +255,7 @@ def train_network(
         teacher: a trained network of the same outputs to distil from; it is put into evaluation mode. If the recipe
             matches layers, both networks take `every=True` and then return the outputs of all layers by name, as
             `QuantizedNetwork` does.
+        answers: of this teacher to these data, from trainings before; by default it is asked at every step.
         groups: makes the optimizer's parameter groups, see `decay_groups`.
         on_epoch: called before each epoch with its number, from 0, and the model in training mode; a resumed
             run calls it only for the epochs that remain.
@@ -249,7 +269,7 @@ def train_network(
         IntarsiaError: the checkpoint is damaged, or belongs to another recipe, seed or model.
     """
     device = torch.device(device)
-    trainer = _Trainer(model, data, recipe, seed=seed, device=device, teacher=teacher, groups=groups)
+    trainer = _Trainer(model, data, recipe, seed=seed, device=device, teacher=teacher, answers=answers, groups=groups)
     identity = f"{recipe!r} seed={seed} {identity}"
     records: list[EpochRecord] = []
     if checkpoint is not None and checkpoint.exists():

@@ -95,13 +95,14 @@ class StudyResults:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         rungs = [f"accuracy at rung {rung}" for rung in range(len(self.epochs))]
-        writer.writerow(["scheme", "transforms", "rung", "seeds", *METRICS, "spread", *rungs, "on_front", *names])
+        writer.writerow(["scheme", "transforms", "rung", "seeds", *METRICS, "by seed", *rungs, "on_front", *names])
         for d in self.designs:
             metrics = ["" if d.metrics.get(name) is None else d.metrics[name] for name in METRICS]
             chosen = [d.chosen.get(name, "") for name in names]
             seeds = " ".join(map(str, d.seeds))
             passed = [*d.accuracies, *[""] * (len(rungs) - len(d.accuracies))]
-            last = [d.spread, *passed, int(d.on_front), *chosen]
+            by_seed = " ".join(map(str, d.by_seed))
+            last = [by_seed, *passed, int(d.on_front), *chosen]
             writer.writerow([d.scheme, d.transforms, d.rung, seeds, *metrics, *last])
         return text.getvalue()
 
