@@ -11,7 +11,7 @@ it in studies/results; the page is of those that are kept there (`STUDIES`).
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import stdev
+from statistics import mean, stdev
 
 from intarsia.files import write_json, write_text
 from intarsia.report.charts import Cloud, scatter, standalone
@@ -173,13 +173,15 @@ def steps_of(by_name: dict[str, Design]) -> str:
 
 
 def gained(one: Design, other: Design) -> str:
-    """Return by how many points another design is better, with the standard error over the seeds that both have."""
-    gain = f"{100 * (other.accuracies[-1] - one.accuracies[-1]):+.2f}"
+    """Return by how many points another design is better with the seeds that both have, and its standard error."""
+    if one.rung != other.rung and one.rung * other.rung == 0:
+        return "–"  # one of them is not trained
     known = dict(zip(one.seeds, one.by_seed, strict=True))
     pairs = [
         100 * (value - known[seed]) for seed, value in zip(other.seeds, other.by_seed, strict=True) if seed in known
     ]
-    return gain if len(pairs) < 2 else f"{gain} ± {stdev(pairs) / len(pairs) ** 0.5:.2f}"
+    error = f" ± {stdev(pairs) / len(pairs) ** 0.5:.2f}" if len(pairs) > 1 else ""
+    return f"{mean(pairs):+.2f}{error}" if pairs else "–"
 
 
 #: What is compared: a title, a design, and one that differs in one thing.

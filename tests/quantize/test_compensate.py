@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from intarsia.datasets import InputScaling
 from intarsia.quantize.calibrate import post_training
-from intarsia.quantize.compensate import compensated
+from intarsia.quantize.compensate import _patches, compensated
 from intarsia.quantize.data import Samples, TrainingSet, outputs_of
 from intarsia.quantize.module import QuantizedNetwork, attach
 from intarsia.quantize.recipes import Rounding, recipe_of, short
@@ -155,3 +155,27 @@ def test_a_few_inputs_beyond_the_range_do_not_shift_the_others(rounding: Roundin
     inside = np.delete(samples.images, np.s_[::10], axis=0)
     wanted, found = (outputs_of(m, inside, data.scaling) for m in (model, network.eval()))
     assert float((found - wanted).mean(dim=0).abs().max()) < 0.1 * float(wanted.std())
+
+
+@pytest.mark.parametrize(
+    ("images", "groups", "kernel", "stride"), [(300, 1, (3, 3), 1), (7, 8, (1, 1), 2), (130, 4, (3, 2), 1)]
+)
+def test_what_a_kernel_sees_is_what_unfolding_gives(
+    images: int, groups: int, kernel: tuple[int, int], stride: int
+) -> None:
+    layer = nn.Conv2d(8, 8, kernel, stride=stride, groups=groups)
+    x = torch.randn(images, 8, 14, 13).contiguous(memory_format=torch.channels_last)
+    seen = [
+        functional.unfold(part, kernel, stride=stride).transpose(1, 2).flatten(0, 1)[:: _every(images, kernel, stride)]
+        for part in torch.split(x, 64)
+    ]
+    rows = torch.cat(seen)
+    found = _patches(layer, x)
+    assert torch.equal(found, rows.reshape(len(rows), groups, -1))
+    assert found.is_contiguous()  # sums of another layout are rounded otherwise
+
+
+def _every(images: int, kernel: tuple[int, int], stride: int) -> int:
+    """Return which of so many places counts: about 20,000 do."""
+    places = ((14 - kernel[0]) // stride + 1) * ((13 - kernel[1]) // stride + 1)
+    return max(1, images * places // 20_000)

@@ -20,6 +20,7 @@ from intarsia.errors import IntarsiaError  # noqa: E402
 from intarsia.networks import build  # noqa: E402
 from intarsia.quantize import RECIPES, Phase, Recipe  # noqa: E402
 from intarsia.quantize.answers import Answers  # noqa: E402
+from intarsia.quantize.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from intarsia.quantize.data import labelled, outputs_of  # noqa: E402
 from intarsia.quantize.module import attach  # noqa: E402
 from intarsia.quantize.objectives import Classification, Reconstruction, mismatch, objective_of  # noqa: E402
@@ -297,6 +298,31 @@ def test_answers_that_are_kept_teach_as_those_asked_for_do(data: Dataset) -> Non
             assert all(map(torch.equal, model.parameters(), alone.parameters()))
 
 
+def test_answers_beyond_the_limit_are_not_kept() -> None:
+    answers, asked = Answers(most=100), []
+
+    def ask() -> torch.Tensor:
+        asked.append(1)
+        return torch.full((2, 10), float(len(asked)))
+
+    assert float(answers.of("a", ask)[0, 0]) == float(answers.of("a", ask)[0, 0]) == 1
+    assert [float(answers.of("b", ask)[0, 0]) for _ in range(2)] == [2, 3]
+
+
+def test_a_resumed_optimizer_lies_in_memory_as_its_parameters_do(tmp_path: Path) -> None:
+    model = nn.Conv2d(4, 8, 3).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.ones(1, 4, 5, 5)).sum().backward()
+    optimizer.step()
+    save_checkpoint(tmp_path / "state", model, optimizer, "", [])
+    again = torch.optim.AdamW(model.parameters())
+    load_checkpoint(tmp_path / "state", model, again, "")
+    for parameter, state in again.state.items():
+        for name in ("exp_avg", "exp_avg_sq"):
+            assert state[name].stride() == parameter.stride()
+            assert torch.equal(state[name], optimizer.state[parameter][name])
+
+
 def test_evaluation_leaves_the_mode_as_it_was(data: Dataset) -> None:
     model = build("digits").train()
     before = model.norm.running_mean.clone()
@@ -326,7 +352,7 @@ def test_replayed_steps_train_as_steps_one_by_one_do(data: Dataset, monkeypatch:
         return model
 
     replayed = trained()
-    monkeypatch.setattr("intarsia.quantize.training.ReplayedStep", lambda step: step)
+    monkeypatch.setattr("intarsia.quantize.training.Replay", lambda: lambda step, *given: step(*given))
     for ours, theirs in zip(replayed.parameters(), trained().parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-3)
 

@@ -20,7 +20,7 @@ from intarsia.integer import IntegerNetwork
 from intarsia.integer.executor import Executor
 from intarsia.quantize import Scheme
 from intarsia.quantize.answers import Answers
-from intarsia.quantize.calibrate import post_training
+from intarsia.quantize.calibrate import attached, post_training
 from intarsia.quantize.data import labelled
 from intarsia.quantize.freezing import freeze
 from intarsia.quantize.objectives import objective_of
@@ -66,7 +66,9 @@ class Evaluator:
         self.data: Dataset = load_data(settings, ("train", "validation"))
         known = labelled(self.data, self.model).validation
         split = Split(known.images, known.labels)
-        self.teacher, self.answers = FloatNetwork.of(self.model, self.data), Answers()
+        # The float weights behind every scheme are the same.
+        self.teacher = FloatNetwork(attached(self.model, self.data, Scheme.parse("int8")))
+        self.answers = Answers()
         self.validation = split if space.images is None else split.take(space.images)
 
     def __call__(self, point: Point, rung: Rung, seed: int) -> Evaluation:

@@ -42,6 +42,8 @@ def work(
     Raises:
         IntarsiaError: the study, the data or the float network cannot be had.
     """
+    from torch import AcceleratorError, OutOfMemoryError  # noqa: PLC0415 (heavy)
+
     from intarsia.explore.evaluate import Evaluator  # noqa: PLC0415 (heavy: PyTorch)
     from intarsia.explore.source import identity, ready, settings_of  # noqa: PLC0415
 
@@ -50,6 +52,7 @@ def work(
     ready(settings)
     store.require(identity(settings, space))
     evaluator = Evaluator(space, settings, threads=threads)
+    device_troubles = (AcceleratorError, OutOfMemoryError)  # after one of these a process can use its GPU no more
     done = 0
     while True:
         taken = take_any(store, space, name)
@@ -67,7 +70,7 @@ def work(
                 found = evaluator(taken.job.point, space.rungs[taken.job.rung], taken.job.seed)
             except IntarsiaError as error:
                 taken.refuse(str(error))
-            except (MemoryError, OSError):  # this machine's trouble: the job is lost here, and others take it up
+            except (MemoryError, OSError, *device_troubles):  # of this machine: the job is lost here, others take it up
                 raise
             except Exception as error:  # it would come again for every worker that takes this job up
                 taken.refuse(f"{type(error).__name__}: {error}")

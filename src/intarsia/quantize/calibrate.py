@@ -51,9 +51,7 @@ def post_training(
     Raises:
         IntarsiaError: an operator is not supported, or the scheme does not fit the network.
     """
-    scaling, shape = dataset.scaling, dataset.train.images.shape[1:]
-    size = (int(shape[0]), int(shape[1]), int(shape[2]))
-    network = attach(model, scheme, size, scaling.scale, signed=scaling.signed, transforms=transforms)
+    network, scaling = attached(model, dataset, scheme, transforms), dataset.scaling
     draw = np.random.default_rng(seed).permutation(len(dataset.train.images))[:images]
     x = reals(dataset.train.images[draw], scaling)
     network.eval()
@@ -70,6 +68,19 @@ def post_training(
         network.snap()
     correct(network, x, floats, rounding)
     return network
+
+
+def attached(
+    model: nn.Module, dataset: TrainingData, scheme: Scheme, transforms: Transforms = NO_TRANSFORMS
+) -> QuantizedNetwork:
+    """Return a float network with quantizers for the inputs of a data set, not calibrated yet (`attach`).
+
+    Raises:
+        IntarsiaError: an operator is not supported, or the scheme does not fit the network.
+    """
+    scaling, shape = dataset.scaling, dataset.train.images.shape[1:]
+    size = (int(shape[0]), int(shape[1]), int(shape[2]))
+    return attach(model, scheme, size, scaling.scale, signed=scaling.signed, transforms=transforms)
 
 
 def float_step(network: QuantizedNetwork, step: Step, inputs: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -92,7 +92,18 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
             _, number, key = name.split(".", 2)
             state.setdefault(int(number), {})[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    _lay_out(optimizer)
     return records
+
+
+def _lay_out(optimizer: torch.optim.Optimizer) -> None:
+    """Give an optimizer's state the layout in memory of its parameters, which a file does not keep and a fused step
+    on a GPU wants.
+    """
+    for parameter, state in optimizer.state.items():
+        for key, value in state.items():
+            if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                state[key] = torch.empty_like(parameter, requires_grad=False).copy_(value)
 
 
 def damage(path: Path) -> str:

@@ -91,7 +91,7 @@ def _patches(module: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
     starts = range(0, len(x) * places, _PIECE * places)
     chosen = torch.cat([torch.arange(start, min(start + _PIECE * places, len(x) * places), every) for start in starts])
     image, place = chosen // places, chosen % places
-    found = windows[image, :, place // columns, place % columns]
+    found = windows[image, :, place // columns, place % columns].contiguous()
     return found.reshape(len(chosen), module.groups, -1)
 
 

@@ -11,16 +11,15 @@ from torch import nn
 
 from intarsia.errors import IntarsiaError
 from intarsia.quantize.answers import Answers
-from intarsia.quantize.calibrate import float_tensors, post_training
+from intarsia.quantize.calibrate import attached, float_tensors, post_training
 from intarsia.quantize.checkpoint import History
 from intarsia.quantize.data import TrainingData, labelled
-from intarsia.quantize.module import QuantizedNetwork, attach, outputs_or_every
+from intarsia.quantize.module import QuantizedNetwork, outputs_or_every
 from intarsia.quantize.recipes import QuantizationRecipe, Recipe, recipe_of
 from intarsia.quantize.scheme import Scheme
 from intarsia.quantize.training import train_network
 from intarsia.quantize.transforms.settings import NO_TRANSFORMS, Transforms
 
-_ANY_SCHEME = Scheme.parse("int8")  # float weights are the same behind all of them
 _LEAST_SIZE = 1e-3  # so that biases that begin at zero learn, too
 
 
@@ -61,7 +60,7 @@ def quantize(
         seed: of order and augmentation.
         device: where to train.
         teacher: to distil from; `model` by default.
-        answers: of this teacher to these data, from trainings before; it needs a given teacher.
+        answers: of a given teacher to these data, from trainings before; no help to a recipe that matches layers.
         epochs: in place of the recipe's, its phases shortened or lengthened in proportion.
         recipe: by default that of the data set's name (or size).
         checkpoint: safetensors file, replaced in one step after each epoch; if it exists, training goes on.
@@ -74,6 +73,7 @@ def quantize(
     Raises:
         IntarsiaError: an operator is not supported, the scheme does not fit, the checkpoint is foreign, or
             transforms are to go with a recipe that matches layers with those of a given teacher.
+        ValueError: there are answers, but no teacher whose they are.
     """
     chosen = (recipe or recipe_for(dataset)).with_epochs(epochs)
     if answers is not None and teacher is None:
@@ -94,12 +94,15 @@ def quantize(
         transforms=transforms,
     )
     network.to(device)
+    # On a GPU steps are replayed instead.
+    compiles = chosen.compile and torch.device(device).type != "cuda" and shutil.which("g++") is not None
     if teacher is None:
-        teacher = FloatNetwork.of(model, dataset, scheme, transforms)
+        teacher = FloatNetwork(attached(model, dataset, scheme, transforms))
     data = labelled(dataset, teacher.to(device), device=device)
-    if chosen.compile and torch.device(device).type == "cpu" and shutil.which("g++"):  # on a GPU steps are replayed
+    if compiles:
         network.compile()
-        teacher.compile()
+        if answers is None:  # else others may have it, and it is asked once only
+            teacher.compile()
 
     def before(epoch: int, _: nn.Module) -> None:
         if 0 < epoch < chosen.settle:
@@ -140,23 +143,6 @@ class FloatNetwork(nn.Module):
         super().__init__()
         self.network = network
         self.requires_grad_(False)
-
-    @classmethod
-    def of(
-        cls,
-        model: nn.Module,
-        dataset: TrainingData,
-        scheme: Scheme = _ANY_SCHEME,
-        transforms: Transforms = NO_TRANSFORMS,
-    ) -> "FloatNetwork":
-        """Return the network of a float model for a data set, after transforms, which may ask a scheme for its layers.
-
-        Raises:
-            IntarsiaError: an operator is not supported, or the scheme does not fit.
-        """
-        scaling, shape = dataset.scaling, dataset.train.images.shape[1:]
-        size = (int(shape[0]), int(shape[1]), int(shape[2]))
-        return cls(attach(model, scheme, size, scaling.scale, signed=scaling.signed, transforms=transforms))
 
     def forward(self, x: torch.Tensor, *, every: bool = False) -> torch.Tensor | dict[str, torch.Tensor]:
         """Return the outputs (N, K) of a batch, or every layer's by name, the last one's being these."""

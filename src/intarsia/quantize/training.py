@@ -5,7 +5,7 @@ One loop serves both. Quantization-aware training passes the network with its qu
 recipe, the float network as `teacher`, and, where scales want another learning rate than weights, its own
 `groups`. The loop knows nothing of quantizers: what must happen at certain epochs (settling the positions,
 say) hangs on `on_epoch`, and whatever that changes belongs into the model's parameters and buffers, because
-a checkpoint keeps nothing else.
+a checkpoint keeps nothing else, and in place, because on a GPU steps are recorded and replayed.
 
 Everything random follows from `seed` and the number of the epoch, so a resumed run repeats what an unbroken
 one does.
@@ -28,7 +28,7 @@ from intarsia.quantize.checkpoint import EpochRecord, History, load_checkpoint, 
 from intarsia.quantize.data import Labelled, Scaling, TrainingData, outputs_of
 from intarsia.quantize.objectives import Classification, Objective, mismatch, objective_of
 from intarsia.quantize.recipes import Phase, Recipe
-from intarsia.quantize.replay import ReplayedStep, Step
+from intarsia.quantize.replay import Replay
 
 Groups = Callable[[nn.Module, Recipe], Sequence[dict[str, Any]]]
 
@@ -121,13 +121,12 @@ class _Trainer:
             raise ValueError(f"{len(self.images)} training images do not fill one batch of {recipe.batch}")
         settings = [dict(group) for group in groups(model, recipe)]
         self.optimizer: torch.optim.Optimizer
-        self.step: Step = self._step
         recorded = device.type == "cuda" and recipe.optimizer == "adam"
+        self.replay = Replay() if recorded else None
         if recipe.optimizer == "sgd":
             self.optimizer = torch.optim.SGD(settings, lr=recipe.peak_rate, momentum=0.9, nesterov=True)
         elif recorded:
             self.optimizer = torch.optim.AdamW(settings, lr=recipe.peak_rate, fused=True, capturable=True)
-            self.step = ReplayedStep(self._step)
         else:
             self.optimizer = torch.optim.AdamW(settings, lr=recipe.peak_rate)
         self.rates = _Rates(self.optimizer, device if recorded else None)
@@ -150,7 +149,11 @@ class _Trainer:
             pixels = augment(self.images[index], phase, fill, self.recipe.flip, generator)
             x = _reals(pixels, self.scaling)
             x = mix(x, self.recipe.mixup, generator) if self.recipe.mixup else x
-            loss, merit = self.step(x, self.labels[index], self._soft(x, phase, epoch, step))
+            soft = self._kept_answers(x, phase, epoch, step)
+            if self.replay is None:
+                loss, merit = self._step(x, self.labels[index], soft)
+            else:
+                loss, merit = self.replay(self._step, x, self.labels[index], soft)
             loss_sum += loss
             merit_sum += merit
         return float(loss_sum) / self.steps, float(merit_sum) / self.steps
@@ -159,21 +162,13 @@ class _Trainer:
         """Return the figure of merit on the validation split."""
         return evaluate(self.model, data.validation, data.scaling, self.objective, device=self.device)
 
-    def _soft(self, x: torch.Tensor, phase: Phase, epoch: int, step: int) -> torch.Tensor | None:
-        """Return the teacher's outputs for the inputs of a step; None where the step asks itself, for all layers."""
-        teacher, recipe = self.teacher, self.recipe
-        if teacher is None or recipe.match:
+    def _kept_answers(self, x: torch.Tensor, phase: Phase, epoch: int, step: int) -> torch.Tensor | None:
+        """Return the teacher's outputs for the inputs of a step; None where the step asks itself."""
+        teacher, answers, recipe = self.teacher, self.answers, self.recipe
+        if teacher is None or answers is None or recipe.match:
             return None
-
-        def asked() -> torch.Tensor:
-            with torch.no_grad():
-                found: torch.Tensor = teacher(x)
-            return found
-
-        if self.answers is None:
-            return asked()
-        drawn = (self.seed, epoch, step, recipe.batch)
-        return self.answers.of((*drawn, phase.size, phase.pads, recipe.flip, recipe.edge, recipe.mixup), asked)
+        drawn = (str(self.device), self.seed, epoch, step, recipe.batch, phase.size, phase.pads)
+        return answers.of((*drawn, recipe.flip, recipe.edge, recipe.mixup), lambda: _asked(teacher, x))
 
     def _step(
         self, x: torch.Tensor, labels: torch.Tensor, soft: torch.Tensor | None
@@ -187,12 +182,20 @@ class _Trainer:
             loss = self.objective.loss(outputs, x, labels, theirs[last], self.recipe)
             loss = loss + self.recipe.match * mismatch(ours, theirs)
         else:
+            if soft is None and self.teacher is not None:
+                soft = _asked(self.teacher, x)
             outputs = self.model(x)
             loss = self.objective.loss(outputs, x, labels, soft, self.recipe)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         return loss.detach(), self.objective.merit(outputs.detach(), x, labels)
+
+
+@torch.no_grad()
+def _asked(teacher: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    found: torch.Tensor = teacher(x)
+    return found
 
 
 class _Rates:
@@ -202,23 +205,22 @@ class _Rates:
 
     def __init__(self, optimizer: torch.optim.Optimizer, device: torch.device | None) -> None:
         self._optimizer = optimizer
-        factors = [group.get("rate_factor", 1.0) for group in optimizer.param_groups]
-        self._factors = torch.tensor(factors, device=device)
-        self._rates = None if device is None else torch.zeros_like(self._factors)
+        self._factors = [group.get("rate_factor", 1.0) for group in optimizer.param_groups]
+        self._on_device = None if device is None else torch.tensor([self._factors] * 2, device=device)
 
     def link(self) -> None:
-        """Give every group its rate; a checkpoint that was loaded since has put others there."""
-        if self._rates is not None:
-            for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
+        """Give every group its place in a device's memory; a checkpoint that was loaded since has put others there."""
+        if self._on_device is not None:
+            for group, rate in zip(self._optimizer.param_groups, self._on_device[1], strict=True):
                 group["lr"] = rate
 
     def set(self, rate: float) -> None:
         """Set the rate of a group whose factor is 1, and the others in proportion."""
-        if self._rates is not None:
-            torch.mul(self._factors, rate, out=self._rates)
+        if self._on_device is not None:
+            torch.mul(self._on_device[0], rate, out=self._on_device[1])
             return
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate * group.get("rate_factor", 1.0)
+        for group, factor in zip(self._optimizer.param_groups, self._factors, strict=True):
+            group["lr"] = rate * factor
 
 
 def _reals(stored: torch.Tensor, scaling: Scaling) -> torch.Tensor:
@@ -255,10 +257,11 @@ def train_network(
         teacher: a trained network of the same outputs to distil from; it is put into evaluation mode. If the recipe
             matches layers, both networks take `every=True` and then return the outputs of all layers by name, as
             `QuantizedNetwork` does.
-        answers: of this teacher to these data, from trainings before; by default it is asked at every step.
+        answers: of this teacher to these data, from trainings before; by default it is asked at every step, and always
+            where the recipe matches layers.
         groups: makes the optimizer's parameter groups, see `decay_groups`.
         on_epoch: called before each epoch with its number, from 0, and the model in training mode; a resumed
-            run calls it only for the epochs that remain.
+            run calls it only for the epochs that remain. It may change the model's parameters and buffers in place.
         validate_every: epochs between two looks at the validation split; the last epoch always looks.
         progress: show a bar for each epoch.
 

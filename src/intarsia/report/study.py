@@ -95,7 +95,9 @@ class StudyResults:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         rungs = [f"accuracy at rung {rung}" for rung in range(len(self.epochs))]
-        writer.writerow(["scheme", "transforms", "rung", "seeds", *METRICS, "by seed", *rungs, "on_front", *names])
+        writer.writerow(
+            ["scheme", "transforms", "rung", "seeds", *METRICS, "accuracy by seed", *rungs, "on_front", *names]
+        )
         for d in self.designs:
             metrics = ["" if d.metrics.get(name) is None else d.metrics[name] for name in METRICS]
             chosen = [d.chosen.get(name, "") for name in names]
