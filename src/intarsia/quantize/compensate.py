@@ -5,8 +5,6 @@ input of all output channels) is rounded to its planes, and what that does to th
 is taken back, as far as can be, by changing the columns after it.
 """
 
-from collections.abc import Iterator
-
 import torch
 from torch import nn
 from torch.nn import functional
@@ -39,46 +37,44 @@ def compensated(
         Float weights, as many, on which the planes have to be read. They lie near what they are rounded to: training
         that begins here does not round them anew at the first small step, which would undo all of this.
     """
-    result = weight.clone().reshape(weight.shape[0], -1)
-    gains = torch.ones(len(result))
-    for outputs, seen, meant in _groups(step, found, wanted):
-        rows, target = seen - seen.mean(0), meant - meant.mean(0)  # their means are for the bias to make up
-        squares, flat = rows.T @ rows, result[outputs]
-        damping = torch.eye(len(squares)) * (_DAMPING * squares.diagonal().mean()).clamp_min(_LEAST)
-        gram = squares + damping
-        # First the float weights that come nearest to the float outputs on the inputs as they are now.
-        result[outputs] = flat @ torch.linalg.solve(gram, rows.T @ target + damping).T
-        upper = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(gram)), upper=True)
-        for column in range(len(gram)):
-            rounded = planes(result.view_as(weight)).reshape(weight.shape[0], -1)[outputs, column]
-            error = (result[outputs, column] - rounded) / upper[column, column]
-            result[outputs, column + 1 :] -= torch.outer(error, upper[column, column + 1 :])
-        gains[outputs] = _gains(planes(result.view_as(weight)).reshape_as(result)[outputs], flat, rows, target)
-    rounded = planes(result.view_as(weight)).view_as(result)
-    planes.log_scales.add_(gains.log())
-    return (torch.lerp(rounded, result, _REMAINDER) * gains[:, None]).view_as(weight)
+    seen, meant = (_rows(step, x) for x in (found, wanted))
+    flat = weight.reshape(len(seen), -1, seen.shape[2])  # groups of outputs that see the same inputs
+    seen, target = (rows - rows.mean(1, keepdim=True) for rows in (seen, meant))  # means are for the bias to make up
+    squares = seen.mT @ seen
+    level = (_DAMPING * squares.diagonal(dim1=1, dim2=2).mean(1)).clamp_min(_LEAST)
+    damping = torch.eye(squares.shape[1]) * level[:, None, None]
+    gram = squares + damping
+    # First the float weights that come nearest to the float outputs on the inputs as they are now.
+    result = flat @ torch.linalg.solve(gram, seen.mT @ target + damping).mT
+    upper = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(gram)), upper=True)
+
+    def rounded() -> torch.Tensor:
+        sums: torch.Tensor = planes(result.reshape(weight.shape))
+        return sums.reshape(result.shape)
+
+    for column in range(gram.shape[1]):
+        error = (result - rounded())[:, :, column, None] / upper[:, column, column, None, None]
+        result[:, :, column + 1 :] -= error * upper[:, None, column, column + 1 :]
+    gains = _gains(rounded(), flat, seen, target)
+    rest = torch.lerp(rounded(), result, _REMAINDER)
+    planes.log_scales.add_(gains.flatten().log())
+    return (rest * gains[:, :, None]).reshape(weight.shape)
 
 
-def _gains(rounded: torch.Tensor, weight: torch.Tensor, rows: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return what each channel's steps have to be multiplied by for the least squared error of its output, (O,)."""
-    found, wanted = rows @ rounded.T, target @ weight.T
-    gain = (found * wanted).sum(0) / found.square().sum(0).clamp_min(_LEAST)
+def _gains(rounded: torch.Tensor, weight: torch.Tensor, seen: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Return what each channel's steps have to be multiplied by for the least squared error of its output, (G, O/G)."""
+    found, wanted = seen @ rounded.mT, target @ weight.mT
+    gain = (found * wanted).sum(1) / found.square().sum(1).clamp_min(_LEAST)
     return gain.clamp(1 / _MOST_GAIN, _MOST_GAIN)
 
 
-def _groups(
-    step: Step, found: torch.Tensor, wanted: torch.Tensor
-) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Yield the output channels that see the same inputs, and these as rows (samples, inputs · taps)."""
+def _rows(step: Step, x: torch.Tensor) -> torch.Tensor:
+    """Return a layer's inputs as rows for each group of its output channels, (groups, samples, inputs · taps)."""
     module = step.module
     assert module is not None  # noqa: S101 (weights are asked for)
     if isinstance(module, nn.Linear):
-        yield torch.arange(module.weight.shape[0]), found.flatten(1), wanted.flatten(1)
-        return
-    each = module.weight.shape[0] // module.groups
-    rows, target = (_patches(module, functional.pad(x, _around(step))) for x in (found, wanted))
-    for group, (own, float_own) in enumerate(zip(rows.unbind(1), target.unbind(1), strict=True)):
-        yield torch.arange(group * each, (group + 1) * each), own, float_own
+        return x.flatten(1)[None]
+    return _patches(module, functional.pad(x, _around(step))).transpose(0, 1).contiguous()
 
 
 def _patches(module: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
@@ -91,7 +87,7 @@ def _patches(module: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
     starts = range(0, len(x) * places, _PIECE * places)
     chosen = torch.cat([torch.arange(start, min(start + _PIECE * places, len(x) * places), every) for start in starts])
     image, place = chosen // places, chosen % places
-    found = windows[image, :, place // columns, place % columns].contiguous()
+    found = windows[image, :, place // columns, place % columns]
     return found.reshape(len(chosen), module.groups, -1)
 
 
