@@ -124,7 +124,7 @@ def trained(one: StudyResults) -> str:
     rows = []
     for design in sorted(designs, key=lambda d: -d.accuracies[-1]):
         seeds = len(design.seeds)
-        spread = f" ± {design.spread / 2:.2%}, {seeds} seeds" if seeds > 1 else ""
+        spread = f" ({min(design.by_seed):.2%} to {max(design.by_seed):.2%}, {seeds} seeds)" if seeds > 1 else ""
         cells = [figure(metric, design.metrics.get(metric)) for metric in METRICS[1:]]
         rows.append(
             (f"`{name_of(design)}`", f"{design.accuracies[0]:.2%}", f"{design.accuracies[-1]:.2%}{spread}", *cells)
@@ -139,7 +139,7 @@ def trained(one: StudyResults) -> str:
         f"the trained accuracy is {words}.\n",
         f"![accuracy over bytes]({one.name}.svg)\n",
         f"![trained over cheap]({one.name}-cheap.svg)\n",
-        table((COLUMNS[0], "after training only", "trained", *COLUMNS[2:]), rows),
+        table((COLUMNS[0], "before training", "trained", *COLUMNS[2:]), rows),
         "\n### Step by step\n",
         steps_of(by_name),
     ]
@@ -213,13 +213,27 @@ def study(one: StudyResults) -> str:
     parts.append(
         f"`studies/{one.name}.csv`. Post-training quantization with compensated rounding only: nothing here is"
     )
-    parts.append("trained, so these are floors, and their order need not be that of trained networks.\n")
+    parts.append(
+        f"trained, so these are floors, and their order need not be that of trained networks. {seeds_of(one)}\n"
+    )
     parts.append(f"![accuracy over bytes]({one.name}.svg)\n")
     for density, steps in STEPS.items():
         parts += [f"\n### {density:.2%} of the weights in high precision\n", regularity(one, steps)]
     parts += ["\n### Step by step\n", steps_of({planes_of(design): design for design in one.designs})]
     parts += ["\n### Beside them\n", others(one), "\n### The front\n", front(one), refused(one)]
     return "\n".join(parts)
+
+
+def seeds_of(one: StudyResults) -> str:
+    """Say how many draws of calibration inputs the figures are of, and how far they spread."""
+    seeds = min(len(design.seeds) for design in one.designs)
+    if seeds == 1:
+        return "Figures are of one draw of calibration inputs."
+    spread = 100 * mean(stdev(design.by_seed) for design in one.designs)
+    return (
+        f"Figures are means over {seeds} draws of calibration inputs, one draw's standard deviation is {spread:.1f} "
+        "points on average; ± is the standard error of the difference, draw by draw."
+    )
 
 
 def regularity(one: StudyResults, steps: Sequence[str]) -> str:
