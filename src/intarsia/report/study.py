@@ -48,11 +48,6 @@ class Design:
     reason: str
     on_front: bool
 
-    @property
-    def spread(self) -> float:
-        """Greatest less least accuracy over the seeds."""
-        return max(self.by_seed) - min(self.by_seed)
-
 
 @dataclass(frozen=True)
 class StudyResults:
