@@ -83,18 +83,18 @@ that back; widening buys less accuracy than a sparse plane does, for more bytes 
 ternary plane decide it, a sparse plane of int4 adds 9 % (DS-CNN: 2 %), at positions shared by all lanes 2 % less.
 Uniform int2 and int3 have 8 bits in the first and the last layer, so their lanes and words are that wide.
 
-Training keeps that order for the most part and makes the steps smaller, because it gives the worst designs the most:
-ternary and fixed positions gain 1.7 points, a sparse plane anywhere half a point. One in every block loses half a point
-to anywhere, sharing by four another quarter, sharing by sixteen or fixed positions a point and more. So the steps of
-regularity that hardware can use are worth far less than a second sparse weight in every block, which brings ResNet-8
-within a quarter of a point of its float network (88.5 % of the same images). Each design is trained with one seed so
-far, for four epochs, which is no converged recipe for ternary (85.7 % after eight): differences below half a point are
-noise.
+Training makes most steps smaller, because it gives the worst designs the most: ternary and fixed positions gain 1.7
+points, a sparse plane anywhere half a point. One in every block loses 0.6 points to anywhere, sharing by four outputs
+another 0.3, sharing by sixteen 1.1, fixed positions 1.3; whole inputs come out no worse than sharing by sixteen. A
+second sparse weight in every block gains 1.2 points, as much as sharing by sixteen loses and twice what anywhere gains:
+with it ResNet-8 comes within a quarter of a point of its float network (88.5 % of the same images). Each design is
+trained with one seed so far, for four epochs, which is no converged recipe for ternary (85.7 % after eight):
+differences below half a point are noise.
 
 DS-CNN's figures are agreement with the float network on variants of few clips, and each draw of calibration clips gives
-others. Beyond that noise stand a sparse plane, a second weight in a block, int8 in it, positions anywhere, widening,
-and permuting channels for positions of each channel's own; whole outputs lose. Sharing positions costs nothing that
-could be told from noise, and fixing them and whole inputs hardly do.
+others; three draws tell only large steps from noise. Those are a sparse plane, a second weight in a block, int8 in it,
+positions anywhere (blocks lose what that gains), widening, and permuting channels for positions of each channel's own.
+Whole outputs and inputs seem to lose two or three points; sharing and fixing positions cannot be told from noise.
 """
 
 
@@ -182,7 +182,7 @@ def steps_of(by_name: dict[str, Design]) -> str:
 
 def gained(one: Design, other: Design) -> str:
     """Return by how many points another design is better with the seeds that both have, and its standard error."""
-    if one.rung != other.rung and one.rung * other.rung == 0:
+    if (one.rung == 0) != (other.rung == 0):
         return "–"  # one of them is not trained
     known = dict(zip(one.seeds, one.by_seed, strict=True))
     pairs = [

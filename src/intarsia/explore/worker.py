@@ -52,7 +52,7 @@ def work(
     ready(settings)
     store.require(identity(settings, space))
     evaluator = Evaluator(space, settings, threads=threads)
-    device_troubles = (AcceleratorError, OutOfMemoryError)  # after one of these a process can use its GPU no more
+    device_troubles = (AcceleratorError, OutOfMemoryError)  # a GPU that is full or lost may serve a new process
     done = 0
     while True:
         taken = take_any(store, space, name)
