@@ -107,7 +107,7 @@ class _Trainer:
         seed: int,
         device: torch.device,
         teacher: nn.Module | None,
-        answers: Answers | None = None,
+        answers: Answers | None,
         groups: Groups,
     ) -> None:
         self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -157,10 +157,6 @@ class _Trainer:
             loss_sum += loss
             merit_sum += merit
         return float(loss_sum) / self.steps, float(merit_sum) / self.steps
-
-    def validate(self, data: TrainingData) -> float:
-        """Return the figure of merit on the validation split."""
-        return evaluate(self.model, data.validation, data.scaling, self.objective, device=self.device)
 
     def _kept_answers(self, x: torch.Tensor, phase: Phase, epoch: int, step: int) -> torch.Tensor | None:
         """Return the teacher's outputs for the inputs of a step; None where the step asks itself."""
