@@ -168,6 +168,22 @@ def test_a_job_that_was_interrupted_is_never_given_up(tmp_path: Path) -> None:
     assert store.take(0, "me") is not None
 
 
+def test_a_job_that_was_put_back_keeps_its_place(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    store.create(SPACE, {"network": "digits"})
+    jobs = [Job(0, Point(scheme), 0, {}) for scheme in ("ternary", "int2", "int3", "int4")]
+    store.add(jobs)
+    first, second = store.take(0, "interrupted"), store.take(0, "me")
+    assert first is not None
+    assert second is not None
+    first.drop()
+    order = []
+    while (taken := store.take(0, "me")) is not None:
+        taken.finish(metrics(taken.job), "", 0.0, store.space().objectives)
+        order.append(taken.job)
+    assert order == [jobs[0], *jobs[2:]]
+
+
 def test_a_worker_killed_before_it_began_loses_its_job(tmp_path: Path) -> None:
     store = store_in(tmp_path, beat=1)
     space = store.create(SPACE, {"network": "digits"})

@@ -204,10 +204,14 @@ class Store:
         self._again(lambda: self._storage.create_new_trial(self._study_id(job.rung), template_trial=trial))
 
     def take(self, rung: int, worker: str) -> "Taken | None":
-        """Take the first waiting job of a rung; None if there is none."""
+        """Take the first waiting job of a rung, one that was put back in its old place; None if there is none."""
         self.put_back_lost(rung)
-        waiting = [entry for entry in self.entries(rung) if entry.state == "waiting"]
-        for entry in waiting:
+        entries = self.entries(rung)
+        places: dict[str, int] = {}
+        for entry in entries:
+            places.setdefault(entry.job.key, entry.number)
+        waiting = [entry for entry in entries if entry.state == "waiting"]
+        for entry in sorted(waiting, key=lambda entry: (places[entry.job.key], entry.number)):
             number = self._trial_id(rung, entry.number)
             # The first sign of life comes before the job is taken: without any, nobody would ever take it back.
             self._beat(number)
