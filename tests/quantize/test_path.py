@@ -128,6 +128,15 @@ def test_training_recovers_what_calibration_loses_and_freezes(
     assert 2 < effective_bits(again).per_weight < 8
 
 
+@pytest.mark.parametrize("name", PLANES)
+def test_every_kind_of_plane_trains(name: str, digits: Dataset, trained: nn.Module) -> None:
+    """Mixes once could not be trained: their masks have five dimensions."""
+    recipe = replace(QUANTIZATION_RECIPES["digits"], settle=2)
+    few = replace(digits, train=digits.train.take(400))
+    module = quantize(trained, few, Scheme.parse(name), seed=0, epochs=3, recipe=recipe, validate_every=100).module
+    assert accuracy(freeze(module, name="digits"), digits) > 0.8
+
+
 class _StoppedError(Exception):
     pass
 

@@ -95,6 +95,17 @@ def mix(x: torch.Tensor, mixup: float, generator: torch.Generator) -> torch.Tens
     return torch.lerp(other, x, share.to(x.device))
 
 
+def _laid_out(model: nn.Module) -> nn.Module:
+    """Put channels last in a model's weights of convolutions and masks over them, in place; return the model.
+
+    PyTorch's own conversion refuses models with tensors of five dimensions, as a mix's masks for each plane are.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+    return model
+
+
 class _Trainer:
     """The state of one training run and one epoch of it."""
 
@@ -110,7 +121,7 @@ class _Trainer:
         answers: Answers | None,
         groups: Groups,
     ) -> None:
-        self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = _laid_out(model.to(device))
         self.teacher, self.answers = None if teacher is None else teacher.to(device).eval(), answers
         self.recipe, self.seed, self.device, self.scaling = recipe, seed, device, data.scaling
         self.images = torch.from_numpy(data.train.images).to(device)
