@@ -151,6 +151,12 @@ def test_the_rate_rises_to_its_peak_and_falls_to_zero() -> None:
         assert rates[25:] == sorted(rates[25:], reverse=True)
 
 
+@pytest.mark.parametrize(("every", "looks"), [(1, [1, 1, 1]), (2, [0, 1, 1]), (5, [0, 0, 1]), (0, [0, 0, 0])])
+def test_validation_is_looked_at_as_often_as_was_said(every: int, looks: list[int], data: Dataset) -> None:
+    history = train_network(build("digits"), data, SHORT, validate_every=every)
+    assert [record.validation_accuracy is not None for record in history.epochs] == [look == 1 for look in looks]
+
+
 def test_the_number_of_threads_comes_back(data: Dataset) -> None:
     before, seen = torch.get_num_threads(), []
     recipe = replace(SHORT, phases=(Phase(1, 8, 0),), threads=before + 1)

@@ -42,7 +42,7 @@ class History:
 
     @property
     def validation_accuracy(self) -> float | None:
-        """Accuracy on the validation split after the last epoch, 0 to 1."""
+        """Accuracy on the validation split after the last epoch, 0 to 1; None if nobody looked."""
         return self.epochs[-1].validation_accuracy if self.epochs else None
 
 

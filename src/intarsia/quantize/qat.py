@@ -65,7 +65,7 @@ def quantize(
         recipe: by default that of the data set's name (or size).
         checkpoint: safetensors file, replaced in one step after each epoch; if it exists, training goes on.
         on_epoch: called before each epoch with its number, from 0, and the module.
-        validate_every: epochs between two looks at the validation split.
+        validate_every: epochs between two looks at the validation split, see `train_network`.
         progress: show a bar for each epoch.
         transforms: that the float network goes through first; the default teacher is the network after them,
             which has the same function and, layer by layer, the same channels.

@@ -269,7 +269,7 @@ def train_network(
         groups: makes the optimizer's parameter groups, see `decay_groups`.
         on_epoch: called before each epoch with its number, from 0, and the model in training mode; a resumed
             run calls it only for the epochs that remain. It may change the model's parameters and buffers in place.
-        validate_every: epochs between two looks at the validation split; the last epoch always looks.
+        validate_every: epochs between two looks at the validation split; the last epoch always looks. 0: none looks.
         progress: show a bar for each epoch.
 
     Returns:
@@ -291,7 +291,7 @@ def train_network(
             if on_epoch is not None:
                 on_epoch(epoch, model)
             loss, accuracy = trainer.epoch(epoch, progress)
-            look = len(data.validation.labels) > 0 and ((epoch + 1) % validate_every == 0 or epoch + 1 == recipe.epochs)
+            look = len(data.validation.labels) > 0 and _looks(epoch + 1, recipe.epochs, validate_every)
             validation = (
                 evaluate(model, data.validation, data.scaling, trainer.objective, device=device) if look else None
             )
@@ -302,6 +302,11 @@ def train_network(
                 tqdm.write(records[-1].line(recipe.epochs))
     model.eval()
     return History(tuple(records))
+
+
+def _looks(done: int, epochs: int, every: int) -> bool:
+    """Whether there is a look at the validation split when so many epochs are done."""
+    return every > 0 and (done % every == 0 or done == epochs)
 
 
 @contextlib.contextmanager
