@@ -162,7 +162,9 @@ layers = st.lists(
     layers,
     st.integers(0, 99),
     st.sampled_from(TEXTS),
-    st.sampled_from(["ternary+1:4xint5", "2:3xint8", "int4+1:4/2xint4", "ternary", "ternary+1:16xint8"]),
+    st.sampled_from(
+        ["ternary+1:4xint5", "2:3xint8", "int4+1:4/2xint4", "ternary", "ternary+1:16xint8", "ternary+fixed1:4xint4"]
+    ),
 )
 def test_the_function_of_random_graphs_stays(
     kinds: list[tuple[str, int, str, int]], seed: int, text: str, planes: str
@@ -171,12 +173,15 @@ def test_the_function_of_random_graphs_stays(
     assert_same_function(varied(Graph(kinds, seed)), (2, 8, 8), scheme, Transforms.parse(text))
 
 
+FIXED = ("ternary+fixed1:4xint4", "fixed3:8xint8")
+
+
 def schemes_of(steps: Sequence[Step], text: str) -> dict[str, LayerScheme]:
     return {step.name: LayerScheme.parse(text) for step in steps if step.module is not None}
 
 
 @settings(max_examples=25)
-@given(layers, st.integers(0, 99), st.sampled_from(["ternary+1:4xint5", "2:3xint8", "int4+1:4/2xint4"]))
+@given(layers, st.integers(0, 99), st.sampled_from([*("ternary+1:4xint5", "2:3xint8", "int4+1:4/2xint4"), *FIXED]))
 def test_permutation_never_saves_less(kinds: list[tuple[str, int, str, int]], seed: int, planes: str) -> None:
     steps = read_plan(varied(Graph(kinds, seed)), (2, 8, 8))
     schemes = schemes_of(steps, planes)
@@ -214,6 +219,25 @@ def test_permutation_finds_the_best_of_all_orders(seed: int, n: int) -> None:
     )
     found = saved_cost(permute(steps, schemes)[1:], schemes)
     assert found == pytest.approx(best, rel=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("text", ["fixed1:4xint8", "fixed2:4xint8", "fixed3:16xint8"])
+def test_permutation_puts_the_heaviest_channels_at_fixed_positions(seed: int, text: str) -> None:
+    """Fixed positions were once left as they lay."""
+    steps = pair(torch.randn(5, 8, generator=torch.Generator().manual_seed(seed)) ** 3)
+    schemes = schemes_of(steps, text)
+    places = {"fixed1:4xint8": 2, "fixed2:4xint8": 4, "fixed3:16xint8": 3}[text]
+    best = float_weight(steps[1]).square().sum(dim=(0, 2, 3)).topk(places).values.sum()
+    assert saved_cost(permute(steps, schemes)[1:], schemes) == pytest.approx(float(best), rel=1e-5)
+
+
+def test_permutation_counts_the_pixels_that_fixed_positions_cover() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Flatten(), nn.Linear(8, 1))
+    model[3].weight.data = torch.tensor([[0.1, 5.0, 3.0, 0.1, 0.1, 0.1, 2.0, 2.0]])  # channels of two pixels
+    steps = read_plan(model, (3, 1, 2))
+    schemes = schemes_of(steps, "fixed1:4xint8")  # the first pixel of two channels
+    assert saved_cost(permute(steps, schemes)[1:], schemes) == pytest.approx(9.0 + 4.0)
 
 
 def test_permutation_spreads_the_pixels_of_a_flattened_channel() -> None:

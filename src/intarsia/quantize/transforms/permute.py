@@ -1,31 +1,36 @@
 """Channel permutations for n:m planes (Pool and Yu, Channel Permutations for N:M Sparsity, NeurIPS 2021).
 
 Of m consecutive input channels a sparse plane corrects n. Where the weights that need it crowd into one block, some are
-left out while another block has places to spare; another order of the channels between two layers spreads them.
+left out while another block has places to spare; another order of the channels between two layers spreads them. Where
+the plane's positions are fixed, it puts the channels that need them there.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch.nn import functional
 
+from intarsia.integer.units import fixed_channels
 from intarsia.quantize.patterns import choose_positions, position_cost
 from intarsia.quantize.plan import Step
 from intarsia.quantize.planes import best_steps, integer_values
 from intarsia.quantize.scheme import LayerScheme
 from intarsia.quantize.transforms.channels import channel_ties, float_weight, readers, reindexed
 
+_KINDS = ("n:m", "fixed")  # of patterns for which the order of channels makes a difference
 _ESCAPES = 4  # random starts around the best order found
 _GAIN = 1e-9  # part of the whole cost below which a swap gains nothing but rounding
 
 
 def permute(steps: Sequence[Step], schemes: Mapping[str, LayerScheme], *, seed: int = 0) -> list[Step]:
-    """Return steps of the same function whose channels lie so that n:m planes save more; `saved_cost` never falls.
+    """Return steps of the same function whose channels lie so that n:m and fixed planes save more; `saved_cost` never
+    falls.
 
-    For each set of tied tensors: the best swap of two channels of different blocks, again and again until none gains,
+    For each set of tied tensors: the best swap of two channels, again and again until none gains,
     then the same from a few orders that random swaps make of the best one. A layer after a flatten sees its channel
     as the dearest of the channel's features. The input and the output keep their order, and a pattern whose positions
     several output channels share is not improved by their order, only kept from losing.
@@ -51,11 +56,13 @@ def permute(steps: Sequence[Step], schemes: Mapping[str, LayerScheme], *, seed: 
 
 
 def saved_cost(steps: Sequence[Step], schemes: Mapping[str, LayerScheme]) -> float:
-    """Return what the n:m planes of all layers save: the squared error of the dense plane at the best positions."""
+    """Return what the n:m and fixed planes of all layers save: the squared error of the dense plane at the best
+    positions.
+    """
     total = 0.0
     for step in steps:
         scheme = schemes.get(step.name)
-        if scheme is not None and scheme.sparse is not None and scheme.pattern.kind == "n:m":
+        if scheme is not None and scheme.sparse is not None and scheme.pattern.kind in _KINDS:
             cost = dense_cost(float_weight(step), scheme)
             total += float((cost * choose_positions(cost, scheme.pattern)).double().sum())
     return total
@@ -72,16 +79,41 @@ def dense_cost(weight: torch.Tensor, scheme: LayerScheme) -> torch.Tensor:
     return position_cost(weight - integer_values(weight, step, scheme.dense) * step)
 
 
+class _View(Protocol):
+    """A reader of channels (C,) as the search sees it."""
+
+    @property
+    def size(self) -> int:
+        """Channels of a block: swaps between others gain what they did, whatever is swapped in this one."""
+
+    @property
+    def whole(self) -> float:
+        """What sparse values at all positions would save."""
+
+    def saved(self, order: torch.Tensor) -> float:
+        """Return what an order of the channels (C,) saves."""
+
+    def gains(self, order: torch.Tensor) -> torch.Tensor:
+        """Return what swapping the channels at two positions gains, (C, C)."""
+
+
 @dataclass(frozen=True)
-class _View:
-    """A reader as the search sees it: what a sparse value saves (R, C), n of them in each block of `size` channels."""
+class _ChosenView:
+    """A reader with n sparse values in each block of `size` channels, wherever they save the most.
+
+    Attributes:
+        costs: what a sparse value saves, (R, C).
+    """
 
     costs: torch.Tensor
     n: int
     size: int
 
+    @property
+    def whole(self) -> float:
+        return float(self.costs.sum())
+
     def saved(self, order: torch.Tensor) -> float:
-        """Return what an order of the channels (C,) saves."""
         return float(self._blocks(self.costs[:, order]).topk(self.n, dim=-1).values.sum())
 
     def _blocks(self, costs: torch.Tensor) -> torch.Tensor:
@@ -89,7 +121,6 @@ class _View:
         return functional.pad(costs, (0, -costs.shape[1] % self.size)).reshape(len(costs), -1, self.size)
 
     def gains(self, order: torch.Tensor) -> torch.Tensor:
-        """Return what swapping the channels at two positions gains, (C, C)."""
         positions = len(order)
         costs = self.costs[:, order]
         # One zero more: a block of n channels has a place to spare.
@@ -110,20 +141,53 @@ class _View:
         return (side + side.T).masked_fill(block[:, None] == block[None, :], 0.0)
 
 
+@dataclass(frozen=True)
+class _FixedView:
+    """A reader with sparse values at fixed positions.
+
+    Attributes:
+        costs: what the first 0, 1, … features of each channel save, (C, features + 1).
+        covered: how many features of the channel at each position have a sparse value, (C,).
+    """
+
+    costs: torch.Tensor
+    covered: torch.Tensor
+    size: int
+
+    @property
+    def whole(self) -> float:
+        return float(self.costs[:, -1].sum())
+
+    def saved(self, order: torch.Tensor) -> float:
+        return float(self.costs[order, self.covered].sum())
+
+    def gains(self, order: torch.Tensor) -> torch.Tensor:
+        at = self.costs[order][:, self.covered]  # of the channel at one position, if it lay at another
+        here = at.diagonal()
+        return at + at.T - here[:, None] - here[None, :]
+
+
 def _views(step: Step, scheme: LayerScheme, channels: int) -> list[_View]:
     """Return a reader's view, or none if the order of its channels makes no difference or one beyond the search."""
     pattern = scheme.pattern
-    if scheme.sparse is None or pattern.kind != "n:m":
+    if scheme.sparse is None or pattern.kind not in _KINDS:
         return []
     cost = dense_cost(float_weight(step), scheme).double()
     pixels = cost.shape[1] // channels
-    if pattern.m % pixels or pattern.m // pixels >= channels:
+    if pattern.m % pixels:
         return []
-    cost = cost.reshape(cost.shape[0], channels, pixels, -1).amax(dim=2)  # (O, C, taps)
+    cost = cost.reshape(cost.shape[0], channels, pixels, -1)  # (O, C, pixels, taps)
+    size = pattern.m // pixels
+    if pattern.kind == "fixed":
+        covered = fixed_channels(channels * pixels, pattern).reshape(channels, pixels).sum(axis=1)
+        features = functional.pad(cost.sum(dim=(0, 3)).cumsum(dim=1), (1, 0))
+        return [_FixedView(features, torch.from_numpy(covered), min(size, channels))]
+    if size >= channels:
+        return []
+    cost = cost.amax(dim=2)  # (O, C, taps)
     cost = functional.pad(cost, (0, 0, 0, 0, 0, -len(cost) % pattern.group))
     grouped = cost.reshape(-1, pattern.group, *cost.shape[1:]).sum(dim=1)
-    size = pattern.m // pixels
-    return [_View(grouped.transpose(1, 2).reshape(-1, channels), min(pattern.n, size), size)]
+    return [_ChosenView(grouped.transpose(1, 2).reshape(-1, channels), min(pattern.n, size), size)]
 
 
 def _search(views: Sequence[_View], channels: int, draw: np.random.Generator) -> torch.Tensor:
@@ -148,7 +212,7 @@ def _search(views: Sequence[_View], channels: int, draw: np.random.Generator) ->
 def _climb(views: Sequence[_View], start: torch.Tensor) -> torch.Tensor:
     """Return the order, from `start` on, in which no swap gains any more."""
     order = start.clone()
-    least = _GAIN * sum(float(view.costs.sum()) for view in views)
+    least = _GAIN * sum(view.whole for view in views)
     block = torch.arange(len(order)) // math.lcm(*(view.size for view in views))
     while True:
         gains = torch.stack([view.gains(order) for view in views]).sum(0)
