@@ -17,7 +17,7 @@ class Transforms:
         equalize: even out the sizes of weights over input channels; outputs have scales of their own.
         widen: factor, 1 to 16, by which the channels between layers grow; see `widened_channels`.
         multiple: of which widened channel counts are.
-        permute: reorder channels so that n:m planes save most.
+        permute: reorder channels so that sparse planes of n:m and fixed positions save most.
     """
 
     equalize: bool = False
