@@ -45,11 +45,11 @@ def _running(tools: Path, folder: Path) -> Iterator[Server]:
     folder.mkdir()
     if os.getuid() == 0:
         shutil.chown(folder, user)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
     command = [str(tools / "initdb"), "-D", str(folder), "-A", "trust", "-U", user, "-E", "UTF8", "--no-sync"]
     subprocess.run(command, check=True, user=user, capture_output=True, timeout=120, cwd="/")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])  # last, before somebody else gets it
     (folder / "postgresql.conf").open("a").write(
         f"\nport = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nfsync = off\n"
     )

@@ -184,6 +184,23 @@ def test_a_job_that_was_put_back_keeps_its_place(tmp_path: Path) -> None:
     assert order == [jobs[0], *jobs[2:]]
 
 
+def test_a_machine_that_kills_every_worker_gives_no_job_up(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    space = store.create(SPACE, {"network": "digits"})
+    begin(store, space)
+    first = store.entries(0)[0].job
+    died = Counter[str]()
+    for _ in range(len(store.entries(0)) + 1):
+        taken = store.take(0, "killed")
+        assert taken is not None
+        died[taken.job.key] += 1
+        taken._end(TrialState.FAIL, None)
+    assert died[first.key] == 2  # once more in its old place, then behind the others
+    assert max(died.values()) < MOST_TRIES
+    store.put_back_lost(0)
+    assert all(entry.state in ("waiting", "lost") for entry in store.entries(0))
+
+
 def test_a_worker_killed_before_it_began_loses_its_job(tmp_path: Path) -> None:
     store = store_in(tmp_path, beat=1)
     space = store.create(SPACE, {"network": "digits"})

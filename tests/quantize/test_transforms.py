@@ -232,12 +232,43 @@ def test_permutation_puts_the_heaviest_channels_at_fixed_positions(seed: int, te
     assert saved_cost(permute(steps, schemes)[1:], schemes) == pytest.approx(float(best), rel=1e-5)
 
 
-def test_permutation_counts_the_pixels_that_fixed_positions_cover() -> None:
+@pytest.mark.parametrize(("text", "best"), [("fixed1:4xint8", 9.0 + 4.0), ("fixed3:8xint8", 9.0 + 25.0 + 4.0)])
+def test_permutation_counts_the_pixels_that_fixed_positions_cover(text: str, best: float) -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Flatten(), nn.Linear(8, 1))
-    model[3].weight.data = torch.tensor([[0.1, 5.0, 3.0, 0.1, 0.1, 0.1, 2.0, 2.0]])  # channels of two pixels
+    model[3].weight.data = torch.tensor([[0.1, 5.0, 3.0, 0.1, 0.1, 0.1, 2.0, 5.0]])  # channels of two pixels
+    model[3].weight.data[0, 0] = 0.0
     steps = read_plan(model, (3, 1, 2))
-    schemes = schemes_of(steps, "fixed1:4xint8")  # the first pixel of two channels
-    assert saved_cost(permute(steps, schemes)[1:], schemes) == pytest.approx(9.0 + 4.0)
+    assert saved_cost(permute(steps, schemes_of(steps, text))[1:], schemes_of(steps, text)) == pytest.approx(best)
+
+
+def test_permutation_serves_a_fixed_and_an_nm_reader_of_the_same_channels() -> None:
+    class Fork(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.fixed, self.chosen = nn.Conv2d(1, 8, 1), nn.Conv2d(8, 1, 1), nn.Conv2d(8, 1, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = torch.relu(self.first(x))
+            both: torch.Tensor = self.fixed(x) + self.chosen(x)
+            return both
+
+    model = Fork()
+    generator = torch.Generator().manual_seed(0)
+    for layer in (model.fixed, model.chosen):
+        layer.weight.data = torch.randn(1, 8, 1, 1, generator=generator) ** 3
+    steps = read_plan(model, (1, 2, 2))
+    schemes = {name: LayerScheme.parse(text) for name, text in (("fixed", "fixed1:4xint8"), ("chosen", "1:4xint8"))}
+    fixed, chosen = (layer.weight.detach().flatten().square() for layer in (model.fixed, model.chosen))
+
+    def saved(first: int, second: int) -> float:
+        """The most that is saved with these two channels at the fixed positions."""
+        rest = [channel for channel in range(8) if channel not in (first, second)]
+        ways = ((half, set(rest) - set(half)) for half in combinations(rest, 3))
+        best = max(float(chosen[[first, *one]].max() + chosen[[second, *other]].max()) for one, other in ways)
+        return float(fixed[first] + fixed[second]) + best
+
+    best = max(saved(first, second) for first, second in combinations(range(8), 2))
+    assert saved_cost(permute(steps, schemes), schemes) == pytest.approx(best, rel=1e-5)
 
 
 def test_permutation_spreads_the_pixels_of_a_flattened_channel() -> None:

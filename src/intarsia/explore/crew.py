@@ -14,7 +14,6 @@ from intarsia.explore.worker import STORAGE_VARIABLE
 Say = Callable[[str], None]
 #: Times that workers which were killed are started again, all together.
 _MOST_RESTARTS = 20
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _USERS_MISTAKE = 2  # exit status of a worker that cannot go on
 
 

@@ -10,6 +10,7 @@ import contextlib
 import json
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -204,14 +205,17 @@ class Store:
         self._again(lambda: self._storage.create_new_trial(self._study_id(job.rung), template_trial=trial))
 
     def take(self, rung: int, worker: str) -> "Taken | None":
-        """Take the first waiting job of a rung, one that was put back in its old place; None if there is none."""
+        """Take the first waiting job of a rung; None if there is none.
+
+        A job that was put back is taken in its old place, but behind all others once two workers have died of it: were
+        it the machine's fault, good jobs would soon be given up.
+        """
         self.put_back_lost(rung)
         entries = self.entries(rung)
-        places: dict[str, int] = {}
-        for entry in entries:
-            places.setdefault(entry.job.key, entry.number)
         waiting = [entry for entry in entries if entry.state == "waiting"]
-        for entry in sorted(waiting, key=lambda entry: (places[entry.job.key], entry.number)):
+        deaths = Counter(entry.job.key for entry in entries if entry.state == "lost" and not entry.dropped)
+        places = {entry.job.key: entry.number for entry in reversed(entries)}
+        for entry in sorted(waiting, key=lambda entry: (max(1, deaths[entry.job.key]), places[entry.job.key])):
             number = self._trial_id(rung, entry.number)
             # The first sign of life comes before the job is taken: without any, nobody would ever take it back.
             self._beat(number)

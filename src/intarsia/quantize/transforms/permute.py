@@ -1,4 +1,4 @@
-"""Channel permutations for n:m planes (Pool and Yu, Channel Permutations for N:M Sparsity, NeurIPS 2021).
+"""Channel permutations for n:m and fixed planes (Pool and Yu, Channel Permutations for N:M Sparsity, NeurIPS 2021).
 
 Of m consecutive input channels a sparse plane corrects n. Where the weights that need it crowd into one block, some are
 left out while another block has places to spare; another order of the channels between two layers spreads them. Where
@@ -27,13 +27,12 @@ _GAIN = 1e-9  # part of the whole cost below which a swap gains nothing but roun
 
 
 def permute(steps: Sequence[Step], schemes: Mapping[str, LayerScheme], *, seed: int = 0) -> list[Step]:
-    """Return steps of the same function whose channels lie so that n:m and fixed planes save more; `saved_cost` never
-    falls.
+    """Return steps of the same function in an order of channels that raises `saved_cost`, or leaves it.
 
-    For each set of tied tensors: the best swap of two channels, again and again until none gains,
-    then the same from a few orders that random swaps make of the best one. A layer after a flatten sees its channel
-    as the dearest of the channel's features. The input and the output keep their order, and a pattern whose positions
-    several output channels share is not improved by their order, only kept from losing.
+    For each set of tied tensors: the best swap of two channels, again and again until none gains, then the same from a
+    few orders that random swaps make of the best one. An n:m layer after a flatten sees its channel as the dearest of
+    the channel's features. The input and the output keep their order, and a pattern whose positions several output
+    channels share is not improved by their order, only kept from losing.
 
     Args:
         steps: of a float network; they stay as they are.
@@ -56,9 +55,7 @@ def permute(steps: Sequence[Step], schemes: Mapping[str, LayerScheme], *, seed: 
 
 
 def saved_cost(steps: Sequence[Step], schemes: Mapping[str, LayerScheme]) -> float:
-    """Return what the n:m and fixed planes of all layers save: the squared error of the dense plane at the best
-    positions.
-    """
+    """Return what all n:m and fixed planes save: the squared error of the dense plane at the positions they choose."""
     total = 0.0
     for step in steps:
         scheme = schemes.get(step.name)
@@ -146,23 +143,26 @@ class _FixedView:
     """A reader with sparse values at fixed positions.
 
     Attributes:
-        costs: what the first 0, 1, … features of each channel save, (C, features + 1).
-        covered: how many features of the channel at each position have a sparse value, (C,).
+        costs: what a sparse value saves at each pixel of each channel, (C, pixels).
+        covered: at which pixels of the channel at each position there is one, 0 or 1, (C, pixels).
     """
 
     costs: torch.Tensor
     covered: torch.Tensor
-    size: int
+
+    @property
+    def size(self) -> int:
+        return 1
 
     @property
     def whole(self) -> float:
-        return float(self.costs[:, -1].sum())
+        return float(self.costs.sum())
 
     def saved(self, order: torch.Tensor) -> float:
-        return float(self.costs[order, self.covered].sum())
+        return float((self.costs[order] * self.covered).sum())
 
     def gains(self, order: torch.Tensor) -> torch.Tensor:
-        at = self.costs[order][:, self.covered]  # of the channel at one position, if it lay at another
+        at = self.costs[order] @ self.covered.T  # of the channel at one position, if it lay at another
         here = at.diagonal()
         return at + at.T - here[:, None] - here[None, :]
 
@@ -174,16 +174,14 @@ def _views(step: Step, scheme: LayerScheme, channels: int) -> list[_View]:
         return []
     cost = dense_cost(float_weight(step), scheme).double()
     pixels = cost.shape[1] // channels
-    if pattern.m % pixels:
-        return []
     cost = cost.reshape(cost.shape[0], channels, pixels, -1)  # (O, C, pixels, taps)
-    size = pattern.m // pixels
     if pattern.kind == "fixed":
-        covered = fixed_channels(channels * pixels, pattern).reshape(channels, pixels).sum(axis=1)
-        features = functional.pad(cost.sum(dim=(0, 3)).cumsum(dim=1), (1, 0))
-        return [_FixedView(features, torch.from_numpy(covered), min(size, channels))]
-    if size >= channels:
+        covered = torch.from_numpy(fixed_channels(channels * pixels, pattern)).reshape(channels, pixels)
+        alike = bool((covered == covered[0]).all())
+        return [] if alike else [_FixedView(cost.sum(dim=(0, 3)), covered.double())]
+    if pattern.m % pixels or pattern.m // pixels >= channels:
         return []
+    size = pattern.m // pixels
     cost = cost.amax(dim=2)  # (O, C, taps)
     cost = functional.pad(cost, (0, 0, 0, 0, 0, -len(cost) % pattern.group))
     grouped = cost.reshape(-1, pattern.group, *cost.shape[1:]).sum(dim=1)
