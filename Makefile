@@ -35,8 +35,9 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Files of tests run side by side, each process with one thread: PyTorch's would wait for each other.
 test: lint
-	$(BIN)/python -m pytest -m "not study"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not study" -n auto --maxprocesses 8 --dist loadfile
 
 study: $(STAMP)
 	$(BIN)/python -m pytest -m study
