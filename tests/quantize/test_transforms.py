@@ -57,6 +57,21 @@ NETWORKS = {
 }
 
 
+class Fork(nn.Module):
+    """A convolution whose channels two others read."""
+
+    def __init__(self, channels: int, outputs: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, channels, 1)
+        self.left, self.right = nn.Conv2d(channels, outputs, 1), nn.Conv2d(channels, outputs, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the sum of what both readers make of it."""
+        x = torch.relu(self.first(x))
+        both: torch.Tensor = self.left(x) + self.right(x)
+        return both
+
+
 class Graph(nn.Module):
     """A chain of random layers with residual additions, flattened to two linear layers.
 
@@ -235,30 +250,19 @@ def test_permutation_puts_the_heaviest_channels_at_fixed_positions(seed: int, te
 @pytest.mark.parametrize(("text", "best"), [("fixed1:4xint8", 9.0 + 4.0), ("fixed3:8xint8", 9.0 + 25.0 + 4.0)])
 def test_permutation_counts_the_pixels_that_fixed_positions_cover(text: str, best: float) -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Flatten(), nn.Linear(8, 1))
-    model[3].weight.data = torch.tensor([[0.1, 5.0, 3.0, 0.1, 0.1, 0.1, 2.0, 5.0]])  # channels of two pixels
-    model[3].weight.data[0, 0] = 0.0
+    model[3].weight.data = torch.tensor([[0.0, 5.0, 3.0, 0.1, 0.1, 0.1, 2.0, 5.0]])  # channels of two pixels
     steps = read_plan(model, (3, 1, 2))
     assert saved_cost(permute(steps, schemes_of(steps, text))[1:], schemes_of(steps, text)) == pytest.approx(best)
 
 
 def test_permutation_serves_a_fixed_and_an_nm_reader_of_the_same_channels() -> None:
-    class Fork(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first, self.fixed, self.chosen = nn.Conv2d(1, 8, 1), nn.Conv2d(8, 1, 1), nn.Conv2d(8, 1, 1)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            x = torch.relu(self.first(x))
-            both: torch.Tensor = self.fixed(x) + self.chosen(x)
-            return both
-
-    model = Fork()
+    model = Fork(channels=8, outputs=1)
     generator = torch.Generator().manual_seed(0)
-    for layer in (model.fixed, model.chosen):
+    for layer in (model.left, model.right):
         layer.weight.data = torch.randn(1, 8, 1, 1, generator=generator) ** 3
     steps = read_plan(model, (1, 2, 2))
-    schemes = {name: LayerScheme.parse(text) for name, text in (("fixed", "fixed1:4xint8"), ("chosen", "1:4xint8"))}
-    fixed, chosen = (layer.weight.detach().flatten().square() for layer in (model.fixed, model.chosen))
+    schemes = {name: LayerScheme.parse(text) for name, text in (("left", "fixed1:4xint8"), ("right", "1:4xint8"))}
+    fixed, chosen = (layer.weight.detach().flatten().square() for layer in (model.left, model.right))
 
     def saved(first: int, second: int) -> float:
         """The most that is saved with these two channels at the fixed positions."""
@@ -308,17 +312,7 @@ def test_equalization_lets_ternary_weights_come_closer() -> None:
 
 
 def test_of_several_readers_the_greatest_size_counts() -> None:
-    class Fork(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first, self.left, self.right = nn.Conv2d(1, 2, 1), nn.Conv2d(2, 2, 1), nn.Conv2d(2, 2, 1)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            x = torch.relu(self.first(x))
-            both: torch.Tensor = self.left(x) + self.right(x)
-            return both
-
-    model = Fork()
+    model = Fork(channels=2, outputs=2)
     model.left.weight.data = torch.tensor([[0.6, 0.8], [0.6, 0.8]])[:, :, None, None]
     # Rows count as parts of their norm, so these are no larger.
     model.right.weight.data = torch.tensor([[8.0, 6.0], [8.0, 6.0]])[:, :, None, None]
