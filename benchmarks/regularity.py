@@ -80,8 +80,8 @@ share them at hardly any loss; sixteen lose half of the gain and save a twentiet
 inputs, whole outputs, taps and fixed positions lose more and save nothing further. Permuting channels gives nothing of
 that back, except where positions are fixed: it lays the channels that need sparse weights there, and comes level with
 sharing by sixteen. Widening buys less accuracy than a sparse plane does, for more bytes and many more cycles. Figures
-are of 2,000 images: half a point is noise. Of the energy of memories, regularity saves next to nothing: activations and the
-ternary plane decide it, a sparse plane of int4 adds 9 % (DS-CNN: 2 %), at positions shared by all lanes 2 % less.
+are of 2,000 images: half a point is noise. Of the energy of memories, regularity saves next to nothing: activations and
+the ternary plane decide it, a sparse plane of int4 adds 9 % (DS-CNN: 2 %), at positions shared by all lanes 2 % less.
 Uniform int2 and int3 have 8 bits in the first and the last layer, so their lanes and words are that wide.
 
 Training makes most steps smaller, because it gives the worst designs the most: ternary gains 1.7 points, a sparse plane
