@@ -99,10 +99,6 @@ def quantize(
     if teacher is None:
         teacher = FloatNetwork(attached(model, dataset, scheme, transforms))
     data = labelled(dataset, teacher.to(device), device=device)
-    if compiles:
-        network.compile()
-        if answers is None:  # else others may have it, and it is asked once only
-            teacher.compile()
 
     def before(epoch: int, _: nn.Module) -> None:
         if 0 < epoch < chosen.settle:
@@ -126,6 +122,7 @@ def quantize(
         groups=parameter_groups,
         on_epoch=before,
         validate_every=validate_every,
+        compiled=compiles,
         progress=progress,
     )
     network.snap()

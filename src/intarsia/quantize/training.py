@@ -120,6 +120,7 @@ class _Trainer:
         teacher: nn.Module | None,
         answers: Answers | None,
         groups: Groups,
+        compiled: bool,
     ) -> None:
         self.model = _laid_out(model.to(device))
         self.teacher, self.answers = None if teacher is None else teacher.to(device).eval(), answers
@@ -136,11 +137,12 @@ class _Trainer:
         self.replay = Replay() if recorded else None
         if recipe.optimizer == "sgd":
             self.optimizer = torch.optim.SGD(settings, lr=recipe.peak_rate, momentum=0.9, nesterov=True)
-        elif recorded:
-            self.optimizer = torch.optim.AdamW(settings, lr=recipe.peak_rate, fused=True, capturable=True)
         else:
-            self.optimizer = torch.optim.AdamW(settings, lr=recipe.peak_rate)
+            self.optimizer = torch.optim.AdamW(settings, lr=recipe.peak_rate, fused=True, capturable=recorded)
         self.rates = _Rates(self.optimizer, device if recorded else None)
+        # With the teacher and the loss in it: matching layers reads and writes every tensor several times otherwise.
+        # And on its own: the trainings of one process share eight compilations else, and the ninth goes without.
+        self.answer = torch.compile(self._answer, isolate_recompiles=True) if compiled else self._answer
 
     def epoch(self, epoch: int, show: bool) -> tuple[float, float]:
         """Train one epoch; return the means of loss and merit on the augmented training images."""
@@ -180,23 +182,27 @@ class _Trainer:
     def _step(
         self, x: torch.Tensor, labels: torch.Tensor, soft: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        loss, outputs = self.answer(x, labels, soft)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return loss.detach(), self.objective.merit(outputs.detach(), x, labels)
+
+    def _answer(
+        self, x: torch.Tensor, labels: torch.Tensor, soft: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the loss of a batch and the model's outputs."""
         if self.teacher is not None and self.recipe.match:
             with torch.no_grad():
                 theirs = self.teacher(x, every=True)
             ours = self.model(x, every=True)
             *_, last = ours
-            outputs = ours[last]
-            loss = self.objective.loss(outputs, x, labels, theirs[last], self.recipe)
-            loss = loss + self.recipe.match * mismatch(ours, theirs)
-        else:
-            if soft is None and self.teacher is not None:
-                soft = _asked(self.teacher, x)
-            outputs = self.model(x)
-            loss = self.objective.loss(outputs, x, labels, soft, self.recipe)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        return loss.detach(), self.objective.merit(outputs.detach(), x, labels)
+            loss = self.objective.loss(ours[last], x, labels, theirs[last], self.recipe)
+            return loss + self.recipe.match * mismatch(ours, theirs), ours[last]
+        if soft is None and self.teacher is not None:
+            soft = _asked(self.teacher, x)
+        outputs = self.model(x)
+        return self.objective.loss(outputs, x, labels, soft, self.recipe), outputs
 
 
 @torch.no_grad()
@@ -248,6 +254,7 @@ def train_network(
     groups: Groups = decay_groups,
     on_epoch: Callable[[int, nn.Module], None] | None = None,
     validate_every: int = 1,
+    compiled: bool = False,
     progress: bool = False,
 ) -> History:
     """Train a network in place.
@@ -270,6 +277,7 @@ def train_network(
         on_epoch: called before each epoch with its number, from 0, and the model in training mode; a resumed
             run calls it only for the epochs that remain. It may change the model's parameters and buffers in place.
         validate_every: epochs between two looks at the validation split; the last epoch always looks. 0: none looks.
+        compiled: whether `torch.compile` is to make code of a step's loss; it takes a minute and a C++ compiler.
         progress: show a bar for each epoch.
 
     Returns:
@@ -279,7 +287,17 @@ def train_network(
         IntarsiaError: the checkpoint is damaged, or belongs to another recipe, seed or model.
     """
     device = torch.device(device)
-    trainer = _Trainer(model, data, recipe, seed=seed, device=device, teacher=teacher, answers=answers, groups=groups)
+    trainer = _Trainer(
+        model,
+        data,
+        recipe,
+        seed=seed,
+        device=device,
+        teacher=teacher,
+        answers=answers,
+        groups=groups,
+        compiled=compiled,
+    )
     identity = f"{recipe!r} seed={seed} {identity}"
     records: list[EpochRecord] = []
     if checkpoint is not None and checkpoint.exists():
