@@ -97,9 +97,9 @@ memories; two ternary digits everywhere reach the float network at 1.8 times the
 block, layer-wise mixed precision comes out 0.6 points lower with the same seed; int8 outputs among int2 ones 1.3, for
 more bytes.
 
-Does widening beat adding high-precision weights? Widening by a quarter gains 1.5 points for 87 % more bytes and 2.6 times
-the cycles, a sparse plane 1.8 for 41 % more transistors of lanes; counted as transistors times cycles, widening costs
-1.9 times what the sparse plane does. Equalizing gains nothing that is clear of noise. Four epochs are no fully
+Does widening beat adding high-precision weights? Widening by a quarter gains 1.5 points for 87 % more bytes and 2.6
+times the cycles, a sparse plane 1.8 for 41 % more transistors of lanes; counted as transistors times cycles, widening
+costs 1.9 times what the sparse plane does. Equalizing gains nothing that is clear of noise. Four epochs are no fully
 converged recipe: ternary has 85.7 % after eight.
 
 DS-CNN's figures are agreement with the float network on variants of few clips, and each draw of calibration clips gives
