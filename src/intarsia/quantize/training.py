@@ -137,8 +137,10 @@ class _Trainer:
         self.replay = Replay() if recorded else None
         if recipe.optimizer == "sgd":
             self.optimizer = torch.optim.SGD(settings, lr=recipe.peak_rate, momentum=0.9, nesterov=True)
+        elif recorded:
+            self.optimizer = torch.optim.AdamW(settings, lr=recipe.peak_rate, fused=True, capturable=True)
         else:
-            self.optimizer = torch.optim.AdamW(settings, lr=recipe.peak_rate, fused=True, capturable=recorded)
+            self.optimizer = torch.optim.AdamW(settings, lr=recipe.peak_rate)
         self.rates = _Rates(self.optimizer, device if recorded else None)
         # With the teacher and the loss in it: matching layers reads and writes every tensor several times otherwise.
         # And on its own: the trainings of one process share eight compilations else, and the ninth goes without.
