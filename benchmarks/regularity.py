@@ -115,7 +115,8 @@ digits come within two to four points of the float network, two weights a block 
 equalizing, which costs nothing, gains 1.9 points, widening by a quarter 2.3 for 36 % more bytes and 39 % more cycles.
 So here one sparse weight a block, at 41 % more transistors of lanes, buys no more than either; two, without either, lie
 0.4 points above the widened network, within the noise, with 8 % fewer bytes and 28 % fewer cycles. Layer-wise mixed
-precision and int8 outputs among int2 ones come out below all superpositions, if by little.
+precision and int8 outputs among int2 ones come out below all superpositions, if by little. Eight epochs give ternary
+93.2 % where four give 92.6 %.
 """
 
 

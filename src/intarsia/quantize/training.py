@@ -31,6 +31,7 @@ from intarsia.quantize.recipes import Phase, Recipe
 from intarsia.quantize.replay import Replay
 
 Groups = Callable[[nn.Module, Recipe], Sequence[dict[str, Any]]]
+_Answer = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], tuple[torch.Tensor, torch.Tensor]]
 
 
 def decay_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
@@ -106,6 +107,15 @@ def _laid_out(model: nn.Module) -> nn.Module:
     return model
 
 
+def _compiled(answer: _Answer) -> _Answer:
+    """Return the function compiled on its own: else all trainings of a process share eight compilations, and the ninth
+    goes without.
+    """
+    # torch.compile's overloads leave this argument out.
+    found: _Answer = torch.compile(answer, isolate_recompiles=True)  # type: ignore[call-overload]
+    return found
+
+
 class _Trainer:
     """The state of one training run and one epoch of it."""
 
@@ -143,8 +153,7 @@ class _Trainer:
             self.optimizer = torch.optim.AdamW(settings, lr=recipe.peak_rate)
         self.rates = _Rates(self.optimizer, device if recorded else None)
         # With the teacher and the loss in it: matching layers reads and writes every tensor several times otherwise.
-        # And on its own: the trainings of one process share eight compilations else, and the ninth goes without.
-        self.answer = torch.compile(self._answer, isolate_recompiles=True) if compiled else self._answer
+        self.answer = _compiled(self._answer) if compiled else self._answer
 
     def epoch(self, epoch: int, show: bool) -> tuple[float, float]:
         """Train one epoch; return the means of loss and merit on the augmented training images."""
