@@ -25,7 +25,6 @@ from intarsia.quantize.checkpoint import load_checkpoint, save_checkpoint  # noq
 from intarsia.quantize.data import labelled, outputs_of  # noqa: E402
 from intarsia.quantize.module import attach  # noqa: E402
 from intarsia.quantize.objectives import Classification, Reconstruction, mismatch, objective_of  # noqa: E402
-from intarsia.quantize.qat import FloatNetwork  # noqa: E402
 from intarsia.quantize.qat import parameter_groups as groups  # noqa: E402
 from intarsia.quantize.scheme import Scheme  # noqa: E402
 from intarsia.quantize.training import (  # noqa: E402
@@ -318,29 +317,11 @@ def test_answers_beyond_the_limit_are_not_kept() -> None:
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile wants g++")
-def test_every_training_of_a_process_is_compiled_and_ends_as_one_that_is_not(data: Dataset) -> None:
-    teacher = build("digits", 3).eval()
-    recipe = replace(
-        SHORT, phases=(Phase(2, 8, 1),), optimizer="adam", peak_rate=1e-3, mixup=0.3, teacher_weight=1.0, match=1.0
-    )
-    scheme = Scheme.parse("ternary+1:4xint4, first=digits2, last=digits2")
-
-    def trained(*, compiled: bool) -> tuple[nn.Module, float]:
-        model = attach(teacher, scheme, (1, 8, 8), data.scaling.unit)
-        theirs = FloatNetwork(attach(teacher, scheme, (1, 8, 8), data.scaling.unit))
-        history = train_network(model, data, recipe, teacher=theirs, compiled=compiled, groups=groups)
-        return model, history.epochs[-1].loss
-
-    counters = torch._dynamo.utils.counters["stats"]
-    plain, loss = trained(compiled=False)
-    with torch._dynamo.config.patch(recompile_limit=1):  # eight, in earnest
-        for _ in range(2):
-            before = counters["unique_graphs"]
-            model, found = trained(compiled=True)
-            assert counters["unique_graphs"] > before
-            assert found == pytest.approx(loss, rel=1e-3)
-            for ours, wanted in zip(model.parameters(), plain.parameters(), strict=True):
-                torch.testing.assert_close(ours, wanted, rtol=0.02, atol=2e-3)
+def test_every_training_of_a_process_is_compiled_and_ends_as_one_that_is_not() -> None:
+    # In a process of its own, as studies' workers are: compiled code beside all that tests load died once.
+    script = Path(__file__).parent / "compiled.py"
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_a_resumed_optimizer_lies_in_memory_as_its_parameters_do(tmp_path: Path) -> None:

@@ -31,7 +31,6 @@ from intarsia.quantize.recipes import Phase, Recipe
 from intarsia.quantize.replay import Replay
 
 Groups = Callable[[nn.Module, Recipe], Sequence[dict[str, Any]]]
-_Answer = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], tuple[torch.Tensor, torch.Tensor]]
 
 
 def decay_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
@@ -107,15 +106,6 @@ def _laid_out(model: nn.Module) -> nn.Module:
     return model
 
 
-def _compiled(answer: _Answer) -> _Answer:
-    """Return the function compiled on its own: else all trainings of a process share eight compilations, and the ninth
-    goes without.
-    """
-    # torch.compile's overloads leave this argument out.
-    found: _Answer = torch.compile(answer, isolate_recompiles=True)  # type: ignore[call-overload]
-    return found
-
-
 class _Trainer:
     """The state of one training run and one epoch of it."""
 
@@ -153,7 +143,8 @@ class _Trainer:
             self.optimizer = torch.optim.AdamW(settings, lr=recipe.peak_rate)
         self.rates = _Rates(self.optimizer, device if recorded else None)
         # With the teacher and the loss in it: matching layers reads and writes every tensor several times otherwise.
-        self.answer = _compiled(self._answer) if compiled else self._answer
+        # A method of its own would be a cycle, and this trainer's memory would wait for the garbage collector.
+        self.answer: _Answer = _compiled(_Trainer._answer) if compiled else _Trainer._answer
 
     def epoch(self, epoch: int, show: bool) -> tuple[float, float]:
         """Train one epoch; return the means of loss and merit on the augmented training images."""
@@ -193,7 +184,7 @@ class _Trainer:
     def _step(
         self, x: torch.Tensor, labels: torch.Tensor, soft: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        loss, outputs = self.answer(x, labels, soft)
+        loss, outputs = self.answer(self, x, labels, soft)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
@@ -214,6 +205,18 @@ class _Trainer:
             soft = _asked(self.teacher, x)
         outputs = self.model(x)
         return self.objective.loss(outputs, x, labels, soft, self.recipe), outputs
+
+
+_Answer = Callable[[_Trainer, torch.Tensor, torch.Tensor, torch.Tensor | None], tuple[torch.Tensor, torch.Tensor]]
+
+
+def _compiled(answer: _Answer) -> _Answer:
+    """Return the function compiled on its own: else all trainings of a process share eight compilations, and the ninth
+    goes without. (PyTorch still stops at some hundreds in a process.)
+    """
+    # torch.compile's overloads leave this argument out.
+    found: _Answer = torch.compile(answer, isolate_recompiles=True)  # type: ignore[call-overload]
+    return found
 
 
 @torch.no_grad()
@@ -288,7 +291,8 @@ def train_network(
         on_epoch: called before each epoch with its number, from 0, and the model in training mode; a resumed
             run calls it only for the epochs that remain. It may change the model's parameters and buffers in place.
         validate_every: epochs between two looks at the validation split; the last epoch always looks. 0: none looks.
-        compiled: whether `torch.compile` is to make code of a step's loss; it takes a minute and a C++ compiler.
+        compiled: whether `torch.compile` is to make code of a step's loss, not of looks at validation; for a CPU (on a
+            GPU steps are recorded). It takes a minute and a C++ compiler.
         progress: show a bar for each epoch.
 
     Returns:
