@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def page(results: Sequence[StudyResults]) -> str:
-    return "\n".join([INTRODUCTION, *(trained(one) if is_trained(one) else study(one) for one in results)])
+    return "\n".join([INTRODUCTION, *(trained(one) if is_trained(one) else study(one) for one in results)]).rstrip("\n") + "\n"
 
 
 INTRODUCTION = """# What does regularity cost?
@@ -84,39 +84,40 @@ are of 2,000 images: half a point is noise. Of the energy of memories, regularit
 the ternary plane decide it, a sparse plane of int4 adds 9 % (DS-CNN: 2 %), at positions shared by all lanes 2 % less.
 Uniform int2 and int3 have 8 bits in the first and the last layer, so their lanes and words are that wide.
 
-ResNet-8, trained, the front with three seeds (± is the standard error of a difference, seed by seed; where there is no
-±, half a point is noise): training makes most steps smaller, because it gives the worst designs the most. Ternary gains
-1.7 points by it, a sparse plane anywhere half a point. A sparse plane of one weight in every block gains 1.84 ± 0.10
-points over ternary for 27 % more bytes; a second weight in a block 0.71 ± 0.23 more, int8 in place of int4 nothing
-(0.09 ± 0.09). One in every block loses 0.6 points to anywhere, sharing by four outputs another 0.42 ± 0.08, sharing by
-sixteen 1.1, whole inputs 1.1, fixed positions 1.3, whole outputs 1.51 ± 0.25. Permuting costs no hardware at all and
-gives back half a point of what sharing by sixteen loses (all three seeds with it lie above the one without) and 0.3 of
-what fixing does. Two weights a block come within half a point of the float network (88.5 % of the same images) and
-within 0.3 of uniform int4 and int3, for a third and a tenth fewer bytes, half the transistors and half the energy of
-memories; two ternary digits everywhere reach the float network at 1.8 times the cycles. At the bytes of one weight a
-block, layer-wise mixed precision comes out 0.6 points lower with the same seed; int8 outputs among int2 ones 1.3, for
-more bytes.
+ResNet-8, trained; what was the front with one seed has three (± is the standard error of a difference, seed by seed;
+where there is no ±, half a point is noise). Training makes most steps smaller, because it gives the worst designs the
+most: ternary gains 1.7 points by it, a sparse plane anywhere half a point. A sparse plane of one weight in every block
+gains 1.84 ± 0.10 points over ternary for 27 % more bytes; a second weight in a block 0.71 ± 0.23 more, int8 in place of
+int4 nothing (0.09 ± 0.09). One in every block loses 0.6 points to anywhere, sharing by four outputs another
+0.42 ± 0.08, sharing by sixteen 1.1, whole inputs 1.11 ± 0.24, fixed positions 1.3, whole outputs 1.51 ± 0.25. Permuting
+costs no hardware at all and seems to give back 0.4 of what sharing by sixteen loses (all three seeds with it lie above
+the one without) and, within the noise, 0.3 of what fixing does. Two weights a block come within half a point of the
+float network (88.5 % of the same images) and within 0.3 of uniform int4 and int3, for a third and a tenth fewer bytes,
+half the transistors and half the energy of memories; two ternary digits in most layers reach the float network at 1.8
+times their cycles. At the bytes of one weight a block, layer-wise mixed precision comes out 0.6 points lower with the
+same seed; int8 outputs among int2 ones 1.3, for more bytes.
 
 Does widening beat adding high-precision weights? Widening by a quarter gains 1.5 points for 87 % more bytes and 2.6
-times the cycles, a sparse plane 1.8 for 41 % more transistors of lanes; counted as transistors times cycles, widening
-costs 1.9 times what the sparse plane does. Equalizing gains nothing that is clear of noise. Four epochs are no fully
-converged recipe: ternary has 85.7 % after eight.
+times the cycles; a sparse plane, with the same seed, 1.7, within the noise the same, for 27 % more bytes and 41 % more
+transistors of lanes. Counted as transistors times cycles, widening costs 1.9 times what the sparse plane does.
+Equalizing gains nothing that is clear of noise. Eight epochs give ternary 85.7 %, hardly more than four.
 
-DS-CNN's figures are agreement with the float network on variants of few clips, and each draw of calibration clips gives
+DS-CNN, not trained: figures are agreement with the float network on variants of few clips, and each draw of calibration clips gives
 others; three draws tell only large steps from noise. Those are a sparse plane, a second weight in a block, int8 in it,
 positions anywhere (blocks lose what that gains), widening, and permuting channels for positions of each channel's own.
 Whole outputs and inputs seem to lose two or three points; sharing and fixing positions cannot be told from noise.
 
 Trained, DS-CNN tells another story than ResNet-8. Ternary gains twelve points by training, a sparse plane seven: what
 is left between them, and between all steps of regularity, is less than the noise (three seeds of one design lie 0.3 to
-2.3 points apart; where there is one, two points are noise). The cheap evaluation, which puts such steps up to seven
+2.3 points apart; where there is one, two points are noise). The cheap evaluation, which puts such steps up to nine
 points apart, is a worse guide here: it tells formats, not patterns. What stands out: uniform int4, int3 and two ternary
-digits come within two to four points of the float network, two weights a block within five. For ternary planes alone
-equalizing, which costs nothing, gains 1.9 points, widening by a quarter 2.3 for 36 % more bytes and 39 % more cycles.
-So here one sparse weight a block, at 41 % more transistors of lanes, buys no more than either; two, without either, lie
-0.4 points above the widened network, within the noise, with 8 % fewer bytes and 28 % fewer cycles. Layer-wise mixed
-precision and int8 outputs among int2 ones come out below all superpositions, if by little. Eight epochs give ternary
-93.2 % where four give 92.6 %.
+digits come within 2.3 to 4.2 points of the float network, two weights a block within five. For ternary planes alone
+equalizing, which costs nothing, gains 1.9 points, widening by a quarter 2.3 for 36 % more bytes and 39 % more cycles
+(ternary with one seed, so at the edge of the noise). One sparse weight a block, at 41 % more transistors of lanes, shows
+no gain over either; two, without either, lie 0.4 points above the widened network, within the noise, with 8 % fewer
+bytes, 28 % fewer cycles and 54 % more transistors (11 % more, times cycles). Layer-wise mixed precision comes out below
+all superpositions by little, int8 outputs among int2 ones by 1.8 points. Eight epochs give ternary 93.2 % where four
+give 92.6 % (one seed).
 """
 
 
@@ -166,7 +167,7 @@ def trained(one: StudyResults) -> str:
     parts = [
         f"\n## {one.network}, trained\n",
         f"`studies/{one.name}.yaml`: {trained_of(one)}, for {epochs} epochs from compensated rounding. Those on the",
-        f"front of all get three seeds, once all are trained: {seeded} have them. Spearman's rank correlation of the",
+        f"front of all, by one seed, get three: {seeded} have them. Spearman's rank correlation of the",
         f"cheap evaluation with the trained accuracy is {words}.\n",
         f"![accuracy over bytes]({one.name}.svg)\n",
         f"![trained over cheap]({one.name}-cheap.svg)\n",
