@@ -104,9 +104,10 @@ transistors of lanes. Counted as transistors times cycles, widening costs 1.9 ti
 Equalizing gains nothing that is clear of noise. Eight epochs give ternary 85.7 %, hardly more than four.
 
 DS-CNN, not trained: figures are agreement with the float network on variants of few clips, and each draw of calibration
-clips gives others; three draws tell only large steps from noise. Those are a sparse plane, a second weight in a block, int8 in it,
-positions anywhere (blocks lose what that gains), widening, and permuting channels for positions of each channel's own.
-Whole outputs and inputs seem to lose two or three points; sharing and fixing positions cannot be told from noise.
+clips gives others; three draws tell only large steps from noise. Those are a sparse plane, a second weight in a block,
+int8 in it, positions anywhere (blocks lose what that gains), widening, and permuting channels for positions of each
+channel's own. Whole outputs and inputs seem to lose two or three points; sharing and fixing positions cannot be told
+from noise.
 
 Trained, DS-CNN tells another story than ResNet-8. Ternary gains twelve points by training, a sparse plane seven: what
 is left between them, and between all steps of regularity, is less than the noise (three seeds of one design lie 0.3 to
@@ -115,10 +116,10 @@ points apart, is a worse guide here: it tells formats, not patterns. What stands
 digits come within 2.3 to 4.2 points of the float network, two weights a block within five. For ternary planes alone
 equalizing, which costs nothing, gains 1.9 points, widening by a quarter 2.3 for 36 % more bytes and 39 % more cycles
 (ternary with one seed, so at the edge of the noise). One sparse weight a block, at 41 % more transistors of lanes,
-shows no gain over either; two, without either, lie 0.4 points above the widened network, within the noise, with 8 % fewer
-bytes, 28 % fewer cycles and 54 % more transistors (11 % more, times cycles). Layer-wise mixed precision comes out below
-all superpositions by little, int8 outputs among int2 ones by 1.8 points. Eight epochs give ternary 93.2 % where four
-give 92.6 % (one seed).
+shows no gain over either; two, without either, lie 0.4 points above the widened network, within the noise, with 8 %
+fewer bytes, 28 % fewer cycles and 54 % more transistors (11 % more, times cycles). Layer-wise mixed precision comes out
+below all superpositions by little, int8 outputs among int2 ones by 1.8 points. Eight epochs give ternary 93.2 % where
+four give 92.6 % (one seed).
 """
 
 
