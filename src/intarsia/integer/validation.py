@@ -51,6 +51,7 @@ def check_network(network: IntegerNetwork) -> None:
     if not network.layers:
         raise IntarsiaError(f"network {network.name} has no layers.")
     tensors: dict[str, Tensor] = {network.input.name: network.input}
+    reach = {network.input.name: _reach(network.input.format.lo, network.input.format.hi)}
     for layer in network.layers:
         where = f"layer {layer.output.name}"
         for name in layer.inputs:
@@ -63,8 +64,21 @@ def check_network(network: IntegerNetwork) -> None:
         expected = _output_shape(layer, [tensors[name] for name in layer.inputs], where)
         if layer.output.shape != expected:
             raise IntarsiaError(f"{where}: its output is {layer.output.shape}, but its input makes {expected}.")
-        _check_values(layer, tensors[layer.inputs[0]], network.scale_bits, where)
+        _check_values(layer, tensors[layer.inputs[0]], reach[layer.inputs[0]], network.scale_bits, where)
         tensors[layer.output.name] = layer.output
+        reach[layer.output.name] = reach[layer.inputs[0]] if isinstance(layer, MaxPool) else _reach(*_limits(layer))
+
+
+def _reach(lo: int, hi: int) -> int:
+    """Return the greatest magnitude of a value of lo … hi."""
+    return max(-lo, hi, 0)
+
+
+def _limits(layer: Conv2d | Linear | Add | AveragePool) -> tuple[int, int]:
+    """Return what a layer clips its results to; often less than their format holds."""
+    if isinstance(layer, Conv2d | Linear):
+        return layer.requantization.lo, layer.requantization.hi
+    return layer.lo, layer.hi
 
 
 def _output_shape(layer: Layer, inputs: list[Tensor], where: str) -> Shape:
@@ -100,9 +114,9 @@ def _check_axes(layer: WeightLayer, where: str) -> None:
             raise IntarsiaError(f"{where}, plane {number}: weights of {plane.weights.shape} need {axes} full axes.")
 
 
-def _check_values(layer: Layer, source: Tensor, scale_bits: int, where: str) -> None:
+def _check_values(layer: Layer, source: Tensor, reach: int, scale_bits: int, where: str) -> None:
     if isinstance(layer, Conv2d | Linear):
-        _check_weight_layer(layer, source, scale_bits, where)
+        _check_weight_layer(layer, reach, scale_bits, where)
         return
     if isinstance(layer, MaxPool):
         if layer.output.format != source.format:
@@ -116,7 +130,7 @@ def _check_values(layer: Layer, source: Tensor, scale_bits: int, where: str) -> 
     _check_clip(layer, layer.output, where)
 
 
-def _check_weight_layer(layer: WeightLayer, source: Tensor, scale_bits: int, where: str) -> None:
+def _check_weight_layer(layer: WeightLayer, reach: int, scale_bits: int, where: str) -> None:
     outputs = layer.output.shape[0]
     bound = np.zeros(outputs, np.int64)
     for number, plane in enumerate(layer.planes):
@@ -129,16 +143,15 @@ def _check_weight_layer(layer: WeightLayer, source: Tensor, scale_bits: int, whe
         _check_range(plane.multiplier, 0, (1 << scale_bits) - 1, f"{name}: multiplier")
         _check_pattern(plane, name)
         _check_units(layer, number, name)
-        bound = np.maximum(bound, accumulator_bound(plane.weights, source))
+        bound = np.maximum(bound, accumulator_bound(plane.weights, reach))
     if int(bound.max()) > _INT32.max:
         raise IntarsiaError(f"{where}: its accumulators do not fit 32 bits; use fewer inputs or narrower formats.")
     _check_requantization(layer.requantization, outputs, where)
     _check_clip(layer.requantization, layer.output, where)
 
 
-def accumulator_bound(weights: Ints, source: Tensor) -> Ints:
-    """Greatest magnitude of Σ w·x for each output channel, over all inputs of the source's format; (O,) int64."""
-    magnitude = max(-source.format.lo, source.format.hi)
+def accumulator_bound(weights: Ints, magnitude: int) -> Ints:
+    """Greatest magnitude of Σ w·x for each output channel, over all inputs of −magnitude … magnitude; (O,) int64."""
     flat = np.abs(weights.reshape(weights.shape[0], -1).astype(np.int64))
     return np.asarray(flat.sum(axis=1) * magnitude)
 
