@@ -177,8 +177,8 @@ def test_a_network_from_pytorch_comes_back_with_its_names(tmp_path: Path) -> Non
 
 
 def rounded(x: torch.Tensor, scale: float, lo: int, hi: int, *, quantize: bool = True) -> torch.Tensor:
-    if not quantize:
-        return x
+    if not quantize:  # its clip is part of the function all the same
+        return torch.clamp(x, lo * scale, hi * scale)
     return torch.clamp(torch.round(x / scale), lo, hi) * scale
 
 
@@ -246,11 +246,14 @@ def test_a_qonnx_graph_as_floats_takes_the_quantized_weights(tmp_path: Path) -> 
     model = Brevitas()
     found = import_float(saved(model.graph(), tmp_path))
     assert found.input == InputQuantization(pytest.approx(0.03), 0, "int8")
-    assert found.dropped == ("3 quantizers of activations",)
+    assert found.dropped == (
+        "the clipping of the input to -3.84 … 3.81",
+        "the rounding of 3 activation quantizers (not their clipping)",
+    )
     weight = found.module.get_submodule("a").weight
     assert isinstance(weight, nn.Parameter) and weight.requires_grad
     assert torch.equal(weight.detach(), rounded(model.first, 0.125, -7, 7))
-    images = torch.from_numpy(normal(16, 2, 8, 8))
+    images = torch.from_numpy(normal(16, 2, 8, 8)).clamp(-3.84, 3.81)
     with torch.no_grad():
         torch.testing.assert_close(found.module(images), model(images, quantize=False).float(), atol=1e-4, rtol=1e-4)
 
@@ -370,7 +373,7 @@ def activation(scale: Any = 0.1, bits: float = 8, **options: Any) -> bytes:
 def channels_last() -> bytes:
     g = Graph()
     x = g.node("Transpose", g.node("Conv", "x", g.stored(normal(3, 3, 3, 3))), perm=[0, 2, 3, 1])
-    return g.content(g.node("Relu", x))
+    return g.content(g.node("Conv", x, g.stored(normal(3, 7, 1, 1))))
 
 
 def bipolar() -> bytes:
@@ -393,10 +396,11 @@ def several(outputs: int) -> bytes:
     [
         (one("LeakyRelu"), "operator LeakyRelu of 'leakyrelu_1' is not supported"),
         (one("Loop"), "operator Loop"),
-        (one("MaxPool", kernel_shape=[2, 2], ceil_mode=1), "ceil_mode"),
-        (one("MaxPool", kernel_shape=[2]), "only 2-D windows"),
+        (one("AveragePool", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1), "ceil_mode"),
+        (one("MaxPool", kernel_shape=[2]), r"kernel \(2,\) for a tensor of 4 axes"),
         (one("AveragePool", kernel_shape=[2, 2], pads=[1, 1, 1, 1]), "count_include_pad"),
-        (one("Clip", min=-1.0, max=1.0), "clips to -1"),
+        (one("Clip", min=1.0, max=2.0), "clips to 1 … 2; only a range that holds 0"),
+        (one("Relu", domain="my.own"), "operator set 'my.own'"),
         (one("Transpose", perm=[0, 2, 1, 3]), r"permutes an activation by \(0, 2, 1, 3\)"),
         (one("Conv", "x"), "takes its weights from another operator"),
         (one("Add", "x"), "adds tensors of shapes"),
@@ -405,21 +409,24 @@ def several(outputs: int) -> bytes:
         (one("Softmax", axis=0), "has the axis 0"),
         (conv(kernel_shape=[5, 5]), "kernel_shape that its weights"),
         (one("Softmax", shape=("N", 3, "H", "W")), "input of 'x' has a dynamic shape"),
-        (conv(group=2), "2 groups for 3 channels"),
-        (conv(dilations=[2, 2]), "has a dilation"),
+        (conv(group=2), "in 2 groups for 3 channels"),
+        (conv(dilations=[0, 2]), r"a dilation of \(0, 2\)"),
         (conv((4, 5, 3, 3)), "weights of shape"),
-        (conv((4, 3, 3)), "only 2-D convolutions"),
+        (conv((4, 3, 3)), r"kernel of \(3,\) for a tensor of 4 axes"),
+        (conv((4, 3, 3, 3, 3)), "only 1-D and 2-D convolutions"),
         (conv(strides=[1, 1, 1]), "attribute strides"),
         (conv(strides=2), "attribute strides of another type"),
         (conv(x=("N", 3, 2, 2)), "does not fit into"),
-        (conv(x=("N", 3, 9)), "has 3 axes"),
+        (conv(x=("N", 3, 9)), r"kernel of \(3, 3\) for a tensor of 3 axes"),
+        (conv(x=("N", 3, 9, 9, 9)), "has 5 axes"),
         (activation(rounding_mode="FLOOR"), "Quant.*rounding mode 'FLOOR'"),
         (activation(scale=[0.1, 0.2, 0.3, 0.4]), "for each channel of an activation"),
         (activation(scale=0.0), "has the scale 0.0"),
         (activation(bits=2.5), "bit width of"),
         (channels_last(), "reads a tensor in another order"),
         (one("QuantizeLinear", "constant_0"), "QuantizeLinear.* scale or zero-point for each channel"),
-        (bipolar(), "operator BipolarQuant"),
+        (bipolar(), "leaves only the signs of its input.*import_integer"),
+        (one("BipolarQuant", "constant_0", domain=QONNX), "scale for each channel"),
         (several(2), "has 2 outputs"),
         (several(0), "has 2 inputs"),
         (Graph(kind=TensorProto.FLOAT16).content("x"), "elements of FLOAT16"),

@@ -433,9 +433,9 @@ def convolution(**changes: Any) -> bytes:
         (convolution(kind="int16"), "INT16, but int16x8 quantization"),
         (convolution(kind="int8", scales=[]), "0 scales for its activations"),
         (convolution(kind="int8", scales=[float("nan")]), r"scale of nan .*field quantization"),
-        (convolution(options={"DilationHFactor": 2}), "CONV_2D of 'y' has a dilation"),
+        (convolution(options={"DilationHFactor": 0}), r"CONV_2D of 'y' .*dilation of \(0, 1\)"),
         (convolution(options={"FusedActivationFunction": 4}), "fused activation number 4"),
-        (convolution(weights=np.ones((3, 1, 1, 1), np.float32)), "has groups"),
+        (convolution(weights=np.ones((3, 1, 1, 1), np.float32)), "in 2 groups for 2 channels"),
         (convolution(weights=np.ones((3, 9, 9, 2), np.float32), options={"Padding": 1}), "does not fit"),
         (convolution(weights=np.full((3, 1, 1, 2), np.nan, np.float32)), "not finite"),
         (convolution(weights=np.ones((3, 1, 1, 2), np.int8), weight_scales=[0.1] * 2), "2 scales for its weights"),
@@ -449,11 +449,10 @@ def convolution(**changes: Any) -> bytes:
         (
             convolution(
                 operator="DEPTHWISE_CONV_2D",
-                weights=np.ones((1, 1, 1, 4), np.float32),
-                made=(1, 4, 4, 4),
-                options={"DepthMultiplier": 2},
+                weights=np.ones((1, 1, 1, 3), np.float32),
+                made=(1, 4, 4, 3),
             ),
-            "depth multiplier of 2, not 1",
+            "in 2 groups for 2 channels",
         ),
         (b"", "no TFLite model"),
         (b"\x1c\0\0\0TFL3", "damaged"),
@@ -490,10 +489,28 @@ def test_hybrid_files_are_floats_and_say_so(tmp_path: Path) -> None:
         import_integer(path)
 
 
-def test_weights_beyond_the_symmetric_range_are_refused(tmp_path: Path) -> None:
-    content = convolution(kind="int8", weights=np.full((3, 1, 1, 2), -128, np.int8), weight_scales=[0.1])
-    with pytest.raises(IntarsiaError, match="weight 128"):
-        import_integer(saved(content, tmp_path))
+@pytest.mark.parametrize(("kind", "zero"), [("int8", 0), ("uint8", 7)])
+def test_weights_beyond_the_symmetric_range_become_a_sum_of_planes(kind: str, zero: int, tmp_path: Path) -> None:
+    """−128, and whatever a zero-point of the weights makes: older converters write both."""
+    rng, limits = np.random.default_rng(0), np.iinfo(kind)
+    weights = rng.integers(limits.min, limits.max + 1, (3, 1, 1, 2), dtype=kind)
+    weights[0, 0, 0] = limits.min, limits.max
+    f = File()
+    x = f.tensor("x", (1, 4, 4, 2), kind, scales=[0.1], zeros=[3])
+    w = f.constant("w", weights, [0.02], 0, [zero])
+    b = f.constant("b", np.array([100, -50, 7], np.int32), [0.002], 0, [0])
+    y = f.tensor("y", (1, 4, 4, 3), kind, scales=[0.3], zeros=[5])
+    content = f.content(x, f.operator("CONV_2D", [x, w, b], y, **conv_options()))
+    network = import_integer(saved(content, tmp_path))
+    images = rng.integers(limits.min, limits.max + 1, (20, 4, 4, 2), dtype=kind)
+    wanted = interpret(content, images).astype(int) - 5
+    found = Executor(network).run(images.transpose(0, 3, 1, 2).astype(int) - 3).reshape(20, 3, 4, 4)
+    assert np.abs(found.transpose(0, 2, 3, 1) - wanted).max() <= 1
+    [layer] = network.weight_layers()
+    assert len(layer.planes) > 1
+    assert np.array_equal(
+        sum(p.weights.astype(int) for p in layer.planes)[:, :, 0, 0], weights[:, 0, 0].astype(int) - zero
+    )
 
 
 def test_wrong_endings_and_missing_files_are_named(tmp_path: Path) -> None:

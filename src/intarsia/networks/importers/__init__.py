@@ -21,13 +21,22 @@ from intarsia.networks.importers._integer import integer_network
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
-__all__ = ["ImportedModel", "InputQuantization", "from_exported", "import_float", "import_integer"]
+__all__ = [
+    "ImportedModel",
+    "InputQuantization",
+    "content",
+    "data_files",
+    "from_exported",
+    "import_float",
+    "import_integer",
+]
 
 
 def import_float(path: Path, *, fold: bool = False) -> ImportedModel:
     """Read a network as a PyTorch module in floating point, ready to be quantized.
 
-    Quantized weights take the values that they stand for; quantizers of activations are left out.
+    Quantized weights take the values that they stand for. Of quantizers of activations the clipping stays, where it
+    changes something, and the rounding is left out.
 
     Args:
         path: a .tflite file (float, or quantized to 8 bits) or an .onnx file (float, QONNX, or with quantize and
@@ -49,7 +58,8 @@ def import_integer(path: Path, *, scale_bits: int = 16) -> IntegerNetwork:
 
     Args:
         path: an int8 .tflite file, or an .onnx file whose weights and activations pass QONNX quantizers or
-            quantize and dequantize pairs. A result that the file leaves in floating point takes 16 bits.
+            quantize and dequantize pairs, or whose layers work on integers (QLinearConv). A result that the file
+            leaves in floating point takes 16 bits.
         scale_bits: of the multipliers, 1 to 16.
 
     Raises:
@@ -77,6 +87,32 @@ def from_exported(program: "ExportedProgram", name: str = "exported") -> Importe
     return imported_model(read_exported(program, name), name)
 
 
+def data_files(path: Path) -> tuple[Path, ...]:
+    """Return the further files that a network's file keeps its weights in; none, but for some .onnx files.
+
+    Raises:
+        IntarsiaError: the file is damaged, or one of those is missing.
+    """
+    if path.suffix.lower() != ".onnx":
+        return ()
+    from intarsia.networks.importers import _onnx_file  # noqa: PLC0415 (needs an extra of its own)
+
+    return _onnx_file.data_files(path)
+
+
+def content(path: Path) -> bytes:
+    """Return a network's file with all its weights in it, as one can keep it elsewhere.
+
+    Raises:
+        IntarsiaError: as for `data_files`.
+    """
+    if not data_files(path):
+        return path.read_bytes()
+    from intarsia.networks.importers import _onnx_file  # noqa: PLC0415 (as above)
+
+    return _onnx_file.whole(path)
+
+
 def _read(path: Path) -> Graph:
     if not path.is_file():
         raise IntarsiaError(f"there is no file {path}; give the path of a .tflite or .onnx model.")
@@ -91,4 +127,6 @@ def _read(path: Path) -> Graph:
 
         with np.errstate(all="ignore"):
             return read_onnx(path)
-    raise IntarsiaError(f"{path.name} is no .tflite or .onnx file (its ending is {kind!r}); export the model as one.")
+    raise IntarsiaError(
+        f"{path.name} is not a .tflite or .onnx file (its ending is {kind!r}); export the model as one."
+    )

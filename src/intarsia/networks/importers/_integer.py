@@ -1,17 +1,16 @@
 """From a `Graph` whose tensors are quantized to an integer network.
 
 A layer of the integer network is a weight layer, an addition or an average pool with all that follows it up to the
-next quantized tensor: normalization goes into multipliers and biases, a ReLU into the clip. A tensor of zero-point z
-holds q − z, so that 0 stands for 0 and padding with zeros is right; it takes as few of 2, 4, 8 or 16 bits as hold
-its values. Ties are rounded up, as everywhere in the integer network, where QONNX rounds them to even.
+next quantized tensor: normalization goes into multipliers and biases, a ReLU into the clip. Normalization that follows
+no weight layer is a 1×1 convolution of each channel. A tensor of zero-point z holds q − z, so that 0 stands for 0 and
+padding with zeros is right; it takes as few of 2, 4, 8 or 16 bits as hold its values. Ties are rounded up, as
+everywhere in the integer network, where QONNX rounds them to even.
 """
 
 import math
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from intarsia.errors import IntarsiaError
 from intarsia.integer import (
@@ -22,8 +21,6 @@ from intarsia.integer import (
     Layer,
     Linear,
     MaxPool,
-    Pattern,
-    Plane,
     Requantization,
     Tensor,
 )
@@ -31,6 +28,7 @@ from intarsia.integer.validation import accumulator_bound
 from intarsia.networks.importers._float import input_quantization
 from intarsia.networks.importers._graph import (
     Addition,
+    Clip,
     Convolution,
     Dense,
     Flatten,
@@ -41,29 +39,15 @@ from intarsia.networks.importers._graph import (
     Pad,
     Pool,
     Quantization,
-    Rectifier,
     Requantize,
+    Sign,
+    Weights,
 )
+from intarsia.networks.importers._integer_layers import Pending, planes_of, signed_weights, weight_layer
 from intarsia.networks.importers._layout import sum_padding
-from intarsia.networks.importers._scales import fit, fit_shared, format_of, weight_format
+from intarsia.networks.importers._scales import fit, fit_shared, format_of
 
 _WIDE = 16  # bits of a tensor that the file leaves unquantized, but whose values are known
-
-
-@dataclass(frozen=True)
-class _Pending:
-    """A layer whose output is not known yet: result = total · gain + term (arrays of (C,)), then a clip in real units.
-
-    `total` is what the layer sums in integers: weights × inputs, a window, or (gain is then by input) two tensors.
-    """
-
-    op: Op
-    sources: tuple[str, ...]
-    padding: Four
-    gain: NDArray[np.float64]
-    term: NDArray[np.float64]
-    lo: float = -math.inf
-    hi: float = math.inf
 
 
 def integer_network(graph: Graph, name: str, scale_bits: int) -> IntegerNetwork:
@@ -82,7 +66,7 @@ class _Converter:
         self.tensors: dict[str, Tensor] = {}
         self.ranges: dict[str, tuple[int, int]] = {}  # least and greatest value of a tensor, within its format
         self.alias: dict[str, str] = {}  # name in the graph → tensor of the network
-        self.pending: dict[str, _Pending] = {}
+        self.pending: dict[str, Pending] = {}
         self.pads: dict[str, Four] = {}
 
     def network(self) -> IntegerNetwork:
@@ -101,7 +85,7 @@ class _Converter:
         if last in self.pending:
             pending = self.pending.pop(last)
             self._finish(last, pending, self._widest(pending))
-        metadata = {"source": self.graph.name, "input": _describe(quantization)}
+        metadata = {"source": self.graph.name, "input": self._describe(quantization)}
         if self.graph.dropped:
             metadata["dropped"] = "; ".join(self.graph.dropped)
         return IntegerNetwork(self.name, source, tuple(self.layers), self.scale_bits, metadata)
@@ -114,8 +98,10 @@ class _Converter:
                 self._rearrange(op)
             case Normalization():
                 self._normalize(op)
-            case Rectifier():
-                self._rectify(op)
+            case Clip():
+                self._clip(op)
+            case Sign():
+                self._sign(op)
             case Pool() if op.maximum:
                 self._max_pool(op)
             case _:
@@ -131,7 +117,7 @@ class _Converter:
             )
         return self.tensors[self.alias[name]]
 
-    def _take(self, op: Op) -> _Pending | None:
+    def _take(self, op: Op) -> Pending | None:
         """Take over the unfinished layer that an operator follows; None if it follows a tensor."""
         source = op.inputs[0]
         if source not in self.pending:
@@ -140,7 +126,7 @@ class _Converter:
             raise IntarsiaError(f"{self.graph.name}: tensor {source!r} is not quantized, but read several times.")
         return self.pending.pop(source)
 
-    def _identity(self, op: Op) -> _Pending:
+    def _identity(self, op: Op) -> Pending:
         """Return a layer that only requantizes what `op` reads."""
         source = self._tensor(op.inputs[0], op.name)
         ones = np.full(op.shape[0], source.scale)
@@ -153,7 +139,46 @@ class _Converter:
             stride=(1, 1),
             padding=(0,) * 4,
         )
-        return _Pending(pool, (source.name,), self._padding_of(op), ones, np.zeros(op.shape[0]))
+        return Pending(pool, (source.name,), self._padding_of(op), ones, np.zeros(op.shape[0]))
+
+    def _channelwise(self, op: Op) -> Pending:
+        """Return a layer that gives every channel of what `op` reads a gain and a term of its own."""
+        source = self._tensor(op.inputs[0], op.name)
+        channels = op.shape[0]
+        if source.shape[0] != channels:
+            raise IntarsiaError(
+                f"{self.graph.name}: {op.name!r} follows a flatten; fold it into a layer before export."
+            )
+        ones = np.ones((channels, 1, 1, 1), np.float32)
+        convolution = Convolution(
+            name=op.name,
+            inputs=op.inputs,
+            shape=op.shape,
+            weights=Weights(ones, ones.astype(np.int8), np.ones(channels)),
+            bias=None,
+            stride=(1, 1),
+            padding=(0, 0, 0, 0),
+            groups=channels,
+        )
+        gain = np.full(channels, source.scale)
+        return Pending(convolution, (source.name,), self._padding_of(op), gain, np.zeros(channels))
+
+    def _linear(self, op: Op) -> Pending:
+        """Return the weight layer that `op` follows, to be changed channel by channel; else one made for that."""
+        pending = self._take(op)
+        if pending is None:
+            return self._channelwise(op)
+        clipped = math.isfinite(pending.lo) or math.isfinite(pending.hi)
+        if isinstance(pending.op, Convolution | Dense) and not clipped:
+            return pending
+        exact = None if clipped else self._exact(pending)
+        if exact is None:
+            raise IntarsiaError(
+                f"{self.graph.name}: tensor {op.inputs[0]!r} is not quantized, but {op.name!r} scales it; quantize the "
+                "activation between them, or import the file as a float network."
+            )
+        self._finish(op.inputs[0], pending, exact)
+        return self._channelwise(op)
 
     def _padding_of(self, op: Op) -> Four:
         """Return the explicit padding of what an operator reads, if it is a window's."""
@@ -181,7 +206,7 @@ class _Converter:
             gain = np.full(channels, scales[0] / (op.kernel[0] * op.kernel[1]))
         else:
             raise AssertionError(f"no integer layer for {type(op).__name__}")
-        pending = _Pending(op, names, self._padding_of(op), gain, term)
+        pending = Pending(op, names, self._padding_of(op), gain, term)
         self.pending[op.name] = pending
         exact = self._exact(pending)
         if exact is not None and self._next_quantization(op) is None:
@@ -191,12 +216,12 @@ class _Converter:
         """Return what the result of an operator is rounded to, if no other layer comes before that."""
         while op.quantization is None:
             readers = [other for other in self.graph.ops if op.name in other.inputs]
-            if len(readers) != 1 or not isinstance(readers[0], Normalization | Rectifier | Requantize | Flatten):
+            if len(readers) != 1 or not isinstance(readers[0], Normalization | Clip | Requantize | Flatten):
                 return None
             op = readers[0]
         return op.quantization
 
-    def _exact(self, pending: _Pending) -> Quantization | None:
+    def _exact(self, pending: Pending) -> Quantization | None:
         """Return the quantization that holds an unquantized sum or average exactly, if 16 bits do."""
         if isinstance(pending.op, Convolution | Dense) or len(set(pending.gain.tolist())) != 1:
             return None
@@ -207,15 +232,10 @@ class _Converter:
         return Quantization(float(pending.gain[0]), 0, lo, hi)
 
     def _normalize(self, op: Normalization) -> None:
-        pending = self._take(op) or self._identity(op)
+        pending = self._linear(op)
         if op.shape[0] != pending.op.shape[0]:
             raise IntarsiaError(
-                f"{self.graph.name}: normalization {op.name!r} follows a flatten; fold it before export."
-            )
-        if math.isfinite(pending.lo) or math.isfinite(pending.hi) or not isinstance(pending.op, Convolution | Dense):
-            raise IntarsiaError(
-                f"{self.graph.name}: normalization {op.name!r} does not follow a convolution or a fully connected "
-                "layer; fold it before export."
+                f"{self.graph.name}: {op.name!r} follows a flatten; fold it into a layer before export."
             )
         variance = op.variance.astype(np.float64) + op.epsilon
         if not (variance > 0).all():
@@ -224,19 +244,46 @@ class _Converter:
         term = (pending.term - op.mean) * factor + op.beta
         self.pending[op.name] = replace(pending, gain=pending.gain * factor, term=term)
 
-    def _rectify(self, op: Rectifier) -> None:
-        ceiling = math.inf if op.ceiling is None else op.ceiling
+    def _clip(self, op: Clip) -> None:
         pending = self._take(op)
         if pending is not None:
-            self.pending[op.name] = replace(pending, lo=max(pending.lo, 0.0), hi=min(pending.hi, ceiling))
+            self.pending[op.name] = replace(pending, lo=max(pending.lo, op.lo), hi=min(pending.hi, op.hi))
             return
         source = self._tensor(op.inputs[0], op.name)
-        if self.ranges[source.name][0] >= 0 and op.ceiling is None and op.quantization is None:
+        least, greatest = (bound * source.scale for bound in self.ranges[source.name])
+        if op.lo <= least and greatest <= op.hi and op.quantization is None:
             self.alias[op.name] = source.name
             return
-        self.pending[op.name] = replace(self._identity(op), lo=0.0, hi=ceiling)
+        self.pending[op.name] = replace(self._identity(op), lo=op.lo, hi=op.hi)
         if self._next_quantization(op) is None:  # what is rounded already stays as it is
             self._finish(op.name, self.pending.pop(op.name), Quantization(source.scale, 0, *self.ranges[source.name]))
+
+    def _sign(self, op: Sign) -> None:
+        """Add the weight layer before a bipolar quantizer, exactly: it compares a whole number with a threshold.
+
+        Where total ≥ t, 2·(total − t) + 1 is above 0, else below, and it is never 0: clipped to ±1 it is the sign.
+        """
+        if self._is_input(op):
+            self.alias[op.name] = "input"
+            return
+        if self.scale_bits < 2:
+            raise IntarsiaError(f"{self.graph.name}: {op.name!r} needs multipliers of at least 2 bits.")
+        pending = self._linear(op)
+        assert isinstance(pending.op, Convolution | Dense)  # noqa: S101 (what `_linear` returns)
+        output = Tensor(pending.op.name, pending.op.shape, format_of(-1, 1, self.graph.name), op.step)
+        integers = signed_weights(pending)
+        bound = accumulator_bound(integers, self._reach(pending.sources[0])).astype(np.float64) + 1
+        gain = np.abs(pending.gain)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            threshold = np.where(gain > 0, np.ceil(-pending.term / gain), np.where(pending.term >= 0, -bound, bound))
+        threshold = np.clip(threshold, -bound, bound).astype(np.int64)
+        channels = len(threshold)
+        requantization = Requantization(
+            (1 - 2 * threshold).astype(np.int32), np.zeros(channels, np.int32), output.format.lo + 1, output.format.hi
+        )
+        planes = planes_of(integers, np.full(channels, 2, np.int32), f"{self.graph.name}: layer {output.name!r}")
+        self._emit(weight_layer(pending, output, planes, requantization), (-1, 1))
+        self.alias[op.name] = output.name
 
     def _requantize(self, op: Requantize) -> None:
         assert op.quantization is not None  # noqa: S101 (that is what the operator is)
@@ -253,8 +300,10 @@ class _Converter:
             return
         self.pending[op.name] = self._identity(op)
 
-    def _is_input(self, op: Requantize) -> bool:
-        return self.graph.quantization is None and op.inputs == ("input",) and self.graph.readers("input") == 1
+    def _is_input(self, op: Requantize | Sign) -> bool:
+        """Whether an operator only makes the network's integers of its input."""
+        alone = self.graph.readers(op.inputs[0]) == 1 and self.graph.readers("input") == 1
+        return self.graph.quantization is None and self.alias.get(op.inputs[0]) == "input" and alone
 
     def _rearrange(self, op: Flatten | Pad) -> None:
         if isinstance(op, Flatten) and (pending := self._take(op)) is not None:
@@ -284,12 +333,14 @@ class _Converter:
         self._emit(MaxPool(source.name, output, op.kernel, op.stride, self._padding_of(op)), self.ranges[source.name])
         self.alias[op.name] = op.name
 
-    def _widest(self, pending: _Pending) -> Quantization:
+    def _widest(self, pending: Pending) -> Quantization:
         """Return 16 bits that hold whatever an unquantized result can be."""
         sources = [self.tensors[name] for name in pending.sources]
         if isinstance(pending.op, Convolution | Dense):
             assert pending.op.weights.integers is not None  # noqa: S101 (checked when the layer began)
-            bound = accumulator_bound(pending.op.weights.integers, sources[0]) * np.abs(pending.gain)
+            bound = accumulator_bound(pending.op.weights.integers, self._reach(pending.sources[0])) * np.abs(
+                pending.gain
+            )
         else:
             reach = sum(max(-source.format.lo, source.format.hi) * source.scale for source in sources)
             bound = np.full(pending.op.shape[0], reach)
@@ -297,11 +348,16 @@ class _Converter:
         top = (1 << (_WIDE - 1)) - 1
         return Quantization(max(greatest, 1e-30) / top, 0, -top - 1, top)
 
-    def _finish(self, name: str, pending: _Pending, quantization: Quantization) -> None:
+    def _reach(self, name: str) -> int:
+        """Return the greatest magnitude that a tensor has."""
+        lo, hi = self.ranges[name]
+        return max(-lo, hi)
+
+    def _finish(self, name: str, pending: Pending, quantization: Quantization) -> None:
         """Add the layer: its output is `name`."""
         scale, zero = quantization.scale, quantization.zero_point
         lo, hi = quantization.lo - zero, quantization.hi - zero
-        lo = max(lo, 0) if pending.lo == 0.0 else lo
+        lo = max(lo, math.floor(pending.lo / scale + 0.5)) if math.isfinite(pending.lo) else lo
         hi = min(hi, math.floor(pending.hi / scale + 0.5)) if math.isfinite(pending.hi) else hi
         # What follows a layer, a ReLU for example, is part of it: the layer keeps its own name.
         output = Tensor(pending.op.name, pending.op.shape, format_of(lo, max(lo, hi), self.graph.name), scale)
@@ -324,33 +380,19 @@ class _Converter:
         self._emit(layer, (lo, max(lo, hi)))
         self.alias[name] = output.name
 
-    def _weight_layer(self, pending: _Pending, output: Tensor, clip: tuple[int, int], where: str) -> Conv2d | Linear:
-        op = pending.op
-        assert isinstance(op, Convolution | Dense) and op.weights.integers is not None  # noqa: S101 (checked at its start)
-        # Multipliers are not negative; a negative gain, of a normalization, changes the sign of the weights.
-        sign = np.where(pending.gain < 0, -1, 1)
-        integers = op.weights.integers * sign.reshape(-1, *[1] * (op.weights.integers.ndim - 1))
+    def _weight_layer(self, pending: Pending, output: Tensor, clip: tuple[int, int], where: str) -> Conv2d | Linear:
         multiplier, shift, bias = fit(
             np.abs(pending.gain) / output.scale, pending.term / output.scale, self.scale_bits, where
         )
-        limit = int(np.abs(integers).max())
-        if limit > 127:
-            raise IntarsiaError(
-                f"{where} has the weight {limit}; weights are −127 … 127, so quantize them in narrow range."
-            )
-        plane = Plane(integers.astype(np.int8), multiplier, weight_format(limit), Pattern())
-        requantization = Requantization(bias, shift, *clip)
-        if isinstance(op, Dense):
-            return Linear(pending.sources[0], output, (plane,), requantization)
-        return Conv2d(
-            pending.sources[0], output, (plane,), requantization, op.stride, pending.padding, depthwise=op.depthwise
-        )
+        planes = planes_of(signed_weights(pending), multiplier, where)
+        return weight_layer(pending, output, planes, Requantization(bias, shift, *clip))
 
     def _emit(self, layer: Layer, values: tuple[int, int]) -> None:
         self.layers.append(layer)
         self.tensors[layer.output.name], self.ranges[layer.output.name] = layer.output, values
 
-
-def _describe(quantization: Quantization) -> str:
-    text: dict[str, Any] = {"scale": quantization.scale, "zero_point": quantization.zero_point}
-    return f"{quantization.dtype}, " + ", ".join(f"{key} {value:g}" for key, value in text.items())
+    def _describe(self, quantization: Quantization) -> str:
+        """Say in words how the integers of the input stand for what the file takes."""
+        text = f"{quantization.dtype}, scale {quantization.scale:g}, zero_point {quantization.zero_point:g}"
+        signs = any(isinstance(op, Sign) and self._is_input(op) for op in self.graph.ops)
+        return f"{text}; −1 for what is below 0, else 1" if signs else text

@@ -60,22 +60,22 @@ def permutation(node: Any) -> tuple[int, ...]:
     return Attributes(node).integers("perm", None) or ()
 
 
-def two(attributes: Attributes, name: str) -> Pair:
-    """Return an attribute of height and width, by default 1."""
-    values = attributes.integers(name, (1, 1))
-    if values is None or len(values) != 2:
-        raise Unsupported(f"has the attribute {name} = {values} instead of two integers")
-    return values[0], values[1]
+def numbers(attributes: Attributes, name: str, count: int) -> tuple[int, ...]:
+    """Return an attribute of `count` integers, by default 1."""
+    values = attributes.integers(name, (1,) * count)
+    if values is None or len(values) != count:
+        raise Unsupported(f"has the attribute {name} = {values} instead of {count} integers")
+    return values
 
 
-def padding(attributes: Attributes, size: Pair, kernel: Pair, stride: Pair) -> Four:
-    """Return a window's padding, (top, left, bottom, right)."""
+def padding(attributes: Attributes, size: Pair, kernel: Pair, stride: Pair, axes: int = 2) -> Four:
+    """Return a window's padding, (top, left, bottom, right); of a window with one axis, left and right."""
     mode = attributes.text("auto_pad", "NOTSET")
     if mode in ("NOTSET", ""):
-        pads = attributes.integers("pads", (0, 0, 0, 0))
-        if pads is None or len(pads) != 4:
-            raise Unsupported(f"has the attribute pads = {pads} instead of four integers")
-        return pads[0], pads[1], pads[2], pads[3]
+        pads = attributes.integers("pads", (0,) * (2 * axes))
+        if pads is None or len(pads) != 2 * axes:
+            raise Unsupported(f"has the attribute pads = {pads} instead of {2 * axes} integers")
+        return (pads[0], pads[1], pads[2], pads[3]) if axes == 2 else (0, pads[0], 0, pads[1])
     if mode == "VALID" or min(*kernel, *stride) < 1:
         return (0, 0, 0, 0)
     if mode not in ("SAME_UPPER", "SAME_LOWER"):

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,11 @@ class Constant:
             move(self.scales) if quantized and self.scales is not None else None,
         )
 
+    def scaled(self, factor: float) -> "Constant":
+        """Return the constant times a number."""
+        scales = None if self.scales is None else self.scales * factor
+        return Constant(self.values * np.asarray(factor, self.values.dtype), self.roots, self.integers, scales)
+
 
 def floats(constant: Constant) -> Floats:
     """Return a constant's values.
@@ -70,7 +76,7 @@ def quantization(attributes: Attributes, scale: Constant, zero: Constant, bits: 
     """Return what a QONNX quantizer of an activation rounds to.
 
     Raises:
-        Unsupported: it is none that integers with one scale express.
+        Unsupported: integers with one scale do not express it.
     """
     lo, hi = _limits(attributes, bits)
     mode = attributes.text("rounding_mode", "ROUND").upper()
@@ -109,13 +115,27 @@ def fold(kind: str, attributes: Attributes, inputs: Sequence[Constant | None]) -
     Raises:
         Unsupported: the operator is not known for constants, or its inputs do not fit.
     """
-    given = [constant for constant in inputs if constant is not None]
-    roots = tuple(root for constant in given for root in constant.roots)
+    roots = tuple(root for constant in inputs if constant is not None for root in constant.roots)
     try:
+        if kind == "Clip":  # the only one with an input to leave out before another
+            low, high = (_limit(inputs, i, attributes, name) for i, name in ((1, "min"), (2, "max")))
+            assert inputs[0] is not None  # noqa: S101 (ONNX has it)
+            return Constant(np.clip(inputs[0].values, low, high), roots)
+        given = [constant for constant in inputs if constant is not None]
+        if given != list(inputs[: len(given)]):
+            raise Unsupported("leaves out an input before another")
         result = _fold(kind, attributes, given)
     except (ValueError, TypeError, IndexError, OverflowError) as error:
         raise Unsupported(f"cannot be computed of constants ({' '.join(str(error).split())[:120]})") from error
     return Constant(result.values, roots, result.integers, result.scales)
+
+
+def _limit(inputs: Sequence[Constant | None], index: int, attributes: Attributes, name: str) -> Any:
+    found = inputs[index] if index < len(inputs) else None
+    if found is not None:
+        return found.values
+    limit = attributes.real(name, np.nan)
+    return None if math.isnan(limit) else limit
 
 
 def _fold(kind: str, attributes: Attributes, given: list[Constant]) -> Constant:
@@ -126,7 +146,9 @@ def _fold(kind: str, attributes: Attributes, given: list[Constant]) -> Constant:
         signs = np.where(given[0].values >= 0, 1, -1)
         return Constant(signs * scale, (), signs, scale)
     if kind == "DequantizeLinear":
-        return _dequantized(attributes, given)
+        return dequantized(given[0].values, given[1].values, _values(given, 2), attributes.integer("axis", 1))
+    if kind == "QuantizeLinear":
+        return Constant(_quantized_linear(attributes, given))
     if kind in _MOVES:
         arrays = [constant.values for constant in given[1:]]
         return given[0].moved(lambda values: _MOVES[kind](values, attributes, arrays))
@@ -153,19 +175,48 @@ def _quantized(attributes: Attributes, x: Constant, scale: Constant, zero: Const
     return Constant((integers * steps).astype(np.float32), (), integers, steps)
 
 
-def _dequantized(attributes: Attributes, given: list[Constant]) -> Constant:
-    stored, axis = given[0].values, attributes.integer("axis", 1)
+def _values(given: Sequence[Constant], index: int) -> NDArray[Any] | None:
+    return given[index].values if index < len(given) else None
 
-    def spread(values: NDArray[Any]) -> NDArray[Any]:
-        if values.ndim == 1 and values.size > 1:
-            values = values.reshape(*[-1 if i == axis % stored.ndim else 1 for i in range(stored.ndim)])
-        return np.broadcast_to(values, stored.shape)
 
-    steps = spread(given[1].values.astype(np.float64))
+def _spread(values: NDArray[Any], shape: tuple[int, ...], axis: int) -> NDArray[Any]:
+    """Return one number, or one for each place along an axis, in a whole shape."""
+    if values.ndim == 1 and values.size > 1:
+        values = values.reshape(*[-1 if i == axis % len(shape) else 1 for i in range(len(shape))])
+    return np.broadcast_to(values, shape)
+
+
+def dequantized(stored: NDArray[Any], scale: NDArray[Any], zero: NDArray[Any] | None, axis: int) -> Constant:
+    """Return (stored − zero) · scale; scale and zero-point are one number each, or one for each place along `axis`.
+
+    Raises:
+        Unsupported: the numbers are not integers.
+    """
+    if not _is_integer(stored.dtype):
+        raise Unsupported(f"stands for a constant of type {stored.dtype}; only integers are supported")
+    steps = _spread(scale.astype(np.float64), stored.shape, axis)
     integers = stored.astype(np.int64)
-    if len(given) > 2:
-        integers = integers - spread(given[2].values.astype(np.int64))
+    if zero is not None:
+        integers = integers - _spread(zero.astype(np.int64), stored.shape, axis)
     return Constant((integers * steps).astype(np.float32), (), integers, steps)
+
+
+def _quantized_linear(attributes: Attributes, given: Sequence[Constant]) -> NDArray[Any]:
+    x, scale, zero = given[0].values, given[1].values, _values(given, 2)
+    lo, hi = linear_range(None if zero is None else zero.dtype, attributes.integer("output_dtype", 0))
+    axis = attributes.integer("axis", 1)
+    if attributes.integer("block_size", 0):
+        raise Unsupported("has scales for blocks (attribute block_size)")
+    shift = 0 if zero is None else _spread(zero.astype(np.int64), x.shape, axis)
+    rounded = np.round(x / _spread(scale, x.shape, axis)) + shift
+    if not np.isfinite(rounded).all():
+        raise Unsupported("rounds a value that is not finite")
+    integers: NDArray[np.int64] = np.clip(rounded, lo, hi).astype(np.int64)
+    return integers
+
+
+def _is_integer(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind in "iu" or dtype.name in ("int2", "uint2", "int4", "uint4")
 
 
 def _axes(attributes: Attributes, arrays: Sequence[NDArray[Any]]) -> tuple[int, ...] | None:
@@ -222,23 +273,38 @@ _PLAIN: Mapping[str, Callable[[Sequence[NDArray[Any]], Attributes], Any]] = {
     "Slice": lambda c, a: _slice(c),
     "Shape": lambda c, a: np.array(c[0].shape, np.int64),
     "Sqrt": lambda c, a: np.sqrt(c[0]),
-    "QuantizeLinear": lambda c, a: np.clip(
-        np.round(c[0] / c[1] + (c[2] if len(c) > 2 else 0)), *_range(c[2] if len(c) > 2 else np.zeros(1, np.uint8))
-    ).astype(c[2].dtype if len(c) > 2 else np.uint8),
 } | {kind: (lambda c, a, f=function: f(c[0], c[1])) for kind, function in _ELEMENTWISE.items()}
 
 
-def _range(zero: NDArray[Any]) -> tuple[int, int]:
-    if zero.dtype not in (np.int8, np.uint8):
-        raise Unsupported(f"makes {zero.dtype}; only int8 and uint8 are supported")
-    limits = np.iinfo(zero.dtype)
-    return int(limits.min), int(limits.max)
+#: Types of `QuantizeLinear` by the numbers of ONNX, and what their integers may be.
+_LINEAR: Mapping[int, tuple[str, int, int]] = MappingProxyType(
+    {
+        2: ("uint8", 0, 255),
+        3: ("int8", -128, 127),
+        4: ("uint16", 0, 65535),
+        5: ("int16", -32768, 32767),
+        21: ("uint4", 0, 15),
+        22: ("int4", -8, 7),
+        25: ("uint2", 0, 3),
+        26: ("int2", -2, 1),
+    }
+)
 
 
-def integer_range(zero: Constant | None) -> tuple[int, int]:
-    """Return the least and the greatest integer of a `QuantizeLinear` with this zero-point.
+def linear_range(zero: "np.dtype[Any] | None", number: int = 0) -> tuple[int, int]:
+    """Return the least and the greatest integer of a `QuantizeLinear` whose zero-point has the type `zero`.
+
+    Without a zero-point, `number` (the attribute `output_dtype`) says the type; without both it is uint8.
 
     Raises:
-        Unsupported: the integers have no 8 bits.
+        Unsupported: the type is not one of integers of at most 16 bits.
     """
-    return _range(np.zeros(1, np.uint8) if zero is None else zero.values)
+    by_name = {name: (lo, hi) for name, lo, hi in _LINEAR.values()}
+    if zero is not None:
+        if zero.name not in by_name or number not in (0, *(n for n, entry in _LINEAR.items() if entry[0] == zero.name)):
+            raise Unsupported(f"makes {zero}; only {', '.join(by_name)} are supported")
+        return by_name[zero.name]
+    if number and number not in _LINEAR:
+        raise Unsupported(f"makes type number {number}; only {', '.join(by_name)} are supported")
+    _, lo, hi = _LINEAR[number or 2]
+    return lo, hi

@@ -21,6 +21,7 @@ class OnnxFile:
         constants: by name.
         input: name of the input.
         shape: of the input, with the batch; sizes that are open are −1.
+        integers: whether the input holds integers, not floats.
         output: name of the output.
     """
 
@@ -28,6 +29,7 @@ class OnnxFile:
     constants: dict[str, Constant]
     input: str
     shape: tuple[int, ...]
+    integers: bool
     output: str
 
 
@@ -35,14 +37,13 @@ def read_file(path: Path) -> OnnxFile:
     """Read an .onnx file, with the external data beside it if there are any.
 
     Raises:
-        IntarsiaError: it is damaged or no network of one float input and one output, or a package is missing.
+        IntarsiaError: it is damaged or not a network of one input and one output, or a package is missing.
     """
-    try:
-        import onnx  # noqa: PLC0415 (an extra)
-    except ImportError as error:
-        raise IntarsiaError("reading .onnx files needs the onnx package; pip install 'intarsia[import]'.") from error
+    onnx = _package()
     try:
         model = onnx.load(path)
+        if model.functions:
+            model = onnx.inliner.inline_local_functions(model)
         stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
         _check_texts(model.graph)
     except Exception as error:  # protobuf, the loader of external data and NumPy each raise kinds of their own
@@ -60,7 +61,51 @@ def read_file(path: Path) -> OnnxFile:
     for what, values in (("inputs", inputs), ("outputs", graph.output)):
         if len(values) != 1:
             raise IntarsiaError(f"{path.name} has {len(values)} {what}; only 1 is supported.")
-    return OnnxFile(nodes, constants, inputs[0].name, _shape(onnx, inputs[0], path.name), graph.output[0].name)
+    kind, shape = _shape(onnx, inputs[0], path.name)
+    return OnnxFile(nodes, constants, inputs[0].name, shape, kind != onnx.TensorProto.FLOAT, graph.output[0].name)
+
+
+def data_files(path: Path) -> tuple[Path, ...]:
+    """Return the files in which an .onnx file keeps its large constants, if it does.
+
+    Raises:
+        IntarsiaError: the file is damaged, or one of those is missing.
+    """
+    onnx = _package()
+    try:
+        model = onnx.load(path, load_external_data=False)
+        tensors = [t for t in model.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL]
+        names = sorted({entry.value for t in tensors for entry in t.external_data if entry.key == "location"})
+    except Exception as error:  # as above
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        raise IntarsiaError(f"{path.name} is damaged or incomplete ({reason}); export it again.") from error
+    found = tuple(path.parent / name for name in names)
+    if missing := [file.name for file in found if not file.is_file()]:
+        raise IntarsiaError(f"{path.name} keeps its weights in {missing[0]}, which is missing; put it into its folder.")
+    return found
+
+
+def whole(path: Path) -> bytes:
+    """Return an .onnx file with all its constants in it.
+
+    Raises:
+        IntarsiaError: it is damaged or incomplete, or larger than one file can be.
+    """
+    onnx = _package()
+    try:
+        return bytes(onnx.load(path).SerializeToString(deterministic=True))
+    except Exception as error:  # as above
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        raise IntarsiaError(f"{path.name} is damaged or incomplete ({reason}); export it again.") from error
+
+
+def _package() -> Any:
+    try:
+        import onnx  # noqa: PLC0415 (an extra)
+        import onnx.inliner  # noqa: PLC0415
+    except ImportError as error:
+        raise IntarsiaError("reading .onnx files needs the onnx package; pip install 'intarsia[import]'.") from error
+    return onnx
 
 
 def _check_texts(graph: Any) -> None:
@@ -88,10 +133,14 @@ def _constant(onnx: Any, node: Any, source: str) -> Any:
     raise IntarsiaError(f"{source}: constant {node.output[0]!r} is of an unknown kind ({', '.join(names)}).")
 
 
-def _shape(onnx: Any, value: Any, source: str) -> tuple[int, ...]:
-    tensor = value.type.tensor_type
-    if tensor.elem_type != onnx.TensorProto.FLOAT:
-        names = {number: name for name, number in onnx.TensorProto.DataType.items()}
+def _shape(onnx: Any, value: Any, source: str) -> tuple[int, tuple[int, ...]]:
+    tensor, kinds = value.type.tensor_type, onnx.TensorProto
+    if tensor.elem_type not in (kinds.FLOAT, kinds.INT8, kinds.UINT8):
+        names = {number: name for name, number in kinds.DataType.items()}
         kind = names.get(tensor.elem_type, f"type {tensor.elem_type}")
-        raise IntarsiaError(f"{source}: input {value.name!r} has elements of {kind}; only FLOAT is supported.")
-    return tuple(int(size.dim_value) if size.WhichOneof("value") == "dim_value" else -1 for size in tensor.shape.dim)
+        raise IntarsiaError(
+            f"{source}: input {value.name!r} has elements of {kind}; only FLOAT, INT8 and UINT8 are supported."
+        )
+    return int(tensor.elem_type), tuple(
+        int(size.dim_value) if size.WhichOneof("value") == "dim_value" else -1 for size in tensor.shape.dim
+    )
