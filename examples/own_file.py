@@ -36,7 +36,7 @@ for _ in range(15):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-torch.onnx.export(model.eval(), (torch.zeros(1, 1, 8, 8),), "mine.onnx", dynamo=False)
+torch.onnx.export(model.eval(), (torch.zeros(1, 1, 8, 8),), "mine.onnx")
 Path("mine").mkdir(exist_ok=True)
 np.savez("mine/train.npz", x=x[train], y=y[train])
 np.savez("mine/test.npz", x=x[test], y=y[test])

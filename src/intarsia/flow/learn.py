@@ -267,12 +267,15 @@ def import_float(job: Job) -> dict[str, Any]:
         IntarsiaError: a package is missing, or the file cannot be imported.
     """
     require("torch", "train")
+    from intarsia.networks.importers import content  # noqa: PLC0415
     from intarsia.networks.importers import import_float as read  # noqa: PLC0415
 
     source = job.settings.imported
-    assert source is not None  # noqa: S101 (else this is no task)
+    assert source is not None  # noqa: S101 (else there is no such task)
     imported = read(source)
-    write_bytes(job.product(model_suffix(source)), source.read_bytes())
+    write_bytes(job.product(model_suffix(source)), content(source))
+    if imported.dropped:
+        job.say(f"{source.name}: the import leaves out {'; '.join(imported.dropped)}")
     shape = " x ".join(map(str, imported.shape))
     return {
         "summary": f"imported, input {shape}",

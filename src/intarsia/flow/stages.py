@@ -118,6 +118,8 @@ def _train(settings: Settings) -> list[Task]:
     if settings.imported is not None:
         path = settings.imported
         parameters: dict[str, Any] = {"model": sha256(path), "sources": _digest(_sources("networks/importers", "*.py"))}
+        if data := _data_files(path):
+            parameters["data"] = [sha256(file) for file in data]
         return [_float(f"float network from {path.name}", learn.import_float, parameters, learn.model_suffix(path))]
     if not settings.from_scratch:
         zoo = files("intarsia") / "networks" / "zoo" / f"{settings.network}.safetensors"
@@ -129,6 +131,20 @@ def _train(settings: Settings) -> list[Task]:
     parameters = {"epochs": settings.float_epochs, "seed": settings.seeds[0], "recipe": repr(recipe)}
     parameters |= data_key(settings)
     return [_float("float network from scratch", learn.train, parameters)]
+
+
+def _data_files(path: Path) -> tuple[Path, ...]:
+    """Return the files in which that of an imported network keeps its weights, if not in itself.
+
+    Raises:
+        IntarsiaError: one of them is missing.
+    """
+    # Reading a model loads PyTorch, which only those need that name another file.
+    if path.suffix.lower() != ".onnx" or b"location" not in path.read_bytes():
+        return ()
+    from intarsia.networks.importers import data_files  # noqa: PLC0415
+
+    return data_files(path)
 
 
 def _float(
