@@ -13,7 +13,10 @@ _TABLES = {
     "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
     "FULLY_CONNECTED": "FullyConnectedOptions",
     "ADD": "AddOptions",
+    "SUB": "SubOptions",
     "MUL": "MulOptions",
+    "DIV": "DivOptions",
+    "EXPAND_DIMS": "ExpandDimsOptions",
     "AVERAGE_POOL_2D": "Pool2DOptions",
     "MAX_POOL_2D": "Pool2DOptions",
     "MEAN": "ReducerOptions",
@@ -25,7 +28,7 @@ _TABLES = {
 }
 #: Versions that know 8-bit tensors, where these are not the first.
 _VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4, "DEQUANTIZE": 3}
-_VERSIONS |= dict.fromkeys(("ADD", "MUL", "AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "SOFTMAX", "PAD"), 2)
+_VERSIONS |= dict.fromkeys(("ADD", "SUB", "MUL", "AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "SOFTMAX", "PAD"), 2)
 _TYPES = {"float32": "FLOAT32", "float16": "FLOAT16", "int32": "INT32", "int8": "INT8", "uint8": "UINT8"}
 _TYPES |= {"int16": "INT16", "int64": "INT64"}
 
