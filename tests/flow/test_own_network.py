@@ -84,6 +84,46 @@ def test_classes_beyond_the_outputs_are_refused(intarsia: Command, tmp_path: Pat
     assert "holds the class 4, but small.onnx has 3 outputs" in text
 
 
+def test_weights_in_a_file_of_their_own_go_along(intarsia: Command, tmp_path: Path) -> None:
+    """As torch.onnx.export writes them by default: the run keeps them, and sees when they change."""
+    data, model = write_data(tmp_path / "data.npz"), tmp_path / "split.onnx"
+
+    def split(seed: int) -> None:
+        whole = onnx.load(write_model(tmp_path / "whole.onnx", seed))
+        onnx.save_model(whole, model, save_as_external_data=True, location="split.onnx.data", size_threshold=0)
+
+    def scores(*more: str) -> str:
+        status, text = intarsia("execute", model, "--data", data, *QUICK, *more)
+        assert status == 0, text
+        return next(line for line in text.splitlines() if line.startswith("execute/float"))
+
+    split(0)
+    before, record = scores(), Path("runs/split/train/float.json")
+    first = record.read_text()
+    kept = Path("runs/split/train/float.onnx")
+    assert onnx.numpy_helper.to_array(onnx.load(kept).graph.initializer[0]).size  # needs no other file
+    split(1)
+    scores()
+    assert record.read_text() != first
+    split(0)
+    assert scores() == before
+    (tmp_path / "split.onnx.data").unlink()
+    status, text = intarsia("execute", model, "--data", data, *QUICK)
+    assert status == 2
+    assert "split.onnx keeps its weights in split.onnx.data, which is missing" in text
+
+
+def test_what_an_import_leaves_out_is_said(intarsia: Command, tmp_path: Path) -> None:
+    model, data = write_model(tmp_path / "small.onnx"), write_data(tmp_path / "data.npz")
+    graph = onnx.load(model)
+    graph.graph.node.append(onnx.helper.make_node("Softmax", ["y"], ["p"]))
+    graph.graph.output[0].name = "p"
+    onnx.save(graph, model)
+    status, text = intarsia("train", model, "--data", data, "--baselines", "--epochs", 0)
+    assert status == 0, text
+    assert "small.onnx: the import leaves out Softmax at the end" in text
+
+
 def test_a_changed_test_set_is_scored_anew(intarsia: Command, tmp_path: Path) -> None:
     model, data = write_model(tmp_path / "small.onnx"), tmp_path / "data"
     data.mkdir()
