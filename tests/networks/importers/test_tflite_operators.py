@@ -79,6 +79,21 @@ def test_a_signal(tmp_path: Path) -> None:
     check(f.content(x, last), normal(4, 20, 3), tmp_path)
 
 
+def test_the_mean_and_the_padding_of_a_signal(tmp_path: Path) -> None:
+    f = File()
+    x = f.tensor("x", (1, 20, 3))
+    sizes = f.constant("p", np.array([[0, 0], [2, 1], [0, 0]], np.int32))
+    padded = f.operator("PAD", [x, sizes], f.tensor("padded", (1, 23, 3)))
+    image = f.operator("EXPAND_DIMS", [padded, f.constant("axis", np.array(1, np.int32))], f.tensor("i", (1, 1, 23, 3)))
+    w = f.constant("w", normal(4, 1, 5, 3))
+    y = f.operator("CONV_2D", [image, w, bias(f, 4)], f.tensor("c", (1, 1, 19, 4)), **CONV)
+    shape = f.constant("shape", np.array([1, 19, 4], np.int32))
+    signal = f.operator("RESHAPE", [y, shape], f.tensor("signal", (1, 19, 4)))
+    axes = f.constant("m", np.array([1], np.int32))
+    content = f.content(x, f.operator("MEAN", [signal, axes], f.tensor("y", (1, 4)), KeepDims=False))
+    check(content, normal(4, 20, 3), tmp_path)
+
+
 @pytest.mark.parametrize(
     ("kind", "swapped"),
     [("ADD", False), ("ADD", True), ("SUB", False), ("SUB", True), ("MUL", False), ("MUL", True), ("DIV", False)],

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 from intarsia.errors import IntarsiaError
 from intarsia.networks.importers._builder import GraphBuilder
 from intarsia.networks.importers._flatbuffer import FileModel, FileOperator, FileTensor, read_model
-from intarsia.networks.importers._graph import Floats, Four, Graph, Pair, Quantization, Weights
+from intarsia.networks.importers._graph import Four, Graph, Pair, Quantization, Weights
 from intarsia.networks.importers._layout import image_shape, same_padding
 from intarsia.networks.importers._names import from_tensors
+from intarsia.networks.importers._tflite_constants import INTEGERS, Constants
 
-_Handler = Callable[[FileOperator], None]
-
-_INTEGERS = {"INT8": (-128, 127), "UINT8": (0, 255)}
 _SIZES = ("SHAPE", "STRIDED_SLICE", "PACK")  # what a reshape takes the open batch with
 #: Limits of fused activations by their numbers.
 _FUSED: Mapping[int, tuple[float, float | None]] = MappingProxyType({1: (0.0, None), 2: (-1.0, 1.0), 3: (0.0, 6.0)})
@@ -38,31 +36,8 @@ class _Importer:
     def __init__(self, source: str, model: FileModel) -> None:
         self.source, self.model = source, model
         self.builder = GraphBuilder(source)
-        self.unpacked: dict[int, Weights] = {}
+        self.constants = Constants(model, self.builder)
         self.weak: list[str] = []
-        conv, pool = self._convolution, self._pool
-        self.handlers: dict[str, _Handler] = {
-            "CONV_2D": conv,
-            "DEPTHWISE_CONV_2D": conv,
-            "FULLY_CONNECTED": self._dense,
-            "ADD": self._add,
-            "SUB": self._arithmetic,
-            "MUL": self._arithmetic,
-            "DIV": self._arithmetic,
-            "AVERAGE_POOL_2D": pool,
-            "MAX_POOL_2D": pool,
-            "MEAN": self._mean,
-            "PAD": self._pad,
-            "RESHAPE": self._reshape,
-            "SQUEEZE": self._reshape,
-            "EXPAND_DIMS": self._reshape,
-            "RELU": lambda op: self._clip(op, 0.0, None),
-            "RELU6": lambda op: self._clip(op, 0.0, 6.0),
-            "RELU_N1_TO_1": lambda op: self._clip(op, -1.0, 1.0),
-            "QUANTIZE": self._quantize,
-            "DEQUANTIZE": self._dequantize,
-        }
-        self.handlers.update(dict.fromkeys(_ENDS, self._end) | dict.fromkeys(_SIZES, self._size))
 
     def graph(self) -> Graph:
         self._input()
@@ -73,11 +48,11 @@ class _Importer:
                 raise IntarsiaError(f"{self.source}: operator {op.kind} needs an input and one output.")
             output = self.model.tensors[op.outputs[0]]
             self.builder.enter(op.kind, output.name)
-            if op.kind not in self.handlers:
-                raise self.builder.fail(f"is not supported; supported are {', '.join(sorted(self.handlers))}")
+            if op.kind not in HANDLERS:
+                raise self.builder.fail(f"is not supported; supported are {', '.join(sorted(HANDLERS))}")
             if output.dynamic:
                 raise self.builder.fail(f"has the dynamic shape {output.shape}; export the model with a fixed one")
-            self.handlers[op.kind](op)
+            HANDLERS[op.kind].read(self, op)
             self._check_shape(op.outputs[0], output)
         if self.weak:
             self.builder.dropped.append(f"dynamic quantization of the inputs of {', '.join(self.weak)}")
@@ -94,7 +69,7 @@ class _Importer:
         shape = image_shape(tensor.shape)
         if shape is None:
             raise self.builder.fail(f"has the shape {tensor.shape}; 2 or 4 axes are supported")
-        self.builder.input(index, shape, self._quantization(tensor))
+        self.builder.input(index, shape, self.constants.quantization(tensor))
 
     def _check_shape(self, index: int, tensor: FileTensor) -> None:
         """Hold the shape that the file states against the one that follows from the operators."""
@@ -105,97 +80,6 @@ class _Importer:
         if found != stated and (found[1:] != (1, 1) or math.prod(stated) != found[0]):
             raise self.builder.fail(f"states a shape of {tensor.shape}, but makes {found} (channels, height, width)")
 
-    def _quantization(self, tensor: FileTensor) -> Quantization | None:
-        """Return how integers stand for a computed tensor; None for floats."""
-        if tensor.dtype == "FLOAT32":
-            return None
-        if tensor.dtype not in _INTEGERS:
-            kind = "int16x8 quantization" if tensor.dtype == "INT16" else "activations"
-            raise self.builder.fail(f"has activations of type {tensor.dtype}, but {kind} of that type is not supported")
-        if tensor.scales.size != 1:
-            count = tensor.scales.size
-            raise self.builder.fail(f"has {count} scales for its activations instead of 1 (field quantization)")
-        scale, zero = float(tensor.scales[0]), int(tensor.zero_points[0])
-        lo, hi = _INTEGERS[tensor.dtype]
-        if not (math.isfinite(scale) and scale > 0 and lo <= zero <= hi):
-            raise self.builder.fail(f"has a scale of {scale} and a zero-point of {zero} (field quantization)")
-        return Quantization(scale, zero, lo, hi)
-
-    def _weights(self, index: int, layout: tuple[int, ...], axis: int) -> Weights:
-        """Return a constant, its axes rearranged to `layout`; `axis` of the file has the output channels."""
-        tensor = self._tensor(index)
-        if index in self.unpacked:
-            found = self.unpacked[index]
-            return Weights(found.values.transpose(layout))
-        if not tensor.constant:
-            raise self.builder.fail(f"takes its weights {tensor.name!r} from another operator, not from the file")
-        stored = self._stored(tensor)
-        if stored.ndim != len(layout):
-            raise self.builder.fail(f"has weights of shape {stored.shape}, which need {len(layout)} axes")
-        if tensor.dtype == "FLOAT32":
-            return Weights(self._finite(stored).transpose(layout))
-        if tensor.dtype not in _INTEGERS:
-            raise self.builder.fail(f"has weights of type {tensor.dtype}")
-        integers = self._centered(tensor, stored, axis)
-        scales = np.broadcast_to(tensor.scales, stored.shape[axis])
-        along = np.moveaxis(integers, axis, 0)
-        real = np.moveaxis(along * scales.reshape(-1, *[1] * (stored.ndim - 1)), 0, axis)
-        return Weights(self._finite(real).transpose(layout), integers.transpose(layout), scales)
-
-    def _centered(self, tensor: FileTensor, stored: NDArray[Any], axis: int) -> NDArray[np.int16]:
-        """Return stored integers less their zero-point, after a check of the quantization."""
-        count = tensor.scales.size
-        if count not in (1, stored.shape[axis]) or (count > 1 and tensor.axis != axis):
-            raise self.builder.fail(f"has {count} scales for its weights along axis {tensor.axis} (field quantization)")
-        if not (np.isfinite(tensor.scales).all() and (tensor.scales > 0).all()):
-            raise self.builder.fail("has a weight scale that is not above 0 (field quantization)")
-        if count > 1 and tensor.zero_points.any():
-            raise self.builder.fail("has weights with a zero-point for each channel, which is not supported")
-        if np.abs(tensor.zero_points).max() > 255:
-            raise self.builder.fail(f"has the weight zero-point {tensor.zero_points[0]} (field quantization)")
-        centered: NDArray[np.int16] = (stored.astype(np.int64) - tensor.zero_points[0]).astype(np.int16)
-        return centered
-
-    def _bias(self, op: FileOperator, scales: NDArray[np.float64] | None) -> Floats | None:
-        """Return the bias in real units; `scales` are those of its integers."""
-        if len(op.inputs) < 3 or op.inputs[2] < 0:
-            return None
-        tensor = self._tensor(op.inputs[2])
-        if op.inputs[2] in self.unpacked:
-            return self.unpacked[op.inputs[2]].values
-        if not tensor.constant:
-            raise self.builder.fail("takes its bias from another operator, not from the file")
-        stored = self._stored(tensor).reshape(-1)
-        if tensor.dtype == "FLOAT32":
-            return self._finite(stored)
-        own = tensor.scales if scales is None else scales  # kernels add the integers, whatever scale is written there
-        if tensor.dtype != "INT32" or own is None or own.size not in (1, stored.size):
-            raise self.builder.fail(f"has a bias of type {tensor.dtype}, whose scale is not known")
-        return self._finite(stored * own)
-
-    def _constant(self, index: int) -> NDArray[Any]:
-        tensor = self._tensor(index)
-        if not tensor.constant or tensor.dtype not in ("INT32", "INT64"):
-            raise self.builder.fail(f"takes sizes from {tensor.name!r}, which is not a constant of the file")
-        return self._stored(tensor)
-
-    def _stored(self, tensor: FileTensor) -> NDArray[Any]:
-        try:
-            return tensor.values()
-        except ValueError as error:
-            raise self.builder.fail(f"has a constant {tensor.name[:80]!r} that {error}") from error
-
-    def _finite(self, values: NDArray[Any]) -> Floats:
-        result = np.asarray(values, np.float32)
-        if not np.isfinite(result).all():
-            raise self.builder.fail("has a weight or bias that is not finite")
-        return result
-
-    def _tensor(self, index: int) -> FileTensor:
-        if index < 0:
-            raise self.builder.fail("lacks an input")
-        return self.model.tensors[index]
-
     def _name(self, op: FileOperator, *endings: str) -> str:
         names = [self.model.tensors[i].name for i in (*op.inputs[1:2], *op.outputs) if i >= 0]
         if op.kind not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
@@ -205,7 +89,7 @@ class _Importer:
     def _activated(self, op: FileOperator) -> tuple[object, Quantization | None, Callable[[str], None]]:
         """Return where the operator itself is to write, with which quantization, and what adds its activation."""
         output = op.outputs[0]
-        quantization = self._quantization(self.model.tensors[output])
+        quantization = self.constants.quantization(self.model.tensors[output])
         function = op.options["FusedActivationFunction"]
         if function == 0:
             return output, quantization, lambda name: None
@@ -217,12 +101,13 @@ class _Importer:
         raw = (output, "before its activation")
         return raw, None, lambda name: self.builder.clip(raw, output, f"{name}_relu", lo, hi, quantization=quantization)
 
-    def _convolution(self, op: FileOperator) -> None:
+    def convolution(self, op: FileOperator) -> None:
         depthwise, options = op.kind == "DEPTHWISE_CONV_2D", op.options
         source, index = op.inputs[0], op.inputs[1] if len(op.inputs) > 1 else -1
         channels, height, width = self.builder.shape(source)
         dilation = (options["DilationHFactor"], options["DilationWFactor"])
-        weights = self._weights(index, (3, 0, 1, 2), 3) if depthwise else self._weights(index, (0, 3, 1, 2), 0)
+        layout, axis = ((3, 0, 1, 2), 3) if depthwise else ((0, 3, 1, 2), 0)
+        weights = self.constants.weights(index, layout, axis)
         groups = channels // max(1, weights.values.shape[1])
         kernel, stride = weights.values.shape[2:], (options["StrideH"], options["StrideW"])
         reach = ((kernel[0] - 1) * dilation[0] + 1, (kernel[1] - 1) * dilation[1] + 1)
@@ -234,7 +119,7 @@ class _Importer:
             result,
             name,
             weights,
-            self._bias(op, self._product(source, weights)),
+            self.constants.bias(op, self._product(source, weights)),
             stride=stride,
             padding=self._padding(options["Padding"], (height, width), reach, stride),
             groups=groups,
@@ -243,17 +128,17 @@ class _Importer:
         )
         activate(name)
 
-    def _dense(self, op: FileOperator) -> None:
+    def dense(self, op: FileOperator) -> None:
         if op.options["WeightsFormat"] != 0:
             raise self.builder.fail("has shuffled weights (field weights_format)")
         source = op.inputs[0]
-        weights = self._weights(op.inputs[1] if len(op.inputs) > 1 else -1, (0, 1), 0)
+        weights = self.constants.weights(op.inputs[1] if len(op.inputs) > 1 else -1, (0, 1), 0)
         name = self._name(op, "matmul", "biasadd")
         self._note_dynamic(source, weights, name)
         result, quantization, activate = self._activated(op)
         flat = (op.outputs[0], "its input, flattened")
         self.builder.flatten(source, flat, channels_last=True)
-        bias = self._bias(op, self._product(source, weights))
+        bias = self.constants.bias(op, self._product(source, weights))
         self.builder.dense(flat, result, name, weights, bias, quantization=quantization)
         activate(name)
 
@@ -275,7 +160,7 @@ class _Importer:
             raise self.builder.fail(f"has the padding number {kind}; only SAME and VALID are known")
         return same_padding(size, kernel, stride)
 
-    def _pool(self, op: FileOperator) -> None:
+    def pool(self, op: FileOperator) -> None:
         maximum, options, source = op.kind == "MAX_POOL_2D", op.options, op.inputs[0]
         kernel, stride = (options["FilterHeight"], options["FilterWidth"]), (options["StrideH"], options["StrideW"])
         padding = self._padding(options["Padding"], self.builder.shape(source)[1:], kernel, stride)
@@ -295,13 +180,14 @@ class _Importer:
         )
         activate(name)
 
-    def _mean(self, op: FileOperator) -> None:
-        axes = {int(axis) % 4 for axis in self._constant(op.inputs[1] if len(op.inputs) > 1 else -1).reshape(-1)}
+    def mean(self, op: FileOperator) -> None:
         source, output = op.inputs[0], op.outputs[0]
-        if axes != {1, 2} or self.builder.flat(source):
-            raise self.builder.fail(f"has the axes {sorted(axes)}; only height and width (1, 2) are supported")
+        over, count = self.constants.constant(op.inputs[1] if len(op.inputs) > 1 else -1), self._axes(source)
+        axes = sorted({int(axis) % count for axis in over.reshape(-1)})
+        if axes != list(range(1, count - 1)) or count == 2:
+            raise self.builder.fail(f"has the axes {axes}; only all of height and width are supported")
         size = self.builder.shape(source)[1:]
-        quantization = self._quantization(self.model.tensors[output])
+        quantization = self.constants.quantization(self.model.tensors[output])
         name, pooled, none = self._name(op, "mean"), (output, "pooled"), (0, 0, 0, 0)
         self.builder.pool(
             source, pooled, name, maximum=False, kernel=size, stride=size, padding=none, quantization=quantization
@@ -311,7 +197,7 @@ class _Importer:
         else:
             self.builder.flatten(pooled, output)
 
-    def _add(self, op: FileOperator) -> None:
+    def add(self, op: FileOperator) -> None:
         first, second = self._two(op)
         name = self._name(op, "add")
         if not self.builder.knows(second):
@@ -321,7 +207,7 @@ class _Importer:
         self.builder.addition(first, second, result, name, quantization)
         activate(name)
 
-    def _arithmetic(self, op: FileOperator) -> None:
+    def arithmetic(self, op: FileOperator) -> None:
         first, second = self._two(op)
         if self.builder.knows(second):
             raise self.builder.fail("reads two computed tensors; only one and a constant are supported")
@@ -337,7 +223,7 @@ class _Importer:
     def _affine(self, op: FileOperator, source: int, constant: int, name: str) -> None:
         """Take x · c, x / c, x + c, x − c or c − x as a normalization."""
         result, quantization, activate = self._activated(op)
-        values, swapped = self._by_channel(constant), op.inputs[0] == constant
+        values, swapped = self.constants.by_channel(constant), op.inputs[0] == constant
         if op.kind == "DIV" and (swapped or not values.all()):
             raise self.builder.fail("divides a constant, or by 0")
         factor = {"MUL": values, "DIV": np.float32(1) / values}.get(op.kind) if op.kind in ("MUL", "DIV") else None
@@ -351,71 +237,107 @@ class _Importer:
             self.builder.requantize(exact, result, f"{name}_quantize", quantization)
         activate(name)
 
-    def _by_channel(self, index: int) -> Floats:
-        """Return a constant with one value, or one per channel, in real units."""
-        tensor = self._tensor(index)
-        stored = self._stored(tensor) if tensor.constant else np.zeros(0, np.float32)
-        if stored.size == 0 or math.prod(stored.shape[:-1]) != 1:
-            raise self.builder.fail("has a second input that is not one constant per channel")
-        if tensor.dtype in _INTEGERS and tensor.scales.size == 1:
-            return self._finite(self._centered(tensor, stored.reshape(-1), 0) * tensor.scales[0])
-        if tensor.dtype != "FLOAT32":
-            raise self.builder.fail(f"has a constant of type {tensor.dtype}")
-        return self._finite(stored.reshape(-1))
+    def _axes(self, index: int) -> int:
+        return 2 if self.builder.flat(index) else len(self.model.tensors[index].shape)
 
-    def _pad(self, op: FileOperator) -> None:
-        sizes = self._constant(op.inputs[1] if len(op.inputs) > 1 else -1)
-        if sizes.shape != (4, 2) or sizes[0].any() or sizes[3].any():
+    def pad(self, op: FileOperator) -> None:
+        sizes = self.constants.constant(op.inputs[1] if len(op.inputs) > 1 else -1)
+        if sizes.shape != (self._axes(op.inputs[0]), 2) or len(sizes) < 3 or sizes[0].any() or sizes[-1].any():
             raise self.builder.fail(f"pads by {sizes.tolist()}; only height and width are supported")
-        (top, bottom), (left, right) = ([int(n) for n in row] for row in sizes[1:3])
+        (top, bottom), (left, right) = [(0, 0), *([int(n) for n in row] for row in sizes[1:-1])][-2:]
         self.builder.pad(op.inputs[0], op.outputs[0], "pad", (top, left, bottom, right))
 
-    def _reshape(self, op: FileOperator) -> None:
+    def reshape(self, op: FileOperator) -> None:
         source, output = op.inputs[0], op.outputs[0]
         target = self.model.tensors[output].shape
         shape = image_shape(target)
         # The order of the elements stays only where there is one channel or one pixel.
-        keeps = shape is not None and len(target) == 4 and (shape[0] == 1 or shape[1:] == (1, 1))
+        keeps = shape is not None and len(target) in (3, 4) and (shape[0] == 1 or shape[1:] == (1, 1))
         if shape is not None and keeps and self.builder.reshape_input(source, output, shape):
             self.builder.dropped.append(f"a reshape of the input, which is now {shape}")
             return
-        if len(target) == 4 and shape == self.builder.shape(source) and not self.builder.flat(source):
+        if len(target) in (3, 4) and shape == self.builder.shape(source) and not self.builder.flat(source):
             self.builder.alias(source, output)
             return
         if shape is None or math.prod(target[1:]) != max(target[1:], default=0):
             raise self.builder.fail(f"makes the shape {target}; only a flatten to (N, features) is supported")
         self.builder.flatten(source, output, channels_last=True)
 
-    def _clip(self, op: FileOperator, lo: float, hi: float | None) -> None:
-        quantization = self._quantization(self.model.tensors[op.outputs[0]])
+    def clip(self, op: FileOperator, lo: float, hi: float | None) -> None:
+        quantization = self.constants.quantization(self.model.tensors[op.outputs[0]])
         self.builder.clip(op.inputs[0], op.outputs[0], self._name(op, "relu"), lo, hi, quantization=quantization)
 
-    def _quantize(self, op: FileOperator) -> None:
-        quantization = self._quantization(self.model.tensors[op.outputs[0]])
+    def quantize(self, op: FileOperator) -> None:
+        quantization = self.constants.quantization(self.model.tensors[op.outputs[0]])
         if quantization is None:
             raise self.builder.fail("makes floats")
         self.builder.requantize(op.inputs[0], op.outputs[0], "quantize", quantization)
 
-    def _dequantize(self, op: FileOperator) -> None:
+    def dequantize(self, op: FileOperator) -> None:
         source, output = op.inputs[0], op.outputs[0]
         if self.builder.knows(source):
             self.builder.alias(source, output)
             return
-        tensor = self._tensor(source)
+        tensor = self.constants.tensor(source)
         if not tensor.constant:
             raise self.builder.fail("reads a tensor that nothing before it makes from the input")
-        stored = self._stored(tensor)
+        stored = self.constants.stored(tensor)
         if tensor.dtype == "FLOAT16":
-            self.unpacked[output] = Weights(self._finite(stored))
-        elif tensor.dtype in _INTEGERS and stored.ndim > 0 and tensor.axis in range(stored.ndim):
+            self.constants.unpacked[output] = Weights(self.constants.finite(stored))
+        elif tensor.dtype in INTEGERS and stored.ndim > 0 and tensor.axis in range(stored.ndim):
             axes = tuple(range(stored.ndim))
-            self.unpacked[output] = Weights(self._weights(source, axes, tensor.axis).values)
+            self.constants.unpacked[output] = Weights(self.constants.weights(source, axes, tensor.axis).values)
         else:
             raise self.builder.fail(f"unpacks a constant of type {tensor.dtype}")
 
-    def _size(self, op: FileOperator) -> None:
+    def size(self, op: FileOperator) -> None:
         if self.model.tensors[op.outputs[0]].dtype not in ("INT32", "INT64"):
             raise self.builder.fail("is supported for the sizes of a reshape only")
 
-    def _end(self, op: FileOperator) -> None:
+    def end(self, op: FileOperator) -> None:
         self.builder.end(op.inputs[0], op.outputs[0], _ENDS[op.kind])
+
+
+@dataclass(frozen=True)
+class Handler:
+    """Reads one kind of operator; `note` says what of it is supported, for the table in the documentation."""
+
+    read: Callable[[_Importer, FileOperator], None]
+    note: str = ""
+
+
+def _clips(lo: float, hi: float | None) -> Handler:
+    return Handler(lambda importer, op: importer.clip(op, lo, hi))
+
+
+_CONVOLUTION = Handler(_Importer.convolution, "any stride, padding, dilation, groups and depth multiplier")
+_ARITHMETIC = Handler(_Importer.arithmetic, "one constant per channel")
+_RESHAPE = Handler(_Importer.reshape, "a flatten, an axis of one element, or of the input")
+_END = Handler(_Importer.end, "at the end; left out")
+_SIZE = Handler(_Importer.size, "for a reshape")
+#: Every operator that an import reads.
+HANDLERS: Mapping[str, Handler] = MappingProxyType(
+    {
+        "CONV_2D": _CONVOLUTION,
+        "DEPTHWISE_CONV_2D": _CONVOLUTION,
+        "FULLY_CONNECTED": Handler(_Importer.dense, "constant weights"),
+        "ADD": Handler(_Importer.add, "two tensors of one shape, or a tensor and one constant per channel"),
+        "SUB": _ARITHMETIC,
+        "MUL": _ARITHMETIC,
+        "DIV": _ARITHMETIC,
+        "AVERAGE_POOL_2D": Handler(_Importer.pool, "padding VALID"),
+        "MAX_POOL_2D": Handler(_Importer.pool),
+        "MEAN": Handler(_Importer.mean, "over all of height and width"),
+        "PAD": Handler(_Importer.pad, "height and width"),
+        "RESHAPE": _RESHAPE,
+        "SQUEEZE": _RESHAPE,
+        "EXPAND_DIMS": _RESHAPE,
+        "RELU": _clips(0.0, None),
+        "RELU6": _clips(0.0, 6.0),
+        "RELU_N1_TO_1": _clips(-1.0, 1.0),
+        "QUANTIZE": Handler(_Importer.quantize, "to int8 or uint8"),
+        "DEQUANTIZE": Handler(_Importer.dequantize, "of activations, or of int8, uint8 and float16 constants"),
+        **dict.fromkeys(_ENDS, _END),
+        **dict.fromkeys(_SIZES, _SIZE),
+    }
+)
