@@ -1,13 +1,31 @@
 """Small float networks of every kind that the quantizer reads, as people write them."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
+from intarsia.integer import IntegerNetwork
+from intarsia.quantize import PRESETS, QuantizedNetwork, freeze, post_training
+from intarsia.quantize.data import Samples, TrainingSet
+
 Shape = tuple[int, int, int]
+
+SCHEME = PRESETS["ternary"]
+
+
+@dataclass(frozen=True)
+class Sixtyfourths:
+    """Inputs are stored as the integers that the network reads."""
+
+    offset: int = 0
+    scale: float = 1 / 64
+    unit: float = 1 / 64
+    signed: bool = True
 
 
 class Net(nn.Module):
@@ -40,10 +58,9 @@ def norm(channels: int, kind: Any = nn.BatchNorm2d) -> nn.Module:
     """Return a normalization whose factors differ, and some of them are negative."""
     module: nn.Module = kind(channels)
     with torch.no_grad():
-        module.running_mean.uniform_(-1, 1)
-        module.running_var.uniform_(0.5, 2)
-        module.weight.uniform_(-0.5, 2)
-        module.bias.uniform_(-1, 1)
+        values = {"running_mean": (1, -1), "running_var": (2, 0.5), "weight": (-0.5, 2), "bias": (-1, 1)}
+        for name, (first, last) in values.items():
+            getattr(module, name).copy_(torch.linspace(first, last, channels))
     return module
 
 
@@ -184,3 +201,11 @@ def make(kind: str) -> tuple[nn.Module, Shape]:
 def inputs(shape: Shape, count: int = 8) -> torch.Tensor:
     """Return inputs that 8 bits hold, multiples of 1/64."""
     return torch.randint(-128, 128, (count, *shape), generator=torch.Generator().manual_seed(2)) / 64
+
+
+def quantized(model: nn.Module, shape: Shape) -> tuple[QuantizedNetwork, IntegerNetwork]:
+    """Return a network after post-training quantization on random inputs, and its integers."""
+    images = (inputs(shape, 32) * 64).numpy().astype(np.int8)
+    samples = Samples(images, np.zeros(len(images), np.int64))
+    module = post_training(model, TrainingSet(samples, samples, Sixtyfourths()), SCHEME, rounding="compensated")
+    return module, freeze(module, name="kind")

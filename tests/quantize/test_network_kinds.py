@@ -1,7 +1,6 @@
 """Every kind of network that the quantizer reads: equal to the module in floats, and all the way to the engine."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,33 +14,13 @@ from intarsia.engine import compile_network
 from intarsia.engine.compiler import config_for
 from intarsia.integer import IntegerNetwork
 from intarsia.integer.executor import Executor
-from intarsia.quantize import PRESETS, QuantizedNetwork, attach, freeze, post_training
+from intarsia.quantize import QuantizedNetwork, attach
 from intarsia.quantize.calibrate import float_tensors
-from intarsia.quantize.data import Samples, TrainingSet
-from network_kinds import KINDS, Shape, conv, inputs, make, norm
-
-SCHEME = replace(PRESETS["ternary"], scale_bits=6)
-
-
-@dataclass(frozen=True)
-class Sixtyfourths:
-    """Inputs are stored as the integers that the network reads."""
-
-    offset: int = 0
-    scale: float = 1 / 64
-    unit: float = 1 / 64
-    signed: bool = True
+from network_kinds import KINDS, SCHEME, Shape, conv, inputs, make, norm, quantized
 
 
 def floats_of(network: QuantizedNetwork, x: torch.Tensor) -> torch.Tensor:
     return float_tensors(network, x)[network.steps[-1].name]
-
-
-def quantized(model: nn.Module, shape: Shape) -> tuple[QuantizedNetwork, IntegerNetwork]:
-    images = (inputs(shape, 32) * 64).numpy().astype(np.int8)
-    samples = Samples(images, np.zeros(len(images), np.int64))
-    module = post_training(model, TrainingSet(samples, samples, Sixtyfourths()), SCHEME, rounding="compensated")
-    return module, freeze(module, name="kind")
 
 
 def assert_integers_equal(module: QuantizedNetwork, network: IntegerNetwork, shape: Shape) -> None:

@@ -261,7 +261,7 @@ def _layer_schemes(steps: Sequence[Step], scheme: Scheme) -> Mapping[str, LayerS
     counted = [step for step in weighted if step.kind != "affine"]
     affine = LayerScheme(WeightFormat("ternary"), activation_bits=scheme.default.activation_bits)
     schemes = {step.name: scheme.layers.get(step.name, affine) for step in weighted if step.kind == "affine"}
-    return schemes | {
+    schemes |= {
         step.name: scheme.layer(
             step.name,
             first=step is counted[0],
@@ -270,3 +270,16 @@ def _layer_schemes(steps: Sequence[Step], scheme: Scheme) -> Mapping[str, LayerS
         )
         for step in counted
     }
+    for step in weighted:
+        if step.filled and _is_binary(schemes[step.name]):
+            raise IntarsiaError(
+                f"layer {step.name}: binary weights have no 0, which a convolution with groups or dilation needs; "
+                f"give it another format ({step.name}=ternary)."
+            )
+    return schemes
+
+
+def _is_binary(layer: LayerScheme) -> bool:
+    """Whether some weights of a layer cannot be 0."""
+    formats = [layer.dense] if layer.mix is None else [*(form for form, _ in layer.mix.parts), layer.mix.rest]
+    return any(form is not None and not form.has_zero for form in formats)

@@ -289,7 +289,8 @@ class _Reader:
         window = Window(False, (made.weight.shape[2], made.weight.shape[3]), made.stride, made.padding)
         step = self._slid(node, "conv", window)
         module = convolution(made.weight, made.bias, step.stride, step.padding, depthwise=made.depthwise)
-        self._new(node, replace(step, module=module, shape=(len(made.weight), *step.shape[1:])))
+        shape = (len(made.weight), *step.shape[1:])
+        self._new(node, replace(step, module=module, shape=shape, filled=made.filled))
 
     def _pool(self, node: fx.Node) -> None:
         self._check_image(node)

@@ -38,6 +38,7 @@ class Step:
         kernel, stride: of a window.
         padding: top, left, bottom, right.
         shape: (channels, height, width) of the output.
+        filled: whether the kernel has zeros between groups or taps that the float network's has not.
         floor, ceiling: real values that lesser and greater results become; a ReLU has the floor 0.
     """
 
@@ -49,6 +50,7 @@ class Step:
     stride: Pair = (1, 1)
     padding: Four = (0, 0, 0, 0)
     shape: Shape = (0, 0, 0)
+    filled: bool = False
     floor: float = -math.inf
     ceiling: float = math.inf
 

@@ -20,13 +20,17 @@ from intarsia.quantize.tracing import Traced
 
 @dataclass(frozen=True, eq=False)
 class Kernel:
-    """A convolution: weights (O, I, KH, KW), I = 1 if depthwise, and a bias (O,)."""
+    """A convolution: weights (O, I, KH, KW), I = 1 if depthwise, and a bias (O,).
+
+    `filled` says whether there are zeros between groups or taps.
+    """
 
     weight: torch.Tensor
     bias: torch.Tensor | None
     stride: Pair
     padding: Four
     depthwise: bool
+    filled: bool
 
 
 @dataclass(frozen=True)
@@ -70,12 +74,13 @@ def kernel_of(node: fx.Node, traced: Traced) -> Kernel:
     else:
         given = arguments(node, *_CONVOLUTION)
         weight, bias = traced.weights(node, given)
-    groups = int(given.get("groups", 1))
-    depthwise = weight.shape[1] == 1 and groups == weight.shape[0]
-    weight = _dilated(weight[:, :, None] if rows else weight, _pair(given.get("dilation", 1), rows, 1))
-    padding = _conv_padding(given.get("padding", 0), (weight.shape[2], weight.shape[3]), rows)
-    weight = weight if depthwise else _one_group(weight, groups)
-    return Kernel(weight, bias, _pair(given.get("stride", 1), rows, 1), padding, depthwise and groups > 1)
+    groups, dilation = int(given.get("groups", 1)), _pair(given.get("dilation", 1), rows, 1)
+    depthwise = groups > 1 and groups == weight.shape[0] and weight.shape[1] == 1
+    whole = _dilated(weight[:, :, None] if rows else weight, dilation)
+    whole = whole if depthwise else _one_group(whole, groups)
+    padding = _conv_padding(given.get("padding", 0), (whole.shape[2], whole.shape[3]), rows)
+    filled = whole.numel() > weight.numel()
+    return Kernel(whole, bias, _pair(given.get("stride", 1), rows, 1), padding, depthwise, filled)
 
 
 _CONVOLUTION = ("weight", "bias", "stride", "padding", "dilation", "groups")
