@@ -1,5 +1,6 @@
 """Post-training quantization: everything that a few hundred images and least squares can set, in seconds."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,11 +12,11 @@ from torch.nn import functional
 from intarsia.quantize.activations import ActivationQuantizer, best_activation_scale
 from intarsia.quantize.compensate import compensated
 from intarsia.quantize.data import TrainingData, reals
-from intarsia.quantize.module import QuantizedNetwork, attach, below_ceiling, key, own_padding, padded
+from intarsia.quantize.module import QuantizedNetwork, attach, own_padding, padded
 from intarsia.quantize.patterns import Criterion
-from intarsia.quantize.plan import Step
 from intarsia.quantize.recipes import Rounding
 from intarsia.quantize.scheme import Scheme
+from intarsia.quantize.step import Step, key
 from intarsia.quantize.transforms.settings import NO_TRANSFORMS, Transforms
 
 _SAMPLES = 400_000  # values of a tensor that its step is searched on
@@ -84,20 +85,16 @@ def attached(
 
 
 def float_step(network: QuantizedNetwork, step: Step, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Return what a step computes with its float weights and without quantizers, ReLU and ceiling included."""
+    """Return what a step computes with its float weights and without quantizers, clips included; (N, C, H, W)."""
     x = inputs[0]
     if step.module is None:
-        result = x + inputs[1] if step.kind == "add" else network.compute(step, inputs)
-    else:
-        weight = network.weight_of(step)[0]
-        if isinstance(step.module, nn.Conv2d):
-            m = step.module
-            result = functional.conv2d(
-                padded(step, x), weight, m.bias, step.stride, own_padding(step), m.dilation, m.groups
-            )
-        else:
-            result = functional.linear(x.flatten(1), weight, step.module.bias)
-    return below_ceiling(step, functional.relu(result) if step.relu else result)
+        return step.clip(x + inputs[1] if step.kind == "add" else network.compute(step, inputs))
+    weight = network.weight_of(step)[0]
+    if isinstance(step.module, nn.Linear):
+        return step.clip(functional.linear(x.flatten(1), weight, step.module.bias)[:, :, None, None])
+    m = step.module
+    result = functional.conv2d(padded(step, x), weight, m.bias, step.stride, own_padding(step), m.dilation, m.groups)
+    return step.clip(result)
 
 
 def float_tensors(network: QuantizedNetwork, x: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -139,15 +136,14 @@ def correct(
     for step in network.steps:
         inputs = [values[name] for name in step.inputs]
         if step.module is not None and step.module.bias is not None:
-            wanted = float_step(network, _linear_part(step), [floats[name] for name in step.inputs])
+            unclipped = replace(step, floor=-math.inf, ceiling=math.inf)
+            wanted = float_step(network, unclipped, [floats[name] for name in step.inputs])
             if rounding == "compensated":
                 weight, planes = network.weight_of(step)
                 weight.copy_(compensated(step, weight, planes, inputs[0], floats[step.inputs[0]]))
             found = network.compute(step, inputs)
-            axes = [0, 2, 3] if step.kind == "conv" else [0]
-            step.module.bias += (wanted - found).mean(dim=axes)
-        total = below_ceiling(step, network.compute(step, inputs))
-        values[step.name] = total if step.kind == "maximum" else network.quantizers[key(step.name)](total)
+            step.module.bias += (wanted - found).mean(dim=(0, 2, 3))
+        values[step.name] = network.quantized(step, inputs)
 
 
 def weight_gradients(
@@ -171,7 +167,3 @@ def weight_gradients(
     return {
         step.name: mean.sqrt() if criterion == "curvature" else mean for step, mean in zip(steps, means, strict=True)
     }
-
-
-def _linear_part(step: Step) -> Step:
-    return replace(step, relu=False, ceiling=None)

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from intarsia.quantize.plan import Step
 from intarsia.quantize.planes import PlanedWeight
+from intarsia.quantize.step import Step
 
 _ROWS = 20_000  # of inputs that a layer's statistics are taken from
 _PIECE = 64  # images, in each of which places are counted anew

@@ -20,9 +20,9 @@ from intarsia.integer.network import (
     Requantization,
     Tensor,
 )
-from intarsia.quantize.module import QuantizedNetwork, is_depthwise
-from intarsia.quantize.plan import Step
+from intarsia.quantize.module import QuantizedNetwork
 from intarsia.quantize.planes import fit_multipliers
+from intarsia.quantize.step import Step
 
 _INT32 = np.iinfo(np.int32)
 
@@ -84,14 +84,17 @@ def _weight_layer(module: QuantizedNetwork, step: Step, output: Tensor) -> Conv2
     requantization = Requantization(fixed.astype(np.int32), shift.astype(np.int32), *_clip(step, output))
     if step.kind == "linear":
         return Linear(step.inputs[0], output, planes, requantization)
-    return Conv2d(step.inputs[0], output, planes, requantization, step.stride, step.padding, is_depthwise(step))
+    return Conv2d(step.inputs[0], output, planes, requantization, step.stride, step.padding, step.depthwise)
 
 
 def _clip(step: Step, output: Tensor) -> tuple[int, int]:
-    hi = output.format.hi
-    if step.ceiling is not None:  # rounded half up, as the quantizer rounds what was clipped at the ceiling
+    """Return the integers that results are clipped to: rounded half up, as the quantizer rounds what was clipped."""
+    lo, hi = output.format.lo, output.format.hi
+    if step.floor > -math.inf:
+        lo = max(lo, math.floor(step.floor / output.scale + 0.5))
+    if step.ceiling < math.inf:
         hi = min(hi, math.floor(step.ceiling / output.scale + 0.5))
-    return (0 if step.relu else output.format.lo), hi
+    return lo, hi
 
 
 def _array(values: torch.Tensor, dtype: type[np.signedinteger]) -> NDArray[np.signedinteger]:

@@ -15,11 +15,11 @@ from torch import nn
 
 from intarsia.errors import IntarsiaError
 from intarsia.integer.network import IntegerNetwork
-from intarsia.quantize.calibrate import post_training
-from intarsia.quantize.data import TrainingData, outputs_of, reals
+from intarsia.quantize.calibrate import attached, float_tensors, post_training
+from intarsia.quantize.data import TrainingData, reals
 from intarsia.quantize.freezing import freeze
 from intarsia.quantize.module import QuantizedNetwork
-from intarsia.quantize.scheme import LayerScheme, Scheme
+from intarsia.quantize.scheme import PRESETS, LayerScheme, Scheme
 from intarsia.quantize.transforms.settings import NO_TRANSFORMS, Transforms
 
 #: What a frozen network costs, by the name of its weight layers.
@@ -79,7 +79,8 @@ def search_layerwise(
     candidates = tuple(LayerScheme.parse(text) for text in formats)
     probe = _Probe(model, dataset, images=images, seed=seed, scale_bits=scale_bits, transforms=transforms)
     by_format = [_costs_of(probe, candidate, costs) for candidate in candidates]
-    layers = tuple(by_format[0])
+    layers = tuple(layer for layer in by_format[0] if layer not in probe.affine)
+    rest = sum(by_format[0][layer] for layer in probe.affine)
 
     def measured(scheme: Scheme) -> float:
         loss = probe.loss(scheme)
@@ -91,11 +92,11 @@ def search_layerwise(
         for layer in layers
     }
     cost = {layer: [table[layer] for table in by_format] for layer in layers}
-    levels = choose_levels(sensitivity, cost, budget)
+    levels = choose_levels(sensitivity, cost, budget - rest)
     chosen = {layer: candidates[level] for layer, level in levels.items()}
     return LayerwiseScheme(
         Scheme(name, candidates[0], layers=chosen, scale_bits=scale_bits),
-        sum(cost[layer][level] for layer, level in levels.items()),
+        rest + sum(cost[layer][level] for layer, level in levels.items()),
         {layer: dict(zip(formats, losses, strict=True)) for layer, losses in sensitivity.items()},
     )
 
@@ -153,7 +154,10 @@ def _rate(sensitivity: Sequence[float], cost: Sequence[float], old: int, new: in
 
 
 class _Probe:
-    """Measures what a scheme does to the output of one network on one draw of images."""
+    """Measures what a scheme does to the output of one network on one draw of images.
+
+    `affine` holds the names of layers that have one weight per channel, whose format is not for a scheme to choose.
+    """
 
     def __init__(
         self,
@@ -168,9 +172,11 @@ class _Probe:
         self.model, self.dataset, self.images, self.seed = model, dataset, images, seed
         self.scale_bits, self.transforms = scale_bits, transforms
         draw = np.random.default_rng(seed).permutation(len(dataset.train.images))[:images]
-        pictures = dataset.train.images[draw]
-        self.x = reals(pictures, dataset.scaling)
-        self.wanted = outputs_of(model, pictures, dataset.scaling, held=True).flatten(1)
+        self.x = reals(dataset.train.images[draw], dataset.scaling)
+        network = attached(model, dataset, PRESETS["int8"], transforms)  # without the softmax that a model may end in
+        self.affine = tuple(step.name for step in network.steps if step.kind == "affine")
+        with torch.no_grad():
+            self.wanted = float_tensors(network, self.x)[network.steps[-1].name].flatten(1)
 
     @torch.no_grad()
     def loss(self, scheme: Scheme) -> float:

@@ -1,6 +1,8 @@
 """The quantized network: the steps of a float network with planes on its weights and quantizers on its tensors."""
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -8,13 +10,13 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from intarsia.errors import IntarsiaError
-from intarsia.integer.formats import ActivationFormat
+from intarsia.integer.formats import ActivationFormat, WeightFormat
 from intarsia.quantize.activations import ActivationQuantizer, on_grid
 from intarsia.quantize.mixed import weight_quantizer
-from intarsia.quantize.operators import symmetric
-from intarsia.quantize.plan import Step, read_plan
+from intarsia.quantize.plan import read_plan
 from intarsia.quantize.planes import PlanedWeight, fit_multipliers
 from intarsia.quantize.scheme import LayerScheme, Scheme
+from intarsia.quantize.step import Shape, Step, key, value_ranges
 from intarsia.quantize.transforms.apply import apply
 from intarsia.quantize.transforms.settings import NO_TRANSFORMS, Transforms
 
@@ -36,7 +38,7 @@ class QuantizedNetwork(nn.Module):
         self,
         steps: Sequence[Step],
         scheme: Scheme,
-        shape: tuple[int, int, int],
+        shape: Shape,
         input_scale: float,
         *,
         signed: bool = True,
@@ -44,6 +46,7 @@ class QuantizedNetwork(nn.Module):
         super().__init__()
         self.scheme, self.steps, self.shape, self.input_scale = scheme, tuple(steps), shape, input_scale
         self.signed = signed
+        self.ranges = value_ranges(self.steps, (-math.inf if signed else 0.0, math.inf))
         self.layers, self.quantizers = nn.ModuleDict(), nn.ModuleDict()
         self.layer_schemes = _layer_schemes(self.steps, scheme)
         for step in self.steps:
@@ -52,7 +55,7 @@ class QuantizedNetwork(nn.Module):
                     step.module.weight,
                     self.layer_schemes[step.name],
                     scheme.scale_bits,
-                    depthwise=is_depthwise(step),
+                    depthwise=step.depthwise,
                 )
                 if step.module.bias is None:
                     step.module.bias = nn.Parameter(torch.zeros(step.module.weight.shape[0]))
@@ -71,32 +74,46 @@ class QuantizedNetwork(nn.Module):
         """Return every quantized tensor by name, in real units."""
         values = {"input": self.quantized_input(x)}
         for step in self.steps:
-            total = below_ceiling(step, self.compute(step, [values[name] for name in step.inputs]))
-            values[step.name] = total if step.kind == "maximum" else self.quantizers[key(step.name)](total)
+            values[step.name] = self.quantized(step, [values[name] for name in step.inputs])
         return values
 
     def quantized_input(self, x: torch.Tensor) -> torch.Tensor:
         """Return the input as the integer network reads it, in real units: whole multiples of `input_scale`."""
         return on_grid(x, self.input_scale, signed=self.signed)
 
-    def compute(self, step: Step, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Return what one step computes before its output is quantized (and, for ReLU, clipped)."""
-        x = inputs[0]
-        if step.kind in ("conv", "linear"):
-            layer = self.layers[key(step.name)]
-            result: torch.Tensor = layer(x.flatten(1) if step.kind == "linear" else padded(step, x))
-            return result
+    def quantized(self, step: Step, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return the tensor that one step makes, (N, C, H, W): computed, clipped and quantized."""
+        total = self.compute(step, inputs)
         if step.kind == "maximum":
+            return total
+        if step.floor == 0.0:  # its quantizer has no sign and clips there anyway
+            step = replace(step, floor=-math.inf)
+        quantized: torch.Tensor = self.quantizers[key(step.name)](step.clip(total))
+        return quantized
+
+    def compute(self, step: Step, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return what one step computes, (N, C, H, W), before its output is clipped and quantized."""
+        x = inputs[0]
+        if step.module is not None:
+            layer = self.layers[key(step.name)]
+            result: torch.Tensor = (
+                layer(x.flatten(1))[:, :, None, None] if step.kind == "linear" else layer(padded(step, x))
+            )
+            return result
+        whole = self._whole(step)  # whatever the size of a training crop
+        if step.kind == "maximum":
+            if whole:
+                return x.amax(dim=(2, 3), keepdim=True)
             return functional.max_pool2d(padded(step, x), step.kernel, step.stride, own_padding(step))
         gain = self.gain(step)
         if step.kind == "add":
             return x * gain[0] + inputs[1] * gain[1]
-        if self._whole(step):
-            return x.mean(dim=(2, 3), keepdim=True) * gain[0]  # whatever the size of a training crop
+        if whole:
+            return x.mean(dim=(2, 3), keepdim=True) * gain[0]
         return functional.avg_pool2d(padded(step, x), step.kernel, step.stride, own_padding(step)) * gain[0]
 
     def _whole(self, step: Step) -> bool:
-        """Whether an average pool's window is all of its input."""
+        """Whether a pool's window is all of its input."""
         source = step.inputs[0]
         size = self.shape if source == "input" else self.step(source).shape
         return step.kernel == size[1:] and step.padding == (0, 0, 0, 0)
@@ -166,19 +183,15 @@ class QuantizedNetwork(nn.Module):
         if step.kind == "maximum":
             return self.format_of(step.inputs[0])
         if step is self.steps[-1]:
-            return ActivationFormat(8, signed=not self._nonnegative(step))
+            return ActivationFormat(8, signed=self._has_sign(step))
         source = step
         while source.module is None and source.inputs[0] != "input":
             source = self.step(source.inputs[0])
         layer = self.layer_schemes.get(source.name, self.scheme.default)
-        return ActivationFormat(layer.activation_bits, signed=not self._nonnegative(step))
+        return ActivationFormat(layer.activation_bits, signed=self._has_sign(step))
 
-    def _nonnegative(self, step: Step) -> bool:
-        if step.relu:
-            return True
-        if step.module is not None:
-            return False
-        return all(not self.signed if name == "input" else self._nonnegative(self.step(name)) for name in step.inputs)
+    def _has_sign(self, step: Step) -> bool:
+        return self.ranges[step.name][0] < 0.0
 
 
 def outputs_or_every(
@@ -195,7 +208,7 @@ def own_padding(step: Step) -> tuple[int, int]:
     """Return the part of a window's padding that PyTorch's operator does by itself; (height, width)."""
     top, left = step.padding[:2]
     fits = step.kind == "conv" or (top <= step.kernel[0] // 2 and left <= step.kernel[1] // 2)
-    return (top, left) if symmetric(step.padding) and fits else (0, 0)
+    return (top, left) if step.padding[:2] == step.padding[2:] and fits else (0, 0)
 
 
 def padded(step: Step, x: torch.Tensor) -> torch.Tensor:
@@ -206,25 +219,10 @@ def padded(step: Step, x: torch.Tensor) -> torch.Tensor:
     return functional.pad(x, (left, right, top, bottom), value=-float("inf") if step.kind == "maximum" else 0.0)
 
 
-def below_ceiling(step: Step, x: torch.Tensor) -> torch.Tensor:
-    """Clip what a step computed at its ceiling, if it has one."""
-    return x if step.ceiling is None else x.clamp(max=step.ceiling)
-
-
-def is_depthwise(step: Step) -> bool:
-    """Whether a step is a depthwise convolution."""
-    return isinstance(step.module, nn.Conv2d) and step.module.groups > 1
-
-
-def key(name: str) -> str:
-    """Return a tensor's name as a module's name, which may hold no dot."""
-    return name.replace(".", "_")
-
-
 def attach(
     model: nn.Module,
     scheme: Scheme,
-    shape: tuple[int, int, int],
+    shape: Shape,
     input_scale: float,
     *,
     signed: bool = True,
@@ -251,16 +249,37 @@ def attach(
 
 
 def _layer_schemes(steps: Sequence[Step], scheme: Scheme) -> Mapping[str, LayerScheme]:
+    """Return the scheme of every weight layer, by name.
+
+    An affine layer is none that a scheme counts: it is neither the first nor the last, nor a depthwise layer of the
+    network. It has one weight per channel and a scale for each, so that ternary weights lose nothing.
+    """
     weighted = [step for step in steps if step.module is not None]
     if unknown := set(scheme.layers) - {step.name for step in weighted}:
         known = ", ".join(step.name for step in weighted)
         raise IntarsiaError(f"scheme {scheme.name} names {', '.join(sorted(unknown))}; the layers are {known}.")
-    return {
+    counted = [step for step in weighted if step.kind != "affine"]
+    affine = LayerScheme(WeightFormat("ternary"), activation_bits=scheme.default.activation_bits)
+    schemes = {step.name: scheme.layers.get(step.name, affine) for step in weighted if step.kind == "affine"}
+    schemes |= {
         step.name: scheme.layer(
             step.name,
-            first=step is weighted[0],
-            last=step is weighted[-1] and step.kind == "linear",
-            depthwise=is_depthwise(step),
+            first=step is counted[0],
+            last=step is counted[-1] and step.kind == "linear",
+            depthwise=step.depthwise,
         )
-        for step in weighted
+        for step in counted
     }
+    for step in weighted:
+        if step.filled and _is_binary(schemes[step.name]):
+            raise IntarsiaError(
+                f"layer {step.name}: binary weights have no 0, which a convolution with groups or dilation needs; "
+                f"give it another format ({step.name}=ternary)."
+            )
+    return schemes
+
+
+def _is_binary(layer: LayerScheme) -> bool:
+    """Whether some weights of a layer cannot be 0."""
+    formats = [layer.dense] if layer.mix is None else [*(form for form, _ in layer.mix.parts), layer.mix.rest]
+    return any(form is not None and not form.has_zero for form in formats)

@@ -1,370 +1,363 @@
 """Reading a float module: from its FX graph to the steps that the integer network will have.
 
-Normalization is folded into the convolution before it, ReLU into the step that feeds it, explicit padding into the
-window that reads it, and what does nothing in inference (dropout, identity) disappears. What is left is one step a
-layer of the integer network.
+Normalization and arithmetic with constants go into the layers before or after them (`affine`), clips such as ReLU into
+the step that feeds them, explicit padding into the window that reads it. What does nothing in inference (dropout,
+identity, views) and a final softmax disappear. What is left is one step per layer of the integer network.
 """
 
-import copy
+import math
 import operator
-from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeGuard
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import fx, nn
-from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from intarsia.errors import IntarsiaError
+from intarsia.quantize.affine import Affine, fold_back, settled
+from intarsia.quantize.arithmetic import clip_of, constant_affine, ends_by_order, normalization_of
 from intarsia.quantize.operators import (
-    POOLS,
-    Four,
-    Pair,
-    Shapes,
-    clip_ceiling,
-    conv_padding,
+    Reading,
+    Target,
+    arguments,
+    layer_name,
     name_of,
-    pair,
-    scoped,
-    sum_padding,
-    symmetric,
-    three,
+    operator_of,
+    refused,
     unsupported,
 )
-
-Kind = Literal["conv", "linear", "add", "average", "maximum"]
-
-
-@dataclass(frozen=True)
-class Step:
-    """One layer of the network to be.
-
-    Attributes:
-        name: of the layer and of the tensor that it makes.
-        kind: what it does; `average` with a 1×1 kernel is how a ReLU stands alone.
-        inputs: names of the tensors that it reads.
-        module: the weight layer's own module, else None.
-        relu: whether negative results become 0.
-        ceiling: real value that greater results become (6 for ReLU6), or None.
-        kernel, stride: of a window.
-        padding: top, left, bottom, right.
-        shape: (channels, height, width) of the output.
-    """
-
-    name: str
-    kind: Kind
-    inputs: tuple[str, ...]
-    module: nn.Conv2d | nn.Linear | None = None
-    relu: bool = False
-    kernel: Pair = (1, 1)
-    stride: Pair = (1, 1)
-    padding: Four = (0, 0, 0, 0)
-    shape: tuple[int, int, int] = (0, 0, 0)
-    ceiling: float | None = None
+from intarsia.quantize.step import ANY, Kind, Pair, Shape, Step, convolution, key, linear, value_ranges
+from intarsia.quantize.tracing import BATCH, Traced, trace
+from intarsia.quantize.windows import (
+    Padding,
+    Window,
+    is_row,
+    kernel_of,
+    padding_of,
+    pool_of,
+    reduction_of,
+    sum_padding,
+)
 
 
-@dataclass(frozen=True)
-class _Pad:
-    """Explicit padding that waits for the window that it belongs to: (top, left, bottom, right) of one value."""
-
-    sizes: Four
-    value: float
-
-
-class _Reader:
-    """Walks the graph once; `_alias` says which tensor stands for a node's value."""
-
-    def __init__(self, graph: fx.GraphModule) -> None:
-        self.graph = graph
-        self.modules = dict(graph.named_modules())
-        self.steps: dict[str, Step] = {}
-        self.alias: dict[fx.Node, str] = {}
-        self.origin: dict[str, fx.Node] = {}
-        self.flat: set[str] = set()
-        self.pads: dict[fx.Node, _Pad] = {}
-        self.sizes: set[fx.Node] = set()  # nodes that are no tensors, but sizes of one
-
-    def read(self, shape: tuple[int, int, int]) -> list[Step]:
-        shapes = Shapes(self.graph)
-        with torch.no_grad():
-            shapes.run(torch.zeros(1, *shape))
-        for node in self.graph.graph.nodes:
-            if node.op == "placeholder":
-                if self.alias:
-                    raise IntarsiaError("the network has several inputs; give it one.")
-                self.alias[node] = "input"
-            elif node.op == "output":
-                if not (len(node.args) == 1 and isinstance(node.args[0], fx.Node)):
-                    raise IntarsiaError("the network returns several values; let it return one tensor.")
-                self._check_result(self.alias[node.args[0]])
-            else:
-                self._operation(node, three(shapes.seen.get(node, ())))
-        if not any(step.module is not None for step in self.steps.values()):
-            raise IntarsiaError("the network has no convolution and no linear layer; there is nothing to quantize.")
-        return list(self.steps.values())
-
-    def _check_result(self, name: str) -> None:
-        if not self.steps or name != next(reversed(self.steps)):
-            raise IntarsiaError(f"the network returns {name!r}, which is not the last that it computes.")
-
-    def _operation(self, node: fx.Node, shape: tuple[int, int, int]) -> None:
-        what = self.modules[str(node.target)] if node.op == "call_module" else node.target
-        if self._rearrange(node, what):
-            return
-        if isinstance(what, nn.BatchNorm2d | nn.BatchNorm1d):
-            self._normalize(node, what)
-        elif isinstance(what, nn.ReLU) or what in (torch.relu, functional.relu, "relu", "relu_"):
-            self._relu(node, shape)
-        elif isinstance(what, nn.Hardtanh) or what in (functional.relu6, functional.hardtanh, torch.clamp, "clamp"):
-            self._relu(node, shape, clip_ceiling(node, what))
-        elif what in (operator.add, operator.iadd, torch.add, "add", "add_"):
-            self._add(node, shape)
-        elif isinstance(what, nn.Conv2d):
-            self._convolve(node, what, shape)
-        elif isinstance(what, nn.Linear):
-            if self._input(node) not in self.flat:
-                raise unsupported(node, "Linear over anything but a flattened tensor")
-            self._new(node, Step(str(node.target), "linear", (self._input(node),), what, shape=shape))
-        elif isinstance(what, nn.AvgPool2d | nn.AdaptiveAvgPool2d | nn.MaxPool2d):
-            self._pool(node, what, shape)
-        elif what in POOLS:
-            module, names = POOLS[what]
-            self._pool(node, module(**dict(zip(names, node.args[1:], strict=False)), **dict(node.kwargs)), shape)
-        elif what in ("mean", torch.mean):
-            self._mean(node)
-        else:
-            raise unsupported(node, type(what).__name__ if isinstance(what, nn.Module) else name_of(what))
-
-    def _rearrange(self, node: fx.Node, what: Any) -> bool:
-        """Read what computes nothing; return whether the node is such."""
-        if self._is_size(node, what):
-            self.sizes.add(node)
-        elif isinstance(what, nn.Dropout | nn.Dropout2d | nn.Identity) or what is functional.dropout:
-            self._pass(node)
-        elif isinstance(what, nn.Flatten) or what in (torch.flatten, "flatten"):
-            self._flatten(node, what)
-        elif what in ("view", "reshape", torch.reshape):
-            self._reshape(node)
-        elif isinstance(what, nn.ConstantPad2d) or what is functional.pad:
-            self._pad(node, what)
-        else:
-            return False
-        return True
-
-    def _is_size(self, node: fx.Node, what: Any) -> bool:
-        if what == "size" or (what is getattr and node.args[1] == "shape"):
-            return True
-        return what is operator.getitem and node.args[0] in self.sizes
-
-    def _source(self, node: fx.Node) -> fx.Node:
-        source = node.args[0] if node.args else None
-        if not isinstance(source, fx.Node) or source not in self.alias:
-            raise unsupported(node, "an operator without a tensor as its first argument")
-        return source
-
-    def _input(self, node: fx.Node) -> str:
-        source = self._source(node)
-        if source in self.pads:
-            raise unsupported(node, "padding that a convolution or a pool does not follow")
-        return self.alias[source]
-
-    def _padded_input(self, node: fx.Node, own: Four) -> tuple[str, Four]:
-        """Return what a window reads, and its padding with the explicit padding before it."""
-        source = self._source(node)
-        pad = self.pads.get(source, _Pad((0, 0, 0, 0), 0.0))
-        return self.alias[source], sum_padding(pad.sizes, own)
-
-    def _pass(self, node: fx.Node) -> None:
-        source = self._source(node)
-        self.alias[node] = self.alias[source]
-        if source in self.pads:
-            self.pads[node] = self.pads[source]
-
-    def _pad(self, node: fx.Node, what: Any) -> None:
-        if isinstance(what, nn.ConstantPad2d):
-            sizes, value = what.padding, float(what.value)
-        else:
-            given = dict(zip(("pad", "mode", "value"), node.args[1:], strict=False)) | dict(node.kwargs)
-            if given.get("mode", "constant") != "constant":
-                raise unsupported(node, f"pad with mode {given['mode']!r}")
-            sizes, value = tuple(given["pad"]), float(given.get("value") or 0.0)  # type: ignore[arg-type]
-        if len(sizes) not in (2, 4) or min(sizes) < 0 or value not in (0.0, -float("inf")):
-            raise unsupported(node, f"padding by {tuple(sizes)} with {value} (height and width, with zeros, only)")
-        left, right, top, bottom = (*sizes, 0, 0)[:4]
-        source = self._source(node)
-        before = self.pads.get(source, _Pad((0, 0, 0, 0), value))
-        if before.value != value:
-            raise unsupported(node, "padding with one value after padding with another")
-        self.alias[node] = self.alias[source]
-        self.pads[node] = _Pad(sum_padding(before.sizes, (top, left, bottom, right)), value)
-
-    def _only_reader(self, node: fx.Node) -> bool:
-        """Whether nothing but `node` sees the result of the step before it, on the whole way to it."""
-        source = node.args[0]
-        while isinstance(source, fx.Node):
-            if len(source.users) > 1:
-                return False
-            if source is self.origin.get(self.alias[source]):
-                return True
-            source = source.args[0]
-        return False
-
-    def _new(self, node: fx.Node, step: Step) -> None:
-        if step.name in self.steps or (step.module is not None and _shared(step, self.steps)):
-            raise IntarsiaError(f"node {node.name}: {step.name!r} is used twice; give each use a layer of its own.")
-        if step.inputs[0] in self.flat and step.kind != "linear":
-            raise unsupported(node, f"{step.kind} after Flatten")
-        self.steps[step.name] = step
-        self.alias[node] = step.name
-        self.origin[step.name] = node
-        if step.kind == "linear":
-            self.flat.add(step.name)
-
-    def _flatten(self, node: fx.Node, what: Any) -> None:
-        first, last = 0, -1
-        if isinstance(what, nn.Flatten):
-            first, last = what.start_dim, what.end_dim
-        else:
-            given = dict(zip(("start_dim", "end_dim"), node.args[1:], strict=False)) | dict(node.kwargs)
-            first, last = int(str(given.get("start_dim", first))), int(str(given.get("end_dim", last)))
-        if first != 1 or last not in (-1, 3):
-            raise unsupported(node, f"Flatten from dimension {first} to {last}; flatten from 1")
-        self.alias[node] = self._input(node)
-        self.flat.add(self.alias[node])
-
-    def _reshape(self, node: fx.Node) -> None:
-        """Take a view as (N, features) for a flatten; sizes are known for a batch of one image."""
-        target = node.args[1] if len(node.args) == 2 and isinstance(node.args[1], tuple | list) else node.args[1:]
-        found, source = node.meta.get("shape", ()), self._source(node).meta.get("shape", ())
-        keeps = isinstance(target, tuple | list) and len(target) == 2 and (target[0] == -1 or target[0] in self.sizes)
-        if not keeps or len(found) != 2 or found[0] != 1 or source[:1] != (1,):
-            raise unsupported(node, "view or reshape to anything but (N, -1)")
-        self.alias[node] = self._input(node)
-        self.flat.add(self.alias[node])
-
-    def _normalize(self, node: fx.Node, norm: nn.BatchNorm2d | nn.BatchNorm1d) -> None:
-        name, kind = self._input(node), type(norm).__name__
-        step = self.steps.get(name)
-        if step is None or step.module is None or step.relu:
-            raise unsupported(node, f"{kind} that does not follow a Conv2d or Linear")
-        if not self._only_reader(node):
-            raise unsupported(node, f"{kind} after a layer whose result is used elsewhere too")
-        if norm.running_mean is None:
-            raise unsupported(node, f"{kind} without running statistics")
-        if isinstance(step.module, nn.Conv2d):
-            folded: nn.Conv2d | nn.Linear = fuse_conv_bn_eval(step.module.eval(), norm.eval())
-        else:
-            folded = fuse_linear_bn_eval(step.module.eval(), norm.eval())
-        self.steps[name] = replace(step, module=folded)
-        self.alias[node] = name
-
-    def _relu(self, node: fx.Node, shape: tuple[int, int, int], ceiling: float | None = None) -> None:
-        name = self._input(node)
-        step = self.steps.get(name)
-        if step is not None and step.kind != "maximum" and self._only_reader(node):
-            least = min((c for c in (step.ceiling, ceiling) if c is not None), default=None)
-            self.steps[name] = replace(step, relu=True, ceiling=least)
-            self.alias[node] = name
-        else:
-            self._new(node, Step(scoped(node), "average", (name,), relu=True, shape=shape, ceiling=ceiling))
-
-    def _add(self, node: fx.Node, shape: tuple[int, int, int]) -> None:
-        terms = node.args[:2]
-        if len(terms) != 2 or not all(isinstance(term, fx.Node) for term in terms) or "alpha" in node.kwargs:
-            raise unsupported(node, "an addition of anything but two tensors")
-        first, second = (self.alias[term] for term in terms if isinstance(term, fx.Node))
-        self._new(node, Step(scoped(node), "add", (first, second), shape=shape))
-
-    def _convolve(self, node: fx.Node, conv: nn.Conv2d, shape: tuple[int, int, int]) -> None:
-        depthwise = conv.groups > 1 and conv.groups == conv.in_channels == conv.out_channels
-        if conv.groups != 1 and not depthwise:
-            raise unsupported(node, f"Conv2d with {conv.groups} groups (1 or depthwise only)")
-        if pair(conv.dilation) != (1, 1):
-            raise unsupported(node, f"Conv2d with dilation {conv.dilation}")
-        if conv.padding_mode != "zeros":
-            raise unsupported(node, f"Conv2d with padding mode {conv.padding_mode!r}")
-        kernel, stride = pair(conv.kernel_size), pair(conv.stride)
-        name, padding = self._padded_input(node, conv_padding(conv))
-        if self.pads.get(self._source(node), _Pad(padding, 0.0)).value != 0.0:
-            raise unsupported(node, "Conv2d after padding with anything but zeros")
-        # The copy of the module pads what it can, that is the same on both sides; `QuantizedNetwork` pads the rest.
-        conv.padding = padding[:2] if symmetric(padding) else (0, 0)
-        self._new(node, Step(str(node.target), "conv", (name,), conv, False, kernel, stride, padding, shape))
-
-    def _pool(self, node: fx.Node, pool: nn.Module, shape: tuple[int, int, int]) -> None:
-        label = str(node.target) if node.op == "call_module" else scoped(node)
-        if isinstance(pool, nn.AdaptiveAvgPool2d):
-            name, source = self._input(node), three(self._source(node).meta.get("shape", ()))
-            if source[1] % shape[1] or source[2] % shape[2]:
-                raise unsupported(node, f"AdaptiveAvgPool2d from {source[1:]} to {shape[1:]} (no whole windows)")
-            kernel = (source[1] // shape[1], source[2] // shape[2])
-            self._new(node, Step(label, "average", (name,), None, False, kernel, kernel, shape=shape))
-            return
-        assert isinstance(pool, nn.AvgPool2d | nn.MaxPool2d)  # noqa: S101 (for the type checker)
-        kernel = pair(pool.kernel_size)
-        stride = kernel if pool.stride is None else pair(pool.stride)
-        pad = pair(pool.padding)
-        if pool.ceil_mode or (isinstance(pool, nn.MaxPool2d) and pair(pool.dilation) != (1, 1)):
-            raise unsupported(node, f"{type(pool).__name__} with ceil_mode or dilation")
-        if isinstance(pool, nn.AvgPool2d) and (
-            pool.divisor_override is not None or (not pool.count_include_pad and pad != (0, 0))
-        ):
-            raise unsupported(node, "AvgPool2d with a divisor of its own or padding that does not count")
-        kind: Kind = "maximum" if isinstance(pool, nn.MaxPool2d) else "average"
-        name, padding = self._padded_input(node, (*pad, *pad))
-        explicit = self.pads.get(self._source(node))
-        # Zeros never win against what a ReLU made, so that there they are a max pool's own padding.
-        accepted = {-float("inf"), 0.0 if self._nonnegative(name) else None} if kind == "maximum" else {0.0}
-        if explicit is not None and explicit.value not in accepted:
-            raise unsupported(node, f"{type(pool).__name__} after padding with {explicit.value}")
-        self._new(node, Step(label, kind, (name,), None, False, kernel, stride, padding, shape))
-
-    def _nonnegative(self, name: str) -> bool:
-        step = self.steps.get(name)
-        if step is None or step.relu or step.module is not None:
-            return step is not None and step.relu
-        return all(self._nonnegative(source) for source in step.inputs)
-
-    def _mean(self, node: fx.Node) -> None:
-        given = dict(zip(("dim", "keepdim"), node.args[1:], strict=False)) | dict(node.kwargs)
-        dims, size = given.get("dim"), self._source(node).meta.get("shape", ())
-        if not isinstance(dims, tuple | list) or len(size) != 4 or {int(str(d)) % 4 for d in dims} != {2, 3}:
-            raise unsupported(node, f"mean over {dims} (only over height and width)")
-        kernel, shape = (size[2], size[3]), (size[1], 1, 1)
-        self._new(node, Step(scoped(node), "average", (self._input(node),), None, False, kernel, kernel, shape=shape))
-        if not given.get("keepdim", False):
-            self.flat.add(self.alias[node])
-
-
-def read_plan(model: nn.Module, shape: tuple[int, int, int]) -> list[Step]:
+def read_plan(model: nn.Module, shape: Shape) -> list[Step]:
     """Return the steps of a float network, its normalization folded; `model` is not changed.
 
+    Every tensor is an image (C, H, W) here, whatever views the network takes of it: a row is one of height 1, what is
+    flattened keeps its shape, and the features of a linear layer are channels of one pixel.
+
     Args:
-        model: a network whose forward FX can trace, of supported layers only.
+        model: a network whose forward FX can trace, of supported layers only (`operators.QUANTIZABLE`).
         shape: (channels, height, width) of its input.
 
     Raises:
-        IntarsiaError: an operator is not supported; the message names it and its node.
+        IntarsiaError: an operator is not supported; the message names it and its layer.
     """
-    own = copy.deepcopy(model).cpu().eval()
-    for parameter in own.parameters():
-        parameter.requires_grad_(True)
-    try:
-        graph = own if _is_traced(own) else fx.symbolic_trace(own)
-    except Exception as error:  # FX raises many kinds, from inside the user's forward
+    traced = trace(model, shape)
+    steps = _Reader(traced, shape).read()
+    if not traced.faithful:
         raise IntarsiaError(
-            f"cannot trace {type(model).__name__} ({error}); write its forward without branches on tensors."
-        ) from error
-    return _Reader(graph).read(shape)
+            "the network computes something else than torch.fx reads from it; write it without random numbers, and "
+            "without changes in place (y += x) to tensors that have a second name."
+        )
+    return steps
 
 
-def _is_traced(model: nn.Module) -> TypeGuard[fx.GraphModule]:
-    """Whether a module is a graph of layers already, as an import is; tracing it again would lose its names."""
-    if not isinstance(model, fx.GraphModule):
+class _Reader:
+    """Walks the graph once; `tensors` says which tensor a node's value is, or a view of."""
+
+    def __init__(self, traced: Traced, shape: Shape) -> None:
+        self.traced, self.shape = traced, shape
+        self.steps: dict[str, Step] = {}
+        self.affines: dict[str, Affine] = {}
+        self.tensors: dict[fx.Node, str] = {}
+        self.origins: dict[str, fx.Node] = {}
+        self.pads: dict[fx.Node, Padding] = {}
+        self.readings: Mapping[Reading, Callable[[fx.Node], None]] = {
+            "conv": self._convolve,
+            "linear": self._linear,
+            "norm": self._normalize,
+            "clip": self._clip,
+            "add": self._add,
+            "subtract": self._combine,
+            "multiply": self._combine,
+            "divide": self._combine,
+            "negate": self._combine,
+            "pool": self._pool,
+            "reduce": self._reduce,
+            "pad": self._pad,
+            "layout": self._lay_out,
+            "ending": self._end,
+        }
+
+    def read(self) -> list[Step]:
+        for node in self.traced.nodes:
+            if node.op == "placeholder":
+                self.tensors[node] = "input"
+            elif node.op == "output":
+                self._check_result(node.args[0])
+            elif node not in self.traced.constants and node not in self.traced.plain:
+                self._operation(node)
+        steps = settled(list(self.steps.values()), self.affines)
+        if all(step.module is None or step.kind == "affine" for step in steps):
+            raise IntarsiaError("the network has no convolution and no linear layer; there is nothing to quantize.")
+        return steps
+
+    def _check_result(self, result: object) -> None:
+        if not isinstance(result, fx.Node) or result not in self.tensors:
+            raise IntarsiaError("the network returns several values; let it return one tensor.")
+        name = self._input(result)
+        if not self.steps or name != next(reversed(self.steps)):
+            raise IntarsiaError(f"the network returns {name!r}, which is not the last that it computes.")
+
+    def _operation(self, node: fx.Node) -> None:
+        what = self.traced.target(node)
+        entry = operator_of(what)
+        if entry is None:
+            raise refused(node, what)
+        if node not in self.traced.shapes or "out" in node.kwargs:
+            raise unsupported(node, f"{name_of(what)} with several results or into a given tensor")
+        if not any(source in self.tensors for source in node.all_input_nodes):
+            raise unsupported(node, f"{name_of(what)} of sizes")
+        self.readings[entry.reading](node)
+
+    def _source(self, node: fx.Node) -> fx.Node:
+        """Return the tensor that a node reads, explicit padding before it included."""
+        return next(source for source in node.all_input_nodes if source in self.tensors)
+
+    def _input(self, node: fx.Node) -> str:
+        """Return the tensor that a node is; padding has to be followed by a window."""
+        if node in self.pads:
+            raise unsupported(node, "padding that a convolution or a pool does not follow")
+        return self.tensors[node]
+
+    def _shape_of(self, name: str) -> Shape:
+        return self.shape if name == "input" else self.steps[name].shape
+
+    def _is_flat(self, node: fx.Node) -> bool:
+        return len(self.traced.shapes[node]) == 2
+
+    def _only_reader(self, node: fx.Node) -> bool:
+        """Whether nothing but `node` sees the result of the step before it, on the whole way to it."""
+        source = self._source(node)
+        origin = self.origins.get(self.tensors[source])
+        while len(source.users) == 1:
+            if source is origin:
+                return True
+            if source.op == "placeholder":
+                return False
+            source = self._source(source)
         return False
-    called = [model.get_submodule(str(n.target)) for n in model.graph.nodes if n.op == "call_module"]
-    return all(fx.Tracer().is_leaf_module(module, "") for module in called)
+
+    def _free_name(self, wanted: str) -> str:
+        """Return a name that no step has, nor one that is the same as a module's name."""
+        taken = {key(name) for name in ("input", *self.steps)}
+        names = (wanted if number == 0 else f"{wanted}_{number}" for number in range(len(taken) + 1))
+        return next(name for name in names if key(name) not in taken)
+
+    def _new(self, node: fx.Node, step: Step) -> None:
+        """Add a step for a node, under its layer's name."""
+        step = replace(step, name=self._free_name(layer_name(node)))
+        self.steps[step.name] = step
+        self.tensors[node], self.origins[step.name] = step.name, node
+
+    def _lay_out(self, node: fx.Node) -> None:
+        """Take a view, which keeps the order of values; whoever slides a window over it asks for its axes."""
+        source, label = self._source(node), name_of(self.traced.target(node))
+        before, after = self.traced.shapes[source], self.traced.shapes[node]
+        if label.startswith("dropout") and arguments(node, "p", "training").get("training", True):
+            raise unsupported(node, "dropout outside training", "pass training=self.training")
+        if _picks(node) or math.prod(after) != math.prod(before):
+            raise unsupported(node, f"{label} that picks from a tensor")
+        if after[:1] != (BATCH,):
+            raise unsupported(node, f"{label} that joins the inputs of a batch")
+        self.tensors[node] = self.tensors[source] if after == before else self._input(source)
+        if source in self.pads:
+            self.pads[node] = self.pads[source]
+
+    def _end(self, node: fx.Node) -> None:
+        reader = node
+        while reader.op != "output":
+            entry = operator_of(self.traced.target(reader))
+            if len(reader.users) != 1 or entry is None or entry.reading != ("ending" if reader is node else "layout"):
+                raise unsupported(node, f"{name_of(self.traced.target(node))} before other operators")
+            reader = next(iter(reader.users))
+        if not ends_by_order(node, self.traced):
+            raise unsupported(node, f"{name_of(self.traced.target(node))} over another axis than the classes")
+        self.tensors[node] = self._input(self._source(node))
+
+    def _pad(self, node: fx.Node) -> None:
+        source = self._source(node)
+        pad = padding_of(node, self.traced.target(node))
+        self.tensors[node] = self.tensors[source]
+        before = self.pads.get(source)
+        if not any(pad.sizes):
+            self.pads |= {} if before is None else {node: before}
+            return
+        if self._is_flat(source):
+            raise unsupported(node, "padding of a flattened tensor")
+        if before is not None and before.value != pad.value:
+            raise unsupported(node, "padding with one value after padding with another")
+        self.pads[node] = pad if before is None else replace(pad, sizes=sum_padding(before.sizes, pad.sizes))
+
+    def _normalize(self, node: fx.Node) -> None:
+        factor, offset = normalization_of(node, self.traced)
+        self._affine(node, factor, offset)
+
+    def _combine(self, node: fx.Node) -> None:
+        self._affine(node, *constant_affine(node, self.traced))
+
+    def _affine(self, node: fx.Node, factor: torch.Tensor, offset: torch.Tensor) -> None:
+        """Multiply and shift by constants, which broadcast to the view that the node reads."""
+        source = self._source(node)
+        name, seen = self._input(source), self.traced.shapes[source]
+        label = name_of(self.traced.target(node))
+        if self.traced.shapes[node] != seen:
+            raise unsupported(node, f"{label} that repeats a tensor over the shape of a constant")
+        if any(value.dim() == len(seen) and value.shape[0] != 1 for value in (factor, offset)):
+            raise unsupported(node, f"{label} with values of its own for each input of a batch")
+        shape = self._shape_of(name)
+        affine = Affine.of(shape, *(value.broadcast_to((1, *seen[1:])).reshape(shape) for value in (factor, offset)))
+        step = self.steps.get(name)
+        self.tensors[node] = name
+        if affine.does_nothing:
+            return
+        if step is not None and not step.clipped and self._only_reader(node):
+            if name in self.affines:
+                self.affines[name] = affine.after(self.affines[name])
+                return
+            if folded := fold_back(step, affine):
+                self.steps[name] = folded
+                return
+        self._new(node, Step("", "affine", (name,), shape=shape))
+        self.affines[self.tensors[node]] = affine
+
+    def _clip(self, node: fx.Node) -> None:
+        low, high = clip_of(node, self.traced)
+        name = self._input(self._source(node))
+        least, most = value_ranges(self.steps.values(), ANY)[name]
+        if low <= least and high >= most:
+            self.tensors[node] = name
+            return
+        clipping, self.tensors[node] = self._clipping(node), name
+        if clipping is None:
+            self._new(node, Step("", "average", (name,), shape=self._shape_of(name)))
+            clipping = self.tensors[node]
+        step = self.steps[clipping]
+        self.steps[clipping] = replace(step, floor=max(step.floor, low), ceiling=min(step.ceiling, high))
+
+    def _clipping(self, node: fx.Node) -> str | None:
+        """Return the step that can clip its result for a node: the one before it or, as maxima of what is clipped are
+        clipped maxima, the one before a max pool. None if another node reads that.
+        """
+        step = self.steps.get(self.tensors[self._source(node)])
+        if step is None or not self._only_reader(node):
+            return None
+        return self._clipping(self.origins[step.name]) if step.kind == "maximum" else step.name
+
+    def _add(self, node: fx.Node) -> None:
+        values = (*node.args, *node.kwargs.values())
+        terms = [value for value in values if isinstance(value, fx.Node) and value in self.tensors]
+        if len(terms) != 2:
+            self._combine(node)
+            return
+        if node.kwargs.get("alpha", 1) != 1:
+            raise unsupported(node, "an addition with a factor (alpha)")
+        first, second = (self._input(term) for term in terms)
+        shape, other = self._shape_of(first), self._shape_of(second)
+        if shape != other or self.traced.shapes[terms[0]] != self.traced.shapes[terms[1]]:
+            raise unsupported(node, f"an addition of different shapes, {shape} and {other}")
+        self._new(node, Step("", "add", (first, second), shape=shape))
+
+    def _linear(self, node: fx.Node) -> None:
+        source, what = self._source(node), self.traced.target(node)
+        if not self._is_flat(source):
+            raise unsupported(node, "Linear over anything but a flattened tensor")
+        weight: torch.Tensor
+        bias: torch.Tensor | None
+        if isinstance(what, nn.Linear):
+            weight, bias = what.weight, what.bias
+        else:
+            weight, bias = self.traced.weights(node, arguments(node, "weight", "bias"))
+        self._new(node, Step("", "linear", (self._input(source),), linear(weight, bias), shape=(len(weight), 1, 1)))
+
+    def _convolve(self, node: fx.Node) -> None:
+        self._check_image(node)
+        made = kernel_of(node, self.traced)
+        if self._padding_before(node).value != 0.0:
+            raise unsupported(node, "a convolution after padding with anything but zeros")
+        window = Window(False, (made.weight.shape[2], made.weight.shape[3]), made.stride, made.padding)
+        step = self._slid(node, "conv", window)
+        module = convolution(made.weight, made.bias, step.stride, step.padding, depthwise=made.depthwise)
+        shape = (len(made.weight), *step.shape[1:])
+        self._new(node, replace(step, module=module, shape=shape, filled=made.filled))
+
+    def _pool(self, node: fx.Node) -> None:
+        self._check_image(node)
+        self._window(node, pool_of(node, self.traced, self._size_before(node)))
+
+    def _reduce(self, node: fx.Node) -> None:
+        self._check_image(node)
+        self._window(node, reduction_of(node, self.traced, self._size_before(node)))
+
+    def _window(self, node: fx.Node, window: Window) -> None:
+        step = self._slid(node, "maximum" if window.maximum else "average", window)
+        label, before = name_of(self.traced.target(node)), self._padding_before(node)
+        if window.maximum:
+            # Zeros never win against what a ReLU made, so that there they are a max pool's own padding.
+            positive = value_ranges(self.steps.values(), ANY)[step.inputs[0]][0] >= 0.0
+            accepted = {-float("inf"), 0.0} if positive or not any(before.sizes) else {-float("inf")}
+            if any(pad >= size for pad, size in zip(step.padding, step.kernel * 2, strict=True)):
+                raise unsupported(node, f"{label} with windows of padding alone")
+        else:
+            accepted = {0.0}
+        if before.value not in accepted:
+            raise unsupported(node, f"{label} after padding with {before.value}")
+        self._new(node, step)
+
+    def _check_image(self, node: fx.Node) -> None:
+        """Refuse a window over other axes than (N, C, H, W) or, for rows, (N, C, L)."""
+        source, what = self._source(node), self.traced.target(node)
+        (channels, *_), (height, width) = self._shape_of(self.tensors[source]), self._size_before(node)
+        axes = len(self.traced.shapes[source])
+        image, row = (BATCH, channels, height, width), (BATCH, channels, height * width)
+        if self.traced.shapes[source] != (image if axes == 4 else row):
+            seen = f"a view of {(channels, height, width)} as {self.traced.shapes[source][1:]}"
+            raise unsupported(node, f"{name_of(what)} over {seen}")
+        if not _reduces(what) and (is_row(what) != (axes == 3) or (axes == 3 and height != 1)):
+            kind = "rows (N, C, L), which are images of height 1" if is_row(what) else "images (N, C, H, W)"
+            raise unsupported(node, f"{name_of(what)} over anything but {kind}")
+
+    def _padding_before(self, node: fx.Node) -> Padding:
+        return self.pads.get(self._source(node), Padding((0, 0, 0, 0), 0.0))
+
+    def _size_before(self, node: fx.Node) -> Pair:
+        """Return height and width of what a node reads, with explicit padding."""
+        _, height, width = self._shape_of(self.tensors[self._source(node)])
+        top, left, bottom, right = self._padding_before(node).sizes
+        return height + top + bottom, width + left + right
+
+    def _slid(self, node: fx.Node, kind: Kind, window: Window) -> Step:
+        """Return the step that slides a window over what a node reads, as many channels as that has."""
+        name, size = self.tensors[self._source(node)], self._size_before(node)
+        top, left, bottom, right = window.padding
+        full = (size[0] + top + bottom, size[1] + left + right)
+        places = [
+            (length - long) // by + 1 for length, long, by in zip(full, window.kernel, window.stride, strict=True)
+        ]
+        padding = sum_padding(self._padding_before(node).sizes, window.padding)
+        shape = (self._shape_of(name)[0], places[0], places[1])
+        return Step("", kind, (name,), None, window.kernel, window.stride, padding, shape)
 
 
-def _shared(step: Step, steps: dict[str, Step]) -> bool:
-    return any(other.module is step.module for other in steps.values())
+def _reduces(what: Target | nn.Module) -> bool:
+    entry = operator_of(what)
+    return entry is not None and entry.reading == "reduce"
+
+
+def _picks(node: fx.Node) -> bool:
+    """Whether an index may change the order of values: anything but whole axes, single entries and new axes."""
+    if node.target is not operator.getitem:
+        return False
+    index = node.args[1] if isinstance(node.args[1], tuple) else (node.args[1],)
+    return not all(entry is None or entry is Ellipsis or isinstance(entry, int | slice) for entry in index)

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from intarsia.quantize.plan import Step
 from intarsia.quantize.scheme import LayerScheme
+from intarsia.quantize.step import Step
 from intarsia.quantize.transforms.equalize import equalize
 from intarsia.quantize.transforms.permute import permute
 from intarsia.quantize.transforms.settings import Transforms

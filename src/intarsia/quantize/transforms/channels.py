@@ -1,13 +1,11 @@
 """Which tensors of a network share their channels, and what it takes to exchange or to scale these channels."""
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
 
-from intarsia.quantize.plan import Step
+from intarsia.quantize.step import Step, with_weights
 
 #: Makes of a reader's weights by channel, (O, C, R), those for the new channels, (O, K, R).
 Columns = Callable[[Step, torch.Tensor], torch.Tensor]
@@ -28,11 +26,6 @@ class Tie:
     free: bool
 
 
-def is_depthwise(step: Step) -> bool:
-    """Whether a step is a depthwise convolution."""
-    return isinstance(step.module, nn.Conv2d) and step.module.groups > 1
-
-
 def channel_ties(steps: Sequence[Step], *, through_depthwise: bool = True) -> list[Tie]:
     """Return the ties of all tensors that steps make, in the order of the steps.
 
@@ -44,7 +37,7 @@ def channel_ties(steps: Sequence[Step], *, through_depthwise: bool = True) -> li
     members = {"input": frozenset({"input"})}
     for step in steps:
         joined = frozenset({step.name})
-        if step.module is None or (through_depthwise and is_depthwise(step)):
+        if step.module is None or (through_depthwise and step.depthwise):
             joined = joined.union(*(members[name] for name in step.inputs))
         members.update(dict.fromkeys(joined, joined))
     counts = {step.name: step.shape[0] for step in steps}
@@ -64,9 +57,7 @@ def writers(steps: Sequence[Step], tie: Tie) -> list[Step]:
 
 def readers(steps: Sequence[Step], tie: Tie) -> list[Step]:
     """Return the weight layers, not depthwise, whose input channels are those of the tie."""
-    return [
-        step for step in steps if step.module is not None and step.inputs[0] in tie.tensors and not is_depthwise(step)
-    ]
+    return [step for step in steps if step.module is not None and step.inputs[0] in tie.tensors and not step.depthwise]
 
 
 def float_weight(step: Step) -> torch.Tensor:
@@ -122,7 +113,7 @@ def rescaled(steps: Sequence[Step], tie: Tie, factors: torch.Tensor) -> list[Ste
         new = step
         if step.module is not None and step.inputs[0] in tie.tensors:
             weight = float_weight(step)
-            if is_depthwise(step):
+            if step.depthwise:
                 weight = weight * factors.reshape(-1, 1, 1, 1)
             else:
                 weight = (by_channel(step, tie.channels) * factors[:, None]).reshape(weight.shape)
@@ -133,19 +124,3 @@ def rescaled(steps: Sequence[Step], tie: Tie, factors: torch.Tensor) -> list[Ste
             new = with_weights(new, divided, None if bias is None else bias.detach() / factors)
         changed.append(new)
     return changed
-
-
-def with_weights(step: Step, weight: torch.Tensor, bias: torch.Tensor | None = None) -> Step:
-    """Return a weight layer with other weights, and another bias if there is one; its channel counts follow."""
-    assert step.module is not None  # noqa: S101 (for the type checker)
-    module = copy.deepcopy(step.module)
-    module.weight = nn.Parameter(weight.contiguous())
-    if bias is not None:
-        module.bias = nn.Parameter(bias.clone())
-    if isinstance(module, nn.Conv2d):
-        module.out_channels, depthwise = weight.shape[0], module.groups > 1
-        module.groups = weight.shape[0] if depthwise else 1
-        module.in_channels = weight.shape[0] if depthwise else weight.shape[1]
-    else:
-        module.out_features, module.in_features = weight.shape
-    return replace(step, module=module)

@@ -8,11 +8,12 @@ channels become alike in size, and few levels fit them all. What it costs is tha
 eight bits bear that.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
 
-from intarsia.quantize.plan import Step
+from intarsia.quantize.step import Step
 from intarsia.quantize.transforms.channels import Tie, by_channel, channel_ties, readers, rescaled
 
 _LEAST = 0.02  # of the greatest size: channels that training has all but removed are not blown up
@@ -25,9 +26,9 @@ def equalize(steps: Sequence[Step]) -> list[Step]:
     The size of a channel is the root mean square of the weights that read it, those of each output channel taken as
     parts of that channel's own. Where several layers read a channel, the greatest size counts; none grows more than
     fiftyfold against the greatest. Depthwise layers, which have a scale for every channel, ask for nothing. A tensor
-    under a ceiling (ReLU6), the input and the output are left alone.
+    that is clipped elsewhere than at 0 (ReLU6), the input and the output are left alone.
     """
-    clipped = {step.name for step in steps if step.ceiling is not None}
+    clipped = {step.name for step in steps if not {step.floor, step.ceiling} <= {-math.inf, 0.0, math.inf}}
     changed = list(steps)
     for tie in channel_ties(steps, through_depthwise=False):
         if tie.free and tie.tensors.isdisjoint(clipped) and readers(steps, tie):

@@ -16,9 +16,9 @@ from torch.nn import functional
 
 from intarsia.integer.units import fixed_channels
 from intarsia.quantize.patterns import choose_positions, position_cost
-from intarsia.quantize.plan import Step
 from intarsia.quantize.planes import best_steps, integer_values
 from intarsia.quantize.scheme import LayerScheme
+from intarsia.quantize.step import Step
 from intarsia.quantize.transforms.channels import channel_ties, float_weight, readers, reindexed
 
 _KINDS = ("n:m", "fixed")  # of patterns for which the order of channels makes a difference

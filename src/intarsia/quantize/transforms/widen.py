@@ -11,9 +11,9 @@ from fractions import Fraction
 
 import torch
 
-from intarsia.quantize.plan import Step
 from intarsia.quantize.planes import SuperposedWeight
 from intarsia.quantize.scheme import LayerScheme
+from intarsia.quantize.step import Step
 from intarsia.quantize.transforms.channels import channel_ties, float_weight, readers, reindexed
 
 
