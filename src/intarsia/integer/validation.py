@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     )
 
 _INT32 = np.iinfo(np.int32)
+#: Greatest accumulator.
+INT32_MAX = int(_INT32.max)
 
 
 def window_output(
@@ -130,7 +132,7 @@ def _check_weight_layer(layer: WeightLayer, source: Tensor, scale_bits: int, whe
         _check_pattern(plane, name)
         _check_units(layer, number, name)
         bound = np.maximum(bound, accumulator_bound(plane.weights, source))
-    if int(bound.max()) > _INT32.max:
+    if int(bound.max()) > INT32_MAX:
         raise IntarsiaError(f"{where}: its accumulators do not fit 32 bits; use fewer inputs or narrower formats.")
     _check_requantization(layer.requantization, outputs, where)
     _check_clip(layer.requantization, layer.output, where)
@@ -138,9 +140,13 @@ def _check_weight_layer(layer: WeightLayer, source: Tensor, scale_bits: int, whe
 
 def accumulator_bound(weights: Ints, source: Tensor) -> Ints:
     """Greatest magnitude of Σ w·x for each output channel, over all inputs of the source's format; (O,) int64."""
-    magnitude = max(-source.format.lo, source.format.hi)
     flat = np.abs(weights.reshape(weights.shape[0], -1).astype(np.int64))
-    return np.asarray(flat.sum(axis=1) * magnitude)
+    return np.asarray(flat.sum(axis=1) * greatest_magnitude(source))
+
+
+def greatest_magnitude(source: Tensor) -> int:
+    """Greatest magnitude of a value of a tensor's format."""
+    return max(-source.format.lo, source.format.hi)
 
 
 def _check_pattern(plane: Plane, name: str) -> None:
