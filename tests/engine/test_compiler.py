@@ -151,6 +151,7 @@ def _weight_network(
     *,
     sparse: bool = False,
     depthwise: bool = False,
+    linear: bool = False,
 ) -> IntegerNetwork:
     """One convolution or linear layer whose planes have random weights, the sparse one 1:16 int8."""
     rng = np.random.default_rng(0)
@@ -163,7 +164,7 @@ def _weight_network(
         planes.append(Plane(weights, ones, WeightFormat("int8"), Pattern("n:m", 1, 16)))
     requantization = Requantization(0 * ones, 0 * ones, -128, 127)
     int8 = ActivationFormat(8, signed=True)
-    if len(shape) == 2:
+    if linear:
         layer: Conv2d | Linear = Linear(
             "input", Tensor("layer", (outputs, 1, 1), int8, 1.0), tuple(planes), requantization
         )
@@ -184,8 +185,9 @@ def _weight_network(
         _weight_network(1, 12, (10, 1, 10, 4), "digits4"),
         _weight_network(20, 6, (20, 1, 3, 3), "digits3", depthwise=True),
         _weight_network(5, 6, (5, 1, 4, 4), "ternary", depthwise=True),
-        _weight_network(70, 1, (10, 70), "digits4"),
-        _weight_network(70, 1, (10, 70), "ternary", sparse=True),
+        _weight_network(70, 1, (10, 70, 1, 1), "digits4", linear=True),
+        _weight_network(70, 1, (10, 70, 1, 1), "ternary", sparse=True, linear=True),
+        _weight_network(20, 5, (10, 20, 5, 5), "ternary", sparse=True, linear=True),
     ],
 )
 def test_images_hold_what_effective_bits_count(network: IntegerNetwork) -> None:
@@ -221,7 +223,7 @@ def test_an_unfolded_input_takes_fewer_weight_words_than_one_channel_after_anoth
 def _one_large_sum(bias: int = 0) -> tuple[IntegerNetwork, EngineConfig]:
     """1024 inputs of an unsigned byte, the greatest weights and multipliers: 2^38 < sum x multiplier < 2^40."""
     source = Tensor("input", (1024, 1, 1), ActivationFormat(8, signed=False), 1.0)
-    plane = Plane(np.full((1, 1024), 121), np.array([65535]), WeightFormat("digits5"), Pattern())
+    plane = Plane(np.full((1, 1024, 1, 1), 121), np.array([65535]), WeightFormat("digits5"), Pattern())
     output = Tensor("classes", (1, 1, 1), source.format, 1.0)
     layer = Linear("input", output, (plane,), Requantization(np.array([bias]), np.array([31]), 0, 255))
     return IntegerNetwork("large", source, (layer,), 16), EngineConfig(scale_bits=16, acc_bits=25)
@@ -279,8 +281,11 @@ def _worst_sum(plane: Plane, magnitude: int) -> int:
 
 
 def test_a_field_too_small_for_a_layer_is_named() -> None:
-    network = _weight_network(16 * 257, 1, (10, 16 * 257), "ternary")
-    tall = replace(network, input=replace(network.input, shape=(16, 257, 1)))
+    network = _weight_network(16 * 257, 1, (10, 16 * 257, 1, 1), "ternary", linear=True)
+    [layer] = network.weight_layers()
+    [plane] = layer.planes
+    layer = replace(layer, planes=(replace(plane, weights=plane.weights.reshape(10, 16, 257, 1)),))
+    tall = replace(network, input=replace(network.input, shape=(16, 257, 1)), layers=(layer,))
     _refused(tall, EngineConfig(), "layer", "kernel_y", "255")
 
 

@@ -36,8 +36,7 @@ def forms(network: IntegerNetwork, lanes: int) -> Iterator[Form]:
 
 
 def _transpose(network: IntegerNetwork) -> IntegerNetwork:
-    shapes = {name: tensor.shape for name, tensor in network.tensors.items()}
-    layers = tuple(_transpose_layer(layer, shapes[layer.inputs[0]]) for layer in network.layers)
+    layers = tuple(_transpose_layer(layer) for layer in network.layers)
     return replace(network, input=_transpose_tensor(network.input), layers=layers)
 
 
@@ -46,26 +45,21 @@ def _transpose_tensor(tensor: Tensor) -> Tensor:
     return replace(tensor, shape=(channels, width, height))
 
 
-def _transpose_layer(layer: Layer, source: tuple[int, int, int]) -> Layer:
+def _transpose_layer(layer: Layer) -> Layer:
     output = _transpose_tensor(layer.output)
     if isinstance(layer, Add):
         return replace(layer, output=output)
+    if isinstance(layer, Conv2d | Linear):
+        planes = tuple(replace(plane, weights=plane.weights.swapaxes(2, 3)) for plane in layer.planes)
+        layer = replace(layer, output=output, planes=planes)
     if isinstance(layer, Linear):
-        return replace(layer, output=output, planes=tuple(_transpose_inputs(plane, source) for plane in layer.planes))
+        return layer
     top, left, bottom, right = layer.padding
     padding, stride = (left, top, right, bottom), (layer.stride[1], layer.stride[0])
     if isinstance(layer, Conv2d):
-        planes = tuple(replace(plane, weights=plane.weights.swapaxes(2, 3)) for plane in layer.planes)
-        return replace(layer, output=output, planes=planes, stride=stride, padding=padding)
+        return replace(layer, stride=stride, padding=padding)
     kernel = (layer.kernel[1], layer.kernel[0])
     return replace(layer, output=output, kernel=kernel, stride=stride, padding=padding)
-
-
-def _transpose_inputs(plane: Plane, source: tuple[int, int, int]) -> Plane:
-    """Reorder a linear plane's inputs, flattened (channel, row, column), to those of the transposed tensor."""
-    outputs = plane.weights.shape[0]
-    weights = plane.weights.reshape(outputs, *source).swapaxes(2, 3).reshape(outputs, -1)
-    return replace(plane, weights=weights, pattern=_reordered(plane.pattern))
 
 
 def _unfold(form: Form, lanes: int) -> Form | None:
@@ -82,15 +76,13 @@ def _unfold(form: Form, lanes: int) -> Form | None:
         return None
     if patches.kernel == (1, 1):
         return None
-    planes = tuple(
-        replace(plane, weights=plane.weights.reshape(len(plane.weights), -1, 1, 1), pattern=_reordered(plane.pattern))
-        for plane in first.planes
-    )
+    planes = tuple(_flattened(plane) for plane in first.planes)
     unfolded = replace(source, shape=patches.shape(source.shape))
     layer = Conv2d(source.name, first.output, planes, first.requantization)
     return Form(replace(network, input=unfolded, layers=(layer, *network.layers[1:])), form.transposed, patches)
 
 
-def _reordered(pattern: Pattern) -> Pattern:
-    """Return the pattern of reordered inputs: where most planes are not zero can no longer be said by a rule."""
-    return pattern if pattern.kind in ("dense", "outputs") else Pattern("unstructured")
+def _flattened(plane: Plane) -> Plane:
+    """Return a plane over patches: where most are not zero can no longer be said by a rule."""
+    pattern = plane.pattern if plane.pattern.kind in ("dense", "outputs") else Pattern("unstructured")
+    return replace(plane, weights=plane.weights.reshape(len(plane.weights), -1, 1, 1), pattern=pattern)

@@ -305,13 +305,6 @@ def map_convolution(layer: Conv2d, source: Tensor, config: EngineConfig) -> Mapp
     return min(fitting, key=lambda mapping: estimated_cycles(mapping, config))
 
 
-def map_linear(layer: Linear, source: Tensor, config: EngineConfig) -> Mapping:
-    """Map a fully connected layer to a convolution whose kernel covers the whole input."""
-    channels, height, width = source.shape
-    planes = tuple(replace(plane, weights=plane.weights.reshape(-1, channels, height, width)) for plane in layer.planes)
-    return map_convolution(Conv2d(layer.input, layer.output, planes, layer.requantization), source, config)
-
-
 def map_pool(layer: AveragePool | MaxPool, source: Tensor, config: EngineConfig) -> Mapping:
     """Map a pooling window to word mode: each lane takes its own channel of every word, by one held weight word."""
     output = layer.output
@@ -336,7 +329,7 @@ def map_layer(layer: WeightLayer | AveragePool | MaxPool, source: Tensor, config
         case Conv2d():
             return map_convolution(layer, source, config)
         case Linear():
-            return map_linear(layer, source, config)
+            return map_convolution(layer.convolution, source, config)
         case AveragePool() | MaxPool():
             return map_pool(layer, source, config)
 

@@ -113,7 +113,7 @@ def _rescaled(plane: Plane, source: Tensor, multiplier: NDArray[np.int64], finer
     if plane.pattern.kind == "dense" or not plane.format.has_zero:
         return new
     ratio = np.minimum(plane.multiplier * finer / np.maximum(multiplier, 1), _largest_growth(plane.weights, source))
-    values = np.floor(plane.weights * ratio.reshape(-1, *[1] * (plane.weights.ndim - 1)) + 0.5)
+    values = np.floor(plane.weights * ratio.reshape(-1, 1, 1, 1) + 0.5)
     limit = plane.format.limit
     return replace(new, weights=np.clip(values, -limit, limit).astype(plane.weights.dtype))
 
@@ -122,7 +122,7 @@ def _largest_growth(weights: Ints, source: Tensor) -> NDArray[np.float64]:
     """Return by which factor (O,), at least 1, the weights of each channel may grow and be rounded."""
     bound = np.maximum(accumulator_bound(weights, source), 1)
     rounding = np.count_nonzero(weights.reshape(len(weights), -1), axis=1) / 2 * greatest_magnitude(source)
-    return np.maximum((INT32_MAX - rounding) / bound, 1.0)
+    return np.asarray(np.maximum((INT32_MAX - rounding) / bound, 1.0))
 
 
 def _fewer_bits(

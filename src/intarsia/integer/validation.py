@@ -76,10 +76,10 @@ def _output_shape(layer: Layer, inputs: list[Tensor], where: str) -> Shape:
             raise IntarsiaError(f"{where}: adds tensors of {inputs[0].shape} and {inputs[1].shape}.")
         return inputs[0].shape
     if isinstance(layer, Linear):
-        outputs, features = layer.planes[0].weights.shape
-        if features != channels * height * width:
-            raise IntarsiaError(f"{where}: expects {features} inputs, but is given {inputs[0].shape}.")
-        return int(outputs), 1, 1
+        shape = layer.planes[0].weights.shape
+        if shape[1:] != inputs[0].shape:
+            raise IntarsiaError(f"{where}: weights {shape} do not fit an input of {inputs[0].shape}.")
+        return int(shape[0]), 1, 1
     if min(layer.padding) < 0 or min(layer.stride) < 1:
         raise IntarsiaError(f"{where}: padding must be at least 0 and stride at least 1.")
     out_h, out_w = window_output(height, width, layer.kernel, layer.stride, layer.padding)
@@ -96,10 +96,14 @@ def _output_shape(layer: Layer, inputs: list[Tensor], where: str) -> Shape:
 def _check_axes(layer: WeightLayer, where: str) -> None:
     if not layer.planes:
         raise IntarsiaError(f"{where}: has no planes.")
-    axes = 4 if isinstance(layer, Conv2d) else 2
     for number, plane in enumerate(layer.planes):
-        if plane.weights.ndim != axes or 0 in plane.weights.shape:
-            raise IntarsiaError(f"{where}, plane {number}: weights of {plane.weights.shape} need {axes} full axes.")
+        if plane.weights.ndim != 4 or 0 in plane.weights.shape:
+            axes = "outputs, input channels, height, width"
+            what = "of its input" if isinstance(layer, Linear) else "of the kernel"
+            raise IntarsiaError(
+                f"{where}, plane {number}: weights of shape {plane.weights.shape} need 4 axes, none of them empty: "
+                f"{axes} {what}."
+            )
 
 
 def _check_values(layer: Layer, source: Tensor, scale_bits: int, where: str) -> None:

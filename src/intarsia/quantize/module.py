@@ -53,6 +53,7 @@ class QuantizedNetwork(nn.Module):
                     self.layer_schemes[step.name],
                     scheme.scale_bits,
                     depthwise=is_depthwise(step),
+                    kernel=step.kernel,
                 )
                 if step.module.bias is None:
                     step.module.bias = nn.Parameter(torch.zeros(step.module.weight.shape[0]))

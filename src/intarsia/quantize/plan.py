@@ -46,7 +46,7 @@ class Step:
         module: the weight layer's own module, else None.
         relu: whether negative results become 0.
         ceiling: real value that greater results become (6 for ReLU6), or None.
-        kernel, stride: of a window.
+        kernel, stride: of a window; a linear layer's kernel is all pixels of its input.
         padding: top, left, bottom, right.
         shape: (channels, height, width) of the output.
     """
@@ -77,6 +77,7 @@ class _Reader:
     def __init__(self, graph: fx.GraphModule) -> None:
         self.graph = graph
         self.modules = dict(graph.named_modules())
+        self.shape = (0, 0, 0)
         self.steps: dict[str, Step] = {}
         self.alias: dict[fx.Node, str] = {}
         self.origin: dict[str, fx.Node] = {}
@@ -85,7 +86,7 @@ class _Reader:
         self.sizes: set[fx.Node] = set()  # nodes that are no tensors, but sizes of one
 
     def read(self, shape: tuple[int, int, int]) -> list[Step]:
-        shapes = Shapes(self.graph)
+        self.shape, shapes = shape, Shapes(self.graph)
         with torch.no_grad():
             shapes.run(torch.zeros(1, *shape))
         for node in self.graph.graph.nodes:
@@ -124,7 +125,9 @@ class _Reader:
         elif isinstance(what, nn.Linear):
             if self._input(node) not in self.flat:
                 raise unsupported(node, "Linear over anything but a flattened tensor")
-            self._new(node, Step(str(node.target), "linear", (self._input(node),), what, shape=shape))
+            name = self._input(node)
+            kernel = (self.steps[name].shape if name in self.steps else self.shape)[1:]
+            self._new(node, Step(str(node.target), "linear", (name,), what, kernel=kernel, shape=shape))
         elif isinstance(what, nn.AvgPool2d | nn.AdaptiveAvgPool2d | nn.MaxPool2d):
             self._pool(node, what, shape)
         elif what in POOLS:

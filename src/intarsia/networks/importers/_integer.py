@@ -341,6 +341,7 @@ class _Converter:
         plane = Plane(integers.astype(np.int8), multiplier, weight_format(limit), Pattern())
         requantization = Requantization(bias, shift, *clip)
         if isinstance(op, Dense):
+            plane = replace(plane, weights=plane.weights.reshape(-1, *self.tensors[pending.sources[0]].shape))
             return Linear(pending.sources[0], output, (plane,), requantization)
         return Conv2d(
             pending.sources[0], output, (plane,), requantization, op.stride, pending.padding, depthwise=op.depthwise
