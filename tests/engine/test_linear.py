@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from intarsia.datasets.types import Dataset, InputScaling, Split
-from intarsia.engine import EngineConfig, compile_network, config_for
+from intarsia.engine import EngineConfig, compile_network
 from intarsia.engine.mapping import map_layer
 from intarsia.errors import IntarsiaError
 from intarsia.integer import Conv2d, IntegerNetwork, Linear
@@ -106,7 +106,8 @@ def test_hidden_linear_layers_after_a_flatten_run_on_the_engine(scheme: str) -> 
     hidden = [layer for layer in network.layers if isinstance(layer, Linear)]
     assert [plane.pattern.kind for plane in hidden[0].planes] == ["dense", "n:m"]
     assert hidden[0].planes[1].weights.shape == (48, 32, 2, 2)
-    program = compile_network(network, config_for(network))
+    program = compile_network(network)
+    assert program.config == EngineConfig()  # as it ships
     images = data.scaling.integers(data.test.images[:3])
     with SimulatedEngine(program) as engine:
         for image, expected in zip(images, Executor(network).run(images), strict=True):

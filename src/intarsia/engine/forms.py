@@ -1,6 +1,7 @@
-"""Forms of a network: the same values, stored and computed in another way that takes the engine fewer cycles.
+"""Forms of a network: the same values, stored and computed in another way.
 
-Two freedoms, both of them decided before anything is mapped:
+The engine multiplies dense planes digit by digit, so dense planes of other formats become digits (`in_digits`). Then
+there are two freedoms that save cycles, both of them decided before anything is mapped:
 
 - **transposed**: rows and columns of every tensor and kernel exchanged. A row of output pixels that starts anew costs
   the engine cycles in window mode, so long rows are better than many.
@@ -10,8 +11,23 @@ Two freedoms, both of them decided before anything is mapped:
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from intarsia.engine.program import Patches
-from intarsia.integer import Add, Conv2d, IntegerNetwork, Layer, Linear, Pattern, Plane, Tensor
+from intarsia.errors import IntarsiaError
+from intarsia.integer import (
+    Add,
+    Conv2d,
+    IntegerNetwork,
+    Layer,
+    Linear,
+    Pattern,
+    Plane,
+    Tensor,
+    WeightFormat,
+    WeightLayer,
+)
+from intarsia.integer.formats import DIGIT_LIMITS
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +37,38 @@ class Form:
     network: IntegerNetwork
     transposed: bool = False
     patches: Patches | None = None
+
+
+def in_digits(network: IntegerNetwork) -> IntegerNetwork:
+    """Return the network with its dense planes in the fewest balanced-ternary digits that hold their weights.
+
+    Raises:
+        IntarsiaError: a layer has a dense weight that no digits hold.
+    """
+    return replace(network, layers=tuple(_layer_in_digits(layer) for layer in network.layers))
+
+
+def _layer_in_digits(layer: Layer) -> Layer:
+    if not isinstance(layer, Conv2d | Linear):
+        return layer
+    planes = tuple(
+        replace(plane, format=_digits_for(plane, layer)) if plane.pattern.kind == "dense" else plane
+        for plane in layer.planes
+    )
+    return replace(layer, planes=planes)
+
+
+def _digits_for(plane: Plane, layer: WeightLayer) -> WeightFormat:
+    if plane.format.digits:
+        return plane.format
+    greatest = int(np.abs(plane.weights.astype(np.int64)).max())
+    for digits, limit in DIGIT_LIMITS.items():
+        if greatest <= limit:
+            return WeightFormat("ternary" if digits == 1 else f"digits{digits}")
+    raise IntarsiaError(
+        f"layer {layer.output.name}: its dense {plane.format.name} weights reach {greatest}, and the engine's "
+        f"{max(DIGIT_LIMITS)} digits hold {max(DIGIT_LIMITS.values())} at most; quantize this layer to int7 or digits."
+    )
 
 
 def forms(network: IntegerNetwork, lanes: int) -> Iterator[Form]:
