@@ -81,7 +81,7 @@ class _Builder:
         self.conv(f"{name}.pointwise", outputs, (1, 1), 0)
 
     def linear(self, name: str, outputs: int, digits: int, form: ActivationFormat) -> None:
-        planes = self._planes((outputs, int(np.prod(self.x.shape))), digits)
+        planes = self._planes((outputs, *self.x.shape), digits)
         output = Tensor(name, (outputs, 1, 1), form, 0.01)
         requantization = _whole_range(_requantization(self.rng, planes, self.x, output, False), form)
         self._append(Linear(self.x.name, output, planes, requantization))

@@ -172,7 +172,7 @@ def resnet8_like(rng: Generator) -> IntegerNetwork:
         x = block(name, x, outputs, stride)
     pooled = Tensor("pool", (64, 1, 1), uint8, 0.01)
     layers.append(AveragePool(x.name, pooled, (8, 8), (8, 8), (0, 0, 0, 0), 32, 11, 0, 255))
-    planes = (random_plane(rng, (10, 64), "digits4", Pattern()),)
+    planes = (random_plane(rng, (10, 64, 1, 1), "digits4", Pattern()),)
     logits = Tensor("fc", (10, 1, 1), int8, 0.1)
     requantization = _whole_range(_requantization(rng, planes, pooled, logits, False), int8)
     layers.append(Linear("pool", logits, planes, requantization))
@@ -232,7 +232,7 @@ def _weight_layer(
     outputs = channels if kind == "depthwise" else (outputs or _between(rng, ranges.channels))
     window = ((1, 1), (1, 1), (0, 0, 0, 0)) if pointwise or kind == "linear" else _window(rng, x, ranges)
     if kind == "linear":
-        weights_shape: tuple[int, ...] = (outputs, int(np.prod(x.shape)))
+        weights_shape: tuple[int, ...] = (outputs, *x.shape)
         shape = (outputs, 1, 1)
     else:
         weights_shape = (outputs, 1 if kind == "depthwise" else channels, *window[0])

@@ -63,7 +63,7 @@ def _support(rng: Generator, shape: tuple[int, ...], pattern: Pattern) -> NDArra
     if pattern.kind == "unstructured":
         return rng.random(shape) < 1 / 16
     if pattern.kind == "fixed":
-        return np.broadcast_to(fixed_channels(shape[1], pattern).reshape(1, -1, *[1] * (len(shape) - 2)), shape)
+        return np.broadcast_to(fixed_channels(shape[1], pattern).reshape(1, -1, 1, 1), shape)
     if pattern.kind in UNIT_KINDS:
         units = unit_numbers(shape, pattern)
         return (rng.random(int(units.max()) + 1) < 1 / 4)[units]

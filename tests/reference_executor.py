@@ -21,8 +21,10 @@ def _layer(layer: Layer, inputs: list[Longs]) -> Longs:
     match layer:
         case Linear():
             flat = x.reshape(len(x), np.prod(x.shape[1:]))
+            matrices = [plane.weights.astype(np.int64).reshape(len(plane.weights), -1).T for plane in layer.planes]
             total = sum(
-                (flat @ plane.weights.astype(np.int64).T) * plane.multiplier.astype(np.int64) for plane in layer.planes
+                (flat @ matrix) * plane.multiplier.astype(np.int64)
+                for matrix, plane in zip(matrices, layer.planes, strict=True)
             )
             return _finish(total[:, :, None, None], layer.requantization)
         case Conv2d():

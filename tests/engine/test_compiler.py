@@ -14,7 +14,7 @@ from intarsia.engine import EngineConfig, compile_network, config_for
 from intarsia.engine.allocation import allocate, lifetimes
 from intarsia.engine.cycles import predict
 from intarsia.engine.layout import FIELD_BITS, Descriptor, field_limits, systemverilog_package
-from intarsia.engine.packing import balanced_digits
+from intarsia.engine.packing import Ints, balanced_digits
 from intarsia.errors import IntarsiaError
 from intarsia.integer import (
     ActivationFormat,
@@ -28,9 +28,10 @@ from intarsia.integer import (
     WeightFormat,
 )
 from intarsia.integer.effective import effective_bits
+from intarsia.integer.formats import DIGIT_LIMITS
 from mlperf_tiny_networks import Digits, autoencoder_like, dscnn_like, mobilenet_like
-from random_networks import random_layer_network, random_network, resnet8_like
-from random_planes import random_plane
+from random_networks import KINDS, random_layer_network, random_network, resnet8_like
+from random_planes import ends, random_plane
 
 
 def test_importing_the_engine_needs_no_torch() -> None:
@@ -95,20 +96,51 @@ def _refused(network: object, config: EngineConfig, *words: str) -> None:
         assert word in str(refusal.value)
 
 
-def test_a_dense_int8_plane_is_refused_by_name() -> None:
-    network = random_layer_network(np.random.default_rng(0), kind="conv", dense="ternary", sparse=False)
-    layer = network.layers[0]
-    assert isinstance(layer, Conv2d)
-    plane = replace(layer.planes[0], format=WeightFormat("int8"), weights=np.full_like(layer.planes[0].weights, 100))
-    _refused(replace(network, layers=(replace(layer, planes=(plane,)),)), EngineConfig(), "conv", "slot")
+def _one_plane(weights: Ints, form: str) -> IntegerNetwork:
+    """A 1×1 convolution whose dense plane has the given weights (O, I)."""
+    network = _weight_network(weights.shape[1], 2, (*weights.shape, 1, 1), "ternary")
+    [layer] = network.weight_layers()
+    plane = replace(layer.planes[0], weights=weights[:, :, None, None].astype(np.int8), format=WeightFormat(form))
+    return replace(network, layers=(replace(layer, planes=(plane,)),))
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["binary", *(f"int{bits}" for bits in range(2, 9))]))
+def test_a_dense_plane_becomes_the_fewest_digits_that_hold_its_weights(seed: int, form: str) -> None:
+    rng, limit = np.random.default_rng(seed), min(WeightFormat(form).limit, 121)
+    greatest = int(rng.integers(1, limit, endpoint=True))
+    weights = ends(rng, -1, 1, (5, 20)) if form == "binary" else rng.integers(-greatest, greatest + 1, (5, 20))
+    digits = next(count for count, most in DIGIT_LIMITS.items() if np.abs(weights).max() <= most)
+    found = compile_network(_one_plane(weights, form))
+    same = compile_network(_one_plane(weights, "ternary" if digits == 1 else f"digits{digits}"))
+    assert found.layers[0].descriptor.digits == digits
+    assert found.layers[0].descriptor == same.layers[0].descriptor
+    assert np.array_equal(found.dense, same.dense)
+    assert np.array_equal(found.params, same.params)
+    assert len(found.sparse) == 0
+
+
+def test_a_dense_weight_that_no_digits_hold_is_refused_with_its_layer() -> None:
+    weights = np.full((3, 16), -121)
+    compile_network(_one_plane(weights, "int8"))
+    weights[1, 2] = 122
+    _refused(_one_plane(weights, "int8"), EngineConfig(), "layer layer", "reach 122", "121 at most", "int7")
+
+
+def test_of_two_planes_of_integers_the_pattern_says_which_is_dense() -> None:
+    network = _weight_network(32, 4, (20, 32, 3, 3), "ternary", sparse=True)
+    [layer] = network.weight_layers()
+    dense, sparse = layer.planes
+    dense = replace(dense, weights=dense.weights * 7, format=WeightFormat("int4"))
+    program = compile_network(replace(network, layers=(replace(layer, planes=(sparse, dense)),)))
+    assert program.layers[0].descriptor.digits == 3
+    assert np.array_equal(program.sparse, compile_network(network).sparse)
 
 
 @pytest.mark.parametrize(
     ("planes", "words"),
     [
-        ((("binary", "dense"),), ("no binary planes", "ternary")),
-        ((("binary", "dense"), ("int8", "1:16")), ("no binary planes",)),
-        ((("ternary", "dense"), ("int8", "outputs")), ("holds more sparse weights", "regular pattern")),
+        ((("binary", "outputs"), ("ternary", "rest-outputs")), ("no binary planes", "ternary")),
+        ((("ternary", "dense"), ("int8", "outputs")), ("holds 16 sparse weights", "regular pattern")),
         ((("int8", "outputs"), ("int4", "outputs"), ("int2", "rest-outputs")), ("at most one dense and one sparse",)),
     ],
 )
@@ -123,8 +155,6 @@ def test_planes_that_the_engine_lacks_are_refused_by_name(
         for number, (plane, (_, text)) in enumerate(zip(drawn, planes, strict=True))
     ]
     kept = [replace(plane, pattern=Pattern.parse(text)) for plane, (_, text) in zip(kept, planes, strict=True)]
-    if planes[-1][1] == "1:16":
-        kept[-1] = replace(kept[-1], weights=kept[-1].weights * (np.arange(32) % 16 == 3)[:, None, None])
     ones = np.ones(16, np.int64)
     source, output = (
         Tensor(name, (size, 2, 3), ActivationFormat(8, signed=True), 1.0) for name, size in (("in", 32), ("out", 16))
@@ -136,11 +166,56 @@ def test_planes_that_the_engine_lacks_are_refused_by_name(
         config_for(network)
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("act_depth", 64), ("dense_depth", 16), ("sparse_depth", 16), ("param_depth", 16)]
-)
-def test_a_network_too_large_says_which_memory_to_raise(name: str, value: int) -> None:
-    _refused(resnet8_like(np.random.default_rng(0)), replace(EngineConfig(), **{name: value}), name, "raise")
+def test_a_network_too_large_says_which_memory_to_raise() -> None:
+    network = resnet8_like(np.random.default_rng(0))
+    used = compile_network(network).used_words()
+    for name in ("act_depth", "dense_depth", "sparse_depth", "param_depth"):
+        _refused(network, replace(config_for(network), **{name: 16}), f"needs {name} {used[name]:,} (not 16)", "raise")
+
+
+def test_all_parameters_that_are_too_small_are_named_at_once_with_what_they_must_be() -> None:
+    network = _weight_network(32, 16, (32, 32, 3, 3), "ternary", sparse=True)
+    [layer] = network.weight_layers()
+    dense, sparse = layer.planes
+    twice = np.roll(sparse.weights, 1, axis=1) + sparse.weights  # two in a block of 16
+    twice = replace(sparse, weights=twice, pattern=Pattern.parse("2:16"))
+    network = replace(network, layers=(replace(layer, planes=(dense, twice)),), scale_bits=9)
+    small = EngineConfig(slot_bits=5, acc_bits=16, act_depth=64, dense_depth=16)
+    fitted = config_for(network, small)
+    named = (
+        "slots 2 (not 1)",
+        "slot_bits 8 (not 5)",
+        "scale_bits 9 (not 6)",
+        "acc_bits ",
+        "act_depth ",
+        "dense_depth ",
+    )
+    _refused(network, small, *named, "raise these")
+    assert (fitted.slots, fitted.slot_bits, fitted.scale_bits) == (2, 8, 9)
+    assert fitted.acc_bits > 16
+    assert fitted.sparse_depth == small.sparse_depth
+    compile_network(network, fitted)
+    _refused(
+        network, replace(fitted, acc_bits=fitted.acc_bits - 1), f"it needs acc_bits {fitted.acc_bits}", "raise this"
+    )
+    program = compile_network(network)
+    assert program.config == config_for(network)
+    assert (program.config.lanes, program.config.slots) == (16, 2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_engine_of_a_network_holds_it(kind: str) -> None:
+    """Where one engine holds a network, the one that is fitted to it does, from any engine to begin with."""
+    for seed in range(15):
+        network = random_layer_network(np.random.default_rng([41, seed]), kind, channels=(1, 60), size=(1, 20))
+        try:
+            config = config_for(network, EngineConfig(act_depth=16, dense_depth=16, acc_bits=16, param_depth=16))
+        except IntarsiaError as refusal:
+            assert "sparse weights" in str(refusal)
+            continue
+        used = compile_network(network, config).used_words()
+        assert used == compile_network(network).used_words()
+        assert all(getattr(config, name) - used[name] < 256 for name in ("act_depth", "dense_depth", "param_depth"))
 
 
 def _weight_network(
@@ -151,6 +226,7 @@ def _weight_network(
     *,
     sparse: bool = False,
     depthwise: bool = False,
+    linear: bool = False,
 ) -> IntegerNetwork:
     """One convolution or linear layer whose planes have random weights, the sparse one 1:16 int8."""
     rng = np.random.default_rng(0)
@@ -163,7 +239,7 @@ def _weight_network(
         planes.append(Plane(weights, ones, WeightFormat("int8"), Pattern("n:m", 1, 16)))
     requantization = Requantization(0 * ones, 0 * ones, -128, 127)
     int8 = ActivationFormat(8, signed=True)
-    if len(shape) == 2:
+    if linear:
         layer: Conv2d | Linear = Linear(
             "input", Tensor("layer", (outputs, 1, 1), int8, 1.0), tuple(planes), requantization
         )
@@ -184,8 +260,9 @@ def _weight_network(
         _weight_network(1, 12, (10, 1, 10, 4), "digits4"),
         _weight_network(20, 6, (20, 1, 3, 3), "digits3", depthwise=True),
         _weight_network(5, 6, (5, 1, 4, 4), "ternary", depthwise=True),
-        _weight_network(70, 1, (10, 70), "digits4"),
-        _weight_network(70, 1, (10, 70), "ternary", sparse=True),
+        _weight_network(70, 1, (10, 70, 1, 1), "digits4", linear=True),
+        _weight_network(70, 1, (10, 70, 1, 1), "ternary", sparse=True, linear=True),
+        _weight_network(20, 5, (10, 20, 5, 5), "ternary", sparse=True, linear=True),
     ],
 )
 def test_images_hold_what_effective_bits_count(network: IntegerNetwork) -> None:
@@ -221,7 +298,7 @@ def test_an_unfolded_input_takes_fewer_weight_words_than_one_channel_after_anoth
 def _one_large_sum(bias: int = 0) -> tuple[IntegerNetwork, EngineConfig]:
     """1024 inputs of an unsigned byte, the greatest weights and multipliers: 2^38 < sum x multiplier < 2^40."""
     source = Tensor("input", (1024, 1, 1), ActivationFormat(8, signed=False), 1.0)
-    plane = Plane(np.full((1, 1024), 121), np.array([65535]), WeightFormat("digits5"), Pattern())
+    plane = Plane(np.full((1, 1024, 1, 1), 121), np.array([65535]), WeightFormat("digits5"), Pattern())
     output = Tensor("classes", (1, 1, 1), source.format, 1.0)
     layer = Linear("input", output, (plane,), Requantization(np.array([bias]), np.array([31]), 0, 255))
     return IntegerNetwork("large", source, (layer,), 16), EngineConfig(scale_bits=16, acc_bits=25)
@@ -244,7 +321,7 @@ def test_the_least_accumulators_hold_the_worst_sum(kind: str) -> None:
         try:
             compile_network(network, roomy)
         except IntarsiaError as refusal:
-            assert "slot(s)" in str(refusal)
+            assert "slots" in str(refusal)
             continue
         least = 32
         while least > 16 and _compiles(network, replace(roomy, acc_bits=least - 1)):
@@ -279,8 +356,11 @@ def _worst_sum(plane: Plane, magnitude: int) -> int:
 
 
 def test_a_field_too_small_for_a_layer_is_named() -> None:
-    network = _weight_network(16 * 257, 1, (10, 16 * 257), "ternary")
-    tall = replace(network, input=replace(network.input, shape=(16, 257, 1)))
+    network = _weight_network(16 * 257, 1, (10, 16 * 257, 1, 1), "ternary", linear=True)
+    [layer] = network.weight_layers()
+    [plane] = layer.planes
+    layer = replace(layer, planes=(replace(plane, weights=plane.weights.reshape(10, 16, 257, 1)),))
+    tall = replace(network, input=replace(network.input, shape=(16, 257, 1)), layers=(layer,))
     _refused(tall, EngineConfig(), "layer", "kernel_y", "255")
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from intarsia.engine import compile_network
+from intarsia.engine import EngineConfig, compile_network
 from intarsia.errors import IntarsiaError
 from intarsia.flow.check import verify_on_engine
 from intarsia.integer import Conv2d
@@ -33,16 +33,16 @@ def test_a_difference_ends_the_simulation_without_waiting_for_all_images(monkeyp
 
     monkeypatch.setattr(SimulatedEngine, "run", counted)
     with pytest.raises(IntarsiaError, match=r"layer .*, image 0"):
-        verify_on_engine(network, compile_network(other), images, progress=False)
+        verify_on_engine(network, compile_network(other, EngineConfig()), images, progress=False)
     assert len(simulated) < 100
     simulated.clear()
-    assert verify_on_engine(network, compile_network(other), images[1:5], progress=False)["images"] == 4
+    assert verify_on_engine(network, compile_network(other, EngineConfig()), images[1:5], progress=False)["images"] == 4
     assert len(simulated) == 4
 
 
 def test_images_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     network = random_layer_network(np.random.default_rng(3), kind="conv")
-    program = compile_network(network)
+    program = compile_network(network, EngineConfig())
     for images, message in (
         (np.zeros((2, 1, 1, 1), np.int64), "takes images of shape"),
         (np.zeros((0, *network.input.shape), np.int64), "no images"),

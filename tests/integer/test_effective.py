@@ -14,15 +14,14 @@ def plane(shape: tuple[int, ...], format_: str, pattern: str = "dense", filled: 
     return Plane(weights, np.ones(shape[0], np.int32), WeightFormat(format_), Pattern.parse(pattern))
 
 
-def bits(channels: int, *planes: Plane, depthwise: bool = False) -> LayerBits:
+def bits(channels: int, *planes: Plane, depthwise: bool = False, linear: bool = False) -> LayerBits:
     outputs = planes[0].weights.shape[0]
     settings = Requantization(np.zeros(outputs, np.int32), np.zeros(outputs, np.int32), -128, 127)
     output = Tensor("layer", (outputs, 1, 1), INT8, 1.0)
-    if planes[0].weights.ndim == 2:
-        size, layer = 1, Linear("input", output, planes, settings)
-    else:
-        size = planes[0].weights.shape[2]
-        layer = Conv2d("input", output, planes, settings, depthwise=depthwise)
+    size = planes[0].weights.shape[2]
+    layer: Conv2d | Linear = Conv2d("input", output, planes, settings, depthwise=depthwise)
+    if linear:
+        layer = Linear("input", output, planes, settings)
     source = Tensor("input", (channels, size, size), INT8, 1.0)
     return effective_bits(IntegerNetwork("one", source, (layer,), 8)).layers[0]
 
@@ -36,22 +35,31 @@ def test_superposition_of_whole_blocks() -> None:
 
 
 def test_digits_cost_a_plane_each_and_rest_is_padding() -> None:
-    found = bits(20, plane((4, 20), "digits4"))
+    found = bits(20, plane((4, 20, 1, 1), "digits4"), linear=True)
     assert found.planes == 4 * 4 * (26 + 7)  # 16 + 4 trits
     assert found.padding == 4 * 4 * (26 - 7) + 12 * (4 * 2 * 26 + 13)  # the rest of a block, and twelve lanes
 
 
 def test_outputs_fill_the_lanes_in_every_plane() -> None:
-    found = bits(32, plane((20, 32), "ternary"), plane((20, 32), "int8", "1:16"))
+    shape = (20, 32, 1, 1)
+    found = bits(32, plane(shape, "ternary"), plane(shape, "int8", "1:16"), linear=True)
     assert (found.planes, found.indices, found.scales) == (20 * 2 * (26 + 8), 20 * 2 * 4, 20 * 21)
     assert found.padding == 12 * (2 * (26 + 8 + 4) + 21)
-    shared = bits(32, plane((20, 32), "ternary"), plane((20, 32), "int8", "1:16/4"))
+    shared = bits(32, plane(shape, "ternary"), plane(shape, "int8", "1:16/4"), linear=True)
     assert shared.total == 32 * (2 * (26 + 8) + 21) + 32 // 4 * 2 * 4
 
 
 def test_rgb_and_depthwise_layers_block_along_their_taps() -> None:
     assert bits(3, plane((16, 3, 3, 3), "digits4")).total == 16 * 3 * 26 * 4 + 16 * 13
     assert bits(32, plane((32, 1, 5, 5), "digits4"), depthwise=True).total == 32 * 2 * 26 * 4 + 32 * 13
+
+
+def test_linear_layers_count_as_the_convolutions_that_they_are() -> None:
+    assert bits(20, plane((4, 20, 3, 3), "digits4"), linear=True) == bits(20, plane((4, 20, 3, 3), "digits4"))
+    image = bits(1, plane((16, 1, 28, 28), "ternary"), linear=True)
+    assert image.planes == 16 * 28 * 28 // 16 * 26
+    few = bits(3, plane((16, 3, 1, 1), "ternary"), linear=True)
+    assert few.planes + few.padding == 16 * 26  # one block, not one for each channel
 
 
 def test_shared_positions_store_one_index_for_the_group_and_free_ones_an_index_each() -> None:

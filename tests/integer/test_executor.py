@@ -114,11 +114,11 @@ def test_sums_beyond_float64_are_refused() -> None:
     network = random_layer_network(np.random.default_rng(0), "linear", channels=(5, 5), size=(5, 5))
     layer = network.layers[0]
     assert isinstance(layer, Linear)
-    shape = (1, int(np.prod(network.input.shape)))
+    shape = (1, *network.input.shape)
     plane = Plane(np.full(shape, 121), np.full(1, 2**16 - 1), WeightFormat("digits5"), Pattern())
     source = dataclasses.replace(network.input, format=ActivationFormat(16, False))
     requantization = dataclasses.replace(layer.requantization, bias=np.zeros(1, int), shift=np.zeros(1, int))
-    count = 2**52 // (shape[1] * 121 * (2**16 - 1) ** 2) + 1
+    count = 2**52 // (np.prod(shape) * 121 * (2**16 - 1) ** 2) + 1
     output = dataclasses.replace(layer.output, shape=(1, 1, 1))
     wide = Linear(source.name, output, (plane,) * count, requantization)
     with pytest.raises(IntarsiaError, match=r"layer linear: its sums can pass 2\^52"):

@@ -50,6 +50,7 @@ def test_two_planes_share_a_shift_and_a_gain_of_nothing_stays_nothing() -> None:
     assert multipliers.tolist() == [[128, 205], [3, 0]]
 
 
+@example(9932, "linear")
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["conv", "depthwise", "linear", "add", "avgpool", "maxpool"]))
 def test_as_many_bits_as_there_are_change_no_gain_and_fewer_run(seed: int, kind: str) -> None:
     rng = np.random.default_rng(seed)
@@ -76,9 +77,9 @@ def test_as_many_bits_as_there_are_change_no_gain_and_fewer_run(seed: int, kind:
 @given(st.integers(0, 2**32 - 1), st.integers(2, 8))
 def test_a_sparse_plane_follows_its_narrow_multiplier(seed: int, bits: int) -> None:
     rng = np.random.default_rng(seed)
-    values = np.zeros((4, 16), np.int8)
-    values[:, rng.integers(16)] = rng.integers(-90, 91, 4)
-    trits = rng.integers(-1, 2, (4, 16)).astype(np.int8)
+    values = np.zeros((4, 16, 1, 1), np.int8)
+    values[:, rng.integers(16), 0, 0] = rng.integers(-90, 91, 4)
+    trits = rng.integers(-1, 2, values.shape).astype(np.int8)
     dense = Plane(trits, np.full(4, 200, np.int32), WeightFormat("ternary"), Pattern("dense"))
     sparse = Plane(values, rng.integers(3, 20, 4).astype(np.int32), WeightFormat("int8"), Pattern("n:m", 1, 16))
     form = ActivationFormat(8, signed=True)
@@ -86,11 +87,28 @@ def test_a_sparse_plane_follows_its_narrow_multiplier(seed: int, bits: int) -> N
     layer = Linear("input", Tensor("fc", (4, 1, 1), form, 1.0), (dense, sparse), requantization)
     [narrow] = narrow_scales(IntegerNetwork("two", Tensor("input", (16, 1, 1), form, 1.0), (layer,), 8), bits).layers
     assert isinstance(narrow, Linear)
-    before = values * sparse.multiplier[:, None] / 2.0**12
-    step = narrow.planes[1].multiplier / 2.0**narrow.requantization.shift
-    after = narrow.planes[1].weights * step[:, None]
-    assert np.all(np.abs(after - before) <= step[:, None] / 2 + np.maximum(0, np.abs(before) - 127 * step[:, None]))
+    before = values[..., 0, 0] * sparse.multiplier[:, None] / 2.0**12
+    step = (narrow.planes[1].multiplier / 2.0**narrow.requantization.shift)[:, None]
+    after = narrow.planes[1].weights[..., 0, 0] * step
+    assert np.all(np.abs(after - before) <= step / 2 + np.maximum(0, np.abs(before) - 127 * step))
     assert np.array_equal(narrow.planes[0].weights, trits)
+
+
+@pytest.mark.parametrize("value", [1, 40, 63])
+def test_values_of_a_narrow_multiplier_grow_no_further_than_their_accumulators(value: int) -> None:
+    """The step of the sparse plane becomes smaller; its values would grow by a quarter, beyond 32 bits."""
+    inputs = (2**31 - 1) // (value * 2**15)
+    dense, sparse = (
+        Plane(np.full((1, inputs, 1, 1), number, np.int8), np.array([multiplier]), WeightFormat(name), Pattern(kind))
+        for number, multiplier, name, kind in ((1, 15, "ternary", "dense"), (value, 5, "int8", "unstructured"))
+    )
+    wide, form = ActivationFormat(16, signed=True), ActivationFormat(8, signed=True)
+    requantization = Requantization(np.zeros(1, np.int32), np.array([30], np.int32), -128, 127)
+    layer = Linear("input", Tensor("fc", (1, 1, 1), form, 1.0), (dense, sparse), requantization)
+    network = IntegerNetwork("full", Tensor("input", (inputs, 1, 1), wide, 1.0), (layer,), 4)
+    [narrow] = narrow_scales(network, 3).layers  # multipliers 4 and 1: a step of 4 units instead of 5
+    assert isinstance(narrow, Linear)
+    assert int(np.abs(narrow.planes[1].weights).max()) <= value
 
 
 def test_more_bits_than_there_are_are_refused() -> None:

@@ -99,7 +99,7 @@ def test_the_forward_pass_is_exactly_what_the_integers_say(
     column = (-1, *[1] * (len(shape) - 1))
     for values, multiplier, format_ in zip(planes.weights, planes.multipliers, quantizer.formats, strict=True):
         assert int(values.abs().max()) <= format_.limit
-        total += values * (multiplier * torch.exp2(-planes.shift.double())).view(column) / ratio
+        total += values.reshape(shape) * (multiplier * torch.exp2(-planes.shift.double())).view(column) / ratio
     assert torch.allclose(real, total, rtol=1e-5, atol=3e-7)  # planes may cancel each other
 
 

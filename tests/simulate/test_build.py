@@ -62,7 +62,7 @@ def test_illegal_parameters_stop_elaboration(parameter: str, value: int, tmp_pat
 def test_a_wrong_image_is_refused() -> None:
     rng = np.random.default_rng(1)
     network = random_layer_network(rng, kind="maxpool")
-    with SimulatedEngine(compile_network(network)) as engine:
+    with SimulatedEngine(compile_network(network, EngineConfig())) as engine:
         with pytest.raises(IntarsiaError, match="shape"):
             engine.run(np.zeros((1, 2, 3), np.int64))
         with pytest.raises(IntarsiaError, match="takes"):

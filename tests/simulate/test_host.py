@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from intarsia.engine import Program, compile_network
+from intarsia.engine import EngineConfig, Program, compile_network
 from intarsia.engine.cycles import predict
 from intarsia.engine.layout import IDENTITY, REGION_SHIFT, REGIONS, REGISTERS, STATUS_BITS
 from intarsia.errors import IntarsiaError
@@ -21,7 +21,7 @@ BUSY, DONE = (1 << STATUS_BITS[name] for name in ("Busy", "Done"))
 def case() -> tuple[Program, NDArray[np.integer]]:
     rng = np.random.default_rng(4)
     network = random_network(rng, depth=4)
-    return compile_network(network), random_images(rng, network, 1)[0]
+    return compile_network(network, EngineConfig()), random_images(rng, network, 1)[0]
 
 
 def cycles(program: Program) -> int:

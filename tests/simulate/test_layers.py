@@ -42,7 +42,7 @@ COUNTED = ("cycles", "steps", "activation_reads", "activation_writes", "dense_re
 
 
 #: Why an engine may refuse a drawn layer: its size or its pattern, never a field of the descriptor.
-REFUSALS = re.compile(r"slot\(s\)|raise (act_depth|acc_bits)|(dense|sparse|param)_depth is|more than 40 bits")
+REFUSALS = re.compile(r"at most 4 slots|it needs (slots|acc_bits|(act|dense|sparse|param)_depth) |more than 40 bits")
 
 
 def fit(config: EngineConfig) -> Fit:
@@ -172,9 +172,20 @@ def test_one_precise_tap_in_sixteen(kind: str, channels: int, size: tuple[int, i
     assert compile_network(network).layers[0].descriptor.digits == 2
 
 
+@pytest.mark.parametrize("kind", ["conv", "depthwise", "linear"])
+def test_dense_planes_of_integers_run_as_digits(kind: str) -> None:
+    """What importers make of weights of few bits: a dense plane of intN, here with or without a sparse one."""
+    compared = 0
+    for seed, form in enumerate(("binary", "int2", "int3", "int4", "int5", "int6", "int7")):
+        rng = np.random.default_rng([37, seed])
+        network = random_layer_network(rng, kind, channels=(8, 40), dense=form, sparse=seed % 2 == 0, fit=fit(SHIPPED))
+        compared += check(network, SHIPPED, rng, extreme=False)
+    assert compared >= 4
+
+
 @pytest.mark.parametrize(
     ("kind", "channels", "size"),
-    [("conv", 40, (4, 4)), ("conv", 3, (9, 5)), ("depthwise", 20, (5, 5)), ("linear", 33, (1, 1))],
+    [("conv", 40, (4, 4)), ("conv", 3, (9, 5)), ("depthwise", 20, (5, 5)), ("linear", 33, (2, 3))],
 )
 def test_fixed_positions_run_as_slots_of_constant_indices(kind: str, channels: int, size: tuple[int, int]) -> None:
     """Over whole words, over an input that is unfolded and transposed, over a lane's own channel."""
@@ -183,7 +194,8 @@ def test_fixed_positions_run_as_slots_of_constant_indices(kind: str, channels: i
     layer = network.layers[0]
     assert isinstance(layer, Conv2d | Linear)
     inputs = layer.planes[0].weights.shape[1] if kind != "linear" else channels
-    shape = (layer.output.shape[0], inputs, *layer.planes[0].weights.shape[2:])
+    kernel = size if kind == "linear" else layer.planes[0].weights.shape[2:]
+    shape = (layer.output.shape[0], inputs, *kernel)
     dense, fixed = (
         random_plane(rng, shape, form, Pattern.parse(pattern))
         for form, pattern in (("ternary", "dense"), ("int8", "fixed1:16"))

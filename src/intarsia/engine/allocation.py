@@ -54,8 +54,8 @@ def allocate(network: IntegerNetwork, lanes: int, depth: int, *, keep_all: bool 
             base = max(base, start + other.words)
         if base + tensor.words > depth:
             raise IntarsiaError(
-                f"network {network.name} does not fit the activation memory: tensor {tensor.name} would end at word "
-                f"{base + tensor.words} of {depth}; raise act_depth."
+                f"network {network.name} needs more words than the {depth:,} of the deepest activation memory: "
+                f"tensor {tensor.name} would end at word {base + tensor.words:,}; use smaller inputs or fewer channels."
             )
         bases[tensor.name] = base
         placed.append((tensor, base))

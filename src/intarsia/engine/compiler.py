@@ -6,14 +6,15 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from intarsia.engine.allocation import allocate, stored_words
-from intarsia.engine.config import BIAS_BITS, EngineConfig, bus_words
-from intarsia.engine.forms import Form, forms
+from intarsia.engine.config import BIAS_BITS, MOST_ACTIVATION_BITS, EngineConfig, bus_words
+from intarsia.engine.forms import Form, forms, in_digits
 from intarsia.engine.layout import Descriptor, field_limits
-from intarsia.engine.mapping import Mapping, estimated_cycles, map_add, map_layer, split_planes
+from intarsia.engine.mapping import Mapping, estimated_cycles, map_add, map_layer
+from intarsia.engine.needs import needed_widths
 from intarsia.engine.packing import Ints, Words, dense_words, param_words, sparse_words
 from intarsia.engine.program import Placement, Program, ProgramLayer, storage_offset
 from intarsia.errors import IntarsiaError
-from intarsia.integer import Add, AveragePool, Conv2d, IntegerNetwork, Layer, Linear, MaxPool, Tensor, WeightLayer
+from intarsia.integer import Add, AveragePool, Conv2d, IntegerNetwork, Layer, Linear, MaxPool, Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,45 +51,95 @@ class _Image:
 def compile_network(network: IntegerNetwork, config: EngineConfig | None = None) -> Program:
     """Compile a network for an engine, in the form (`intarsia.engine.forms`) that takes the fewest cycles.
 
+    Args:
+        network: any whose layers have at most one dense and one sparse plane; dense planes become digits.
+        config: the engine, taken as it is; by default the one that `config_for` fits to the network.
+
     Raises:
-        IntarsiaError: a layer or the network as a whole does not fit the engine; the message says what to change.
+        IntarsiaError: a layer or the network as a whole does not fit the engine; the message names all parameters that
+            are too small, with what they must be, or says what to change in the network.
     """
-    config = config or EngineConfig()
-    _check_formats(network, config)
+    config = config_for(network) if config is None else config
     refusals = []
-    for form in sorted(forms(network, config.lanes), key=lambda form: _cost(form, config)):
+    for form in _by_cycles(network, config):
         try:
-            return _compile(network, form, config)
+            program, needs = _roomy(network, form, config)
+            lacking = {name: need for name, need in needs.items() if need > getattr(config, name)}
+            if not lacking:
+                return replace(program, config=config)
+            refusals.append(_too_small(network, lacking, config))
         except IntarsiaError as refusal:
             refusals.append(refusal)
     raise refusals[0]
 
 
 def config_for(network: IntegerNetwork, config: EngineConfig | None = None) -> EngineConfig:
-    """Return the engine fitted to a network: multipliers as wide as its own, sparse weights no wider than it needs, and
-    those memories that are too small made deeper, to a multiple of 256 words.
+    """Return an engine fitted to a network: multipliers and sparse weights exactly as wide as the network's, and more
+    slots, wider accumulators and deeper memories (in multiples of 256 words) where the network needs them.
+
+    Args:
+        network: as for `compile_network`.
+        config: the engine to begin with.
 
     Raises:
-        IntarsiaError: no depth suffices; the message says what to change.
+        IntarsiaError: no engine holds the network; the message says what to change.
     """
-    config = _fitted(network, config or EngineConfig())
-    used = compile_network(network, config.deepest()).used_words()
-    deeper = {name: -(-words // 256) * 256 for name, words in used.items() if words > getattr(config, name)}
-    return replace(config, **deeper)
+    config = config or EngineConfig()
+    found: dict[str, int] | None = None
+    refusals = []
+    for form in _by_cycles(network, config):
+        try:
+            _, needs = _roomy(network, form, config)
+        except IntarsiaError as refusal:
+            refusals.append(refusal)
+            continue
+        if found is None or needs.get("slots", 0) < found["slots"]:
+            found = needs
+        if found.get("slots", 0) <= config.slots:
+            break
+    if found is None:
+        raise refusals[0]
+    more = {
+        name: -(-need // 256) * 256 if name.endswith("_depth") else need
+        for name, need in found.items()
+        if need > getattr(config, name)
+    }
+    exact = {name: found[name] for name in ("scale_bits", "slot_bits") if name in found}
+    return replace(config, **more | exact)
 
 
-def _fitted(network: IntegerNetwork, config: EngineConfig) -> EngineConfig:
-    sparse = [
-        plane.format.stored_bits(1)
-        for layer in network.weight_layers()
-        for plane in layer.planes
-        if not plane.format.digits
-    ]
-    return replace(
-        config,
-        scale_bits=max(2, network.scale_bits),
-        slot_bits=min(config.slot_bits, max(2, *sparse) if sparse else config.slot_bits),
+def _too_small(network: IntegerNetwork, lacking: dict[str, int], config: EngineConfig) -> IntarsiaError:
+    wanted = ", ".join(f"{name} {need:,} (not {getattr(config, name):,})" for name, need in lacking.items())
+    return IntarsiaError(
+        f"network {network.name} does not fit this engine, it needs {wanted}; raise "
+        f"{'this' if len(lacking) == 1 else 'these'}, or let config_for(network) choose."
     )
+
+
+def _by_cycles(network: IntegerNetwork, config: EngineConfig) -> list[Form]:
+    """Return the forms of a network, the fastest first.
+
+    Raises:
+        IntarsiaError: a tensor or a dense plane is too wide for any engine.
+    """
+    for tensor in network.tensors.values():
+        if tensor.format.bits > MOST_ACTIVATION_BITS:
+            raise IntarsiaError(
+                f"tensor {tensor.name} has {tensor.format.bits} bits, the engine takes at most {MOST_ACTIVATION_BITS}."
+            )
+    return sorted(forms(in_digits(network), config.lanes), key=lambda form: _cost(form, config))
+
+
+def _roomy(network: IntegerNetwork, form: Form, config: EngineConfig) -> tuple[Program, dict[str, int]]:
+    """Compile a form for an engine as `config` that is wide and deep enough, and return what of each it needs.
+
+    Raises:
+        IntarsiaError: no engine is.
+    """
+    widths = needed_widths(form.network, config)
+    grown = replace(config, **{name: max(need, getattr(config, name)) for name, need in widths.items()}).deepest()
+    program = _compile(network, form, grown)
+    return program, widths | program.used_words()
 
 
 def _cost(form: Form, config: EngineConfig) -> float:
@@ -126,7 +177,6 @@ def _compile(original: IntegerNetwork, form: Form, config: EngineConfig) -> Prog
         output = placements[layer.output.name]
         mapping = _map(layer, sources, config)
         channels = _channels(layer, [p.stored for p in sources])
-        _check_accumulators(layer, sources[0].stored, config)
         _check_bias(layer, channels)
         addresses = {
             "dense_base": dense.append(dense_words(mapping.trits, config)),
@@ -258,33 +308,6 @@ def _pack_channels(channels: _Channels, config: EngineConfig) -> Words:
     )
 
 
-def _check_formats(network: IntegerNetwork, config: EngineConfig) -> None:
-    if network.scale_bits > config.scale_bits:
-        raise IntarsiaError(
-            f"network {network.name} has multipliers of {network.scale_bits} bits, the engine {config.scale_bits}."
-        )
-    for tensor in network.tensors.values():
-        if tensor.format.bits > 8:
-            raise IntarsiaError(f"tensor {tensor.name} has {tensor.format.bits} bits, the engine takes at most 8.")
-
-
-def _check_accumulators(layer: Layer, source: Tensor, config: EngineConfig) -> None:
-    """Prove that no accumulator of a layer overflows, whatever the input, in the middle of a Horner pass too."""
-    offset = storage_offset(source)
-    magnitude = max(offset - source.format.lo, source.format.hi - offset)
-    if isinstance(layer, Conv2d | Linear):
-        bound = _weight_bound(layer, config) * magnitude
-    elif isinstance(layer, AveragePool | MaxPool):
-        bound = layer.kernel[0] * layer.kernel[1] * magnitude
-    else:
-        bound = magnitude
-    if bound >= 1 << (config.acc_bits - 1):
-        raise IntarsiaError(
-            f"layer {layer.output.name}: a sum may reach {bound}, more than {config.acc_bits}-bit accumulators hold; "
-            "raise acc_bits."
-        )
-
-
 def _check_bias(layer: Layer, channels: _Channels) -> None:
     """Refuse a bias that, with rounding and storage offsets, is wider than the requantizer's."""
     limit = 1 << (BIAS_BITS - 1)
@@ -295,18 +318,11 @@ def _check_bias(layer: Layer, channels: _Channels) -> None:
         )
 
 
-def _weight_bound(layer: WeightLayer, config: EngineConfig) -> int:
-    """Σ|w| of the worst channel of any plane; one more a weight where digits are summed by Horner's rule."""
-    worst = 0
-    for plane in split_planes(layer, config):
-        if plane is not None:
-            magnitude = np.abs(plane.weights.astype(np.int64)).reshape(len(plane.weights), -1)
-            worst = max(worst, int((magnitude + (plane.format.digits > 1)).sum(axis=1).max()))
-    return worst
-
-
 def _check_memories(program: Program) -> None:
     for name, used in program.used_words().items():
         depth = getattr(program.config, name)
         if used > depth:
-            raise IntarsiaError(f"program {program.name} needs {used} words, the engine's {name} is {depth}; raise it.")
+            raise IntarsiaError(
+                f"network {program.name} needs a {name} of {used:,} words, the engine can have {depth:,}; "
+                "use fewer digits or fewer layers."
+            )

@@ -11,6 +11,9 @@ from intarsia.integer.network import SHIFT_BITS
 BIAS_BITS = 40
 #: Words of the smallest memory.
 LEAST_DEPTH = 16
+MOST_SLOTS = 4
+MOST_ACTIVATION_BITS = 8
+WIDEST_ACCUMULATOR = 32
 #: 32-bit words that the host can address in one memory.
 REGION_WORDS = 1 << 20
 
@@ -53,10 +56,10 @@ class EngineConfig:
 
     def __post_init__(self) -> None:
         self._check("lanes", self.lanes in (8, 16), "8 or 16")
-        self._check("slots", 1 <= self.slots <= 4, "1 to 4")
+        self._check("slots", 1 <= self.slots <= MOST_SLOTS, f"1 to {MOST_SLOTS}")
         self._check("slot_bits", 2 <= self.slot_bits <= 8, "2 to 8")
         self._check("scale_bits", 2 <= self.scale_bits <= 16, "2 to 16")
-        self._check("acc_bits", 16 <= self.acc_bits <= 32, "16 to 32")
+        self._check("acc_bits", 16 <= self.acc_bits <= WIDEST_ACCUMULATOR, f"16 to {WIDEST_ACCUMULATOR}")
         self._check("acc_slots", 2 <= self.acc_slots <= 16, "2 to 16")
         self._check("tile_pixels", 1 <= self.tile_pixels <= min(self.acc_slots, 8), "1 to acc_slots, at most 8")
         divides = self.requant_lanes >= 1 and self.lanes % self.requant_lanes == 0

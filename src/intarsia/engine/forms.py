@@ -1,6 +1,7 @@
-"""Forms of a network: the same values, stored and computed in another way that takes the engine fewer cycles.
+"""Forms of a network: the same values, stored and computed in another way.
 
-Two freedoms, both of them decided before anything is mapped:
+The engine multiplies dense planes digit by digit, so dense planes of other formats become digits (`in_digits`). Then
+there are two freedoms that save cycles, both of them decided before anything is mapped:
 
 - **transposed**: rows and columns of every tensor and kernel exchanged. A row of output pixels that starts anew costs
   the engine cycles in window mode, so long rows are better than many.
@@ -10,8 +11,23 @@ Two freedoms, both of them decided before anything is mapped:
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from intarsia.engine.program import Patches
-from intarsia.integer import Add, Conv2d, IntegerNetwork, Layer, Linear, Pattern, Plane, Tensor
+from intarsia.errors import IntarsiaError
+from intarsia.integer import (
+    Add,
+    Conv2d,
+    IntegerNetwork,
+    Layer,
+    Linear,
+    Pattern,
+    Plane,
+    Tensor,
+    WeightFormat,
+    WeightLayer,
+)
+from intarsia.integer.formats import DIGIT_LIMITS
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +37,38 @@ class Form:
     network: IntegerNetwork
     transposed: bool = False
     patches: Patches | None = None
+
+
+def in_digits(network: IntegerNetwork) -> IntegerNetwork:
+    """Return the network with its dense planes in the fewest balanced-ternary digits that hold their weights.
+
+    Raises:
+        IntarsiaError: a layer has a dense weight that no digits hold.
+    """
+    return replace(network, layers=tuple(_layer_in_digits(layer) for layer in network.layers))
+
+
+def _layer_in_digits(layer: Layer) -> Layer:
+    if not isinstance(layer, Conv2d | Linear):
+        return layer
+    planes = tuple(
+        replace(plane, format=_digits_for(plane, layer)) if plane.pattern.kind == "dense" else plane
+        for plane in layer.planes
+    )
+    return replace(layer, planes=planes)
+
+
+def _digits_for(plane: Plane, layer: WeightLayer) -> WeightFormat:
+    if plane.format.digits:
+        return plane.format
+    greatest = int(np.abs(plane.weights.astype(np.int64)).max())
+    for digits, limit in DIGIT_LIMITS.items():
+        if greatest <= limit:
+            return WeightFormat("ternary" if digits == 1 else f"digits{digits}")
+    raise IntarsiaError(
+        f"layer {layer.output.name}: its dense {plane.format.name} weights reach {greatest}, and the engine's "
+        f"{max(DIGIT_LIMITS)} digits hold {max(DIGIT_LIMITS.values())} at most; quantize this layer to int7 or digits."
+    )
 
 
 def forms(network: IntegerNetwork, lanes: int) -> Iterator[Form]:
@@ -36,8 +84,7 @@ def forms(network: IntegerNetwork, lanes: int) -> Iterator[Form]:
 
 
 def _transpose(network: IntegerNetwork) -> IntegerNetwork:
-    shapes = {name: tensor.shape for name, tensor in network.tensors.items()}
-    layers = tuple(_transpose_layer(layer, shapes[layer.inputs[0]]) for layer in network.layers)
+    layers = tuple(_transpose_layer(layer) for layer in network.layers)
     return replace(network, input=_transpose_tensor(network.input), layers=layers)
 
 
@@ -46,26 +93,21 @@ def _transpose_tensor(tensor: Tensor) -> Tensor:
     return replace(tensor, shape=(channels, width, height))
 
 
-def _transpose_layer(layer: Layer, source: tuple[int, int, int]) -> Layer:
+def _transpose_layer(layer: Layer) -> Layer:
     output = _transpose_tensor(layer.output)
     if isinstance(layer, Add):
         return replace(layer, output=output)
+    if isinstance(layer, Conv2d | Linear):
+        planes = tuple(replace(plane, weights=plane.weights.swapaxes(2, 3)) for plane in layer.planes)
+        layer = replace(layer, output=output, planes=planes)
     if isinstance(layer, Linear):
-        return replace(layer, output=output, planes=tuple(_transpose_inputs(plane, source) for plane in layer.planes))
+        return layer
     top, left, bottom, right = layer.padding
     padding, stride = (left, top, right, bottom), (layer.stride[1], layer.stride[0])
     if isinstance(layer, Conv2d):
-        planes = tuple(replace(plane, weights=plane.weights.swapaxes(2, 3)) for plane in layer.planes)
-        return replace(layer, output=output, planes=planes, stride=stride, padding=padding)
+        return replace(layer, stride=stride, padding=padding)
     kernel = (layer.kernel[1], layer.kernel[0])
     return replace(layer, output=output, kernel=kernel, stride=stride, padding=padding)
-
-
-def _transpose_inputs(plane: Plane, source: tuple[int, int, int]) -> Plane:
-    """Reorder a linear plane's inputs, flattened (channel, row, column), to those of the transposed tensor."""
-    outputs = plane.weights.shape[0]
-    weights = plane.weights.reshape(outputs, *source).swapaxes(2, 3).reshape(outputs, -1)
-    return replace(plane, weights=weights, pattern=_reordered(plane.pattern))
 
 
 def _unfold(form: Form, lanes: int) -> Form | None:
@@ -82,15 +124,13 @@ def _unfold(form: Form, lanes: int) -> Form | None:
         return None
     if patches.kernel == (1, 1):
         return None
-    planes = tuple(
-        replace(plane, weights=plane.weights.reshape(len(plane.weights), -1, 1, 1), pattern=_reordered(plane.pattern))
-        for plane in first.planes
-    )
+    planes = tuple(_flattened(plane) for plane in first.planes)
     unfolded = replace(source, shape=patches.shape(source.shape))
     layer = Conv2d(source.name, first.output, planes, first.requantization)
     return Form(replace(network, input=unfolded, layers=(layer, *network.layers[1:])), form.transposed, patches)
 
 
-def _reordered(pattern: Pattern) -> Pattern:
-    """Return the pattern of reordered inputs: where most planes are not zero can no longer be said by a rule."""
-    return pattern if pattern.kind in ("dense", "outputs") else Pattern("unstructured")
+def _flattened(plane: Plane) -> Plane:
+    """Return a plane over patches: where most are not zero can no longer be said by a rule."""
+    pattern = plane.pattern if plane.pattern.kind in ("dense", "outputs") else Pattern("unstructured")
+    return replace(plane, weights=plane.weights.reshape(len(plane.weights), -1, 1, 1), pattern=pattern)

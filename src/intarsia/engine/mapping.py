@@ -38,8 +38,8 @@ class Mapping:
     busy_inputs: float
 
 
-def split_planes(layer: WeightLayer, config: EngineConfig) -> tuple[Plane | None, Plane | None]:
-    """Find the dense (trit) and the sparse (two's complement) plane of a layer.
+def split_planes(layer: WeightLayer) -> tuple[Plane | None, Plane | None]:
+    """Find the dense (trit) and the sparse (two's complement) plane of a layer, whose dense planes are digits.
 
     Raises:
         IntarsiaError: the engine has no execution unit for these planes.
@@ -48,17 +48,11 @@ def split_planes(layer: WeightLayer, config: EngineConfig) -> tuple[Plane | None
     sparse = [plane for plane in layer.planes if not plane.format.digits]
     where = f"layer {layer.output.name}"
     if not all(plane.format.has_zero for plane in layer.planes):
-        raise IntarsiaError(f"{where}: the engine has no binary planes; take ternary ones, which hold the same values.")
+        raise IntarsiaError(f"{where}: the engine has no binary planes but dense ones; take ternary weights instead.")
     if len(dense) > 1 or len(sparse) > 1:
         raise IntarsiaError(
             f"{where}: the engine takes at most one dense and one sparse plane, not {len(layer.planes)}."
         )
-    for plane in sparse:
-        limit = (1 << (config.slot_bits - 1)) - 1
-        if plane.format.limit > limit:
-            raise IntarsiaError(
-                f"{where}: its sparse plane is {plane.format.name}, the engine's slots hold {config.slot_bits} bits."
-            )
     return (dense[0] if dense else None), (sparse[0] if sparse else None)
 
 
@@ -147,7 +141,7 @@ def map_words(layer: Conv2d, source: Tensor, config: EngineConfig) -> Mapping:
     A depthwise convolution becomes one of diagonal blocks (one busy input a lane).
     """
     lanes = config.lanes
-    dense, sparse = split_planes(layer, config)
+    dense, sparse = split_planes(layer)
     kernel_y, kernel_x = layer.kernel
     stride_y, stride_x = _strides(layer)
     _, out_height, out_width = layer.output.shape
@@ -210,7 +204,7 @@ def fits_window(layer: Conv2d, source: Tensor, config: EngineConfig) -> bool:
 def map_window(layer: Conv2d, source: Tensor, config: EngineConfig) -> Mapping:
     """Map a convolution to window mode: all taps of one channel a step (of the lane's own channel if depthwise)."""
     lanes = config.lanes
-    dense, sparse = split_planes(layer, config)
+    dense, sparse = split_planes(layer)
     kernel_y, kernel_x = layer.kernel
     stride_y, stride_x = _strides(layer)
     tiles = -(-layer.output.shape[0] // lanes)
@@ -253,10 +247,15 @@ def map_window(layer: Conv2d, source: Tensor, config: EngineConfig) -> Mapping:
     )
 
 
-def _slots_fit(mapping: Mapping, config: EngineConfig) -> bool:
-    if mapping.sparse is None:
-        return True
-    return int(np.count_nonzero(mapping.sparse, axis=-1).max(initial=0)) <= config.slots
+def _slots(mapping: Mapping) -> int:
+    """Return how many sparse weights a block holds at most."""
+    return 0 if mapping.sparse is None else int(np.count_nonzero(mapping.sparse, axis=-1).max(initial=0))
+
+
+def slots_needed(layer: WeightLayer, source: Tensor, config: EngineConfig) -> int:
+    """Return how many slots the lanes of an engine must have for a layer, in the mode that needs the fewest."""
+    convolution = layer.convolution if isinstance(layer, Linear) else layer
+    return min(map(_slots, _modes(convolution, source, config)))
 
 
 def estimated_cycles(mapping: Mapping, config: EngineConfig) -> float:
@@ -288,28 +287,25 @@ def _window_loads(f: dict[str, int]) -> tuple[Ints, Ints]:
     return loads[:, :, kernel_x - new :].sum(axis=2), first
 
 
+def _modes(layer: Conv2d, source: Tensor, config: EngineConfig) -> list[Mapping]:
+    """Return the mappings of a convolution; of equals the window comes first, which loads nothing twice."""
+    window = [map_window(layer, source, config)] if fits_window(layer, source, config) else []
+    return [*window, map_words(layer, source, config)]
+
+
 def map_convolution(layer: Conv2d, source: Tensor, config: EngineConfig) -> Mapping:
     """Map a convolution to the mode that takes fewer cycles.
 
     Raises:
         IntarsiaError: its sparse plane has more weights in a block than the engine has slots.
     """
-    window = [map_window(layer, source, config)] if fits_window(layer, source, config) else []
-    candidates = [*window, map_words(layer, source, config)]  # of equals the window, which loads nothing twice
-    fitting = [mapping for mapping in candidates if _slots_fit(mapping, config)]
+    fitting = [mapping for mapping in _modes(layer, source, config) if _slots(mapping) <= config.slots]
     if not fitting:
         raise IntarsiaError(
             f"layer {layer.output.name}: a block of {config.lanes} inputs holds more sparse weights than the engine's "
             f"{config.slots} slot(s); use a regular pattern such as {config.slots}:{config.lanes}, or more slots."
         )
     return min(fitting, key=lambda mapping: estimated_cycles(mapping, config))
-
-
-def map_linear(layer: Linear, source: Tensor, config: EngineConfig) -> Mapping:
-    """Map a fully connected layer to a convolution whose kernel covers the whole input."""
-    channels, height, width = source.shape
-    planes = tuple(replace(plane, weights=plane.weights.reshape(-1, channels, height, width)) for plane in layer.planes)
-    return map_convolution(Conv2d(layer.input, layer.output, planes, layer.requantization), source, config)
 
 
 def map_pool(layer: AveragePool | MaxPool, source: Tensor, config: EngineConfig) -> Mapping:
@@ -336,7 +332,7 @@ def map_layer(layer: WeightLayer | AveragePool | MaxPool, source: Tensor, config
         case Conv2d():
             return map_convolution(layer, source, config)
         case Linear():
-            return map_linear(layer, source, config)
+            return map_convolution(layer.convolution, source, config)
         case AveragePool() | MaxPool():
             return map_pool(layer, source, config)
 

@@ -1,10 +1,11 @@
 """Effective bits: everything that is stored for a network's weights, over the number of weights.
 
 Weights are counted as a stream of words for 16 lanes holds them: in blocks of 16 along the input channels of one tap
-(along the taps of one channel, where a layer is depthwise or has at most four input channels), trits packed five to a
-byte, the last block of a row and the last 16 output channels filled up. A slot of an `n:m` plane is stored for every
-block of m, used or not, with its index; an index that a group of output channels shares is stored once. A `fixed` plane
-stores the values of its channels and no index.
+(along the taps of one channel, where a layer is depthwise or has at most four input channels and that takes fewer
+blocks), trits packed five to a byte, the last block of a row and the last 16 output channels filled up. A linear layer
+is the convolution that it is. A slot of an `n:m` plane is stored for every block of m, used or not, with its index; an
+index that a group of output channels shares is stored once. A `fixed` plane stores the values of its channels and no
+index.
 
 A plane of whole channels, blocks or taps is counted as one stream of the values of those it takes, zeros included, and
 one index for each; a block that the edge of the layer cuts is filled up, and a plane of output channels has multipliers
@@ -180,10 +181,9 @@ def _whole_units(plane: Plane, before: tuple[Plane, ...], depthwise: bool) -> tu
 
 def _rows(plane: Plane) -> tuple[int, int]:
     """Return how many rows an output channel has, each cut into blocks on its own, and their length."""
-    shape = plane.weights.shape
-    inputs = int(shape[1])
-    taps = math.prod(int(size) for size in shape[2:])
-    if len(shape) == 4 and inputs <= _FEW_CHANNELS:
+    inputs = int(plane.weights.shape[1])
+    taps = math.prod(plane.weights.shape[2:])
+    if inputs <= _FEW_CHANNELS and inputs * -(-taps // BLOCK) < taps:
         return inputs, taps
     return taps, inputs
 
@@ -191,7 +191,7 @@ def _rows(plane: Plane) -> tuple[int, int]:
 def _slots(plane: Plane, pattern: Pattern) -> tuple[int, int, int]:
     shape = plane.weights.shape
     outputs, inputs = int(shape[0]), int(shape[1])
-    taps = math.prod(int(size) for size in shape[2:])
+    taps = math.prod(shape[2:])
     slots = taps * -(-inputs // pattern.m) * pattern.n  # of an output channel
     index = slots * _index_bits(pattern.m)
     groups, all_groups = -(-outputs // pattern.group), -(-_filled(outputs) // pattern.group)

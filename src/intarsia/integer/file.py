@@ -4,7 +4,7 @@ The header stands under the key `intarsia` of the safetensors metadata. The arra
 `i.plane.p.weights` (int8), `i.plane.p.multiplier` (uint16), `i.bias` (int32) and `i.shift` (uint8). A reader refuses
 whatever it does not know, so a file either means the same to everybody or nothing. There is no pickle.
 
-The header's `sha256` is over the arrays, so that a changed weight is noticed; files of earlier versions have none.
+The header's `sha256` is over the arrays, so that a changed weight is noticed.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ from intarsia.integer.network import (
 )
 
 FORMAT = "integer network"
-VERSION = 1
+VERSION = 2  # 2: weights of linear layers have the shape of their input
 
 _KEY = "intarsia"
 _DTYPES = {"weights": "I8", "multiplier": "U16", "bias": "I32", "shift": "U8"}
@@ -190,7 +190,7 @@ def _network(content: object, arrays: Arrays) -> IntegerNetwork:
     layers = tuple(_layer(fields, number, arrays) for number, fields in enumerate(header.members("layers")))
     name, scale_bits = header.text("name"), header.integer("scale_bits", 1, 16)
     metadata, source = header.texts("metadata"), _tensor(header.member("input"))
-    stored_sum = header.text("sha256") if isinstance(content, dict) and "sha256" in content else found_sum
+    stored_sum = header.text("sha256")
     header.finish()
     if arrays:
         raise HeaderError(f"array {min(arrays)!r} belongs to no layer")
@@ -227,13 +227,13 @@ def _conv2d(fields: Fields, number: int, arrays: Arrays) -> Conv2d:
     stride = fields.integers("stride", 2, 1, _MAX_SIZE)
     padding = fields.integers("padding", 4, 0, _MAX_SIZE)
     depthwise = fields.boolean("depthwise")
-    planes, requantization = _weights(fields, number, arrays, axes=4)
+    planes, requantization = _weights(fields, number, arrays)
     output = _tensor(fields.member("output"))
     return Conv2d(fields.text("input"), output, planes, requantization, _two(stride), _four(padding), depthwise)
 
 
 def _linear(fields: Fields, number: int, arrays: Arrays) -> Linear:
-    planes, requantization = _weights(fields, number, arrays, axes=2)
+    planes, requantization = _weights(fields, number, arrays)
     return Linear(fields.text("input"), _tensor(fields.member("output")), planes, requantization)
 
 
@@ -273,19 +273,19 @@ def _clip(fields: Fields) -> tuple[int, int]:
     return fields.integer("lo", -_MAX_SIZE, _MAX_SIZE), fields.integer("hi", -_MAX_SIZE, _MAX_SIZE)
 
 
-def _weights(fields: Fields, number: int, arrays: Arrays, *, axes: int) -> tuple[tuple[Plane, ...], Requantization]:
+def _weights(fields: Fields, number: int, arrays: Arrays) -> tuple[tuple[Plane, ...], Requantization]:
     planes = tuple(
-        _plane(plane, f"{number}.plane.{index}", arrays, axes) for index, plane in enumerate(fields.members("planes"))
+        _plane(plane, f"{number}.plane.{index}", arrays) for index, plane in enumerate(fields.members("planes"))
     )
     lo, hi = _clip(fields)
     bias, shift = (_take(arrays, f"{number}.{field}", 1) for field in ("bias", "shift"))
     return planes, Requantization(bias, shift, lo, hi)
 
 
-def _plane(fields: Fields, prefix: str, arrays: Arrays, axes: int) -> Plane:
+def _plane(fields: Fields, prefix: str, arrays: Arrays) -> Plane:
     form, pattern = WeightFormat(fields.text("format")), Pattern.parse(fields.text("pattern"))
     fields.finish()
-    weights = _take(arrays, f"{prefix}.weights", axes)
+    weights = _take(arrays, f"{prefix}.weights", 4)
     return Plane(weights, _take(arrays, f"{prefix}.multiplier", 1), form, pattern)
 
 

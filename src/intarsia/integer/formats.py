@@ -101,7 +101,8 @@ class Pattern:
     channels × `edge` input channels of one tap. `taps`: kernel taps, the same for all channels.
 
     In a depthwise layer, whose filters have one input each, `inputs` are its channels and so equal to `outputs`, a
-    block is `edge` channels of one tap, and `n:m` and `fixed` leave nothing out. A linear layer has one tap.
+    block is `edge` channels of one tap, and `n:m` and `fixed` leave nothing out. A linear layer is a convolution whose
+    kernel covers its input: the taps are the pixels of what is flattened, one where it is flat.
 
     With `rest`, of `inputs`, `outputs`, `blocks` or `taps`: all the units that no plane before it in the layer has
     taken; which they are needs no index.

@@ -51,8 +51,10 @@ def build_kernel(layer: Layer, inputs: list[Tensor]) -> Kernel:
     match layer:
         case Conv2d() if layer.depthwise:
             return _depthwise(layer, inputs[0])
-        case Conv2d() | Linear():
+        case Conv2d():
             return _convolution(layer, inputs[0])
+        case Linear():
+            return _convolution(layer.convolution, inputs[0])
         case Add():
             return _add(layer, inputs)
         case AveragePool():
@@ -72,13 +74,10 @@ class _Matrix:
     join: Floats | None
 
 
-def _convolution(layer: WeightLayer, source: Tensor) -> Kernel:
-    """Unfold windows in pieces that fit the cache and multiply; a linear layer is a kernel as large as its input."""
-    channels, height, width = source.shape
-    if isinstance(layer, Conv2d):
-        kernel, stride, padding = layer.kernel, layer.stride, layer.padding
-    else:
-        kernel, stride, padding = (height, width), (1, 1), (0, 0, 0, 0)
+def _convolution(layer: Conv2d, source: Tensor) -> Kernel:
+    """Unfold windows in pieces that fit the cache and multiply."""
+    channels = source.shape[0]
+    kernel, stride, padding = layer.kernel, layer.stride, layer.padding
     outputs, out_h, out_w = layer.output.shape
     matrix = _matrix(layer, source)
     length = matrix.values.shape[1] - 1

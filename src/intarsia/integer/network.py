@@ -40,7 +40,8 @@ class Tensor:
 class Plane:
     """An integer weight tensor in one format with one support pattern.
 
-    `weights`: (O, I, KH, KW) for a convolution (I = 1 if depthwise), (O, I) for a linear layer.
+    `weights`: (O, I, KH, KW) for a convolution (I = 1 if depthwise); (O, C, H, W) for a linear layer over an input
+    (C, H, W), whose pixels are its kernel taps.
     `multiplier`: (O,), 0 … 2^scale_bits − 1.
     """
 
@@ -86,7 +87,10 @@ class Conv2d:
 
 @dataclass(frozen=True, eq=False)
 class Linear:
-    """Fully connected layer over the input flattened in (channel, row, column) order; output (O, 1, 1)."""
+    """Fully connected layer: a convolution whose kernel covers its whole input; output (O, 1, 1).
+
+    So its patterns are those of that convolution: `n:m` counts the channels of one pixel, `taps` are pixels.
+    """
 
     input: str
     output: Tensor
@@ -97,6 +101,11 @@ class Linear:
     def inputs(self) -> tuple[str, ...]:
         """Names of the tensors that it reads."""
         return (self.input,)
+
+    @property
+    def convolution(self) -> Conv2d:
+        """The convolution that it is."""
+        return Conv2d(self.input, self.output, self.planes, self.requantization)
 
 
 @dataclass(frozen=True)

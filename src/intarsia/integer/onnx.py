@@ -164,8 +164,8 @@ class _Graph:
         return self._accumulate("ConvInteger", x, form, weights, attributes | {"group": groups})
 
     def _multiply(self, x: str, weights: Ints, layer: Linear) -> str:
-        flat = self._node("Flatten", x)
-        product = self._accumulate("MatMulInteger", flat, self._tensors[x].format, weights.T, {})
+        flat, matrix = self._node("Flatten", x), weights.reshape(len(weights), -1).T
+        product = self._accumulate("MatMulInteger", flat, self._tensors[x].format, matrix, {})
         return self._node("Reshape", product, self._constant(np.array([-1, *layer.output.shape], np.int64)))
 
     def _accumulate(

@@ -13,7 +13,7 @@ def unit_numbers(shape: tuple[int, ...], pattern: Pattern, *, depthwise: bool = 
     """Return for every weight the number, from 0, of the unit that it belongs to: a channel, block, tap or itself.
 
     Args:
-        shape: (O, I, KH, KW), I = 1 if depthwise, or (O, I).
+        shape: (O, I, KH, KW), I = 1 if depthwise.
         pattern: `unstructured`, `inputs`, `outputs`, `blocks` or `taps`.
         depthwise: whether input channels are output channels.
 
@@ -64,7 +64,7 @@ def support(weights: NDArray[np.integer], pattern: Pattern, *, depthwise: bool =
     if pattern.kind == "dense":
         return np.ones(weights.shape, bool)
     if pattern.kind == "fixed":
-        covered = fixed_channels(weights.shape[1], pattern).reshape(1, -1, *[1] * (weights.ndim - 2))
+        covered = fixed_channels(weights.shape[1], pattern).reshape(1, -1, 1, 1)
         return np.broadcast_to(covered, weights.shape)
     if pattern.kind in UNIT_KINDS:
         units = unit_numbers(weights.shape, pattern, depthwise=depthwise)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     )
 
 _INT32 = np.iinfo(np.int32)
+#: Greatest accumulator.
+INT32_MAX = int(_INT32.max)
 
 
 def window_output(
@@ -88,10 +90,10 @@ def _output_shape(layer: Layer, inputs: list[Tensor], where: str) -> Shape:
             raise IntarsiaError(f"{where}: adds tensors of {inputs[0].shape} and {inputs[1].shape}.")
         return inputs[0].shape
     if isinstance(layer, Linear):
-        outputs, features = layer.planes[0].weights.shape
-        if features != channels * height * width:
-            raise IntarsiaError(f"{where}: expects {features} inputs, but is given {inputs[0].shape}.")
-        return int(outputs), 1, 1
+        shape = layer.planes[0].weights.shape
+        if shape[1:] != inputs[0].shape:
+            raise IntarsiaError(f"{where}: weights {shape} do not fit an input of {inputs[0].shape}.")
+        return int(shape[0]), 1, 1
     if min(layer.padding) < 0 or min(layer.stride) < 1:
         raise IntarsiaError(f"{where}: padding must be at least 0 and stride at least 1.")
     out_h, out_w = window_output(height, width, layer.kernel, layer.stride, layer.padding)
@@ -108,10 +110,14 @@ def _output_shape(layer: Layer, inputs: list[Tensor], where: str) -> Shape:
 def _check_axes(layer: WeightLayer, where: str) -> None:
     if not layer.planes:
         raise IntarsiaError(f"{where}: has no planes.")
-    axes = 4 if isinstance(layer, Conv2d) else 2
     for number, plane in enumerate(layer.planes):
-        if plane.weights.ndim != axes or 0 in plane.weights.shape:
-            raise IntarsiaError(f"{where}, plane {number}: weights of {plane.weights.shape} need {axes} full axes.")
+        if plane.weights.ndim != 4 or 0 in plane.weights.shape:
+            axes = "outputs, input channels, height, width"
+            what = "of its input" if isinstance(layer, Linear) else "of the kernel"
+            raise IntarsiaError(
+                f"{where}, plane {number}: weights of shape {plane.weights.shape} need 4 axes, none of them empty: "
+                f"{axes} {what}."
+            )
 
 
 def _check_values(layer: Layer, source: Tensor, reach: int, scale_bits: int, where: str) -> None:
@@ -144,7 +150,7 @@ def _check_weight_layer(layer: WeightLayer, reach: int, scale_bits: int, where: 
         _check_pattern(plane, name)
         _check_units(layer, number, name)
         bound = np.maximum(bound, accumulator_bound(plane.weights, reach))
-    if int(bound.max()) > _INT32.max:
+    if int(bound.max()) > INT32_MAX:
         raise IntarsiaError(f"{where}: its accumulators do not fit 32 bits; use fewer inputs or narrower formats.")
     _check_requantization(layer.requantization, outputs, where)
     _check_clip(layer.requantization, layer.output, where)
@@ -154,6 +160,11 @@ def accumulator_bound(weights: Ints, magnitude: int) -> Ints:
     """Greatest magnitude of Σ w·x for each output channel, over all inputs of −magnitude … magnitude; (O,) int64."""
     flat = np.abs(weights.reshape(weights.shape[0], -1).astype(np.int64))
     return np.asarray(flat.sum(axis=1) * magnitude)
+
+
+def greatest_magnitude(source: Tensor) -> int:
+    """Greatest magnitude of a value of a tensor's format."""
+    return max(-source.format.lo, source.format.hi)
 
 
 def _check_pattern(plane: Plane, name: str) -> None:

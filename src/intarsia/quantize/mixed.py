@@ -25,10 +25,18 @@ class MixedWeight(PlanedWeight):
 
     masks: torch.Tensor
 
-    def __init__(self, weight: torch.Tensor, mix: Mix, scale_bits: int, *, depthwise: bool = False) -> None:
+    def __init__(
+        self,
+        weight: torch.Tensor,
+        mix: Mix,
+        scale_bits: int,
+        *,
+        depthwise: bool = False,
+        kernel: tuple[int, int] | None = None,
+    ) -> None:
         formats = [form for form, _ in mix.parts]
         patterns = [mix.pattern for _ in formats]
-        super().__init__(weight, [*formats, mix.rest], [*patterns, replace(mix.pattern, rest=True)], scale_bits)
+        super().__init__(weight, [*formats, mix.rest], [*patterns, replace(mix.pattern, rest=True)], scale_bits, kernel)
         self.mix, self.depthwise = mix, depthwise
         everything = torch.ones_like(weight, dtype=torch.bool)
         self.register_buffer("masks", torch.stack([~everything for _ in formats] + [everything]))
@@ -53,9 +61,9 @@ class MixedWeight(PlanedWeight):
         """Choose the positions anew for the present weight and the present scales."""
         step = self.scales()[-1].view(self._shape)
         residual = weight - integer_values(weight, step, self.mix.rest) * step
-        cost = position_cost(residual, gradient, criterion)
+        cost = self.by_tap(position_cost(residual, gradient, criterion))
         chosen = share_out(cost, self.mix.pattern, [share for _, share in self.mix.parts], depthwise=self.depthwise)
-        self.masks.copy_(torch.cat([chosen, ~chosen.any(dim=0, keepdim=True)]))
+        self.masks.copy_(torch.cat([chosen, ~chosen.any(dim=0, keepdim=True)]).reshape(self.masks.shape))
 
     def used(self) -> torch.Tensor:
         """Return which planes have any position in which output channels, bool (P, O)."""
@@ -76,9 +84,22 @@ class MixedWeight(PlanedWeight):
 
 
 def weight_quantizer(
-    weight: torch.Tensor, scheme: LayerScheme, scale_bits: int, *, depthwise: bool = False
+    weight: torch.Tensor,
+    scheme: LayerScheme,
+    scale_bits: int,
+    *,
+    depthwise: bool = False,
+    kernel: tuple[int, int] | None = None,
 ) -> PlanedWeight:
-    """Return the quantizer of a layer's weight (O, I, KH, KW), I = 1 if depthwise, or (O, I), fitted to it."""
+    """Return the quantizer of a layer's weight, fitted to it.
+
+    Args:
+        weight: (O, I, KH, KW), I = 1 if depthwise, or (O, I·KH·KW) of a linear layer.
+        scheme: what it is made of.
+        scale_bits: of the multipliers.
+        depthwise: whether input channels are output channels.
+        kernel: as in `PlanedWeight`.
+    """
     if scheme.mix is not None:
-        return MixedWeight(weight, scheme.mix, scale_bits, depthwise=depthwise)
-    return SuperposedWeight(weight, scheme, scale_bits, depthwise=depthwise)
+        return MixedWeight(weight, scheme.mix, scale_bits, depthwise=depthwise, kernel=kernel)
+    return SuperposedWeight(weight, scheme, scale_bits, depthwise=depthwise, kernel=kernel)

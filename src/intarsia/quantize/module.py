@@ -56,6 +56,7 @@ class QuantizedNetwork(nn.Module):
                     self.layer_schemes[step.name],
                     scheme.scale_bits,
                     depthwise=step.depthwise,
+                    kernel=step.kernel,
                 )
                 if step.module.bias is None:
                     step.module.bias = nn.Parameter(torch.zeros(step.module.weight.shape[0]))

@@ -18,7 +18,7 @@ def position_cost(
 ) -> torch.Tensor:
     """Estimate what the dense plane's error costs at every weight, in arbitrary units.
 
-    `residual` is w − dense, (O, I, KH, KW) or (O, I). `residual` squares it. `curvature` weighs it by the
+    `residual` is w − dense, of any shape. `residual` squares it. `curvature` weighs it by the
     squared gradient of the loss, the diagonal of the empirical Fisher matrix (as in LeCun's Optimal Brain
     Damage, 1990, with Fisher for the Hessian): `gradient` is then the root of that mean square. `gradient`
     takes the first-order change |g · residual| for a mean gradient.
@@ -41,7 +41,7 @@ def choose_positions(
     """Return the mask of the positions that save most under a pattern.
 
     Args:
-        cost: (O, I, KH, KW) or (O, I), at least 0.
+        cost: (O, I, KH, KW), at least 0.
         pattern: `n:m` takes the n dearest of every m consecutive input channels of each tap and output
             channel (of the sum over a group, if positions are shared); `fixed` the first n; `unstructured` the
             dearest anywhere; `inputs`, `outputs`, `blocks` and `taps` those of the greatest sums.
@@ -49,7 +49,6 @@ def choose_positions(
             one; `n:m` and `fixed` ignore it.
         depthwise: whether (O, 1, KH, KW) is a depthwise layer, whose input channels are its output channels. There
             `inputs` is `outputs`, a block is some channels of one tap, and `n:m` and `fixed` take everything.
-            A linear layer has one tap, which `taps` takes.
 
     Returns:
         A mask of the same shape, bool.
@@ -60,7 +59,7 @@ def choose_positions(
         return _dearest_of_each_block(cost, pattern)
     if pattern.kind == "fixed":
         covered = torch.from_numpy(fixed_channels(cost.shape[1], pattern)).to(cost.device)
-        return covered.view(1, -1, *[1] * (cost.dim() - 2)).expand_as(cost).contiguous()
+        return covered.view(1, -1, 1, 1).expand_as(cost).contiguous()
     return share_out(cost, pattern, (density,), depthwise=depthwise)[0]
 
 
@@ -70,7 +69,7 @@ def share_out(
     """Share out the channels, blocks or taps of a layer by cost: the dearest to the first share, and so on.
 
     Args:
-        cost: (O, I, KH, KW) or (O, I), at least 0.
+        cost: (O, I, KH, KW), at least 0.
         pattern: of units: `unstructured`, `inputs`, `outputs`, `blocks` or `taps`.
         shares: parts of all units, each to the nearest number, but at least one while there are any left.
         depthwise: as in `choose_positions`.

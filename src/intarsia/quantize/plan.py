@@ -279,7 +279,9 @@ class _Reader:
             weight, bias = what.weight, what.bias
         else:
             weight, bias = self.traced.weights(node, arguments(node, "weight", "bias"))
-        self._new(node, Step("", "linear", (self._input(source),), linear(weight, bias), shape=(len(weight), 1, 1)))
+        name = self._input(source)
+        kernel = self._shape_of(name)[1:]
+        self._new(node, Step("", "linear", (name,), linear(weight, bias), kernel=kernel, shape=(len(weight), 1, 1)))
 
     def _convolve(self, node: fx.Node) -> None:
         self._check_image(node)

@@ -29,7 +29,7 @@ _LEAST_STEP = 1e-8
 
 @dataclass(frozen=True)
 class IntegerPlanes:
-    """The planes of one layer as integers: weights by plane, multipliers (O,) by plane, one shift (O,)."""
+    """The planes of one layer as integers: weights (O, I, KH, KW) and multipliers (O,) by plane, one shift (O,)."""
 
     weights: tuple[torch.Tensor, ...]
     multipliers: tuple[torch.Tensor, ...]
@@ -77,17 +77,26 @@ class PlanedWeight(nn.Module, ABC):
     Scales are learned (step gradients of Esser et al., 2020) as logarithms. Once `snap` was called, the scales are
     those that the integer network's multipliers can express, and training sees exactly them.
 
-    Attributes:
+    Args:
+        weight: (O, I, KH, KW), or (O, I·KH·KW) of a linear layer.
         formats: of the planes, in order.
         patterns: of the planes, as the integer network names them.
+        scale_bits: of the multipliers.
+        kernel: height and width, if `weight` does not say them: of a linear layer's input, by default one pixel.
     """
 
     ratio: torch.Tensor
 
     def __init__(
-        self, weight: torch.Tensor, formats: Sequence[WeightFormat], patterns: Sequence[Pattern], scale_bits: int
+        self,
+        weight: torch.Tensor,
+        formats: Sequence[WeightFormat],
+        patterns: Sequence[Pattern],
+        scale_bits: int,
+        kernel: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
+        self._grid = (len(weight), -1, *(kernel or weight.shape[2:] or (1, 1)))
         self.formats, self.patterns, self.scale_bits = tuple(formats), tuple(patterns), scale_bits
         self.log_scales = nn.Parameter(torch.zeros(len(self.formats), weight.shape[0]))
         self.register_buffer("ratio", torch.zeros(()))
@@ -132,8 +141,12 @@ class PlanedWeight(nn.Module, ABC):
     def integers(self, weight: torch.Tensor) -> IntegerPlanes:
         """Return the planes as integers (after `snap`), int64."""
         multipliers, shift = self._multipliers(self.log_scales.exp() * self.ratio)
-        values = tuple(plane.to(torch.int64) for plane in self.values(weight))
+        values = tuple(self.by_tap(plane.to(torch.int64)) for plane in self.values(weight))
         return IntegerPlanes(values, tuple(multipliers.to(torch.int64)), shift.to(torch.int64))
+
+    def by_tap(self, weight: torch.Tensor) -> torch.Tensor:
+        """Return weights, or what belongs to each, as (O, I, KH, KW), in which patterns count."""
+        return weight.reshape(self._grid)
 
     def steps(self) -> list[torch.Tensor]:
         """Return every plane's step in the shape that broadcasts over the weight, its gradient scaled down."""
@@ -153,10 +166,19 @@ class SuperposedWeight(PlanedWeight):
 
     mask: torch.Tensor
 
-    def __init__(self, weight: torch.Tensor, scheme: LayerScheme, scale_bits: int, *, depthwise: bool = False) -> None:
+    def __init__(
+        self,
+        weight: torch.Tensor,
+        scheme: LayerScheme,
+        scale_bits: int,
+        *,
+        depthwise: bool = False,
+        kernel: tuple[int, int] | None = None,
+    ) -> None:
         planes = [(scheme.dense, Pattern()), (scheme.sparse, scheme.pattern)]
         present = [(form, pattern) for form, pattern in planes if form is not None]
-        super().__init__(weight, [form for form, _ in present], [pattern for _, pattern in present], scale_bits)
+        formats, patterns = [form for form, _ in present], [pattern for _, pattern in present]
+        super().__init__(weight, formats, patterns, scale_bits, kernel)
         self.scheme, self.depthwise = scheme, depthwise
         self.register_buffer("mask", torch.zeros_like(weight, dtype=torch.bool))
         self.fit(weight.detach())
@@ -184,9 +206,9 @@ class SuperposedWeight(PlanedWeight):
         """Choose the positions anew for the present weight and the present scales."""
         if self.scheme.sparse is None:
             return
-        cost = position_cost(weight - self._dense(weight), gradient, criterion)
-        scheme = self.scheme
-        self.mask.copy_(choose_positions(cost, scheme.pattern, scheme.density, depthwise=self.depthwise))
+        cost = self.by_tap(position_cost(weight - self._dense(weight), gradient, criterion))
+        chosen = choose_positions(cost, self.scheme.pattern, self.scheme.density, depthwise=self.depthwise)
+        self.mask.copy_(chosen.reshape(weight.shape))
 
     def used(self) -> torch.Tensor:
         """Return which planes have any position in which output channels, bool (P, O)."""

@@ -35,7 +35,7 @@ class Step:
         kind: what it does; `average` with a 1×1 kernel is how a clip stands alone.
         inputs: names of the tensors that it reads.
         module: the weight layer's own module, else None.
-        kernel, stride: of a window.
+        kernel, stride: of a window; a linear layer's kernel is all pixels of its input.
         padding: top, left, bottom, right.
         shape: (channels, height, width) of the output.
         filled: whether the kernel has zeros between groups or taps that the float network's has not.

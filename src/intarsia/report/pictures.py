@@ -58,7 +58,7 @@ def _picture(layer: WeightLayer) -> PlanePicture:
 
 
 def _flat(weights: NDArray[np.integer]) -> NDArray[np.integer]:
-    """(O, I, KH, KW) to (O, KH·KW·I); (O, I) as it is."""
+    """(O, I, KH, KW) to (O, KH·KW·I)."""
     outputs = weights.shape[0]
     taps_last = weights.reshape(outputs, weights.shape[1], -1)
     return np.asarray(np.moveaxis(taps_last, 1, 2).reshape(outputs, -1))

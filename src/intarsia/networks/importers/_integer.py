@@ -282,7 +282,7 @@ class _Converter:
             (1 - 2 * threshold).astype(np.int32), np.zeros(channels, np.int32), output.format.lo + 1, output.format.hi
         )
         planes = planes_of(integers, np.full(channels, 2, np.int32), f"{self.graph.name}: layer {output.name!r}")
-        self._emit(weight_layer(pending, output, planes, requantization), (-1, 1))
+        self._emit(weight_layer(pending, self.tensors[pending.sources[0]], output, planes, requantization), (-1, 1))
         self.alias[op.name] = output.name
 
     def _requantize(self, op: Requantize) -> None:
@@ -385,7 +385,9 @@ class _Converter:
             np.abs(pending.gain) / output.scale, pending.term / output.scale, self.scale_bits, where
         )
         planes = planes_of(signed_weights(pending), multiplier, where)
-        return weight_layer(pending, output, planes, Requantization(bias, shift, *clip))
+        return weight_layer(
+            pending, self.tensors[pending.sources[0]], output, planes, Requantization(bias, shift, *clip)
+        )
 
     def _emit(self, layer: Layer, values: tuple[int, int]) -> None:
         self.layers.append(layer)

@@ -1,7 +1,7 @@
 """Weight layers of an imported integer network: their integers, planes and geometry."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -64,10 +64,11 @@ def planes_of(integers: NDArray[np.integer[Any]], multiplier: NDArray[np.int32],
 
 
 def weight_layer(
-    pending: Pending, output: Tensor, planes: tuple[Plane, ...], requantization: Requantization
+    pending: Pending, source: Tensor, output: Tensor, planes: tuple[Plane, ...], requantization: Requantization
 ) -> Conv2d | Linear:
     """Return the layer of the integer network."""
-    op, source = pending.op, pending.sources[0]
+    op = pending.op
     if not isinstance(op, Convolution):
-        return Linear(source, output, planes, requantization)
-    return Conv2d(source, output, planes, requantization, op.stride, pending.padding, depthwise=op.depthwise)
+        whole = tuple(replace(plane, weights=plane.weights.reshape(-1, *source.shape)) for plane in planes)
+        return Linear(source.name, output, whole, requantization)
+    return Conv2d(source.name, output, planes, requantization, op.stride, pending.padding, depthwise=op.depthwise)

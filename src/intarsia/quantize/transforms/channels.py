@@ -1,5 +1,6 @@
 """Which tensors of a network share their channels, and what it takes to exchange or to scale these channels."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -66,10 +67,10 @@ def float_weight(step: Step) -> torch.Tensor:
     return step.module.weight.detach().clone()
 
 
-def by_channel(step: Step, channels: int) -> torch.Tensor:
-    """Return a reader's weights (O, C, R): R kernel taps, or, after a flatten, R pixels of each channel."""
+def by_channel(step: Step) -> torch.Tensor:
+    """Return a layer's weights (O, I, R): R kernel taps, which are the pixels of what a linear layer flattens."""
     weight = float_weight(step)
-    return weight.reshape(weight.shape[0], channels, -1)
+    return weight.reshape(weight.shape[0], -1, math.prod(step.kernel))
 
 
 def reindexed(steps: Sequence[Step], tie: Tie, sources: torch.Tensor, columns: Columns | None = None) -> list[Step]:
@@ -88,7 +89,7 @@ def reindexed(steps: Sequence[Step], tie: Tie, sources: torch.Tensor, columns: C
     for step in steps:
         new = step
         if any(step is other for other in reading):
-            weight = by_channel(step, tie.channels)
+            weight = by_channel(step)
             weight = weight[:, sources] if columns is None else columns(step, weight)
             shape = float_weight(step).shape
             new = with_weights(new, weight.reshape(shape[0], -1, *shape[2:]))
@@ -116,7 +117,7 @@ def rescaled(steps: Sequence[Step], tie: Tie, factors: torch.Tensor) -> list[Ste
             if step.depthwise:
                 weight = weight * factors.reshape(-1, 1, 1, 1)
             else:
-                weight = (by_channel(step, tie.channels) * factors[:, None]).reshape(weight.shape)
+                weight = (by_channel(step) * factors[:, None]).reshape(weight.shape)
             new = with_weights(new, weight, None if step.module.bias is None else step.module.bias.detach())
         if step.module is not None and step.name in tie.tensors:
             weight, bias = float_weight(new), step.module.bias

@@ -43,7 +43,7 @@ def channel_sizes(steps: Sequence[Step], tie: Tie) -> torch.Tensor:
     """
     sizes = []
     for step in readers(steps, tie):
-        weight = by_channel(step, tie.channels)
+        weight = by_channel(step)
         parts = weight / weight.flatten(1).norm(dim=1).clamp_min(_ZERO)[:, None, None]
         own = parts.square().mean(dim=(0, 2)).sqrt()
         sizes.append(own.clamp_min(_LEAST * float(own.max().clamp_min(_ZERO))))

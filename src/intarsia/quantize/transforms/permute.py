@@ -19,7 +19,7 @@ from intarsia.quantize.patterns import choose_positions, position_cost
 from intarsia.quantize.planes import best_steps, integer_values
 from intarsia.quantize.scheme import LayerScheme
 from intarsia.quantize.step import Step
-from intarsia.quantize.transforms.channels import channel_ties, float_weight, readers, reindexed
+from intarsia.quantize.transforms.channels import by_channel, channel_ties, readers, reindexed
 
 _KINDS = ("n:m", "fixed")  # of patterns for which the order of channels makes a difference
 _ESCAPES = 4  # random starts around the best order found
@@ -30,9 +30,8 @@ def permute(steps: Sequence[Step], schemes: Mapping[str, LayerScheme], *, seed: 
     """Return steps of the same function in an order of channels that raises `saved_cost`, or leaves it.
 
     For each set of tied tensors: the best swap of two channels, again and again until none gains, then the same from a
-    few orders that random swaps make of the best one. An n:m layer after a flatten sees its channel as the dearest of
-    the channel's features. The input and the output keep their order, and a pattern whose positions several output
-    channels share is not improved by their order, only kept from losing.
+    few orders that random swaps make of the best one. The input and the output keep their order, and a pattern whose
+    positions several output channels share is not improved by their order, only kept from losing.
 
     Args:
         steps: of a float network; they stay as they are.
@@ -60,7 +59,7 @@ def saved_cost(steps: Sequence[Step], schemes: Mapping[str, LayerScheme]) -> flo
     for step in steps:
         scheme = schemes.get(step.name)
         if scheme is not None and scheme.sparse is not None and scheme.pattern.kind in _KINDS:
-            cost = dense_cost(float_weight(step), scheme)
+            cost = dense_cost(by_channel(step), scheme)[..., None]
             total += float((cost * choose_positions(cost, scheme.pattern)).double().sum())
     return total
 
@@ -143,8 +142,8 @@ class _FixedView:
     """A reader with sparse values at fixed positions.
 
     Attributes:
-        costs: what a sparse value saves at each pixel of each channel, (C, pixels).
-        covered: at which pixels of the channel at each position there is one, 0 or 1, (C, pixels).
+        costs: what sparse values of each channel save, (C,).
+        covered: at which positions there are any, 0 or 1, (C,).
     """
 
     costs: torch.Tensor
@@ -162,30 +161,25 @@ class _FixedView:
         return float((self.costs[order] * self.covered).sum())
 
     def gains(self, order: torch.Tensor) -> torch.Tensor:
-        at = self.costs[order] @ self.covered.T  # of the channel at one position, if it lay at another
+        at = torch.outer(self.costs[order], self.covered)  # of the channel at one position, if it lay at another
         here = at.diagonal()
         return at + at.T - here[:, None] - here[None, :]
 
 
 def _views(step: Step, scheme: LayerScheme, channels: int) -> list[_View]:
-    """Return a reader's view, or none if the order of its channels makes no difference or one beyond the search."""
+    """Return a reader's view, or none if the order of its channels makes no difference."""
     pattern = scheme.pattern
     if scheme.sparse is None or pattern.kind not in _KINDS:
         return []
-    cost = dense_cost(float_weight(step), scheme).double()
-    pixels = cost.shape[1] // channels
-    cost = cost.reshape(cost.shape[0], channels, pixels, -1)  # (O, C, pixels, taps)
+    cost = dense_cost(by_channel(step), scheme).double()
     if pattern.kind == "fixed":
-        covered = torch.from_numpy(fixed_channels(channels * pixels, pattern)).reshape(channels, pixels)
-        alike = bool((covered == covered[0]).all())
-        return [] if alike else [_FixedView(cost.sum(dim=(0, 3)), covered.double())]
-    if pattern.m % pixels or pattern.m // pixels >= channels:
+        covered = torch.from_numpy(fixed_channels(channels, pattern))
+        return [] if bool(covered.all()) else [_FixedView(cost.sum(dim=(0, 2)), covered.double())]
+    if pattern.m >= channels:
         return []
-    size = pattern.m // pixels
-    cost = cost.amax(dim=2)  # (O, C, taps)
     cost = functional.pad(cost, (0, 0, 0, 0, 0, -len(cost) % pattern.group))
     grouped = cost.reshape(-1, pattern.group, *cost.shape[1:]).sum(dim=1)
-    return [_ChosenView(grouped.transpose(1, 2).reshape(-1, channels), min(pattern.n, size), size)]
+    return [_ChosenView(grouped.transpose(1, 2).reshape(-1, channels), pattern.n, pattern.m)]
 
 
 def _search(views: Sequence[_View], channels: int, draw: np.random.Generator) -> torch.Tensor:

@@ -42,10 +42,7 @@ def widen(steps: Sequence[Step], schemes: Mapping[str, LayerScheme], factor: flo
         extra = widened_channels(tie.channels, factor, multiple) - tie.channels
         if not (tie.free and reading and extra > 0):
             continue
-        error = sum(
-            _left_error(step, schemes[step.name]).reshape(len(float_weight(step)), tie.channels, -1).sum(dim=(0, 2))
-            for step in reading
-        )
+        error = sum(_left_error(step, schemes[step.name]).sum(dim=(0, 2, 3)) for step in reading)
         copies = torch.ones(tie.channels, dtype=torch.int64)
         for _ in range(extra):
             copies[int((error / copies).argmax())] += 1
@@ -88,12 +85,11 @@ class _Split:
 
 
 def _planes(step: Step, scheme: LayerScheme) -> SuperposedWeight:
-    return SuperposedWeight(float_weight(step), scheme, 16)
+    return SuperposedWeight(float_weight(step), scheme, 16, kernel=step.kernel)
 
 
 @torch.no_grad()
 def _left_error(step: Step, scheme: LayerScheme) -> torch.Tensor:
-    """Return the squared error that the planes leave in each weight."""
-    weight = float_weight(step)
-    planes: torch.Tensor = _planes(step, scheme)(weight)
-    return (weight - planes).square()
+    """Return the squared error that the planes leave in each weight, (O, I, KH, KW)."""
+    weight, planes = float_weight(step), _planes(step, scheme)
+    return planes.by_tap((weight - planes(weight)).square())
