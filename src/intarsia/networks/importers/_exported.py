@@ -148,7 +148,7 @@ class _Importer:
             self._optional(a.get("bias"), "bias"),
             stride=_pair(a.get("stride", 1)),
             padding=_padding(a.get("padding", 0), (weights.shape[2], weights.shape[3])),
-            depthwise=groups > 1,
+            groups=groups,
         )
 
     def _linear(self, node: fx.Node) -> None:
@@ -176,9 +176,7 @@ class _Importer:
         self.builder.normalization(_source(node), node, self._name(node), arrays, float(a["eps"]))
 
     def _rectify(self, node: fx.Node, low: float | None, ceiling: float | None) -> None:
-        if low != 0.0:
-            raise self.builder.fail(f"clips from {low}; only from 0 up is supported")
-        self.builder.rectifier(_source(node), node, self._name(node), ceiling)
+        self.builder.clip(_source(node), node, self._name(node), low, ceiling)
 
     def _add(self, node: fx.Node) -> None:
         first, second = node.args[:2]

@@ -1,9 +1,10 @@
 """What every importer reads a file into: a list of operators in PyTorch's layout, (channels, height, width).
 
 Readers of files (TFLite, ONNX, exported programs) only translate into these operators; `_float` makes a PyTorch module
-of them and `_integer` an integer network.
+of them and `_integer` an integer network. Signals (N, C, L) are images of height 1.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,11 @@ class Quantization:
         """The type of the stored integers, `int8` or `uint8` for example."""
         bits = max(self.hi.bit_length() + (self.lo < 0), (-self.lo - 1).bit_length() + 1 if self.lo < 0 else 1)
         return f"{'int' if self.lo < 0 else 'uint'}{bits}"
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The least and the greatest real value: what lies beyond is clipped."""
+        return (self.lo - self.zero_point) * self.scale, (self.hi - self.zero_point) * self.scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,13 +71,20 @@ class Op:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Convolution(Op):
-    """2-D convolution, depthwise if there is one filter a channel."""
+    """2-D convolution; weights are (O, I / groups, KH, KW)."""
 
     weights: Weights
     bias: Floats | None
     stride: Pair
     padding: Four
-    depthwise: bool
+    groups: int = 1
+    dilation: Pair = (1, 1)
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether there is one filter per channel (and more than one channel)."""
+        outputs, per_group = self.weights.values.shape[:2]
+        return self.groups == outputs > 1 and per_group == 1
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -84,7 +97,7 @@ class Dense(Op):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Normalization(Op):
-    """(x − mean) / √(variance + epsilon) · gamma + beta for each channel; every array is (C,)."""
+    """(x − mean) / √(variance + epsilon) · gamma + beta for each channel; every array is (C,). It may stand anywhere."""
 
     mean: Floats
     variance: Floats
@@ -94,10 +107,18 @@ class Normalization(Op):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Rectifier(Op):
-    """Clips to 0 … `ceiling`; only from below if that is None."""
+class Clip(Op):
+    """Clips to lo … hi in real units, lo ≤ 0 ≤ hi; either may be infinite. A ReLU is 0 … ∞."""
 
-    ceiling: float | None
+    lo: float = -math.inf
+    hi: float = math.inf
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Sign(Op):
+    """`step` where the input is at least 0, else −`step` (a bipolar quantizer)."""
+
+    step: float
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -107,7 +128,7 @@ class Addition(Op):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Pool(Op):
-    """Average (padding counts as zeros) or maximum (padding never wins) of a window."""
+    """Average (padding counts as zeros) or maximum (padding never wins) over a window."""
 
     maximum: bool
     kernel: Pair
@@ -129,7 +150,7 @@ class Flatten(Op):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Requantize(Op):
-    """Rounds to `quantization`."""
+    """Rounds to `quantization`, and clips to its range."""
 
 
 @dataclass(frozen=True, eq=False)
