@@ -91,4 +91,8 @@ def _read(path: Path) -> Graph:
 
         with np.errstate(all="ignore"):
             return read_onnx(path)
+    if kind == ".pt2":
+        from intarsia.networks.importers._pt2 import read_pt2  # noqa: PLC0415 (torch.export is slow to load)
+
+        return read_pt2(path)
     raise IntarsiaError(f"{path.name} is no .tflite or .onnx file (its ending is {kind!r}); export the model as one.")

@@ -314,7 +314,9 @@ class GraphBuilder:
         if ceil and min(*kernel, *stride) > 0:
             wider = ceil_padding((height, width), kernel, stride, padding)
             if wider != padding and not maximum:
-                raise self.fail("has a last window that reaches beyond the image (ceil_mode), with a divisor of its own")
+                raise self.fail(
+                    "has a last window that reaches beyond the image (ceil_mode), with a divisor of its own"
+                )
             padding = wider
         size = self._window((height, width), kernel, stride, padding)
         if maximum and any(p >= k for p, k in zip(padding, (*kernel, *kernel), strict=True)):

@@ -167,7 +167,9 @@ class _Converter:
         source = self._tensor(op.inputs[0], op.name)
         channels = op.shape[0]
         if source.shape[0] != channels:
-            raise IntarsiaError(f"{self.graph.name}: {op.name!r} follows a flatten; fold it into a layer before export.")
+            raise IntarsiaError(
+                f"{self.graph.name}: {op.name!r} follows a flatten; fold it into a layer before export."
+            )
         ones = np.ones((channels, 1, 1, 1), np.float32)
         convolution = Convolution(
             name=op.name,
@@ -253,7 +255,9 @@ class _Converter:
     def _normalize(self, op: Normalization) -> None:
         pending = self._linear(op)
         if op.shape[0] != pending.op.shape[0]:
-            raise IntarsiaError(f"{self.graph.name}: {op.name!r} follows a flatten; fold it into a layer before export.")
+            raise IntarsiaError(
+                f"{self.graph.name}: {op.name!r} follows a flatten; fold it into a layer before export."
+            )
         variance = op.variance.astype(np.float64) + op.epsilon
         if not (variance > 0).all():
             raise IntarsiaError(f"{self.graph.name}: normalization {op.name!r} has a variance that is not above 0.")
