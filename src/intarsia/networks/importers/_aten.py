@@ -176,8 +176,8 @@ class _Importer:
         axes = len(self.views.sizes(name))
         if weights.ndim not in (3, 4) or axes != weights.ndim - 1:
             raise self.builder.fail(
-                f"has weights of {weights.ndim} axes for a tensor of {axes + 1}; 1-D and 2-D convolutions of batches are "
-                "supported"
+                f"has weights of {weights.ndim} axes for a tensor of {axes + 1}; 1-D and 2-D convolutions of batches "
+                "are supported"
             )
         kernel = weights.reshape(*weights.shape[:2], 1, -1) if weights.ndim == 3 else weights
         dilation = self._pair(a.get("dilation", 1), axes, 1)
