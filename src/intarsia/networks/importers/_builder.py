@@ -9,7 +9,6 @@ import numpy as np
 from intarsia.errors import IntarsiaError
 from intarsia.networks.importers._graph import (
     Addition,
-    Clip,
     Convolution,
     Dense,
     Flatten,
@@ -22,12 +21,12 @@ from intarsia.networks.importers._graph import (
     Pair,
     Pool,
     Quantization,
+    Rectifier,
     Requantize,
     Shape,
-    Sign,
     Weights,
 )
-from intarsia.networks.importers._layout import ceil_padding, channels_first, placed, placed_weights, window_count
+from intarsia.networks.importers._layout import channels_first, placed, placed_weights
 from intarsia.networks.importers._names import Names, shortened
 
 _LARGEST = 1 << 26  # elements of a tensor; more is a damaged file, not a network for this hardware
@@ -92,16 +91,7 @@ class GraphBuilder:
 
     def alias(self, key: Hashable, result: Hashable) -> None:
         """Let a tensor stand for another."""
-        self._keys[result] = self._keys[key] if self._is_ended(key) else self._find(key)
-
-    def narrow(self, key: Hashable, result: Hashable, quantization: Quantization) -> bool:
-        """Let what a quantizer makes have a narrower range; whether `key` is the result of one."""
-        op = self._ops[name] if (name := self._find(key)) in self._ops else None
-        if not isinstance(op, Requantize):
-            return False
-        self._ops[name] = replace(op, quantization=quantization)
-        self._keys[result] = name
-        return True
+        self._keys[result] = self._find(key)
 
     def end(self, key: Hashable, result: Hashable, what: str) -> None:
         """Leave out an operator that only shapes the result; nothing may follow it."""
@@ -120,21 +110,17 @@ class GraphBuilder:
         *,
         stride: Pair,
         padding: Four,
-        groups: int = 1,
-        dilation: Pair = (1, 1),
+        depthwise: bool,
         quantization: Quantization | None = None,
     ) -> None:
-        """Add a convolution; `weights` are (O, I / groups, KH, KW)."""
+        """Add a convolution."""
         source = self._image(key)
         channels, height, width = self._shape_of(source)
         outputs, per_group, *kernel = weights.values.shape
-        if groups < 1 or outputs < 1 or outputs % groups or per_group * groups != channels:
-            raise self.fail(f"has weights of shape {weights.values.shape} in {groups} groups for {channels} channels")
+        if per_group != (1 if depthwise else channels) or (depthwise and outputs != channels):
+            raise self.fail(f"has weights of shape {weights.values.shape} for {channels} channels")
         self._check_bias(bias, outputs)
-        reach = (dilation[0] * (kernel[0] - 1) + 1, dilation[1] * (kernel[1] - 1) + 1)
-        if min(dilation) < 1 or min(kernel) < 1:
-            raise self.fail(f"has a kernel of {tuple(kernel)} and a dilation of {dilation}")
-        size = self._window((height, width), reach, stride, padding)
+        size = self._window((height, width), (kernel[0], kernel[1]), stride, padding)
         self._add(
             result,
             Convolution(
@@ -146,8 +132,7 @@ class GraphBuilder:
                 bias=bias,
                 stride=stride,
                 padding=padding,
-                groups=groups,
-                dilation=dilation,
+                depthwise=depthwise,
             ),
         )
 
@@ -225,7 +210,7 @@ class GraphBuilder:
         channels = self._shape_of(source)[0]
         zeros, ones = np.zeros(channels, np.float32), np.ones(channels, np.float32)
         if any(array is not None and array.size not in (1, channels) for array in (factor, term)):
-            raise self.fail(f"has a constant that is not one value per channel ({channels})")
+            raise self.fail(f"has a constant that is not one value a channel ({channels})")
         term = zeros if term is None else np.broadcast_to(term.reshape(-1), channels).astype(np.float32)
         layer = self._ops.get(source)
         takes = isinstance(layer, Convolution | Dense) and layer.bias is None and layer.quantization is None
@@ -237,43 +222,25 @@ class GraphBuilder:
         factor = ones if factor is None else np.broadcast_to(factor.reshape(-1), channels).astype(np.float32)
         self.normalization(key, result, name, (zeros, ones, factor, term), 0.0)
 
-    def clip(
+    def rectifier(
         self,
         key: Hashable,
         result: Hashable,
         name: str,
-        lo: float | None,
-        hi: float | None,
+        ceiling: float | None,
         quantization: Quantization | None = None,
     ) -> None:
-        """Add a clip to lo … hi, None for no limit: (0, None) is a ReLU."""
+        """Add a ReLU, clipped at `ceiling`."""
         source = self._find(key)
-        least, greatest = -math.inf if lo is None else lo, math.inf if hi is None else hi
-        if not least <= 0 <= greatest or least == greatest:  # NaN compares false
-            raise self.fail(f"clips to {least:g} … {greatest:g}; only a range that holds 0 is supported")
-        op = Clip(
+        if ceiling is not None and not (math.isfinite(ceiling) and ceiling > 0):
+            raise self.fail(f"clips at {ceiling}")
+        op = Rectifier(
             name=name,
             inputs=(source,),
             shape=self._shape_of(source),
             flat=self.flat(key),
             quantization=quantization,
-            lo=least,
-            hi=greatest,
-        )
-        self._add_like(result, source, op)
-
-    def sign(self, key: Hashable, result: Hashable, name: str, step: float) -> None:
-        """Add a bipolar quantizer: `step` where the tensor is at least 0, else −`step`."""
-        source = self._find(key)
-        if not (math.isfinite(step) and step > 0):
-            raise self.fail(f"has the scale {step}")
-        op = Sign(
-            name=name,
-            inputs=(source,),
-            shape=self._shape_of(source),
-            flat=self.flat(key),
-            quantization=Quantization(step, 0, -1, 1),
-            step=step,
+            ceiling=ceiling,
         )
         self._add_like(result, source, op)
 
@@ -305,19 +272,11 @@ class GraphBuilder:
         kernel: Pair,
         stride: Pair,
         padding: Four,
-        ceil: bool = False,
         quantization: Quantization | None = None,
     ) -> None:
-        """Add an average or maximum pool; with `ceil`, a last window may reach beyond the padding."""
+        """Add an average or maximum pool."""
         source = self._image(key)
         channels, height, width = self._shape_of(source)
-        if ceil and min(*kernel, *stride) > 0:
-            wider = ceil_padding((height, width), kernel, stride, padding)
-            if wider != padding and not maximum:
-                raise self.fail(
-                    "has a last window that reaches beyond the image (ceil_mode), with a divisor of its own"
-                )
-            padding = wider
         size = self._window((height, width), kernel, stride, padding)
         if maximum and any(p >= k for p, k in zip(padding, (*kernel, *kernel), strict=True)):
             raise self.fail("has padding as large as its window")
@@ -362,10 +321,7 @@ class GraphBuilder:
             self._order[self._keys[result]] = shape
 
     def requantize(self, key: Hashable, result: Hashable, name: str, quantization: Quantization) -> None:
-        """Add rounding to integers; behind what only shapes the result it is left out as that is."""
-        if self._is_ended(key):
-            self._keys[result] = self._keys[key]
-            return
+        """Add rounding to integers."""
         source = self._find(key)
         op = Requantize(
             name=name,
@@ -379,7 +335,7 @@ class GraphBuilder:
     def finish(self, result: Hashable) -> Graph:
         """Return the graph; operators that the result does not need are left out."""
         if self._shape is None:
-            raise IntarsiaError(f"{self.source} has no input; it is not a network.")
+            raise IntarsiaError(f"{self.source} has no input; it is no network.")
         if result not in self._keys:
             raise IntarsiaError(f"{self.source}: nothing computes the network's output from its input.")
         name = self._keys[result]
@@ -393,9 +349,6 @@ class GraphBuilder:
         if name in self._order:
             self.dropped.append("the order of the result, which is now (channel, row, column)")
         return Graph(self.source, self._shape, self._quantization, tuple(reversed(ops)), tuple(self.dropped))
-
-    def _is_ended(self, key: Hashable) -> bool:
-        return self._keys.get(key) in self._ended
 
     def _find(self, key: Hashable) -> str:
         if key not in self._keys:
@@ -432,7 +385,9 @@ class GraphBuilder:
     def _window(self, size: Pair, kernel: Pair, stride: Pair, padding: Four) -> Pair:
         if min(*kernel, *stride) < 1 or min(padding) < 0:
             raise self.fail(f"has a kernel of {kernel}, a stride of {stride} and a padding of {padding}")
-        height, width = window_count(size, kernel, stride, padding)
+        top, left, bottom, right = padding
+        height = (size[0] + top + bottom - kernel[0]) // stride[0] + 1
+        width = (size[1] + left + right - kernel[1]) // stride[1] + 1
         if height < 1 or width < 1:
             raise self.fail(f"has a kernel of {kernel}, which does not fit into {size}")
         return height, width

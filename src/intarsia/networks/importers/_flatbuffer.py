@@ -40,9 +40,7 @@ _OPTIONS = {
     ),
     "FULLY_CONNECTED": ("FullyConnectedOptions", ("FusedActivationFunction", "WeightsFormat")),
     "ADD": ("AddOptions", ("FusedActivationFunction",)),
-    "SUB": ("SubOptions", ("FusedActivationFunction",)),
     "MUL": ("MulOptions", ("FusedActivationFunction",)),
-    "DIV": ("DivOptions", ("FusedActivationFunction",)),
     "MEAN": ("ReducerOptions", ("KeepDims",)),
 }
 _OPTIONS["MAX_POOL_2D"] = _OPTIONS["AVERAGE_POOL_2D"]

@@ -1,10 +1,5 @@
-"""From a `Graph` to a PyTorch module that computes it in floating point.
+"""From a `Graph` to a PyTorch module that computes it in floating point."""
 
-A quantizer of activations is a rounding and a clip. The rounding is left out, the clip stays: where a ReLU or a
-saturation lives only in the range of a quantizer, it is part of the network's function.
-"""
-
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +8,8 @@ from numpy.typing import NDArray
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from intarsia.errors import IntarsiaError
 from intarsia.networks.importers._graph import (
     Addition,
-    Clip,
     Convolution,
     Dense,
     Flatten,
@@ -27,11 +20,10 @@ from intarsia.networks.importers._graph import (
     Pad,
     Pool,
     Quantization,
+    Rectifier,
     Requantize,
     Shape,
-    Sign,
 )
-from intarsia.words import counted
 
 
 @dataclass(frozen=True)
@@ -71,98 +63,54 @@ def imported_model(graph: Graph, name: str, *, fold: bool = False) -> ImportedMo
     builder = _Modules(graph, fold)
     module = builder.build()
     dropped = graph.dropped
-    found = input_quantization(graph)
-    if found is not None and graph.quantization is None:
-        dropped += (f"the clipping of the input to {found.range[0]:g} … {found.range[1]:g}",)
     if builder.rounded:
-        dropped += (f"the rounding of {counted(builder.rounded, 'activation quantizer')} (not their clipping)",)
+        dropped += (f"{builder.rounded} quantizers of activations",)
+    found = input_quantization(graph)
     given = None if found is None else InputQuantization(found.scale, found.zero_point, found.dtype)
     return ImportedModel(name, module, graph.shape, given, dropped)
 
 
 def input_quantization(graph: Graph) -> Quantization | None:
-    """Return the quantization of the input: its own, or that of a quantizer that alone reads it, flattened or not."""
-    name = "input"
-    while graph.quantization is None and graph.readers(name) == 1:
-        op = next(op for op in graph.ops if name in op.inputs)
-        if isinstance(op, Requantize | Sign):
-            return op.quantization
-        if not isinstance(op, Flatten):
-            break
-        name = op.name
+    """Return the quantization of the input: its own, or that of a quantizer that alone reads it."""
+    if graph.quantization is None and graph.readers("input") == 1:
+        for op in graph.ops:
+            if isinstance(op, Requantize) and op.inputs == ("input",):
+                return op.quantization
     return graph.quantization
 
 
-_ALL = (-math.inf, math.inf)
-
-
 class _Modules:
-    """Makes a module for each operator and the FX graph that calls them.
-
-    `ranges` holds what values a tensor can have, so that a clip which changes nothing makes no module.
-    """
+    """Makes a module for each operator and the FX graph that calls them."""
 
     def __init__(self, graph: Graph, fold: bool) -> None:
         self.graph, self.fold = graph, fold
         self.calls = fx.Graph()
         self.modules: dict[str, nn.Module] = {}
         self.nodes: dict[str, fx.Node] = {}
-        given = input_quantization(graph)  # data come in this range: its quantizer clips nothing
-        self.ranges: dict[str, tuple[float, float]] = {"input": _ALL if given is None else given.range}
         self.rounded = 0
 
     def build(self) -> fx.GraphModule:
         self.nodes["input"] = self.calls.placeholder("x")
         for op in self.graph.ops:
-            self._add(op)
+            sources = [self.nodes[name] for name in op.inputs]
+            if isinstance(op, Requantize):
+                self.nodes[op.name] = sources[0]
+            elif isinstance(op, Addition):
+                terms = (sources[0], sources[1])
+                self.nodes[op.name] = self.calls.create_node("call_function", torch.add, terms, name=op.name)
+            elif isinstance(op, Normalization) and self._folded(op):
+                self.nodes[op.name] = sources[0]
+            else:
+                self._call(op, sources[0])
+            self.rounded += self._rounds(op)
         self.calls.output(self.nodes[self.graph.ops[-1].name])
         module = fx.GraphModule(dict(self.modules), self.calls, "Imported")
         for parameter in module.parameters():
             parameter.requires_grad_(True)
         return module.eval()
 
-    def _add(self, op: Op) -> None:
-        sources = [self.nodes[name] for name in op.inputs]
-        self.ranges[op.name] = self._range(op)
-        match op:
-            case Sign():
-                raise IntarsiaError(
-                    f"{self.graph.name}: {op.name!r} leaves only the signs of its input, which no float network does; "
-                    "take the file's own integers, with intarsia.networks.importers.import_integer."
-                )
-            case Requantize():
-                self.nodes[op.name] = sources[0]
-            case Clip():
-                self.nodes[op.name] = sources[0]
-                self._clip(op, (op.lo, op.hi), op.name)
-            case Addition():
-                terms = (sources[0], sources[1])
-                self.nodes[op.name] = self.calls.create_node("call_function", torch.add, terms, name=op.name)
-            case Normalization() if self._folded(op):
-                self.nodes[op.name] = sources[0]
-            case _:
-                self._call(op, sources[0])
-        if op.quantization is not None and not isinstance(op, Flatten | Pad):
-            self.rounded += not isinstance(op, Pool)
-            half = op.quantization.scale / 2
-            self._clip(op, op.quantization.range, f"{op.name}_range", half)
-
-    def _range(self, op: Op) -> tuple[float, float]:
-        """Return between what values an operator's result lies, before any clip of its own."""
-        lo, hi = self.ranges[op.inputs[0]]
-        if isinstance(op, Pad | Pool):  # padding counts as zeros
-            return min(lo, 0.0), max(hi, 0.0)
-        return (lo, hi) if isinstance(op, Clip | Flatten | Requantize) else _ALL
-
-    def _clip(self, op: Op, limits: tuple[float, float], name: str, tolerance: float = 0.0) -> None:
-        """Clip what an operator made, if it can lie more than `tolerance` beyond the limits."""
-        lo, hi = self.ranges[op.name]
-        below, above = lo < limits[0] - tolerance, hi > limits[1] + tolerance
-        if not (below or above):
-            return
-        self.ranges[op.name] = (max(lo, limits[0]), min(hi, limits[1]))
-        limits = (limits[0] if below else -math.inf, limits[1] if above else math.inf)
-        self.nodes[op.name] = self._node(name, _clip(*limits), self.nodes[op.name])
+    def _rounds(self, op: Op) -> bool:
+        return op.quantization is not None and not isinstance(op, Flatten | Pad | Pool)
 
     def _call(self, op: Op, source: fx.Node) -> None:
         match op:
@@ -203,13 +151,12 @@ def _convolution(op: Convolution) -> tuple[nn.Module | None, nn.Module]:
     outputs, per_group, *kernel = op.weights.values.shape
     before, own = _split(op.padding)
     module = nn.Conv2d(
-        per_group * op.groups,
+        outputs if op.depthwise else per_group,
         outputs,
         (kernel[0], kernel[1]),
         stride=op.stride,
         padding=own,
-        dilation=op.dilation,
-        groups=op.groups,
+        groups=outputs if op.depthwise else 1,
         bias=op.bias is not None,
     )
     _fill(module, weight=op.weights.values, bias=op.bias)
@@ -238,19 +185,16 @@ def _simple(op: Op) -> nn.Module:
             norm = kind(op.shape[0], eps=op.epsilon)
             _fill(norm, weight=op.gamma, bias=op.beta, running_mean=op.mean, running_var=op.variance)
             return norm
+        case Rectifier():
+            if op.ceiling is None:
+                return nn.ReLU()
+            return nn.ReLU6() if op.ceiling == 6.0 else nn.Hardtanh(0.0, op.ceiling)
         case Pad():
             return nn.ZeroPad2d(_sides(op.padding))
         case Flatten():
             return nn.Flatten()
         case _:
             raise AssertionError(f"no module for {type(op).__name__}")
-
-
-def _clip(lo: float, hi: float) -> nn.Module:
-    if lo == 0.0:
-        known = {math.inf: nn.ReLU, 6.0: nn.ReLU6}
-        return known[hi]() if hi in known else nn.Hardtanh(0.0, hi)
-    return nn.Hardtanh(lo, hi)
 
 
 def _fill(module: nn.Module, **arrays: NDArray[np.float32] | None) -> None:

@@ -1,10 +1,9 @@
 """What every importer reads a file into: a list of operators in PyTorch's layout, (channels, height, width).
 
 Readers of files (TFLite, ONNX, exported programs) only translate into these operators; `_float` makes a PyTorch module
-of them and `_integer` an integer network. Signals (N, C, L) are images of height 1.
+of them and `_integer` an integer network.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,11 +30,6 @@ class Quantization:
         """The type of the stored integers, `int8` or `uint8` for example."""
         bits = max(self.hi.bit_length() + (self.lo < 0), (-self.lo - 1).bit_length() + 1 if self.lo < 0 else 1)
         return f"{'int' if self.lo < 0 else 'uint'}{bits}"
-
-    @property
-    def range(self) -> tuple[float, float]:
-        """The least and the greatest real value: what lies beyond is clipped."""
-        return (self.lo - self.zero_point) * self.scale, (self.hi - self.zero_point) * self.scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,20 +65,13 @@ class Op:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Convolution(Op):
-    """2-D convolution; weights are (O, I / groups, KH, KW)."""
+    """2-D convolution, depthwise if there is one filter a channel."""
 
     weights: Weights
     bias: Floats | None
     stride: Pair
     padding: Four
-    groups: int = 1
-    dilation: Pair = (1, 1)
-
-    @property
-    def depthwise(self) -> bool:
-        """Whether there is one filter per channel (and more than one channel)."""
-        outputs, per_group = self.weights.values.shape[:2]
-        return self.groups == outputs > 1 and per_group == 1
+    depthwise: bool
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -97,7 +84,7 @@ class Dense(Op):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Normalization(Op):
-    """(x − mean) / √(variance + epsilon) · gamma + beta for each channel; every array is (C,). It may stand anywhere."""
+    """(x − mean) / √(variance + epsilon) · gamma + beta for each channel; every array is (C,)."""
 
     mean: Floats
     variance: Floats
@@ -107,18 +94,10 @@ class Normalization(Op):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Clip(Op):
-    """Clips to lo … hi in real units, lo ≤ 0 ≤ hi; either may be infinite. A ReLU is 0 … ∞."""
+class Rectifier(Op):
+    """Clips to 0 … `ceiling`; only from below if that is None."""
 
-    lo: float = -math.inf
-    hi: float = math.inf
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Sign(Op):
-    """`step` where the input is at least 0, else −`step` (a bipolar quantizer)."""
-
-    step: float
+    ceiling: float | None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -128,7 +107,7 @@ class Addition(Op):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Pool(Op):
-    """Average (padding counts as zeros) or maximum (padding never wins) over a window."""
+    """Average (padding counts as zeros) or maximum (padding never wins) of a window."""
 
     maximum: bool
     kernel: Pair
@@ -150,7 +129,7 @@ class Flatten(Op):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Requantize(Op):
-    """Rounds to `quantization`, and clips to its range."""
+    """Rounds to `quantization`."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,10 +1,9 @@
 """From a `Graph` whose tensors are quantized to an integer network.
 
 A layer of the integer network is a weight layer, an addition or an average pool with all that follows it up to the
-next quantized tensor: normalization goes into multipliers and biases, a ReLU into the clip. Normalization that follows
-no weight layer is a 1×1 convolution of each channel. A tensor of zero-point z holds q − z, so that 0 stands for 0 and
-padding with zeros is right; it takes as few of 2, 4, 8 or 16 bits as hold its values. Ties are rounded up, as
-everywhere in the integer network, where QONNX rounds them to even.
+next quantized tensor: normalization goes into multipliers and biases, a ReLU into the clip. A tensor of zero-point z
+holds q − z, so that 0 stands for 0 and padding with zeros is right; it takes as few of 2, 4, 8 or 16 bits as hold
+its values. Ties are rounded up, as everywhere in the integer network, where QONNX rounds them to even.
 """
 
 import math
@@ -32,7 +31,6 @@ from intarsia.integer.validation import accumulator_bound
 from intarsia.networks.importers._float import input_quantization
 from intarsia.networks.importers._graph import (
     Addition,
-    Clip,
     Convolution,
     Dense,
     Flatten,
@@ -43,15 +41,12 @@ from intarsia.networks.importers._graph import (
     Pad,
     Pool,
     Quantization,
+    Rectifier,
     Requantize,
-    Sign,
-    Weights,
 )
-from intarsia.networks.importers._layout import plain_kernel, sum_padding
+from intarsia.networks.importers._layout import sum_padding
 from intarsia.networks.importers._scales import fit, fit_shared, format_of, weight_format
 
-_MOST = 127  # the greatest weight of a plane
-_WIDEST_WEIGHT = 255  # an 8-bit integer less a zero-point
 _WIDE = 16  # bits of a tensor that the file leaves unquantized, but whose values are known
 
 
@@ -119,10 +114,8 @@ class _Converter:
                 self._rearrange(op)
             case Normalization():
                 self._normalize(op)
-            case Clip():
-                self._clip(op)
-            case Sign():
-                self._sign(op)
+            case Rectifier():
+                self._rectify(op)
             case Pool() if op.maximum:
                 self._max_pool(op)
             case _:
@@ -162,45 +155,6 @@ class _Converter:
         )
         return _Pending(pool, (source.name,), self._padding_of(op), ones, np.zeros(op.shape[0]))
 
-    def _channelwise(self, op: Op) -> _Pending:
-        """Return a layer that gives every channel of what `op` reads a gain and a term of its own."""
-        source = self._tensor(op.inputs[0], op.name)
-        channels = op.shape[0]
-        if source.shape[0] != channels:
-            raise IntarsiaError(
-                f"{self.graph.name}: {op.name!r} follows a flatten; fold it into a layer before export."
-            )
-        ones = np.ones((channels, 1, 1, 1), np.float32)
-        convolution = Convolution(
-            name=op.name,
-            inputs=op.inputs,
-            shape=op.shape,
-            weights=Weights(ones, ones.astype(np.int8), np.ones(channels)),
-            bias=None,
-            stride=(1, 1),
-            padding=(0, 0, 0, 0),
-            groups=channels,
-        )
-        gain = np.full(channels, source.scale)
-        return _Pending(convolution, (source.name,), self._padding_of(op), gain, np.zeros(channels))
-
-    def _linear(self, op: Op) -> _Pending:
-        """Return the weight layer that `op` follows, to be changed channel by channel; else one made for that."""
-        pending = self._take(op)
-        if pending is None:
-            return self._channelwise(op)
-        clipped = math.isfinite(pending.lo) or math.isfinite(pending.hi)
-        if isinstance(pending.op, Convolution | Dense) and not clipped:
-            return pending
-        exact = None if clipped else self._exact(pending)
-        if exact is None:
-            raise IntarsiaError(
-                f"{self.graph.name}: tensor {op.inputs[0]!r} is not quantized, but {op.name!r} scales it; quantize the "
-                "activation between them, or import the file as a float network."
-            )
-        self._finish(op.inputs[0], pending, exact)
-        return self._channelwise(op)
-
     def _padding_of(self, op: Op) -> Four:
         """Return the explicit padding of what an operator reads, if it is a window's."""
         padding = self.pads.get(op.inputs[0], (0, 0, 0, 0))
@@ -237,7 +191,7 @@ class _Converter:
         """Return what the result of an operator is rounded to, if no other layer comes before that."""
         while op.quantization is None:
             readers = [other for other in self.graph.ops if op.name in other.inputs]
-            if len(readers) != 1 or not isinstance(readers[0], Normalization | Clip | Requantize | Flatten):
+            if len(readers) != 1 or not isinstance(readers[0], Normalization | Rectifier | Requantize | Flatten):
                 return None
             op = readers[0]
         return op.quantization
@@ -253,10 +207,15 @@ class _Converter:
         return Quantization(float(pending.gain[0]), 0, lo, hi)
 
     def _normalize(self, op: Normalization) -> None:
-        pending = self._linear(op)
+        pending = self._take(op) or self._identity(op)
         if op.shape[0] != pending.op.shape[0]:
             raise IntarsiaError(
-                f"{self.graph.name}: {op.name!r} follows a flatten; fold it into a layer before export."
+                f"{self.graph.name}: normalization {op.name!r} follows a flatten; fold it before export."
+            )
+        if math.isfinite(pending.lo) or math.isfinite(pending.hi) or not isinstance(pending.op, Convolution | Dense):
+            raise IntarsiaError(
+                f"{self.graph.name}: normalization {op.name!r} does not follow a convolution or a fully connected "
+                "layer; fold it before export."
             )
         variance = op.variance.astype(np.float64) + op.epsilon
         if not (variance > 0).all():
@@ -265,46 +224,19 @@ class _Converter:
         term = (pending.term - op.mean) * factor + op.beta
         self.pending[op.name] = replace(pending, gain=pending.gain * factor, term=term)
 
-    def _clip(self, op: Clip) -> None:
+    def _rectify(self, op: Rectifier) -> None:
+        ceiling = math.inf if op.ceiling is None else op.ceiling
         pending = self._take(op)
         if pending is not None:
-            self.pending[op.name] = replace(pending, lo=max(pending.lo, op.lo), hi=min(pending.hi, op.hi))
+            self.pending[op.name] = replace(pending, lo=max(pending.lo, 0.0), hi=min(pending.hi, ceiling))
             return
         source = self._tensor(op.inputs[0], op.name)
-        least, greatest = (bound * source.scale for bound in self.ranges[source.name])
-        if op.lo <= least and greatest <= op.hi and op.quantization is None:
+        if self.ranges[source.name][0] >= 0 and op.ceiling is None and op.quantization is None:
             self.alias[op.name] = source.name
             return
-        self.pending[op.name] = replace(self._identity(op), lo=op.lo, hi=op.hi)
+        self.pending[op.name] = replace(self._identity(op), lo=0.0, hi=ceiling)
         if self._next_quantization(op) is None:  # what is rounded already stays as it is
             self._finish(op.name, self.pending.pop(op.name), Quantization(source.scale, 0, *self.ranges[source.name]))
-
-    def _sign(self, op: Sign) -> None:
-        """Add the weight layer before a bipolar quantizer, exactly: it compares a whole number with a threshold.
-
-        Where total ≥ t, 2·(total − t) + 1 is above 0, else below, and it is never 0: clipped to ±1 it is the sign.
-        """
-        if self._is_input(op):
-            self.alias[op.name] = "input"
-            return
-        if self.scale_bits < 2:
-            raise IntarsiaError(f"{self.graph.name}: {op.name!r} needs multipliers of at least 2 bits.")
-        pending = self._linear(op)
-        assert isinstance(pending.op, Convolution | Dense)  # noqa: S101 (what `_linear` returns)
-        output = Tensor(pending.op.name, pending.op.shape, format_of(-1, 1, self.graph.name), op.step)
-        integers = self._integers(pending)
-        bound = accumulator_bound(integers, self.tensors[pending.sources[0]]).astype(np.float64) + 1
-        gain = np.abs(pending.gain)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            threshold = np.where(gain > 0, np.ceil(-pending.term / gain), np.where(pending.term >= 0, -bound, bound))
-        threshold = np.clip(threshold, -bound, bound).astype(np.int64)
-        channels = len(threshold)
-        requantization = Requantization(
-            (1 - 2 * threshold).astype(np.int32), np.zeros(channels, np.int32), output.format.lo + 1, output.format.hi
-        )
-        planes = self._planes(integers, np.full(channels, 2, np.int32), f"{self.graph.name}: layer {output.name!r}")
-        self._emit(self._layer_of(pending, output, planes, requantization), (-1, 1))
-        self.alias[op.name] = output.name
 
     def _requantize(self, op: Requantize) -> None:
         assert op.quantization is not None  # noqa: S101 (that is what the operator is)
@@ -321,10 +253,8 @@ class _Converter:
             return
         self.pending[op.name] = self._identity(op)
 
-    def _is_input(self, op: Requantize | Sign) -> bool:
-        """Whether an operator only makes the network's integers of its input."""
-        alone = self.graph.readers(op.inputs[0]) == 1 and self.graph.readers("input") == 1
-        return self.graph.quantization is None and self.alias.get(op.inputs[0]) == "input" and alone
+    def _is_input(self, op: Requantize) -> bool:
+        return self.graph.quantization is None and op.inputs == ("input",) and self.graph.readers("input") == 1
 
     def _rearrange(self, op: Flatten | Pad) -> None:
         if isinstance(op, Flatten) and (pending := self._take(op)) is not None:
@@ -371,7 +301,7 @@ class _Converter:
         """Add the layer: its output is `name`."""
         scale, zero = quantization.scale, quantization.zero_point
         lo, hi = quantization.lo - zero, quantization.hi - zero
-        lo = max(lo, math.floor(pending.lo / scale + 0.5)) if math.isfinite(pending.lo) else lo
+        lo = max(lo, 0) if pending.lo == 0.0 else lo
         hi = min(hi, math.floor(pending.hi / scale + 0.5)) if math.isfinite(pending.hi) else hi
         # What follows a layer, a ReLU for example, is part of it: the layer keeps its own name.
         output = Tensor(pending.op.name, pending.op.shape, format_of(lo, max(lo, hi), self.graph.name), scale)
@@ -395,43 +325,26 @@ class _Converter:
         self.alias[name] = output.name
 
     def _weight_layer(self, pending: _Pending, output: Tensor, clip: tuple[int, int], where: str) -> Conv2d | Linear:
+        op = pending.op
+        assert isinstance(op, Convolution | Dense) and op.weights.integers is not None  # noqa: S101 (checked at its start)
+        # Multipliers are not negative; a negative gain, of a normalization, changes the sign of the weights.
+        sign = np.where(pending.gain < 0, -1, 1)
+        integers = op.weights.integers * sign.reshape(-1, *[1] * (op.weights.integers.ndim - 1))
         multiplier, shift, bias = fit(
             np.abs(pending.gain) / output.scale, pending.term / output.scale, self.scale_bits, where
         )
-        planes = self._planes(self._integers(pending), multiplier, where)
-        return self._layer_of(pending, output, planes, Requantization(bias, shift, *clip))
-
-    def _integers(self, pending: _Pending) -> NDArray[np.integer[Any]]:
-        """Return a layer's weights. Multipliers are not negative: a negative gain changes the sign of the weights."""
-        op = pending.op
-        assert isinstance(op, Convolution | Dense) and op.weights.integers is not None  # noqa: S101 (checked at its start)
-        integers = op.weights.integers.astype(np.int64)
-        if isinstance(op, Convolution):
-            integers = plain_kernel(integers, op.groups, op.dilation, depthwise=op.depthwise)
-        return integers * np.where(pending.gain < 0, -1, 1).reshape(-1, *[1] * (integers.ndim - 1))
-
-    def _planes(
-        self, integers: NDArray[np.integer[Any]], multiplier: NDArray[np.int32], where: str
-    ) -> tuple[Plane, ...]:
-        """Return weights as one plane, or as a sum of several where some lie beyond ±127."""
-        greatest = int(np.abs(integers).max())
-        if greatest > _WIDEST_WEIGHT:
-            raise IntarsiaError(f"{where} has the weight {greatest}; weights of at most 9 bits are supported.")
-        planes, rest = [], integers
-        while not planes or rest.any():
-            part = np.clip(rest, -_MOST, _MOST)
-            rest = rest - part
-            limit = int(np.abs(part).max())
-            planes.append(Plane(part.astype(np.int8), multiplier, weight_format(limit), Pattern()))
-        return tuple(planes)
-
-    def _layer_of(
-        self, pending: _Pending, output: Tensor, planes: tuple[Plane, ...], requantization: Requantization
-    ) -> Conv2d | Linear:
-        op, source = pending.op, pending.sources[0]
-        if not isinstance(op, Convolution):
-            return Linear(source, output, planes, requantization)
-        return Conv2d(source, output, planes, requantization, op.stride, pending.padding, depthwise=op.depthwise)
+        limit = int(np.abs(integers).max())
+        if limit > 127:
+            raise IntarsiaError(
+                f"{where} has the weight {limit}; weights are −127 … 127, so quantize them in narrow range."
+            )
+        plane = Plane(integers.astype(np.int8), multiplier, weight_format(limit), Pattern())
+        requantization = Requantization(bias, shift, *clip)
+        if isinstance(op, Dense):
+            return Linear(pending.sources[0], output, (plane,), requantization)
+        return Conv2d(
+            pending.sources[0], output, (plane,), requantization, op.stride, pending.padding, depthwise=op.depthwise
+        )
 
     def _emit(self, layer: Layer, values: tuple[int, int]) -> None:
         self.layers.append(layer)

@@ -185,7 +185,7 @@ class _Importer:
             None if bias is None else floats(bias).reshape(-1),
             stride=stride,
             padding=padding(attributes, (height, width), kernel, stride),
-            groups=group,
+            depthwise=group > 1,
         )
 
     def _gemm(self, node: Any, attributes: Attributes) -> None:
@@ -220,7 +220,7 @@ class _Importer:
         self.builder.normalization(self._source(node), node.output[0], self._name(node, gamma), arrays, epsilon)
 
     def _rectify(self, node: Any, ceiling: float | None) -> None:
-        self.builder.clip(self._source(node), node.output[0], self._name(node), 0.0, ceiling)
+        self.builder.rectifier(self._source(node), node.output[0], self._name(node), ceiling)
 
     def _clip(self, node: Any, attributes: Attributes) -> None:
         bounds = [attributes.real("min", -np.inf), attributes.real("max", np.inf)]

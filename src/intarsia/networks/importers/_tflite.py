@@ -1,9 +1,8 @@
 """From a .tflite file to a `Graph`: NHWC becomes NCHW, fused activations become operators of their own."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,6 @@ _Handler = Callable[[FileOperator], None]
 
 _INTEGERS = {"INT8": (-128, 127), "UINT8": (0, 255)}
 _SIZES = ("SHAPE", "STRIDED_SLICE", "PACK")  # what a reshape takes the open batch with
-#: Limits of fused activations by their numbers.
-_FUSED: Mapping[int, tuple[float, float | None]] = MappingProxyType({1: (0.0, None), 2: (-1.0, 1.0), 3: (0.0, 6.0)})
 _ENDS = {"SOFTMAX": "Softmax", "LOG_SOFTMAX": "LogSoftmax", "LOGISTIC": "Sigmoid"}
 
 
@@ -46,19 +43,15 @@ class _Importer:
             "DEPTHWISE_CONV_2D": conv,
             "FULLY_CONNECTED": self._dense,
             "ADD": self._add,
-            "SUB": self._arithmetic,
-            "MUL": self._arithmetic,
-            "DIV": self._arithmetic,
+            "MUL": self._multiply,
             "AVERAGE_POOL_2D": pool,
             "MAX_POOL_2D": pool,
             "MEAN": self._mean,
             "PAD": self._pad,
             "RESHAPE": self._reshape,
             "SQUEEZE": self._reshape,
-            "EXPAND_DIMS": self._reshape,
-            "RELU": lambda op: self._clip(op, 0.0, None),
-            "RELU6": lambda op: self._clip(op, 0.0, 6.0),
-            "RELU_N1_TO_1": lambda op: self._clip(op, -1.0, 1.0),
+            "RELU": lambda op: self._rectify(op, None),
+            "RELU6": lambda op: self._rectify(op, 6.0),
             "QUANTIZE": self._quantize,
             "DEQUANTIZE": self._dequantize,
         }
@@ -176,7 +169,7 @@ class _Importer:
     def _constant(self, index: int) -> NDArray[Any]:
         tensor = self._tensor(index)
         if not tensor.constant or tensor.dtype not in ("INT32", "INT64"):
-            raise self.builder.fail(f"takes sizes from {tensor.name!r}, which is not a constant of the file")
+            raise self.builder.fail(f"takes sizes from {tensor.name!r}, which is no constant of the file")
         return self._stored(tensor)
 
     def _stored(self, tensor: FileTensor) -> NDArray[Any]:
@@ -209,23 +202,28 @@ class _Importer:
         function = op.options["FusedActivationFunction"]
         if function == 0:
             return output, quantization, lambda name: None
-        if function not in _FUSED:
-            raise self.builder.fail(
-                f"has the fused activation number {function}; only RELU, RELU_N1_TO_1 and RELU6 are supported"
-            )
-        lo, hi = _FUSED[function]
+        if function not in (1, 3):
+            raise self.builder.fail(f"has the fused activation number {function}; only RELU and RELU6 are supported")
+        ceiling = None if function == 1 else 6.0
         raw = (output, "before its activation")
-        return raw, None, lambda name: self.builder.clip(raw, output, f"{name}_relu", lo, hi, quantization)
+        return raw, None, lambda name: self.builder.rectifier(raw, output, f"{name}_relu", ceiling, quantization)
 
     def _convolution(self, op: FileOperator) -> None:
         depthwise, options = op.kind == "DEPTHWISE_CONV_2D", op.options
         source, index = op.inputs[0], op.inputs[1] if len(op.inputs) > 1 else -1
         channels, height, width = self.builder.shape(source)
-        dilation = (options["DilationHFactor"], options["DilationWFactor"])
-        weights = self._weights(index, (3, 0, 1, 2), 3) if depthwise else self._weights(index, (0, 3, 1, 2), 0)
-        groups = channels // max(1, weights.values.shape[1])
+        if (options["DilationHFactor"], options["DilationWFactor"]) != (1, 1):
+            raise self.builder.fail("has a dilation")
+        if depthwise:
+            weights = self._weights(index, (3, 0, 1, 2), 3)
+            if weights.values.shape[0] != channels != 1:
+                raise self.builder.fail(f"has a depth multiplier of {weights.values.shape[0] / channels:g}, not 1")
+            depthwise = channels != 1
+        else:
+            weights = self._weights(index, (0, 3, 1, 2), 0)
+            if weights.values.shape[1] != channels:
+                raise self.builder.fail(f"has groups: {weights.values.shape[1]} of {channels} channels a filter")
         kernel, stride = weights.values.shape[2:], (options["StrideH"], options["StrideW"])
-        reach = ((kernel[0] - 1) * dilation[0] + 1, (kernel[1] - 1) * dilation[1] + 1)
         name = self._name(op, "depthwise", "conv2d", "convolution")
         self._note_dynamic(source, weights, name)
         result, quantization, activate = self._activated(op)
@@ -236,9 +234,8 @@ class _Importer:
             weights,
             self._bias(op, self._product(source, weights)),
             stride=stride,
-            padding=self._padding(options["Padding"], (height, width), reach, stride),
-            groups=groups,
-            dilation=dilation,
+            padding=self._padding(options["Padding"], (height, width), (kernel[0], kernel[1]), stride),
+            depthwise=depthwise,
             quantization=quantization,
         )
         activate(name)
@@ -321,11 +318,11 @@ class _Importer:
         self.builder.addition(first, second, result, name, quantization)
         activate(name)
 
-    def _arithmetic(self, op: FileOperator) -> None:
+    def _multiply(self, op: FileOperator) -> None:
         first, second = self._two(op)
         if self.builder.knows(second):
-            raise self.builder.fail("reads two computed tensors; only one and a constant are supported")
-        self._affine(op, first, second, self._name(op, op.kind.lower()))
+            raise self.builder.fail("multiplies two computed tensors")
+        self._affine(op, first, second, self._name(op, "mul"))
 
     def _two(self, op: FileOperator) -> tuple[int, int]:
         """Return the two inputs, the one that depends on the network's input first."""
@@ -335,33 +332,15 @@ class _Importer:
         return (first, second) if self.builder.knows(first) else (second, first)
 
     def _affine(self, op: FileOperator, source: int, constant: int, name: str) -> None:
-        """Take x · c, x / c, x + c, x − c or c − x as a normalization."""
         result, quantization, activate = self._activated(op)
-        values, swapped = self._by_channel(constant), op.inputs[0] == constant
-        if op.kind == "DIV" and (swapped or not values.all()):
-            raise self.builder.fail("divides a constant, or by 0")
-        factor = {"MUL": values, "DIV": np.float32(1) / values}.get(op.kind) if op.kind in ("MUL", "DIV") else None
-        term = None if factor is not None else values
-        if op.kind == "SUB":
-            factor, term = (np.full(1, -1, np.float32), values) if swapped else (None, -values)
+        tensor = self._tensor(constant)
+        if self.builder.quantization(source) is not None or quantization is not None or tensor.dtype != "FLOAT32":
+            raise self.builder.fail("has a quantized constant; fold it into the layer before it")
+        values = self._finite(self._stored(tensor)).reshape(-1) if tensor.constant else np.zeros(0, np.float32)
+        factor, term = (values, None) if op.kind == "MUL" else (None, values)
         only = sum(other.inputs.count(source) for other in self.model.operators) == 1
-        exact = result if quantization is None else (result, "before it is rounded")
-        self.builder.affine(source, exact, name, factor, term, only=only)
-        if quantization is not None:
-            self.builder.requantize(exact, result, f"{name}_quantize", quantization)
+        self.builder.affine(source, result, name, factor, term, only=only)
         activate(name)
-
-    def _by_channel(self, index: int) -> Floats:
-        """Return a constant with one value, or one per channel, in real units."""
-        tensor = self._tensor(index)
-        stored = self._stored(tensor) if tensor.constant else np.zeros(0, np.float32)
-        if stored.size == 0 or math.prod(stored.shape[:-1]) != 1:
-            raise self.builder.fail("has a second input that is not one constant per channel")
-        if tensor.dtype in _INTEGERS and tensor.scales.size == 1:
-            return self._finite(self._centered(tensor, stored.reshape(-1), 0) * tensor.scales[0])
-        if tensor.dtype != "FLOAT32":
-            raise self.builder.fail(f"has a constant of type {tensor.dtype}")
-        return self._finite(stored.reshape(-1))
 
     def _pad(self, op: FileOperator) -> None:
         sizes = self._constant(op.inputs[1] if len(op.inputs) > 1 else -1)
@@ -386,9 +365,9 @@ class _Importer:
             raise self.builder.fail(f"makes the shape {target}; only a flatten to (N, features) is supported")
         self.builder.flatten(source, output, channels_last=True)
 
-    def _clip(self, op: FileOperator, lo: float, hi: float | None) -> None:
+    def _rectify(self, op: FileOperator, ceiling: float | None) -> None:
         quantization = self._quantization(self.model.tensors[op.outputs[0]])
-        self.builder.clip(op.inputs[0], op.outputs[0], self._name(op, "relu"), lo, hi, quantization)
+        self.builder.rectifier(op.inputs[0], op.outputs[0], self._name(op, "relu"), ceiling, quantization)
 
     def _quantize(self, op: FileOperator) -> None:
         quantization = self._quantization(self.model.tensors[op.outputs[0]])
