@@ -19,7 +19,7 @@ from intarsia.engine import EngineConfig
 from intarsia.engine.sources import write_sources
 from intarsia.errors import IntarsiaError
 from intarsia.flow import BASELINES, DEFAULTS, STAGES, Settings, last_settings, report, run, run_stage, single
-from intarsia.flow.settings import MODELS, Budget, Defaults, named
+from intarsia.flow.settings import MODEL_FILE, MODELS, Budget, Defaults, named
 from intarsia.quantize.scheme import Scheme, normalized
 
 EXAMPLES = """examples:
@@ -253,14 +253,12 @@ def _parser() -> argparse.ArgumentParser:
     walk = command(
         "run",
         "walk the whole path and write the report",
-        "network that `intarsia networks` lists, or a .tflite or .onnx file",
+        f"network that `intarsia networks` lists, or {MODEL_FILE}",
     )
     _force_option(walk)
     for stage in STAGES:
         on_file = stage.name in _ON_FILES
-        what = "network, or a .tflite or .onnx file" + (
-            ", or the file of an integer network (.safetensors)" if on_file else ""
-        )
+        what = f"network, or {MODEL_FILE}" + (", or the file of an integer network (.safetensors)" if on_file else "")
         made = command(stage.name, stage.title, what)
         _force_option(made)
         if on_file:

@@ -212,12 +212,12 @@ def test_a_report_is_written_from_another_folder(
     assert "intarsia run small.onnx" in text
 
 
-@pytest.mark.parametrize("name", ["model.pt", "network.safetensors", "folder/network.keras"])
+@pytest.mark.parametrize("name", ["model.pt", "network.safetensors", "folder/network.pb"])
 def test_a_file_that_a_command_does_not_take_is_refused(intarsia: Command, name: str) -> None:
     status, text = intarsia("run", name)
     assert status == 2
-    assert f"{name} is no network to begin with" in text
-    assert ".tflite or .onnx" in text
+    assert f"{name} is not a float network" in text
+    assert ".tflite, .onnx, .pt2, .keras or .h5" in text
     assert not list(Path().iterdir())
 
 
@@ -225,7 +225,7 @@ def test_a_model_in_a_folder_is_no_frozen_network(intarsia: Command, tmp_path: P
     status, text = intarsia("simulate", tmp_path / "small.onnx")
     assert status == 2
     assert "there is no file" in text
-    assert ".tflite or .onnx" in text
+    assert ".tflite, .onnx, .pt2, .keras or .h5" in text
 
 
 def test_a_damaged_checkpoint_is_set_aside(tmp_path: Path) -> None:

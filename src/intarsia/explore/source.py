@@ -24,7 +24,7 @@ def settings_of(network: str, folder: Path, data_dir: Path | None, *, device: st
     """Return the settings of a network's run.
 
     Args:
-        network: a name, or the file of a float network (.tflite, .onnx).
+        network: a name, or the file of a float network.
         folder: where runs go; the network's is inside.
         data_dir: folder of data sets, or a user's own data.
         device: where PyTorch trains.

@@ -20,7 +20,8 @@ Route = Literal["engine", "lane", "none"]
 Budget = Literal["bits", "cycles"]
 
 #: What the file of a float network to import ends in.
-MODELS = (".tflite", ".onnx")
+MODELS = (".tflite", ".onnx", ".pt2", ".keras", ".h5")
+MODEL_FILE = f"a {', '.join(MODELS[:-1])} or {MODELS[-1]} file"
 
 #: What runs report beside the scheme that was asked for; `layerwise` has one format a layer, searched.
 BASELINES = ("ternary", "int8", "int4", "int2", "layerwise")
@@ -129,7 +130,7 @@ def named(network: str, *, alone: bool = False) -> tuple[str, Path | None]:
     """Return what a network's run is called, and the file that it is imported from, if it is.
 
     Args:
-        network: a name, or the path of a .tflite or .onnx file.
+        network: a name, or the path of a file that ends in one of `MODELS`.
         alone: whether the run has a folder of its own choice, where it cannot meet a network that is built in.
 
     Raises:
@@ -139,9 +140,8 @@ def named(network: str, *, alone: bool = False) -> tuple[str, Path | None]:
     if path.suffix.lower() not in MODELS:
         if network not in DEFAULTS and (path.suffix or os.sep in network):
             raise IntarsiaError(
-                f"{network} is no network to begin with; give one that `intarsia networks` lists, or a .tflite or "
-                ".onnx file (execute, export-onnx, compile and simulate also take the .safetensors file of an integer "
-                "network)."
+                f"{network} is not a float network; give one that `intarsia networks` lists, or {MODEL_FILE} (execute, "
+                "export-onnx, compile and simulate also take the .safetensors file of an integer network)."
             )
         return network, None
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem)
@@ -164,7 +164,7 @@ class Settings:
 
     Attributes:
         network: name in `intarsia.networks`; for a user's own, whatever it is called.
-        model: file of a user's own network to import (.tflite, .onnx); its data is at `data_dir`.
+        model: file of a user's own network to import, see `MODELS`; its data is at `data_dir`.
         folder: where the artifacts of this network go.
         data_dir: folder of data sets; None looks at INTARSIA_DATA and the cache.
         scheme: preset or text, see `intarsia.quantize.scheme`.
@@ -260,7 +260,7 @@ class Settings:
 
     def _check_source(self) -> None:
         if self.model is not None and not self.model.is_file():
-            raise IntarsiaError(f"there is no file {self.model}; give the path of a .tflite or .onnx file.")
+            raise IntarsiaError(f"there is no file {self.model}; give the path of {MODEL_FILE}.")
         if self.model is not None and self.data_dir is None:
             raise IntarsiaError(
                 f"{self.model} needs data; give an .npz file of x and y, or a folder of them, with --data."

@@ -1,4 +1,4 @@
-"""Networks from elsewhere: TFLite, ONNX and QONNX files, and exported PyTorch programs.
+"""Networks from elsewhere: TFLite, ONNX, QONNX and Keras files, and exported PyTorch programs.
 
 from intarsia.networks.importers import import_float, import_integer
 model = import_float(Path("network.tflite"))          # a PyTorch module, to be quantized and trained
@@ -39,8 +39,8 @@ def import_float(path: Path, *, fold: bool = False) -> ImportedModel:
     changes something, and the rounding is left out.
 
     Args:
-        path: a .tflite file (float, or quantized to 8 bits) or an .onnx file (float, QONNX, or with quantize and
-            dequantize pairs).
+        path: a .tflite file (float, or quantized to 8 bits), an .onnx file (float, QONNX, or with quantize and
+            dequantize pairs), a .pt2 file of `torch.export.save`, or a .keras or .h5 file (needs the extra `keras`).
         fold: whether to fold normalization into the layers before it; by default it stays, trainable.
 
     Raises:
@@ -76,7 +76,7 @@ def from_exported(program: "ExportedProgram", name: str = "exported") -> Importe
     Modules that FX can trace need no export: the quantizer takes them as they are.
 
     Args:
-        program: of one input (N, C, H, W) or (N, features); only its batch may be dynamic.
+        program: of one input (N, C, H, W), (N, C, L) or (N, features); only its batch may be dynamic.
         name: of the network.
 
     Raises:
@@ -115,7 +115,7 @@ def content(path: Path) -> bytes:
 
 def _read(path: Path) -> Graph:
     if not path.is_file():
-        raise IntarsiaError(f"there is no file {path}; give the path of a .tflite or .onnx model.")
+        raise IntarsiaError(f"there is no file {path}; give the path of a network.")
     kind = path.suffix.lower()
     if kind == ".tflite":
         from intarsia.networks.importers._tflite import read_tflite  # noqa: PLC0415 (as the next)
@@ -127,6 +127,15 @@ def _read(path: Path) -> Graph:
 
         with np.errstate(all="ignore"):
             return read_onnx(path)
+    if kind == ".pt2":
+        from intarsia.networks.importers._pt2 import read_pt2  # noqa: PLC0415 (as the others)
+
+        return read_pt2(path)
+    if kind in (".keras", ".h5"):
+        from intarsia.networks.importers._keras import read_keras  # noqa: PLC0415 (needs an extra of its own)
+
+        return read_keras(path)
     raise IntarsiaError(
-        f"{path.name} is not a .tflite or .onnx file (its ending is {kind!r}); export the model as one."
+        f"{path.name} is not a .tflite, .onnx, .pt2, .keras or .h5 file (its ending is {kind!r}); save the network as "
+        "one."
     )
