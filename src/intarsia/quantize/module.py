@@ -217,8 +217,10 @@ def is_depthwise(step: Step) -> bool:
 
 
 def key(name: str) -> str:
-    """Return a tensor's name as a module's name, which may hold no dot."""
-    return name.replace(".", "_")
+    """Return a tensor's name as a module's name, which may hold no dot and be no attribute (`keys`) of a dictionary of
+    modules; another tensor has another one.
+    """
+    return "/" + name.replace("/", "/_").replace(".", "//")
 
 
 def attach(
