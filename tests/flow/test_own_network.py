@@ -81,7 +81,7 @@ def test_classes_beyond_the_outputs_are_refused(intarsia: Command, tmp_path: Pat
     model, data = write_model(tmp_path / "small.onnx"), write_data(tmp_path / "data.npz", classes=CLASSES + 2)
     status, text = intarsia("execute", model, "--data", data, *QUICK)
     assert status == 2
-    assert "holds the class 4, but small.onnx has 3 outputs" in text
+    assert "holds the class 4, but small.onnx tells 3 classes apart" in text
 
 
 def test_a_changed_test_set_is_scored_anew(intarsia: Command, tmp_path: Path) -> None:

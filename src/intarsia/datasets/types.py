@@ -140,8 +140,8 @@ class Dataset:
     def score(self, outputs: NDArray[np.floating | np.integer], split: Split) -> float:
         """Return how good a network's outputs for a split are, 0 to 1.
 
-        For `accuracy` the share of labelled inputs whose greatest output is their class. For `auc` the area under the
-        ROC curve of each clip's `clip_errors`.
+        For `accuracy` the share of labelled inputs whose outputs say their class, see `metrics.classes_of`. For `auc`
+        the area under the ROC curve of each clip's `clip_errors`.
 
         Args:
             outputs: (N, K), one row for each input of the split; for `auc` real numbers in the unit of the float input.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from intarsia.datasets import Dataset, SplitName
+from intarsia.datasets.metrics import classes_told
 from intarsia.errors import IntarsiaError
 from intarsia.files import write_bytes
 from intarsia.flow.data import load_data
@@ -326,11 +327,11 @@ def require_match(job: Job, model: "nn.Module", data: Dataset) -> None:
     if data.metric != "accuracy" or not splits:
         return
     most = max(int(split.labels.max()) for split in splits)
-    outputs = outputs_of(model, splits[0].images[:1], data.scaling).shape[1]
-    if most >= outputs:
+    known = classes_told(outputs_of(model, splits[0].images[:1], data.scaling).shape[1])
+    if most >= known:
         raise IntarsiaError(
-            f"the data {data.name} holds the class {most}, but {source.name} has {outputs} outputs, classes from 0; "
-            "correct y, or give the network that was trained for these classes."
+            f"the data {data.name} holds the class {most}, but {source.name} tells {known} classes apart, counted from "
+            "0; correct y, or give the network that was trained for these classes."
         )
 
 

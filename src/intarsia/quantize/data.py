@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from intarsia.quantize.activations import on_grid
+from intarsia.quantize.objectives import class_logits
 
 #: Inputs as a data set stores them.
 Stored = NDArray[np.uint8 | np.int8 | np.float16 | np.float32]
@@ -104,7 +105,7 @@ def labelled(data: TrainingData, teacher: nn.Module, *, device: str | torch.devi
 
     Args:
         data: any; a label of several consecutive inputs goes to each of them.
-        teacher: float network on `device`; its greatest output is the label.
+        teacher: float network on `device`; its greatest logit (`class_logits`) is the label's.
         device: where the teacher is.
     """
 
@@ -114,7 +115,7 @@ def labelled(data: TrainingData, teacher: nn.Module, *, device: str | torch.devi
         unknown = labels < 0
         if unknown.any():
             answers = outputs_of(teacher, split.images[unknown], data.scaling, device=device, held=True)
-            labels[unknown] = answers.argmax(1).numpy()
+            labels[unknown] = class_logits(answers).argmax(1).numpy()
         return Samples(split.images, labels)
 
     return TrainingSet(samples(data.train), samples(data.validation), data.scaling)
