@@ -12,7 +12,7 @@ def classes_of(outputs: NDArray[np.floating | np.integer]) -> NDArray[np.int64]:
     """
     if outputs.shape[1] == 1:
         return (outputs[:, 0] > 0).astype(np.int64)
-    return outputs.argmax(axis=1).astype(np.int64, copy=False)
+    return np.asarray(outputs.argmax(axis=1), np.int64)
 
 
 def classes_told(outputs: int) -> int:

@@ -15,6 +15,7 @@ from intarsia.errors import IntarsiaError
 from intarsia.files import write_bytes
 from intarsia.flow.data import load_data
 from intarsia.flow.hardware import cycles_of_weight_layers
+from intarsia.flow.rounding import report_rounding
 from intarsia.flow.settings import LAYERWISE, SUPERPOSITION, Settings, require
 from intarsia.flow.task import Job
 from intarsia.integer import IntegerNetwork, file
@@ -161,6 +162,7 @@ def _quantize(job: Job) -> dict[str, Any]:
     transforms = Transforms.parse(parameters.get("transforms", "none"))
     model, data = float_model(settings), load_data(settings, _LEARNING, progress=job.progress)
     require_match(job, model, data)
+    rounding_loss = report_rounding(job, model, data)
     recipe = recipe_of(settings.defaults.dataset)
     if epochs == 0:
         rounding = parameters.get("rounding", "nearest")
@@ -186,7 +188,7 @@ def _quantize(job: Job) -> dict[str, Any]:
         training = f"quantization-aware training, {counted(epochs, 'epoch')}, distilled from the float network"
     if transforms:
         training += f", after {transforms}"
-    metadata = {"seed": str(seed), "training": training}
+    metadata = {"seed": str(seed), "training": training, "input": data.scaling.rule}
     network = freeze(module, name=settings.network, metadata=metadata)
     file.save(network, job.product("safetensors"))
     return {
@@ -198,7 +200,7 @@ def _quantize(job: Job) -> dict[str, Any]:
         "seed": seed,
         "epochs": epochs,
         "data": data.source,
-    }
+    } | rounding_loss
 
 
 def _scheme(job: Job) -> "Scheme":
@@ -265,10 +267,11 @@ def import_float(job: Job) -> dict[str, Any]:
     """Import the float network of a file and keep a copy of it.
 
     Raises:
-        IntarsiaError: a package is missing, or the file cannot be imported.
+        IntarsiaError: a package is missing, or the file cannot be imported, or not be quantized.
     """
     require("torch", "train")
     from intarsia.networks.importers import import_float as read  # noqa: PLC0415
+    from intarsia.quantize.inputs import grids_of  # noqa: PLC0415
 
     source = job.settings.imported
     assert source is not None  # noqa: S101 (else this is no task)
@@ -279,6 +282,7 @@ def import_float(job: Job) -> dict[str, Any]:
         "summary": f"imported, input {shape}",
         "training": f"imported from {source.name}",
         "shape": list(imported.shape),
+        "grids": grids_of(imported.module, imported.shape),
         "dropped": list(imported.dropped),
     }
 
@@ -321,7 +325,7 @@ def require_match(job: Job, model: "nn.Module", data: Dataset) -> None:
         took, given = (" x ".join(map(str, sizes)) for sizes in (shape, data.shape))
         raise IntarsiaError(
             f"{source.name} takes inputs of {took} (channels, height, width), the data {data.name} has {given}; give "
-            "other data, or say its layout (NCHW or NHWC) in the .npz file."
+            "other data."
         )
     splits = [split for split in (data.train, data.validation, data.test) if len(split)]
     if data.metric != "accuracy" or not splits:

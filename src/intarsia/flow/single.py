@@ -50,7 +50,7 @@ def _require_classes(path: Path | None, labels: Images, outputs: int) -> None:
     if labels.min() < 0 or labels.max() >= classes_told(outputs):
         wrong = labels.min() if labels.min() < 0 else labels.max()
         raise IntarsiaError(
-            f"{path} holds the class {wrong}, but the network tells {classes_told(outputs)} classes apart, counted from 0."
+            f"{path} holds the class {wrong}, but the network tells {classes_told(outputs)} classes apart, from 0."
         )
 
 

@@ -118,7 +118,8 @@ def _slug(text: str) -> str:
 def _train(settings: Settings) -> list[Task]:
     if settings.imported is not None:
         path = settings.imported
-        parameters: dict[str, Any] = {"model": sha256(path), "sources": _digest(_sources("networks/importers", "*.py"))}
+        read = (*_sources("networks/importers", "*.py"), *_sources("quantize", "plan.py", "operators.py", "inputs.py"))
+        parameters: dict[str, Any] = {"model": sha256(path), "sources": _digest(read)}
         return [_float(f"float network from {path.name}", learn.import_float, parameters, learn.model_suffix(path))]
     if not settings.from_scratch:
         zoo = files("intarsia") / "networks" / "zoo" / f"{settings.network}.safetensors"

@@ -23,7 +23,9 @@ from intarsia.flow.settings import Settings
 
 #: Raised by hand when a stage's meaning changes within a version of the package; 1 where none is given.
 _REVISIONS: Mapping[str, int] = MappingProxyType(
-    {"quantize": 2}  # 2: calibration and teacher read inputs as integers hold them; equalization for readers alone
+    # 2: calibration and teacher read inputs as integers hold them; equalization for readers alone
+    # 3: channels of an input may have grids of their own
+    {"quantize": 3}
 )
 
 

@@ -81,7 +81,7 @@ def attached(
     """
     scaling, shape = dataset.scaling, dataset.train.images.shape[1:]
     size = (int(shape[0]), int(shape[1]), int(shape[2]))
-    return attach(model, scheme, size, scaling.scale, signed=scaling.signed, transforms=transforms)
+    return attach(model, scheme, size, scaling.scale, signed=scaling.signed, grid=scaling.grid, transforms=transforms)
 
 
 def float_step(network: QuantizedNetwork, step: Step, inputs: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -170,7 +170,7 @@ class _Probe:
         draw = np.random.default_rng(seed).permutation(len(dataset.train.images))[:images]
         pictures = dataset.train.images[draw]
         self.x = reals(pictures, dataset.scaling)
-        self.wanted = outputs_of(model, pictures, dataset.scaling, held=True).flatten(1)
+        self.wanted = outputs_of(model, pictures, dataset.scaling, held=True)
 
     @torch.no_grad()
     def loss(self, scheme: Scheme) -> float:
