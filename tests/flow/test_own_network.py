@@ -72,8 +72,8 @@ def test_data_of_another_shape_is_refused_with_both_shapes(intarsia: Command, tm
     model, data = write_model(tmp_path / "small.onnx"), write_data(tmp_path / "data.npz", (2, 5, 6))
     status, text = intarsia("execute", model, "--data", data, *QUICK)
     assert status == 2
-    assert "small.onnx takes inputs of 1 x 6 x 6" in text
-    assert "has 2 x 5 x 6" in text
+    assert "the network takes inputs of 1 x 6 x 6" in text
+    assert "has the shape (60, 2, 5, 6)" in text
     assert "Traceback" not in text
 
 

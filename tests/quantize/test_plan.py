@@ -10,6 +10,7 @@ from intarsia.integer.executor import Executor
 from intarsia.networks import build
 from intarsia.quantize import PRESETS, LayerScheme, Scheme, attach, freeze
 from intarsia.quantize.calibrate import float_tensors
+from intarsia.quantize.module import key
 from intarsia.quantize.plan import read_plan
 
 
@@ -182,7 +183,7 @@ def test_a_ceiling_bounds_the_frozen_integers_and_equals_the_model() -> None:
     model = randomized(nn.Sequential(nn.ZeroPad2d((0, 1, 1, 0)), nn.Conv2d(2, 4, 3), nn.ReLU6(), nn.Conv2d(4, 3, 2)))
     module = attach(model, PRESETS["int8"], (2, 8, 8), 1 / 16)
     for step, scale in zip(module.steps, (0.0303, 0.25), strict=True):
-        module.quantizers[step.name].set_scale(scale)  # type: ignore[operator]
+        module.quantizers[key(step.name)].set_scale(scale)  # type: ignore[operator]
     network = freeze(module, name="clipped")
     first = network.layers[0]
     assert isinstance(first, Conv2d)
