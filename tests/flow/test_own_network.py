@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 pytest.importorskip("torch")
-onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnx")
 
-from intarsia import cli  # noqa: E402
-from intarsia.flow import Settings, last_settings, run_stage  # noqa: E402
-from intarsia.flow.task import key_of  # noqa: E402
-from intarsia.quantize.checkpoint import damage  # noqa: E402
+from intarsia import cli
+from intarsia.flow import Settings, last_settings, run_stage
+from intarsia.flow.task import key_of
+from intarsia.quantize.checkpoint import damage
+from own_networks import Node, write_network
 
 Command = Callable[..., tuple[int, str]]
 
@@ -42,21 +43,13 @@ def write_model(path: Path, seed: int = 0) -> Path:
         "v": random.normal(0, 0.5, (CLASSES, 4 * 36)),
         "b": np.zeros(CLASSES),
     }
-    helper = onnx.helper
-    nodes = [
-        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
-        helper.make_node("Relu", ["c"], ["r"]),
-        helper.make_node("Flatten", ["r"], ["f"]),
-        helper.make_node("Gemm", ["f", "v", "b"], ["y"], transB=1),
+    nodes: list[Node] = [
+        ("Conv", ["x", "w"], ["c"], {"pads": [1, 1, 1, 1]}),
+        ("Relu", ["c"], ["r"], {}),
+        ("Flatten", ["r"], ["f"], {}),
+        ("Gemm", ["f", "v", "b"], ["y"], {"transB": 1}),
     ]
-    floats = onnx.TensorProto.FLOAT
-    inputs = [helper.make_tensor_value_info("x", floats, ["N", *SHAPE])]
-    outputs = [helper.make_tensor_value_info("y", floats, None)]
-    stored = [onnx.numpy_helper.from_array(values.astype(np.float32), name) for name, values in constants.items()]
-    graph = helper.make_graph(nodes, "small", inputs, outputs, stored)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    path.write_bytes(model.SerializeToString())
-    return path
+    return write_network(path, SHAPE, nodes, constants)
 
 
 def write_data(path: Path, shape: tuple[int, ...] = SHAPE, classes: int = CLASSES) -> Path:
