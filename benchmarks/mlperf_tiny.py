@@ -16,6 +16,14 @@ from intarsia.engine.roofs import LayerRoofs
 from intarsia.files import write_json, write_text
 from intarsia.flow import DEFAULTS
 
+#: What the data of runs says that were made while the calibration clips of the keyword set held clips of its test.
+LEAKED = "variants of 240 clips"
+LEAK = """
+† Made with an earlier file of calibration clips that held test clips: 51 of its 300 belong to the official testing
+split, and 9 of these are in the accuracy set. Training, calibration and validation saw them, so these figures, and
+those of DS-CNN in the text below, cannot be trusted; they will be made again.
+"""
+
 Results = Mapping[str, Any]
 Row = Sequence[str]
 Rows = Mapping[str, Sequence[Row]]
@@ -64,7 +72,8 @@ def rows_of(run: Results) -> Rows:
 
 def page(runs: Sequence[Rows]) -> str:
     # One row for a float network.
-    accuracy = list(dict.fromkeys(tuple(row) for run in runs for row in run["accuracy"]))
+    accuracy = list(dict.fromkeys(tuple(row) for run in runs for row in marked(run)))
+    note = LEAK if any(map(leaked, runs)) else ""
     hardware = [row for run in runs for row in run["hardware"]]
     sources = [f"- **{network}**: `{command}`. {data}" for run in runs for network, command, data in run["source"]]
     return f"""# The four networks of MLPerf Tiny
@@ -75,7 +84,7 @@ stored for the weights but the biases, over their number; bytes count the biases
 lanes; it has no lanes for the formats of int8, int4, int2 and layer-wise networks.
 
 {table(ACCURACY, accuracy)}
-
+{note}
 ## On the engine
 
 The network that each run builds, in the order above. The roofs are sums over the layers: cycles that multiplying all
@@ -137,6 +146,15 @@ those of the 240 clips beside the teacher's answers leaves the pupil right on 86
 %. Equal recipes that differ in rounding ended a point of agreement apart, and 1,000 clips have a standard error of a
 point.
 """
+
+
+def leaked(run: Rows) -> bool:
+    return any(LEAKED in data for _, _, data in run["source"])
+
+
+def marked(run: Rows) -> list[Row]:
+    """Return the rows of scores, with a mark on those of networks that have seen test inputs."""
+    return [(f"{row[0]} †" if leaked(run) and row[1] != "float" else row[0], *row[1:]) for row in run["accuracy"]]
 
 
 def accuracy_rows(run: Results) -> list[Row]:

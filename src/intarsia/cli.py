@@ -20,7 +20,8 @@ from intarsia.engine.sources import write_sources
 from intarsia.errors import IntarsiaError
 from intarsia.flow import BASELINES, DEFAULTS, STAGES, Settings, last_settings, report, run, run_stage, single
 from intarsia.flow.settings import MODEL_FILE, MODELS, Budget, Defaults, named
-from intarsia.quantize.scheme import Scheme, normalized
+from intarsia.quantize.scheme import Scheme
+from intarsia.quantize.scheme_text import normalized
 
 EXAMPLES = """examples:
   intarsia run digits                                  the whole path, from training to the report

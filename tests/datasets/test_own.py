@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from intarsia.datasets import Dataset, from_npz
-from intarsia.datasets.own import best_scale
+from intarsia.datasets.rounding import best_scale
 from intarsia.errors import IntarsiaError
 
 RANDOM = np.random.default_rng(3)
@@ -69,7 +69,9 @@ def test_one_file_is_split_without_overlap(tmp_path: Path) -> None:
         ((3, 8, 6), (3, 8, 6)),
         ((1, 49, 10), (1, 49, 10)),
         ((640, 1, 1), (640, 1, 1)),
-        ((4, 4, 4), (4, 4, 4)),
+        ((1, 1, 1), (1, 1, 1)),
+        ((9, 1, 128), (9, 1, 128)),
+        ((9, 128), (9, 1, 128)),
         ((64, 5, 5), (64, 5, 5)),
         ((17,), (17, 1, 1)),
     ],
@@ -88,8 +90,101 @@ def test_the_order_of_axes_can_be_said(tmp_path: Path) -> None:
     assert from_npz(tmp_path / "a.npz", layout="NHWC").shape == (2, 4, 4)
     np.savez(tmp_path / "a.npz", x=x, y=y, layout="NHWC")
     assert from_npz(tmp_path / "a.npz").shape == (2, 4, 4)
-    with pytest.raises(IntarsiaError, match="choose NCHW or NHWC"):
+    with pytest.raises(IntarsiaError, match=r"there is no layout 'NCWH'; choose of NF, .*NCHW, NHWC"):
         from_npz(tmp_path / "a.npz", layout="NCWH")
+    with pytest.raises(IntarsiaError, match=r"'NHWC' does not fit x of the shape \(20, 32\); choose NF"):
+        np.savez(tmp_path / "a.npz", x=x.reshape(20, 32), y=y, layout="NHWC")
+        from_npz(tmp_path / "a.npz")
+
+
+#: Stored shapes, what the network takes, and as which layout they are read; None: that is for the user to say.
+READINGS = [
+    ((8, 6, 3), (3, 8, 6), "NHWC"),
+    ((3, 8, 6), (3, 8, 6), "NCHW"),
+    ((5, 6, 7), (7, 5, 6), "NHWC"),  # the rule for data alone would read both as NCHW
+    ((5, 6, 7), (5, 6, 7), "NCHW"),
+    ((49, 1, 10), (10, 49, 1), "NHWC"),
+    ((3, 3, 3), (3, 3, 3), None),
+    ((8, 8, 8), (8, 8, 8), None),
+    ((1, 1, 8), (8, 1, 1), "NHWC"),
+    ((1, 1, 1), (1, 1, 1), "NCHW"),
+    ((28, 28), (1, 28, 28), "NHW"),
+    ((9, 128), (9, 1, 128), "NCL"),
+    ((128, 9), (9, 1, 128), "NLC"),
+    ((30, 1), (30, 1, 1), "NCL"),
+    ((1, 30), (30, 1, 1), "NLC"),
+    ((12, 12), (12, 1, 12), None),
+    ((17,), (17, 1, 1), "NF"),
+    ((17,), (1, 1, 17), "NF"),
+    ((64,), (1, 8, 8), "NF"),
+]
+ORDERS = {"NHWC": (0, 3, 1, 2), "NLC": (0, 2, 1)}
+
+
+@pytest.mark.parametrize(("stored", "taken", "expected"), READINGS)
+def test_the_network_decides_how_axes_are_meant(
+    stored: tuple[int, ...], taken: tuple[int, int, int], expected: str | None, tmp_path: Path
+) -> None:
+    x = (np.arange(20 * np.prod(stored)) % 251).reshape(20, *stored)
+
+    def read(path: Path, layout: str) -> None:
+        data = from_npz(path, shape=taken)
+        order = ORDERS.get(layout, tuple(range(x.ndim)))
+        assert np.array_equal(data.test.images, x[data.test.labels].transpose(order).reshape(2, *taken))
+
+    np.savez(tmp_path / "a.npz", x=x, y=np.arange(20))
+    if expected is not None:
+        read(tmp_path / "a.npz", expected)
+        return
+    for shape in (taken, None):
+        with pytest.raises(IntarsiaError, match=r"may be N\w+ or N\w+; save an entry layout"):
+            from_npz(tmp_path / "a.npz", shape=shape)
+    for layout in ("NCHW", "NHWC") if x.ndim == 4 else ("NCL", "NLC"):
+        np.savez(tmp_path / "a.npz", x=x, y=np.arange(20), layout=layout)
+        read(tmp_path / "a.npz", layout)
+
+
+@pytest.mark.parametrize("stored", [(3, 8, 7), (8, 7), (56,), (2, 2, 2, 7)])
+def test_inputs_of_another_network_are_refused_with_both_shapes(stored: tuple[int, ...], tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=inputs(20, stored), y=np.arange(20))
+    wanted = r"takes inputs of 3 x 8 x 6 .*has the shape \(20, .*7\)|must be \(N, C, H, W\)|has the shape \(20, 56\)"
+    with pytest.raises(IntarsiaError, match=wanted):
+        from_npz(tmp_path / "a.npz", shape=(3, 8, 6))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values", "expected"),
+    [
+        ("bool", (0, 1), "uint8"),
+        ("int64", (0, 255), "uint8"),
+        ("int16", (-128, 127), "int8"),
+        ("uint16", (0, 65535), "float32"),
+        ("int32", (-129, 3), "float32"),
+        ("int64", (-(1 << 24), 1 << 24), "float32"),
+        ("float64", (-1, 1), "float32"),
+    ],
+)
+def test_numbers_of_other_types_are_kept_exactly(
+    dtype: str, values: tuple[int, int], expected: str, tmp_path: Path
+) -> None:
+    x = np.resize(np.array([*values, 0, 1]), (40, 3)).astype(dtype)
+    data = scaled(tmp_path, x)
+    assert data.train.images.dtype == expected
+    assert set(np.unique(data.train.images).tolist()) == set(map(float, {*values, 0, 1}))
+    if expected != "float32":
+        assert np.array_equal(data.scaling.held(data.train.images), data.train.images)
+
+
+def test_whole_numbers_are_of_one_type_in_all_files(tmp_path: Path) -> None:
+    data = from_npz(folder(tmp_path, test_x=inputs(12, dtype="int64"), validation_x=-inputs(10, dtype="int16")))
+    assert {split.images.dtype.name for split in (data.train, data.validation, data.test)} == {"int8"}
+    data = from_npz(folder(tmp_path, test_x=inputs(12, dtype="float16"), validation_x=-inputs(10, dtype="int16")))
+    assert {split.images.dtype.name for split in (data.train, data.validation, data.test)} == {"float32"}
+
+
+def test_classes_may_be_stored_as_floating_point(tmp_path: Path) -> None:
+    data = from_npz(folder(tmp_path, train_y=(np.arange(40) % 4).astype(np.float32)[:, None]))
+    assert np.array_equal(data.train.labels, np.arange(40) % 4)
 
 
 def scaled(tmp_path: Path, x: np.ndarray, **entries: Any) -> Dataset:
@@ -155,22 +250,27 @@ def test_numbers_get_a_step_and_keep_their_sign(tmp_path: Path) -> None:
     [
         ({"test_y": None}, r"test\.npz lacks y \(it holds x\)"),
         ({"train_x": None}, r"train\.npz lacks x"),
-        ({"train_x": inputs(40, (3, 8))}, r"train\.npz: x has the shape \(40, 3, 8\)"),
+        ({"train_x": inputs(40, (3, 8))}, r"train\.npz has inputs of the shape \(3, 1, 8\), .*validation\.npz \(3"),
+        ({"train_x": np.zeros(40)}, r"train\.npz: x has the shape \(40,\)"),
+        ({"train_x": inputs(40, (3, 8, 6, 1))}, r"train\.npz: x has the shape \(40, 3, 8, 6, 1\)"),
         ({"train_x": inputs(40, (3, 8, 0))}, r"x has the shape \(40, 3, 8, 0\)"),
-        ({"train_x": inputs(40, dtype="int32")}, "x is int32; save it as"),
+        ({"train_x": inputs(40).astype(complex)}, "x is complex128; save it as"),
+        ({"train_x": inputs(40).astype(str)}, "x is <U[0-9]+; save it as"),
+        ({"train_x": np.full((40, 3, 8, 6), 1 << 25)}, "whole numbers beyond 16,777,216"),
+        ({"train_x": np.full((40, 3, 8, 6), 1e39)}, "too large for float32"),
         ({"train_x": np.full((40, 3, 8, 6), np.nan, np.float32)}, "infinite or no numbers"),
         ({"train_y": np.arange(39)}, "x holds 40 inputs, y 39 classes"),
         ({"train_y": np.arange(40) / 2}, "y is float64"),
         ({"train_y": np.eye(40, dtype=int)}, "one integer class for each"),
         ({"train_y": np.int64(3)}, "one integer class for each"),
         ({"train_y": np.arange(40) - 2}, "y holds -2; classes count from 0"),
+        ({"train_y": np.arange(40) * 1e30}, "y is float64"),
         ({"train_y": np.arange(40) * 10**10}, "classes count from 0 to at most 65,535"),
         ({"test_x": inputs(0), "test_y": np.zeros(0, int)}, r"test\.npz: x holds no inputs"),
         ({"test_x": inputs(12, (3, 6, 8))}, r"train\.npz has inputs of the shape \(3, 8, 6\), .*test\.npz \(3, 6, 8\)"),
-        ({"test_x": inputs(12, dtype="int8")}, "inputs of the type uint8, .* int8; they must be alike"),
         ({"train_offset": 128}, "has offset 128, .*None; they must be alike"),
         ({"train_classes": np.array(["a", "b"])}, "y holds class 3, but there are only 2 names"),
-        ({"train_layout": "CHWN"}, "layout is 'CHWN'; it must be NCHW or NHWC"),
+        ({"train_layout": "CHWN"}, "there is no layout 'CHWN'; choose of NF"),
     ],
 )
 def test_each_mistake_is_one_sentence(changes: dict[str, Any], message: str, tmp_path: Path) -> None:

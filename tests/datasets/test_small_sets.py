@@ -25,7 +25,11 @@ def keys(split: Split) -> set[bytes]:
 
 def test_keywords() -> None:
     data = load("speech_commands", "kws/calibration_speech_commands_v1.npz")
-    assert (len(data.train), len(data.validation), len(data.test)) == (28_000, 60 + 20 * 40 + 40 * 4, 1000)
+    # 194 of the 249 calibration clips to learn from, 57 of them keywords; the others, 20 of them keywords, to validate.
+    related, varied = 12_000 + 3_000 + 1_000, 57 * 120 + 137 * 15
+    assert (len(data.train), len(data.validation), len(data.test)) == (related + varied, 55 + 20 * 40 + 35 * 4, 1000)
+    assert "variants of 194 clips" in data.source
+    assert "55 other clips" in data.source
     assert set(data.train.labels) == {-1}
     assert data.test.images.shape == (1000, 1, 49, 10)
     assert np.bincount(data.test.labels, minlength=12).min() >= 70

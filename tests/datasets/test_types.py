@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from intarsia.datasets import Dataset, InputScaling, Split
-from intarsia.datasets.metrics import accuracy, reconstruction_errors, roc_auc
+from intarsia.datasets.metrics import accuracy, classes_of, classes_told, reconstruction_errors, roc_auc
 
 NOTHING = Split(np.zeros((0, 2, 1, 1), np.float32), np.zeros(0, np.int64))
 
@@ -103,3 +103,14 @@ def test_the_detector_is_judged_against_its_unquantized_input() -> None:
     assert data.score(outputs, data.test) == 1.0
     with pytest.raises(ValueError, match="3 outputs for 4 inputs"):
         data.score(outputs[:3], data.test)
+
+
+@given(hnp.arrays(np.int8, st.tuples(st.integers(1, 20), st.just(1))))
+def test_one_output_is_the_logit_of_class_one(outputs: np.ndarray) -> None:
+    assert classes_told(1) == classes_told(2) == 2
+    classes = classes_of(outputs)
+    assert classes.tolist() == [int(value > 0) for value in outputs[:, 0]]
+    assert accuracy(outputs, classes) == 1.0
+    assert accuracy(outputs, 1 - classes) == 0.0
+    two = np.concatenate([np.zeros_like(outputs), outputs], axis=1)
+    assert np.array_equal(classes_of(two), classes)

@@ -60,6 +60,20 @@ def test_combinations_that_mean_the_same_are_one_point() -> None:
     assert points[-2:] == [Point("ternary, scales=8"), Point("int4", "widen1.25+permute")]
 
 
+def test_layers_that_are_called_as_words_stand_in_quotes() -> None:
+    space = parse_space("""network: resnet8
+layers: {default: ternary, first: digits4, '"first"': [int4, int8], '"a|b, c"': default}
+schemes: ['int4, "a|b"=int8 | permute']
+""")
+    points = list(space.points())
+    assert points[-1] == Point('int4, "a|b"=int8', "permute")
+    for point, wanted in zip(points, ("int4", "int8"), strict=False):
+        scheme = Scheme.parse(point.scheme)
+        assert str(scheme.first) == "digits4"
+        assert {name: str(layer) for name, layer in scheme.layers.items()} == {"first": wanted, "a|b, c": "ternary"}
+        assert Point.parse(point.key) == point
+
+
 def test_a_pattern_takes_the_density_that_it_wants() -> None:
     layer = LayerSpace(
         dense=("ternary",), sparse=("int8",), pattern=("unstructured", "1:16"), density=("0.0625", "0.125")

@@ -95,6 +95,17 @@ def test_a_preset_goes_with_rules_for_each_network() -> None:
     assert scheme_text(Settings("dscnn", Path()), "superposition, scales=5") == f"{own}, scales=5"
 
 
+def test_a_layer_called_as_a_word_of_schemes_is_another_scheme_in_another_file() -> None:
+    texts = ("ternary, first=digits2", 'ternary, "first"=digits2', 'ternary, "first "=digits2')
+    found = [variants(settings_in(Path(), scheme=text))[0] for text in texts]
+    assert len({variant.name for variant in found}) == len(texts)
+    layers = [dict(Scheme.parse(variant.scheme).layers) for variant in found]
+    assert [list(names) for names in layers] == [[], ["first"], ["first "]]
+    settings = settings_in(Path(), scheme='superposition, "last"=int4, last=digits2')
+    with pytest.raises(IntarsiaError, match='"last"=int4: the engine has no dense plane of int4'):
+        require_fit(settings)
+
+
 def test_the_ternary_baseline_has_no_sparse_plane_and_no_layer_of_its_own() -> None:
     for name in DEFAULTS:
         scheme = Scheme.parse(scheme_text(Settings(name, Path()), "ternary"))

@@ -15,6 +15,7 @@ from intarsia import cli  # noqa: E402
 from intarsia.flow import Settings, last_settings, run_stage  # noqa: E402
 from intarsia.flow.task import key_of  # noqa: E402
 from intarsia.quantize.checkpoint import damage  # noqa: E402
+from own_networks import Node, write_network  # noqa: E402
 
 Command = Callable[..., tuple[int, str]]
 
@@ -42,21 +43,13 @@ def write_model(path: Path, seed: int = 0) -> Path:
         "v": random.normal(0, 0.5, (CLASSES, 4 * 36)),
         "b": np.zeros(CLASSES),
     }
-    helper = onnx.helper
-    nodes = [
-        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
-        helper.make_node("Relu", ["c"], ["r"]),
-        helper.make_node("Flatten", ["r"], ["f"]),
-        helper.make_node("Gemm", ["f", "v", "b"], ["y"], transB=1),
+    nodes: list[Node] = [
+        ("Conv", ["x", "w"], ["c"], {"pads": [1, 1, 1, 1]}),
+        ("Relu", ["c"], ["r"], {}),
+        ("Flatten", ["r"], ["f"], {}),
+        ("Gemm", ["f", "v", "b"], ["y"], {"transB": 1}),
     ]
-    floats = onnx.TensorProto.FLOAT
-    inputs = [helper.make_tensor_value_info("x", floats, ["N", *SHAPE])]
-    outputs = [helper.make_tensor_value_info("y", floats, None)]
-    stored = [onnx.numpy_helper.from_array(values.astype(np.float32), name) for name, values in constants.items()]
-    graph = helper.make_graph(nodes, "small", inputs, outputs, stored)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    path.write_bytes(model.SerializeToString())
-    return path
+    return write_network(path, SHAPE, nodes, constants)
 
 
 def write_data(path: Path, shape: tuple[int, ...] = SHAPE, classes: int = CLASSES) -> Path:
@@ -72,8 +65,8 @@ def test_data_of_another_shape_is_refused_with_both_shapes(intarsia: Command, tm
     model, data = write_model(tmp_path / "small.onnx"), write_data(tmp_path / "data.npz", (2, 5, 6))
     status, text = intarsia("execute", model, "--data", data, *QUICK)
     assert status == 2
-    assert "small.onnx takes inputs of 1 x 6 x 6" in text
-    assert "has 2 x 5 x 6" in text
+    assert "the network takes inputs of 1 x 6 x 6" in text
+    assert "has the shape (60, 2, 5, 6)" in text
     assert "Traceback" not in text
 
 
@@ -81,7 +74,7 @@ def test_classes_beyond_the_outputs_are_refused(intarsia: Command, tmp_path: Pat
     model, data = write_model(tmp_path / "small.onnx"), write_data(tmp_path / "data.npz", classes=CLASSES + 2)
     status, text = intarsia("execute", model, "--data", data, *QUICK)
     assert status == 2
-    assert "holds the class 4, but small.onnx has 3 outputs" in text
+    assert "holds the class 4, but small.onnx tells 3 classes apart" in text
 
 
 def test_weights_in_a_file_of_their_own_go_along(intarsia: Command, tmp_path: Path) -> None:

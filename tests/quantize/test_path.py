@@ -29,7 +29,7 @@ from intarsia.quantize import (
     train_network,
 )
 from intarsia.quantize.checkpoint import History
-from intarsia.quantize.module import attach
+from intarsia.quantize.module import attach, key
 from intarsia.quantize.objectives import mismatch
 from intarsia.quantize.qat import FloatNetwork
 from intarsia.quantize.recipes import recipe_of
@@ -106,7 +106,7 @@ def test_calibration_alone_gives_a_network_whose_integers_are_its_model(
 def test_positions_by_cost_to_the_loss(criterion: str, digits: Dataset, trained: nn.Module) -> None:
     by_loss = post_training(trained, digits, PRESETS["superposition"], criterion=criterion)  # type: ignore[arg-type]
     by_residual = post_training(trained, digits, PRESETS["superposition"])
-    name = "block1_pointwise.parametrizations.weight.0.mask"
+    name = f"{key('block1.pointwise')}.parametrizations.weight.0.mask"
     assert not torch.equal(by_loss.layers.get_buffer(name), by_residual.layers.get_buffer(name))
     assert accuracy(freeze(by_loss, name="digits"), digits) > 0.85
 

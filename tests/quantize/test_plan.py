@@ -15,6 +15,7 @@ from intarsia.quantize import PRESETS, attach, freeze
 from intarsia.quantize.calibrate import float_tensors
 from intarsia.quantize.operators import QUANTIZABLE
 from intarsia.quantize.plan import read_plan
+from intarsia.quantize.step import key
 from network_kinds import Net, after_conv, head, inputs
 
 
@@ -185,7 +186,7 @@ def test_a_ceiling_bounds_the_frozen_integers_and_equals_the_model() -> None:
     model = randomized(nn.Sequential(nn.ZeroPad2d((0, 1, 1, 0)), nn.Conv2d(2, 4, 3), nn.ReLU6(), nn.Conv2d(4, 3, 2)))
     module = attach(model, PRESETS["int8"], (2, 8, 8), 1 / 16)
     for step, scale in zip(module.steps, (0.0303, 0.25), strict=True):
-        module.quantizers[step.name].set_scale(scale)  # type: ignore[operator]
+        module.quantizers[key(step.name)].set_scale(scale)  # type: ignore[operator]
     network = freeze(module, name="clipped")
     first = network.layers[0]
     assert isinstance(first, Conv2d)
@@ -263,7 +264,7 @@ def test_a_clip_bounds_the_frozen_integers_on_both_sides() -> None:
     model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.Hardtanh(-0.5, 3.0), nn.Conv2d(4, 3, 2), nn.Hardtanh(-100, 100)).eval()
     module = attach(model, PRESETS["int8"], (2, 8, 8), 1 / 16)
     for step, scale in zip(module.steps, (0.03, 0.25), strict=True):
-        module.quantizers[step.name].set_scale(scale)  # type: ignore[operator]
+        module.quantizers[key(step.name)].set_scale(scale)  # type: ignore[operator]
     first, last = freeze(module, name="clipped").layers
     assert isinstance(first, Conv2d)
     assert isinstance(last, Conv2d)
@@ -311,7 +312,7 @@ def test_names_are_those_of_modules_and_never_the_same() -> None:
     model = Net(compute, **parts, block=block, pool=nn.MaxPool2d(2)).eval()
     names = [name for name, _ in steps_of(model)]
     assert names == [
-        *("input_1", "values", "pool", "shared", "shared_1", "add", "block_conv", "add_1", "block.conv_1", "add_2"),
+        *("input_1", "values", "pool", "shared", "shared_1", "add", "block_conv", "add_1", "block.conv", "add_2"),
         "pool_1",
     ]
     network, x = attach(model, PRESETS["int8"], (4, 8, 8), 1 / 64), inputs((4, 8, 8))

@@ -1,11 +1,12 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intarsia.errors import IntarsiaError
-from intarsia.quantize.scheme import PRESETS, LayerScheme, Scheme, normalized
+from intarsia.quantize.scheme import PRESETS, LayerScheme, Scheme
+from intarsia.quantize.scheme_text import WORDS, normalized, place_of, read_scheme, split
 
 DENSE = st.sampled_from(["binary", "ternary", "digits2", "digits5", "int2", "int8"])
 DENSITIES = st.floats(0, 1, exclude_min=True)
@@ -116,6 +117,56 @@ def test_a_whole_scheme_reads_back_what_it_prints(rules: dict[str, str]) -> None
     assert replace(again, name=scheme.name) == scheme
 
 
+#: What a layer may be called: anything, and above all what the language itself is made of.
+PIECES = st.sampled_from(
+    [*WORDS, "default", "x+1:16", "a.b", ",", "=", '"', "\\", " ", "\t", "\n", "|", "", "层", "é", "\ud800"]
+)
+NAMES = st.text() | st.lists(PIECES, max_size=4).map("".join)
+LAYERS = st.sampled_from(["int8", "ternary", "digits3 a4", "ternary+1:16/16xint4", "mix-outputs:int8@0.1/int2"])
+
+
+@settings(max_examples=300)
+@given(st.dictionaries(NAMES, LAYERS.map(LayerScheme.parse), max_size=6), st.booleans())
+def test_layers_may_have_any_names(layers: dict[str, LayerScheme], exceptions: bool) -> None:
+    preset = PRESETS["superposition" if exceptions else "int8"]
+    scheme = replace(preset, name="found", layers=layers)
+    again = Scheme.parse(str(scheme))
+    assert replace(again, name="found") == scheme
+    assert normalized(str(scheme)) == str(scheme)
+    assert Scheme.parse(normalized(str(scheme))).layers == layers
+    assert [rule.layer for rule in read_scheme(str(scheme))[1] if rule.layer is not None] == list(layers)
+
+
+def test_quotes_tell_a_layer_from_a_word_of_the_language() -> None:
+    scheme = Scheme.parse('ternary, first=int8, "first"=int4, "last"=default, "a, b=c"=int2, "q\\"q"=int3')
+    assert str(scheme.first) == "int8"
+    assert {name: str(layer) for name, layer in scheme.layers.items()} == {
+        "first": "int4",
+        "last": "ternary",
+        "a, b=c": "int2",
+        'q"q': "int3",
+    }
+    assert str(scheme.layer("first", first=True, last=False, depthwise=False)) == "int4"
+    assert str(scheme.layer("stem", first=True, last=False, depthwise=False)) == "int8"
+    assert [place_of(name) for name in ("block1.conv", "first", "a b", "层", "default", "")] == [
+        "block1.conv", '"first"', '"a b"', "层", "default", '""',
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text", ['ternary, "first=int4', 'ternary, a"b"=int4', 'ternary, "a"b=int4', 'ternary, "a\\q"=int4', 'ternary, "="']
+)
+def test_a_quote_that_goes_wrong_is_refused(text: str) -> None:
+    with pytest.raises(IntarsiaError, match=r"double quotes|last=digits4"):
+        Scheme.parse(text)
+
+
+@given(st.lists(st.text(), min_size=1))
+def test_what_stands_in_quotes_is_not_split(parts: list[str]) -> None:
+    quoted = [place_of(part + ",") for part in parts]
+    assert split(",".join(quoted), ",") == quoted
+
+
 @given(preset=st.sampled_from(sorted(PRESETS)), bits=st.integers(2, 16))
 def test_a_preset_takes_rules(preset: str, bits: int) -> None:
     found = Scheme.parse(f"{preset}, scales={bits}, stem=digits3")
@@ -126,5 +177,6 @@ def test_a_preset_takes_rules(preset: str, bits: int) -> None:
 def test_equal_schemes_are_equal_texts_once_their_spaces_are() -> None:
     texts = ("ternary+1:16xint4 a4,last=int4", " ternary+1:16xint4   a4 , last = int4 ")
     assert {normalized(text) for text in texts} == {"ternary+1:16xint4 a4, last=int4"}
+    assert normalized('ternary,"stem" = int4,"a  b"= int4') == 'ternary, stem=int4, "a  b"=int4'
     for preset in PRESETS.values():
         assert normalized(str(preset)) == str(preset)

@@ -51,6 +51,7 @@ def results() -> StudyResults:
         ("int4 a4", "uniform"),
         ("int3, first=int8, last=int8", "uniform"),
         ("int2, first=int8, stem=int4, scales=6", "layer-wise"),
+        ('int2, "first"=int8', "layer-wise"),
         ("ternary+1:16xint8, fc=digits4", "n:m"),
         ("ternary+1:16/16xint8", "n:m shared"),
         ("ternary+unstructured@0.05xint8", "unstructured"),

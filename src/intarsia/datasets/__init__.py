@@ -15,13 +15,14 @@ from intarsia.datasets.digits import load_digits
 from intarsia.datasets.own import from_npz, identity_of_npz
 from intarsia.datasets.speech_commands import identity_of_speech_commands, load_speech_commands
 from intarsia.datasets.toycar import identity_of_toycar, load_toycar
-from intarsia.datasets.types import ALL_SPLITS, Dataset, InputScaling, Metric, Split, SplitName
+from intarsia.datasets.types import ALL_SPLITS, ChannelGrid, Dataset, InputScaling, Metric, Split, SplitName
 from intarsia.datasets.visual_wake_words import identity_of_visual_wake_words, load_visual_wake_words
 from intarsia.errors import IntarsiaError
 
 __all__ = [
     "ALL_SPLITS",
     "DATASETS",
+    "ChannelGrid",
     "Dataset",
     "InputScaling",
     "Metric",

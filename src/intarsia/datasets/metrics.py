@@ -6,11 +6,25 @@ from numpy.typing import NDArray
 _CHUNK = 4096  # windows at a time; bounds the memory of real inputs
 
 
+def classes_of(outputs: NDArray[np.floating | np.integer]) -> NDArray[np.int64]:
+    """Return the class that each row of outputs (N, K) says, (N,): the greatest one's, or, of one output before a
+    sigmoid, class 1 where it is above zero.
+    """
+    if outputs.shape[1] == 1:
+        return (outputs[:, 0] > 0).astype(np.int64)
+    return np.asarray(outputs.argmax(axis=1), np.int64)
+
+
+def classes_told(outputs: int) -> int:
+    """Return how many classes so many outputs tell apart."""
+    return max(outputs, 2)
+
+
 def accuracy(outputs: NDArray[np.floating | np.integer], labels: NDArray[np.int64]) -> float:
-    """Return the share of inputs whose greatest output is their class, 0 to 1.
+    """Return the share of inputs whose outputs say their class (`classes_of`), 0 to 1.
 
     Args:
-        outputs: (N, classes), in any unit.
+        outputs: (N, K), in any unit.
         labels: (N,), −1 where the class is unknown; these inputs are left out.
 
     Raises:
@@ -19,7 +33,7 @@ def accuracy(outputs: NDArray[np.floating | np.integer], labels: NDArray[np.int6
     known = labels >= 0
     if not known.any():
         raise ValueError("no label is known, so there is no accuracy")
-    return float((outputs.argmax(axis=1)[known] == labels[known]).mean())
+    return float((classes_of(outputs)[known] == labels[known]).mean())
 
 
 def reconstruction_errors(

@@ -2,13 +2,13 @@
 
 Each file holds `x`, the inputs, and `y`, the classes as integers from 0 (−1: unknown). Optional entries describe `x`:
 
-- `layout`: "NCHW" or "NHWC". Without it, (N, A, B, C) counts as NHWC where C is at most 4, A is more than 4 and B more
-  than 1, else as NCHW. A table (N, F) becomes (N, F, 1, 1).
+- `layout`: "NCHW", "NHWC", "NCL" and "NLC" (signals), "NHW" (grey images) or "NF" (tables). Without it the network's
+  input decides, see `intarsia.datasets.layout`. Signals become (N, C, 1, L), tables (N, F, 1, 1).
 - `offset`, `unit`: the real input of the float network is (x − offset) · unit; 0 and 1 by default.
 - `classes`: their names.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,41 +16,53 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intarsia.datasets import identity
+from intarsia.datasets.layout import LAYOUTS, Shape, images_of
 from intarsia.datasets.npz import Arrays, read_npz
+from intarsia.datasets.rounding import Grids, own_scaling
 from intarsia.datasets.types import Dataset, InputScaling, Split, SplitName, Stored
 from intarsia.errors import IntarsiaError
 from intarsia.files import sha256
 
 _SEED = 0  # of a split that the user did not make
 _SHARE = 0.1  # of the inputs, for a validation or test split that the user did not make
-_SAMPLES = 1_000_000  # values that the input's step is searched on
 _MOST_CLASSES = 1 << 16
 _DESCRIPTIONS = ("layout", "offset", "unit", "classes")
+_KEPT = tuple(np.dtype(name) for name in ("uint8", "int8", "float16", "float32"))
+_EXACT = 1 << 24  # whole numbers up to this one are exact in float32
 
 
-def from_npz(path: Path, *, layout: str | None = None) -> Dataset:
+def from_npz(path: Path, *, layout: str | None = None, shape: Shape | None = None, grids: Grids = "none") -> Dataset:
     """Load a user's own classification data.
 
     A folder must hold `train.npz` and `test.npz`; without `validation.npz` a tenth of the training inputs is held out.
     A single file is shuffled (always in the same way) and split 80 : 10 : 10. Test inputs need their classes; training
     and validation inputs may come without `y`.
 
-    Bytes stay bytes: stored integers are the integer input, of one `unit` a step. For floating-point inputs the step of
-    the integer input is the one of least squared error on the training inputs; it is unsigned where all are positive.
+    Bytes stay bytes: stored integers are the integer input, of one `unit` per step; other whole numbers become bytes
+    where all of them fit. For floating-point inputs the step of the integer input is the one of least squared error on
+    the training inputs, and it is unsigned where all are positive. Where `grids` allows, each column of a table, and
+    each channel of other inputs for one of which that step is coarse, gets its own, see `InputScaling`.
 
     Args:
         path: file or folder.
-        layout: "NCHW" or "NHWC", where the files do not say and the rule above would guess wrong.
+        layout: of `x`, where the files do not say.
+        shape: (channels, height, width) that the network takes: it tells how the axes of `x` are meant.
+        grids: what the layers that read the input can take into their weights (`intarsia.quantize.inputs.grids_of`): an
+            offset and a step for each channel (`offsets`), a step (`steps`), or nothing.
 
     Raises:
         IntarsiaError: one sentence about the first thing that is wrong.
     """
-    if layout not in (None, "NCHW", "NHWC"):
-        raise IntarsiaError(f"the layout {layout!r} is unknown; choose NCHW or NHWC.")
     files = {"all": path} if path.is_file() else _files(path)
     content = {name: _read(file, required=name in ("all", "test")) for name, file in files.items()}
     described = next(iter(content.values()))
-    splits = {name: _split(files[name], arrays, layout) for name, arrays in content.items()}
+    stored = _stored(files, content)
+    splits = {
+        name: _split(
+            files[name], arrays, images_of(files[name], stored[name], _layout(files[name], arrays, layout), shape)
+        )
+        for name, arrays in content.items()
+    }
     _require_alike(files, splits, content)
     train, validation, test = _three(files, splits)
     if test.labels.max() < 0:
@@ -62,7 +74,7 @@ def from_npz(path: Path, *, layout: str | None = None) -> Dataset:
         validation=validation,
         test=test,
         classes=_classes(files, described, most),
-        scaling=_scaling(next(iter(files.values())), described, train.images),
+        scaling=_scaling(next(iter(files.values())), described, train.images, grids),
         checksums={file.name: sha256(file) for file in files.values()},
         source=f"The user's own data in {path.name}.",
     )
@@ -94,14 +106,55 @@ def _read(path: Path, *, required: bool) -> Arrays:
     return read_npz(path, ("x",), ("y", *_DESCRIPTIONS))
 
 
-def _split(path: Path, arrays: Arrays, layout: str | None) -> Split:
-    images = _images(path, arrays, layout)
+def _stored(files: Mapping[str, Path], content: Mapping[str, Arrays]) -> dict[str, NDArray[Any]]:
+    """Return the inputs of all files in one type that data sets have, every value as it was: whole numbers as bytes
+    where all of them fit.
+
+    Raises:
+        IntarsiaError: they are no numbers, or float32 does not hold them.
+    """
+    inputs = {name: arrays["x"] for name, arrays in content.items()}
+    for name, x in inputs.items():
+        if x.dtype.kind not in "biuf":
+            raise IntarsiaError(f"{files[name]}: x is {x.dtype}; save it as numbers, float32 say.")
+        if x.dtype.kind == "f" and not np.isfinite(x).all():
+            raise IntarsiaError(f"{files[name]}: x holds values that are infinite or no numbers; remove these inputs.")
+    kinds = {x.dtype for x in inputs.values()}
+    if len(kinds) == 1 and kinds <= set(_KEPT):
+        return inputs
+    ranges = [(int(x.min()), int(x.max())) for x in inputs.values() if x.size and x.dtype.kind != "f"]
+    least, most = min((low for low, _ in ranges), default=0), max((high for _, high in ranges), default=0)
+    if any(x.dtype.kind == "f" for x in inputs.values()) or not -128 <= least <= most < (128 if least < 0 else 256):
+        return {name: _as_float(files[name], x) for name, x in inputs.items()}
+    return {name: x.astype(np.int8 if least < 0 else np.uint8) for name, x in inputs.items()}
+
+
+def _as_float(path: Path, x: NDArray[Any]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        found = x.astype(np.float32)
+    if x.dtype.kind != "f" and x.size and max(-int(x.min()), int(x.max())) > _EXACT:
+        raise IntarsiaError(f"{path}: x holds whole numbers beyond {_EXACT:,}; scale them, and save them as float32.")
+    if not np.isfinite(found).all():
+        raise IntarsiaError(f"{path}: x holds numbers that are too large for float32; scale them.")
+    return found
+
+
+def _layout(path: Path, arrays: Arrays, layout: str | None) -> str | None:
+    said = str(arrays["layout"]) if "layout" in arrays else None
+    for name in (layout, said):
+        if name not in (None, *LAYOUTS):
+            raise IntarsiaError(f"{path}: there is no layout {name!r}; choose of {', '.join(LAYOUTS)}.")
+    return said or layout
+
+
+def _split(path: Path, arrays: Arrays, images: Stored) -> Split:
     if len(images) == 0:
         raise IntarsiaError(f"{path}: x holds no inputs; save some.")
     if "y" not in arrays:
         return Split(images, np.full(len(images), -1, np.int64))
     y = arrays["y"]
-    if y.dtype.kind not in "iub" or y.ndim not in (1, 2) or y.size != len(y):
+    whole = y.dtype.kind in "iub" or (y.dtype.kind == "f" and bool(((y == np.rint(y)) & (np.abs(y) < _EXACT)).all()))
+    if not whole or y.ndim not in (1, 2) or y.size != len(y):
         raise IntarsiaError(f"{path}: y is {y.dtype} {y.shape}, it must be one integer class for each input.")
     labels = y.reshape(-1).astype(np.int64)
     if len(labels) != len(images):
@@ -113,39 +166,11 @@ def _split(path: Path, arrays: Arrays, layout: str | None) -> Split:
     return Split(images, labels)
 
 
-def _images(path: Path, arrays: Arrays, layout: str | None) -> Stored:
-    x = arrays["x"]
-    if x.dtype == np.float64:
-        x = x.astype(np.float32)
-    if x.dtype not in (np.uint8, np.int8, np.float16, np.float32):
-        raise IntarsiaError(f"{path}: x is {x.dtype}; save it as uint8, int8, float16 or float32.")
-    if x.dtype.kind == "f" and not np.isfinite(x).all():
-        raise IntarsiaError(f"{path}: x holds values that are infinite or no numbers; remove these inputs.")
-    if x.ndim not in (2, 4) or 0 in x.shape[1:]:
-        raise IntarsiaError(f"{path}: x has the shape {x.shape}; it must be (N, C, H, W), (N, H, W, C) or (N, F).")
-    if x.ndim == 2:
-        return x[:, :, None, None]
-    if _layout(path, arrays, layout, x.shape) == "NHWC":
-        return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
-    return x
-
-
-def _layout(path: Path, arrays: Arrays, layout: str | None, shape: Sequence[int]) -> str:
-    if "layout" in arrays:
-        layout = str(arrays["layout"])
-        if layout not in ("NCHW", "NHWC"):
-            raise IntarsiaError(f"{path}: layout is {layout!r}; it must be NCHW or NHWC.")
-    if layout is not None:
-        return layout
-    return "NHWC" if shape[3] <= 4 and shape[1] > 4 and shape[2] > 1 else "NCHW"
-
-
 def _require_alike(files: dict[str, Path], splits: dict[str, Split], content: dict[str, Arrays]) -> None:
     first, *others = splits
     for name in others:
         for what, one, other in (
             ("inputs of the shape", splits[first].images.shape[1:], splits[name].images.shape[1:]),
-            ("inputs of the type", splits[first].images.dtype, splits[name].images.dtype),
             *((entry, _entry(content[first], entry), _entry(content[name], entry)) for entry in ("offset", "unit")),
         ):
             if one != other:
@@ -184,19 +209,15 @@ def _classes(files: dict[str, Path], arrays: Arrays, most: int) -> tuple[str, ..
     return names
 
 
-def _scaling(path: Path, arrays: Arrays, train: Stored) -> InputScaling:
+def _scaling(path: Path, arrays: Arrays, train: Stored, grids: Grids) -> InputScaling:
     offset, unit = _number(path, arrays, "offset", 0.0), _number(path, arrays, "unit", 1.0)
     if offset != round(offset) or unit <= 0:
         raise IntarsiaError(f"{path}: offset {offset} must be whole and unit {unit} positive; correct them.")
-    base = InputScaling(int(offset), unit)
     if train.dtype.kind in "iu":
         least = (-128 if train.dtype.kind == "i" else 0) - int(offset)
         if least in (-128, 0):  # all 256 values fit, signed or unsigned
             return InputScaling(int(offset), unit, signed=least < 0)
-    values = base.reals(train).reshape(-1)
-    values = values[:: max(1, len(values) // _SAMPLES)]
-    signed = bool(values.min() < 0)
-    return InputScaling(int(offset), best_scale(values, signed=signed), unit, signed)
+    return own_scaling(int(offset), unit, train, grids)
 
 
 def _number(path: Path, arrays: Arrays, name: str, default: float) -> float:
@@ -206,24 +227,3 @@ def _number(path: Path, arrays: Arrays, name: str, default: float) -> float:
     if value.size != 1 or value.dtype.kind not in "iuf" or not np.isfinite(value).all():
         raise IntarsiaError(f"{path}: {name} must be one number.")
     return float(value.reshape(-1)[0])
-
-
-def best_scale(values: NDArray[np.float32], *, signed: bool) -> float:
-    """Return the step of 8-bit integers that has the least squared error, at most the one that clips nothing.
-
-    The error has narrow dips where the largest value falls on a step, so the best of 64 steps is searched
-    around once more.
-    """
-    lo, hi = (-128, 127) if signed else (0, 255)
-    most = float(np.abs(values).max())
-    if most == 0:
-        return 1.0
-    wide = most / hi / 64
-    coarse = _least(values, wide * np.arange(1, 65), lo, hi)
-    fine = coarse + wide * np.arange(-15, 16) / 16
-    return _least(values, fine[fine <= 64 * wide], lo, hi)
-
-
-def _least(values: NDArray[np.float32], steps: NDArray[np.floating], lo: int, hi: int) -> float:
-    errors = [np.square(np.clip(np.rint(values / step), lo, hi) * step - values).mean() for step in steps]
-    return float(steps[int(np.argmin(errors))])

@@ -39,7 +39,7 @@ SCALING = InputScaling(offset=0, scale=0.5847029, unit=1.0)
 _FRAMES, _COEFFICIENTS = 49, 10
 #: How many variants of a clip, and clips of noise, join the small training set.
 _WORD_VARIANTS, _UNKNOWN_VARIANTS, _NOISES = 120, 15, 1000
-#: How many variants of a clip join the small validation set, without a label: a score of 60 clips alone is too coarse.
+#: How many variants of a clip join the small validation set, without a label: a score of so few alone is too coarse.
 _CHECKED_WORD_VARIANTS, _CHECKED_UNKNOWN_VARIANTS = 40, 4
 _SILENCE, _UNKNOWN = CLASSES.index("Silence"), CLASSES.index("Unknown")
 _NOISE = "_background_noise_"
@@ -110,6 +110,7 @@ def identity_of_speech_commands(
 def _small(folder: Path, splits: Collection[SplitName]) -> Dataset:
     loaded: dict[SplitName, Split] = {}
     sums: dict[str, str] = {}
+    said = []
     if "train" in splits:
         clips = []
         for name, arrays in _TRAIN.items():
@@ -121,6 +122,10 @@ def _small(folder: Path, splits: Collection[SplitName]) -> Dataset:
         clips.append(_variants(path, content, learned, _WORD_VARIANTS, _UNKNOWN_VARIANTS, noises=_NOISES, seed=0))
         everything = np.concatenate(clips)
         loaded["train"] = Split(everything, np.full(len(everything), -1, np.int64))
+        said.append(
+            f"Arabic Speech Commands and Free Spoken Digits as related training data, with variants of {learned.sum()} "
+            "clips of Speech Commands v0.01 and noise, all without labels"
+        )
     if "validation" in splits:
         content = _read(folder / _VALIDATION, ("mfcc", "audio", "y", "classes"), sums)
         labels = _labels(folder / _VALIDATION, content)
@@ -131,16 +136,14 @@ def _small(folder: Path, splits: Collection[SplitName]) -> Dataset:
         )
         unknown = np.full(len(varied), -1, np.int64)
         loaded["validation"] = Split(np.concatenate([found, varied]), np.concatenate([labels[kept], unknown]))
+        said.append(
+            f"{kept.sum()} other clips of v0.01 to validate, with variants that count as right where the float network "
+            "is agreed with"
+        )
     if "test" in splits:
         loaded["test"] = _accuracy_set(folder / _TEST, sums)
-    return _dataset(
-        loaded,
-        sums,
-        "Arabic Speech Commands and Free Spoken Digits as related training data, with variants of 240 clips of Speech "
-        "Commands v0.01 and noise, all without labels; 60 other clips of v0.01 to validate, with variants that count "
-        "as right where the float network is agreed with; the MLPerf Tiny accuracy set (Speech Commands v0.02) to "
-        "test.",
-    )
+    said.append("the MLPerf Tiny accuracy set (Speech Commands v0.02) to test")
+    return _dataset(loaded, sums, "; ".join(said) + ".")
 
 
 def _variants(

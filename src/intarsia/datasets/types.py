@@ -1,5 +1,6 @@
 """What every data set gives: inputs with labels in three splits, and how stored values become a network's input."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -19,27 +20,62 @@ _TYPES = tuple(np.dtype(name) for name in ("uint8", "int8", "float16", "float32"
 
 
 @dataclass(frozen=True)
-class InputScaling:
-    """How a stored value becomes the network's input, with one scale and no zero-point.
+class ChannelGrid:
+    """Which real values the integers of each channel stand for: integer · step + offset.
 
-    The float network reads `reals`, (stored − offset) · unit. The integer network reads `integers`, 8 bits, of which
-    one unit is worth `scale`. Two kinds:
+    Attributes:
+        offsets: by channel, the real value of integer 0.
+        steps: by channel, the real value of one unit, above 0.
+    """
+
+    offsets: tuple[float, ...]
+    steps: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.offsets) != len(self.steps) or not all(0 < step < np.inf for step in self.steps):
+            raise ValueError("a grid has an offset and a positive step for each channel")
+
+    def integers(self, reals: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the nearest integers (halves to even) of real inputs (N, C, H, W), not clipped."""
+        found: NDArray[np.float32] = np.rint((reals - _by_channel(self.offsets)) / _by_channel(self.steps))
+        return found
+
+    def reals(self, integers: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what integers (N, C, H, W) stand for."""
+        return integers * _by_channel(self.steps) + _by_channel(self.offsets)
+
+
+def _by_channel(values: tuple[float, ...]) -> NDArray[np.float32]:
+    return np.array(values, np.float32)[:, None, None]
+
+
+@dataclass(frozen=True)
+class InputScaling:
+    """How a stored value becomes the network's input, which has one scale and no zero-point.
+
+    The float network reads `reals`, (stored − offset) · unit. The integer network reads `integers`, 8 bits, of three
+    kinds:
 
     - bytes with `unit == scale`: stored values minus the offset *are* the integers; this is exact, and a value that
       does not fit is an error, for it means that the scaling is for other data.
-    - otherwise the real value is rounded to the nearest multiple of `scale` (halves to even), and clipped to the range.
+    - else, without a `grid`: the real value is rounded to the nearest multiple of `scale` (halves to even), and clipped
+      to the range.
+    - with a `grid`: each channel has an offset and a step of its own, and is rounded and clipped the same way. The
+      first layer takes them into its weights and bias (`intarsia.quantize.inputs`), and reads integers times `scale`.
 
     Attributes:
         offset: the stored value of real zero.
-        scale: real value of one unit of the integer input.
+        scale: what the integer network's first layer takes one unit of its input for; without a grid, its real value.
         unit: real value of one stored unit; 0, the default, stands for `scale`.
         signed: whether integers are −128 … 127, or 0 … 255.
+        grid: of the channels, if they have their own.
     """
 
     offset: int
     scale: float
     unit: float = 0.0
     signed: bool = True
+    grid: ChannelGrid | None = None
 
     def __post_init__(self) -> None:
         if self.unit == 0.0:
@@ -53,8 +89,9 @@ class InputScaling:
         Raises:
             ValueError: bytes in units of `scale` do not fit the range.
         """
-        kind = np.int8 if self.signed else np.uint8
-        lo, hi = int(np.iinfo(kind).min), int(np.iinfo(kind).max)
+        kind, (lo, hi) = (np.int8 if self.signed else np.uint8), self.limits
+        if self.grid is not None:
+            return np.asarray(np.clip(self.grid.integers(self.reals(images)), lo, hi), kind)
         if self.unit != self.scale or images.dtype.kind == "f":
             nearest = np.rint(self.reals(images) / np.float32(self.scale))
             return np.asarray(np.clip(nearest, lo, hi), kind)
@@ -67,6 +104,35 @@ class InputScaling:
     def reals(self, images: Stored) -> NDArray[np.float32]:
         """Return the float network's input, same shape as `images`: (stored − offset) · unit."""
         return (images.astype(np.float32) - np.float32(self.offset)) * np.float32(self.unit)
+
+    def held(self, images: Stored) -> NDArray[np.float32]:
+        """Return the real values that the integer network's input stands for, same shape as `images`.
+
+        Raises:
+            ValueError: as for `integers`.
+        """
+        integers = self.integers(images).astype(np.float32)
+        return integers * np.float32(self.scale) if self.grid is None else self.grid.reals(integers)
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """The least and the greatest integer."""
+        return (-128, 127) if self.signed else (0, 255)
+
+    @property
+    def rule(self) -> str:
+        """How integers are made of stored values, as JSON for whoever runs the integer network.
+
+        With `offset` and `step`, numbers or lists by channel, and `least` and `greatest`: the integer is
+        (stored − offset) / step, rounded to the nearest and clipped.
+        """
+        offset: float | list[float] = self.offset
+        step: float | list[float] = self.scale / self.unit
+        if self.grid is not None:
+            offset = [self.offset + value / self.unit for value in self.grid.offsets]
+            step = [value / self.unit for value in self.grid.steps]
+        least, greatest = self.limits
+        return json.dumps({"offset": offset, "step": step, "least": least, "greatest": greatest})
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,8 +206,8 @@ class Dataset:
     def score(self, outputs: NDArray[np.floating | np.integer], split: Split) -> float:
         """Return how good a network's outputs for a split are, 0 to 1.
 
-        For `accuracy` the share of labelled inputs whose greatest output is their class. For `auc` the area under the
-        ROC curve of each clip's `clip_errors`.
+        For `accuracy` the share of labelled inputs whose outputs say their class, see `metrics.classes_of`. For `auc`
+        the area under the ROC curve of each clip's `clip_errors`.
 
         Args:
             outputs: (N, K), one row for each input of the split; for `auc` real numbers in the unit of the float input.

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from intarsia.errors import IntarsiaError
-from intarsia.quantize.scheme import LayerScheme, Scheme, normalized
+from intarsia.quantize.scheme import LayerScheme, Scheme
+from intarsia.quantize.scheme_text import normalized, split
 from intarsia.quantize.transforms.settings import Transforms
 
 NONE = "none"
@@ -45,7 +46,8 @@ class Point:
         Raises:
             IntarsiaError: there is no such scheme or transformation.
         """
-        scheme, _, transforms = (part.strip() for part in text.partition("|"))
+        scheme, *rest = (part.strip() for part in split(text, "|"))
+        transforms = " | ".join(rest)
         Scheme.parse(scheme)
         if transforms:
             Transforms.parse(transforms)

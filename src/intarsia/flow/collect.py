@@ -92,6 +92,7 @@ def collect(settings: Settings, records: Mapping[str, Record]) -> tuple[Results,
         },
         metric=_result(records, "execute/float").get("metric", "accuracy"),
         data=_result(records, f"quantize/{kinds[0].name}").get("data", ""),
+        input_rounding=_result(records, f"quantize/{kinds[0].name}").get("input", {}).get("text", ""),
         test_set="full official test set" if settings.defaults.official else "held-out test set",
     )
     return results, () if built is None else pictures_of(built)

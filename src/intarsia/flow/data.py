@@ -5,17 +5,22 @@ from collections.abc import Collection
 from intarsia.datasets import ALL_SPLITS, Dataset, SplitName, from_npz, identity_of, identity_of_npz, load_dataset
 from intarsia.errors import IntarsiaError
 from intarsia.flow.settings import Settings
+from intarsia.flow.task import read_record
 
 
 def load_data(settings: Settings, splits: Collection[SplitName] = ALL_SPLITS, *, progress: bool = False) -> Dataset:
-    """Load what a run trains on and is measured with.
+    """Load what a run trains on and is measured with; a user's own data as the network takes it, once that is imported.
 
     Raises:
-        IntarsiaError: the data is missing or damaged.
+        IntarsiaError: the data is missing or damaged, or is not that of the network.
     """
     if settings.model is None or settings.data_dir is None:
         return load_dataset(settings.defaults.dataset, settings.data_dir, splits=splits, progress=progress)
-    return from_npz(settings.data_dir)
+    record = read_record(settings.folder / "train" / "float.json")
+    if record is None:
+        raise IntarsiaError(f"{settings.folder} holds no imported network; run intarsia train {settings.model} first.")
+    channels, height, width = record.result["shape"]
+    return from_npz(settings.data_dir, shape=(channels, height, width), grids=record.result["grids"])
 
 
 def data_key(settings: Settings, splits: Collection[SplitName] = ALL_SPLITS) -> dict[str, list[str]]:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from intarsia.datasets import Dataset, SplitName
+from intarsia.datasets.metrics import classes_told
 from intarsia.errors import IntarsiaError
 from intarsia.files import write_bytes
 from intarsia.flow.data import load_data
 from intarsia.flow.hardware import cycles_of_weight_layers
+from intarsia.flow.rounding import report_rounding
 from intarsia.flow.settings import LAYERWISE, SUPERPOSITION, Settings, require
 from intarsia.flow.task import Job
 from intarsia.integer import IntegerNetwork, file
@@ -160,6 +162,7 @@ def _quantize(job: Job) -> dict[str, Any]:
     transforms = Transforms.parse(parameters.get("transforms", "none"))
     model, data = float_model(settings), load_data(settings, _LEARNING, progress=job.progress)
     require_match(job, model, data)
+    rounding_loss = report_rounding(job, model, data)
     recipe = recipe_of(settings.defaults.dataset)
     if epochs == 0:
         rounding = parameters.get("rounding", "nearest")
@@ -185,7 +188,7 @@ def _quantize(job: Job) -> dict[str, Any]:
         training = f"quantization-aware training, {counted(epochs, 'epoch')}, distilled from the float network"
     if transforms:
         training += f", after {transforms}"
-    metadata = {"seed": str(seed), "training": training}
+    metadata = {"seed": str(seed), "training": training, "input": data.scaling.rule}
     network = freeze(module, name=settings.network, metadata=metadata)
     file.save(network, job.product("safetensors"))
     return {
@@ -197,7 +200,7 @@ def _quantize(job: Job) -> dict[str, Any]:
         "seed": seed,
         "epochs": epochs,
         "data": data.source,
-    }
+    } | rounding_loss
 
 
 def _scheme(job: Job) -> "Scheme":
@@ -264,11 +267,12 @@ def import_float(job: Job) -> dict[str, Any]:
     """Import the float network of a file and keep a copy of it.
 
     Raises:
-        IntarsiaError: a package is missing, or the file cannot be imported.
+        IntarsiaError: a package is missing, or the file cannot be imported, or not be quantized.
     """
     require("torch", "train")
     from intarsia.networks.importers import content  # noqa: PLC0415
     from intarsia.networks.importers import import_float as read  # noqa: PLC0415
+    from intarsia.quantize.inputs import grids_of  # noqa: PLC0415
 
     source = job.settings.imported
     assert source is not None  # noqa: S101 (else there is no such task)
@@ -281,6 +285,7 @@ def import_float(job: Job) -> dict[str, Any]:
         "summary": f"imported, input {shape}",
         "training": f"imported from {source.name}",
         "shape": list(imported.shape),
+        "grids": grids_of(imported.module, imported.shape),
         "dropped": list(imported.dropped),
     }
 
@@ -323,17 +328,17 @@ def require_match(job: Job, model: "nn.Module", data: Dataset) -> None:
         took, given = (" x ".join(map(str, sizes)) for sizes in (shape, data.shape))
         raise IntarsiaError(
             f"{source.name} takes inputs of {took} (channels, height, width), the data {data.name} has {given}; give "
-            "other data, or say its layout (NCHW or NHWC) in the .npz file."
+            "other data."
         )
     splits = [split for split in (data.train, data.validation, data.test) if len(split)]
     if data.metric != "accuracy" or not splits:
         return
     most = max(int(split.labels.max()) for split in splits)
-    outputs = outputs_of(model, splits[0].images[:1], data.scaling).shape[1]
-    if most >= outputs:
+    known = classes_told(outputs_of(model, splits[0].images[:1], data.scaling).shape[1])
+    if most >= known:
         raise IntarsiaError(
-            f"the data {data.name} holds the class {most}, but {source.name} has {outputs} outputs, classes from 0; "
-            "correct y, or give the network that was trained for these classes."
+            f"the data {data.name} holds the class {most}, but {source.name} tells {known} classes apart, counted from "
+            "0; correct y, or give the network that was trained for these classes."
         )
 
 

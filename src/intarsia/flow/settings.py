@@ -12,7 +12,8 @@ from typing import Any, Literal, get_args
 from intarsia.engine import EngineConfig
 from intarsia.errors import IntarsiaError
 from intarsia.quantize.recipes import LARGEST_SEED
-from intarsia.quantize.scheme import LayerScheme, normalized
+from intarsia.quantize.scheme import LayerScheme
+from intarsia.quantize.scheme_text import normalized
 from intarsia.quantize.transforms.settings import Transforms
 
 Route = Literal["engine", "lane", "none"]

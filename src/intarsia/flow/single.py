@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from intarsia.datasets.metrics import classes_of, classes_told
 from intarsia.engine import EngineConfig, compile_network, config_for
 from intarsia.engine.cycles import predict
 from intarsia.errors import IntarsiaError
@@ -41,14 +42,16 @@ def execute(network_file: Path, images_file: Path, labels_file: Path | None, out
             np.save(stream, result, allow_pickle=False)
     text = f"{network.name}: {counted(len(images), 'image')}"
     if labels is not None and len(images):
-        text += f", {float((result.argmax(axis=1) == labels).mean()):.2%} right"
+        text += f", {float((classes_of(result) == labels).mean()):.2%} right"
     return text + (f"; outputs in {output}" if output else "")
 
 
 def _require_classes(path: Path | None, labels: Images, outputs: int) -> None:
-    if labels.min() < 0 or labels.max() >= outputs:
+    if labels.min() < 0 or labels.max() >= classes_told(outputs):
         wrong = labels.min() if labels.min() < 0 else labels.max()
-        raise IntarsiaError(f"{path} holds the class {wrong}, but the network has {outputs} outputs, classes from 0.")
+        raise IntarsiaError(
+            f"{path} holds the class {wrong}, but the network tells {classes_told(outputs)} classes apart, from 0."
+        )
 
 
 def compile_file(network_file: Path, folder: Path, config: EngineConfig) -> str:

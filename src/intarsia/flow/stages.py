@@ -23,6 +23,7 @@ from intarsia.integer import Pattern
 from intarsia.quantize import RECIPES, Scheme
 from intarsia.quantize.recipes import recipe_of, with_epochs
 from intarsia.quantize.scheme import LayerScheme
+from intarsia.quantize.scheme_text import read_scheme, write_scheme
 from intarsia.quantize.transforms.settings import Transforms
 
 _LEARNING: tuple[SplitName, ...] = ("train", "validation")
@@ -31,7 +32,8 @@ _TEST: tuple[SplitName, ...] = ("test",)
 _MOST_ACTIVATION_BITS = 8
 #: Characters of a scheme's text in the names of files.
 _LONGEST_NAME = 80
-_COMMON = frozenset({"first", "last", "depthwise", "scales"})  # what schemes say of layers without naming one
+#: What a scheme may have in layers' names only: texts that differ in it must have different files.
+_LOST = re.compile(r"[^A-Za-z0-9.+,=:@/ _-]")
 
 
 @dataclass(frozen=True)
@@ -94,30 +96,31 @@ def _of_same_scales(settings: Settings, text: str) -> str:
 
 def scheme_text(settings: Settings, kind: str) -> str:
     """Return the planes that a user's name for a scheme means for the network of a run."""
-    own = settings.defaults.scheme
-    first, *rules = kind.split(",")
+    default, own = read_scheme(settings.defaults.scheme)
+    first, rules = read_scheme(kind)
     if first == SUPERPOSITION:
-        return ",".join([own, *rules])
-    if kind == TERNARY and own != SUPERPOSITION:
+        return write_scheme(default, (*own, *rules))
+    if kind == TERNARY:
         # What is for all networks of this kind; layers by name are the superposition's.
-        return ",".join([TERNARY, *(rule for rule in own.split(",")[1:] if rule.split("=")[0].strip() in _COMMON)])
+        return write_scheme(TERNARY, tuple(rule for rule in own if rule.layer is None))
     return kind
 
 
 def _slug(text: str) -> str:
     """Return a text as part of a file's name."""
     slug = re.sub(r"[^A-Za-z0-9.+]+", "-", text).strip("-")
-    return (
-        slug
-        if len(slug) <= _LONGEST_NAME
-        else f"{slug[:_LONGEST_NAME]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-    )
+    if len(slug) <= _LONGEST_NAME and not _LOST.search(text):
+        return slug
+    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+    return f"{slug[:_LONGEST_NAME]}-{digest[:8]}"
 
 
 def _train(settings: Settings) -> list[Task]:
     if settings.imported is not None:
         path = settings.imported
-        parameters: dict[str, Any] = {"model": sha256(path), "sources": _digest(_sources("networks/importers", "*.py"))}
+        reading = ("plan", "operators", "step", "affine", "arithmetic", "tracing", "windows", "inputs")
+        read = (*_sources("networks/importers", "*.py"), *_sources("quantize", *(f"{name}.py" for name in reading)))
+        parameters: dict[str, Any] = {"model": sha256(path), "sources": _digest(read)}
         if data := _data_files(path):
             parameters["data"] = [sha256(file) for file in data]
         return [_float(f"float network from {path.name}", learn.import_float, parameters, learn.model_suffix(path))]
@@ -343,8 +346,7 @@ def require_fit(settings: Settings) -> None:
     """
     scheme = Scheme.parse(scheme_text(settings, settings.scheme))
     _require_layer_fit(settings.engine, scheme.default)
-    exceptions = {"first": scheme.first, "last": scheme.last, "depthwise": scheme.depthwise, **scheme.layers}
-    named = {f"{where}={layer}": layer for where, layer in exceptions.items() if layer is not None}
+    named = {str(rule): layer for rule, layer in scheme.exceptions if layer is not None}
     formats = [LayerScheme.parse(text) for text in settings.layerwise_formats]
     if LAYERWISE in settings.baselines and settings.layerwise_budget == "cycles":
         named |= {f"--layerwise-formats {layer}": layer for layer in formats}

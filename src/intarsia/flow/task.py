@@ -24,7 +24,8 @@ from intarsia.flow.settings import Settings
 #: Raised by hand when a stage's meaning changes within a version of the package; 1 where none is given.
 _REVISIONS: Mapping[str, int] = MappingProxyType(
     # 2: calibration and teacher read inputs as integers hold them; equalization for readers alone.
-    # 3: patterns of a linear layer count the channels of a pixel; another version of the network's file.
+    # 3: patterns of a linear layer count the channels of a pixel; another version of the network's file; channels of an
+    # input may have grids of their own.
     {"quantize": 3}
 )
 

@@ -18,12 +18,6 @@ def scale_gradient(x: torch.Tensor, factor: float) -> torch.Tensor:
     return x * factor + (x * (1.0 - factor)).detach()
 
 
-def on_grid(x: torch.Tensor, scale: float, *, signed: bool) -> torch.Tensor:
-    """Return a network's input as 8-bit integers hold it, in real units: whole multiples of `scale`."""
-    form = ActivationFormat(8, signed=signed)
-    return torch.clamp(torch.round(x / scale), form.lo, form.hi) * scale
-
-
 class ActivationQuantizer(nn.Module):
     """Quantizes a tensor to `format` with one learned step (Esser et al., Learned Step Size Quantization, 2020).
 

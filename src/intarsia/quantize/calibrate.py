@@ -13,6 +13,7 @@ from intarsia.quantize.activations import ActivationQuantizer, best_activation_s
 from intarsia.quantize.compensate import compensated
 from intarsia.quantize.data import TrainingData, reals
 from intarsia.quantize.module import QuantizedNetwork, attach, own_padding, padded
+from intarsia.quantize.objectives import class_logits
 from intarsia.quantize.patterns import Criterion
 from intarsia.quantize.recipes import Rounding
 from intarsia.quantize.scheme import Scheme
@@ -81,7 +82,7 @@ def attached(
     """
     scaling, shape = dataset.scaling, dataset.train.images.shape[1:]
     size = (int(shape[0]), int(shape[1]), int(shape[2]))
-    return attach(model, scheme, size, scaling.scale, signed=scaling.signed, transforms=transforms)
+    return attach(model, scheme, size, scaling.scale, signed=scaling.signed, grid=scaling.grid, transforms=transforms)
 
 
 def float_step(network: QuantizedNetwork, step: Step, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -160,7 +161,7 @@ def weight_gradients(
     pieces = range(0, len(labels), batch)
     for start in pieces:
         logits = float_tensors(network, x[start : start + batch])[network.steps[-1].name].flatten(1)
-        loss = functional.cross_entropy(logits, labels[start : start + batch])
+        loss = functional.cross_entropy(class_logits(logits), labels[start : start + batch])
         for total, gradient in zip(sums, torch.autograd.grad(loss, weights), strict=True):
             total.add_(gradient.square() if criterion == "curvature" else gradient)
     means = [total / len(pieces) for total in sums]

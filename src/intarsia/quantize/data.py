@@ -8,14 +8,17 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from intarsia.quantize.activations import on_grid
+from intarsia.quantize.inputs import Grid, InputQuantizer
+from intarsia.quantize.objectives import class_logits
 
 #: Inputs as a data set stores them.
 Stored = NDArray[np.uint8 | np.int8 | np.float16 | np.float32]
 
 
 class Scaling(Protocol):
-    """How stored values become the network's input: `(value − offset) · unit`; integers are multiples of `scale`."""
+    """How stored values become the network's input: `(value − offset) · unit`; integers stand for multiples of `scale`,
+    or for what a grid says.
+    """
 
     @property
     def offset(self) -> int: ...  # noqa: D102
@@ -25,6 +28,8 @@ class Scaling(Protocol):
     def unit(self) -> float: ...  # noqa: D102
     @property
     def signed(self) -> bool: ...  # noqa: D102
+    @property
+    def grid(self) -> Grid | None: ...  # noqa: D102
 
 
 class Labelled(Protocol):
@@ -83,11 +88,12 @@ def outputs_of(
     """Return the outputs (N, K), on the CPU, of stored images (N, C, H, W) in evaluation mode; if `held`, of these as
     8-bit integers hold them.
     """
+    source = InputQuantizer(scaling.scale, signed=scaling.signed, grid=scaling.grid)
 
     def answers(some: Stored) -> torch.Tensor:
         x = reals(some, scaling)
-        found: torch.Tensor = model((on_grid(x, scaling.scale, signed=scaling.signed) if held else x).to(device))
-        return found.float().cpu()
+        found: torch.Tensor = model((source.held(x) if held else x).to(device))
+        return found.float().cpu().flatten(1)
 
     training = model.training
     model.eval()
@@ -104,7 +110,7 @@ def labelled(data: TrainingData, teacher: nn.Module, *, device: str | torch.devi
 
     Args:
         data: any; a label of several consecutive inputs goes to each of them.
-        teacher: float network on `device`; its greatest output is the label.
+        teacher: float network on `device`; its greatest logit (`class_logits`) is the label's.
         device: where the teacher is.
     """
 
@@ -114,7 +120,7 @@ def labelled(data: TrainingData, teacher: nn.Module, *, device: str | torch.devi
         unknown = labels < 0
         if unknown.any():
             answers = outputs_of(teacher, split.images[unknown], data.scaling, device=device, held=True)
-            labels[unknown] = answers.argmax(1).numpy()
+            labels[unknown] = class_logits(answers).argmax(1).numpy()
         return Samples(split.images, labels)
 
     return TrainingSet(samples(data.train), samples(data.validation), data.scaling)

@@ -11,7 +11,8 @@ from torch.nn.utils import parametrize
 
 from intarsia.errors import IntarsiaError
 from intarsia.integer.formats import ActivationFormat, WeightFormat
-from intarsia.quantize.activations import ActivationQuantizer, on_grid
+from intarsia.quantize.activations import ActivationQuantizer
+from intarsia.quantize.inputs import Grid, InputQuantizer, folded
 from intarsia.quantize.mixed import weight_quantizer
 from intarsia.quantize.plan import read_plan
 from intarsia.quantize.planes import PlanedWeight, fit_multipliers
@@ -30,7 +31,7 @@ class QuantizedNetwork(nn.Module):
     Attributes:
         scheme: that was asked for.
         steps: one for each layer of the integer network.
-        input_scale: real value of one unit of the input.
+        input_scale: what the first layers take one unit of the input for; without a grid its real value.
         signed: whether the input's integers are −128 … 127, or 0 … 255.
     """
 
@@ -42,10 +43,12 @@ class QuantizedNetwork(nn.Module):
         input_scale: float,
         *,
         signed: bool = True,
+        grid: Grid | None = None,
     ) -> None:
         super().__init__()
         self.scheme, self.steps, self.shape, self.input_scale = scheme, tuple(steps), shape, input_scale
         self.signed = signed
+        self.source = InputQuantizer(input_scale, signed=signed, grid=grid)
         self.ranges = value_ranges(self.steps, (-math.inf if signed else 0.0, math.inf))
         self.layers, self.quantizers = nn.ModuleDict(), nn.ModuleDict()
         self.layer_schemes = _layer_schemes(self.steps, scheme)
@@ -79,8 +82,9 @@ class QuantizedNetwork(nn.Module):
         return values
 
     def quantized_input(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the input as the integer network reads it, in real units: whole multiples of `input_scale`."""
-        return on_grid(x, self.input_scale, signed=self.signed)
+        """Return the input as the integer network reads it: whole multiples of `input_scale`."""
+        found: torch.Tensor = self.source(x)
+        return found
 
     def quantized(self, step: Step, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
         """Return the tensor that one step makes, (N, C, H, W): computed, clipped and quantized."""
@@ -227,6 +231,7 @@ def attach(
     input_scale: float,
     *,
     signed: bool = True,
+    grid: Grid | None = None,
     transforms: Transforms = NO_TRANSFORMS,
 ) -> QuantizedNetwork:
     """Return a quantized network with the float weights of `model`, which is not changed.
@@ -237,16 +242,20 @@ def attach(
         model: any module of supported layers.
         scheme: planes and activation bits.
         shape: (channels, height, width) of the input.
-        input_scale: real value of one unit of the 8-bit input.
+        input_scale: real value of one unit of the 8-bit input; with a grid, what the first layers take it for.
         signed: whether the input's integers are −128 … 127, or 0 … 255.
+        grid: of the input's channels, if they have their own; the first layers take it over.
         transforms: that the float network goes through first.
 
     Raises:
-        IntarsiaError: an operator is not supported, or the scheme names a layer that does not exist.
+        IntarsiaError: an operator is not supported, the scheme names a layer that does not exist, or the first layers
+            cannot take over the grid.
     """
     steps = read_plan(model, shape)
+    if grid is not None:
+        folded(steps, grid, input_scale)
     steps = apply(steps, transforms, _layer_schemes(steps, scheme))
-    return QuantizedNetwork(steps, scheme, shape, input_scale, signed=signed)
+    return QuantizedNetwork(steps, scheme, shape, input_scale, signed=signed, grid=grid)
 
 
 def _layer_schemes(steps: Sequence[Step], scheme: Scheme) -> Mapping[str, LayerScheme]:

@@ -23,6 +23,15 @@ class Objective(Protocol):
         ...
 
 
+def class_logits(outputs: torch.Tensor) -> torch.Tensor:
+    """Return a logit for each class, (N, classes), of outputs (N, K).
+
+    One output is the logit of class 1 against class 0, as before a sigmoid, so class 0 has the logit 0: then cross
+    entropy, divergence and the greatest logit are those of the sigmoid.
+    """
+    return functional.pad(outputs, (1, 0)) if outputs.shape[1] == 1 else outputs
+
+
 class Classification:
     """Cross entropy with the labels and the divergence from the teacher; merit is accuracy."""
 
@@ -32,9 +41,10 @@ class Classification:
         """Return cross entropy with labels (N,), mixed with the divergence from the teacher's logits, if any (Hinton
         et al., Distilling the Knowledge in a Neural Network, 2015).
         """
+        outputs = class_logits(outputs)
         if soft is None:
             return functional.cross_entropy(outputs, labels)
-        t = recipe.temperature
+        soft, t = class_logits(soft), recipe.temperature
         divergence = functional.kl_div(
             functional.log_softmax(outputs / t, dim=1),
             functional.log_softmax(soft / t, dim=1),
@@ -47,8 +57,8 @@ class Classification:
         return (1 - recipe.teacher_weight) * loss + recipe.teacher_weight * t * t * divergence
 
     def merit(self, outputs: torch.Tensor, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Return the part of inputs whose greatest output is their label."""
-        return (outputs.argmax(1) == labels).float().mean()
+        """Return the part of inputs whose greatest logit is their label's."""
+        return (class_logits(outputs).argmax(1) == labels).float().mean()
 
 
 class Reconstruction:

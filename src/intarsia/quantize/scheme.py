@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from intarsia.errors import IntarsiaError
 from intarsia.integer.formats import UNIT_KINDS, Pattern, WeightFormat
+from intarsia.quantize.scheme_text import Rule, read_scheme, write_scheme
 
 _DENSITY = 0.0625
 _MIX = "mix-"
@@ -205,16 +206,17 @@ class Scheme:
     def parse(cls, text: str) -> "Scheme":
         """Read `DEFAULT, WHERE=PLANES, ..., scales=BITS`, DEFAULT a preset's name or planes as in `LayerScheme.parse`.
 
-        WHERE is `first`, `last`, `depthwise` or the name of a layer; `WHERE=default` takes an exception back. What is
-        not said is as in the preset that DEFAULT names, else as in `superposition`.
+        WHERE is `first`, `last`, `depthwise` or the name of a layer, in double quotes where it could be mistaken for
+        something else (`"first"`, `"a, b"`); `WHERE=default` takes an exception back. What is not said is as in the
+        preset that DEFAULT names, else as in `superposition`.
 
         Examples: `ternary`, `ternary+2:16xint8`, `ternary+1:16xint5, depthwise=digits2, stack1.conv1=int4, scales=6`.
 
         Raises:
             IntarsiaError: the text is none of these.
         """
-        default, *rules = text.split(",")
-        preset = PRESETS.get(default.strip())
+        default, rules = read_scheme(text)
+        preset = PRESETS.get(default)
         if preset is not None and not rules:
             return preset
         try:
@@ -229,34 +231,37 @@ class Scheme:
             reason = str(error).rstrip(".")
             raise IntarsiaError(f"{reason}; the presets are {', '.join(PRESETS)}.") from error
 
-    def _with_rule(self, rule: str) -> "Scheme":
-        where, equals, what = (part.strip() for part in rule.partition("="))
-        if not (where and equals and what):
-            raise IntarsiaError(f"cannot read the rule {rule.strip()!r} of a scheme; write for example last=digits4")
-        if where == "scales":
-            if not what.isdecimal():
-                raise IntarsiaError(f"cannot read scales={what}; write the bits of a multiplier, scales=8 say")
-            return replace(self, scale_bits=int(what))
-        layer = None if what == "default" else LayerScheme.parse(what)
-        if where == "first":
+    def _with_rule(self, rule: Rule) -> "Scheme":
+        if rule.word == "scales":
+            if not rule.what.isdecimal():
+                raise IntarsiaError(f"cannot read scales={rule.what}; write the bits of a multiplier, scales=8 say")
+            return replace(self, scale_bits=int(rule.what))
+        layer = None if rule.what == "default" else LayerScheme.parse(rule.what)
+        if rule.layer is not None:
+            return replace(self, layers={**self.layers, rule.layer: layer or self.default})
+        if rule.word == "first":
             return replace(self, first=layer)
-        if where == "last":
+        if rule.word == "last":
             return replace(self, last=layer)
-        if where == "depthwise":
-            return replace(self, depthwise=layer)
-        return replace(self, layers={**self.layers, where: layer or self.default})
+        return replace(self, depthwise=layer)
+
+    @property
+    def exceptions(self) -> tuple[tuple[Rule, LayerScheme | None], ...]:
+        """The rules that give some layers other planes than the default (None: these), and the planes."""
+        general = (("first", self.first), ("last", self.last), ("depthwise", self.depthwise))
+        return (
+            *((Rule(None, word, _text(layer)), layer) for word, layer in general),
+            *((Rule(name, "", _text(layer)), layer) for name, layer in self.layers.items()),
+        )
 
     def __str__(self) -> str:
         """Return a text that `parse` reads back as this scheme, but for its name."""
-        exceptions = {"first": self.first, "last": self.last, "depthwise": self.depthwise, **self.layers}
-        rules = [f"{where}={'default' if layer is None else layer}" for where, layer in exceptions.items()]
-        return ", ".join([str(self.default), *rules, f"scales={self.scale_bits}"])
+        rules = [rule for rule, _ in self.exceptions]
+        return write_scheme(str(self.default), (*rules, Rule(None, "scales", str(self.scale_bits))))
 
 
-def normalized(text: str) -> str:
-    """Return the text of a scheme with spaces where `Scheme` writes them, so that equal schemes are equal texts."""
-    rules = ("=".join(" ".join(side.split()) for side in rule.split("=")) for rule in text.split(","))
-    return ", ".join(rules)
+def _text(layer: LayerScheme | None) -> str:
+    return "default" if layer is None else str(layer)
 
 
 def _preset(name: str, default: str, *, exceptions: bool) -> Scheme:

@@ -20,7 +20,6 @@ Kind = Literal["conv", "linear", "affine", "add", "average", "maximum"]
 
 _Weighted = TypeVar("_Weighted", nn.Conv2d, nn.Linear)
 
-_RESERVED = frozenset(dir(nn.ModuleDict()))
 
 #: All numbers.
 ANY: Range = (-math.inf, math.inf)
@@ -144,9 +143,7 @@ def _computed(step: Step, inputs: list[Range]) -> Range:
 
 
 def key(name: str) -> str:
-    """Return a tensor's name as the name of a module in a dictionary of modules.
-
-    That may hold no dot, and be none of the dictionary's own attributes (`values`, `keys`).
+    """Return a tensor's name as a module's name, which may hold no dot and be no attribute (`keys`) of a dictionary of
+    modules; another tensor has another one.
     """
-    own = name.replace(".", "_")
-    return f"{own}_" if own in _RESERVED else own
+    return "/" + name.replace("/", "/_").replace(".", "//")

@@ -233,6 +233,7 @@ class Results:
         synthesized: those of them that the engine whose area is reported has otherwise.
         metric: what `accuracies` are: `accuracy`, or `auc`, the area under the ROC curve.
         data: what the data is, in a sentence; empty where its name says it.
+        input_rounding: what the 8-bit input loses, in a clause; empty where it loses nothing.
         test_set: what the accuracies are measured on: the official one, or inputs that were held out.
     """
 
@@ -260,6 +261,7 @@ class Results:
     synthesized: Mapping[str, int] = field(default_factory=dict)
     metric: str = "accuracy"
     data: str = ""
+    input_rounding: str = ""
     test_set: str = "full official test set"
 
     @property

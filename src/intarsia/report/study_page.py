@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from intarsia.errors import IntarsiaError
+from intarsia.quantize.scheme_text import read_scheme
 from intarsia.report.study import METRICS, Design, StudyResults
 
 #: From free to regular; what a design's planes are called by.
@@ -25,16 +26,15 @@ FAMILIES: Mapping[str, str] = {
     "taps": "#9b958c",
     "fixed": "#333333",
 }
-_GENERAL = ("first", "last", "depthwise", "scales")  # what a rule may name but a layer
 _COSTS = ("bits", "cycles", "area", "memory_energy")
 _FONT = {"family": '"Inter", "Segoe UI", Arial, sans-serif', "size": 13, "color": "#22201d"}
 
 
 def family(scheme: str) -> str:
     """Return the pattern that the planes of most layers have, of `FAMILIES`."""
-    default, *rules = scheme.split(",")
+    default, rules = read_scheme(scheme)
     planes = default.split(" ", maxsplit=1)[0]
-    if planes.startswith("int") and any(rule.split("=")[0].strip() not in _GENERAL for rule in rules):
+    if planes.startswith("int") and any(rule.layer is not None for rule in rules):
         return "layer-wise"
     sparse = next((part for part in planes.split("+") if "x" in part and not part.startswith("mix")), None)
     if planes.startswith("mix"):

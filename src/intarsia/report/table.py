@@ -18,6 +18,8 @@ def table(results: Results) -> str:
         training = f"; {entry.training.partition(', distilled')[0]}" if entry.training else ""
         text = f"{results.score(entry.mean)}  of {counted(entry.images, 'test image')}, {bits}{seeds}{training}"
         rows.append((f"{results.metric_name} {entry.name}", text))
+    if results.input_rounding:
+        rows.append(("input rounding", results.input_rounding))
     if results.cycles:
         ideal = sum(layer.ideal for layer in results.cycles)
         rows.append(("cycles an image", f"{results.total_cycles:,}  (ideal {ideal:,.0f}, {proof_of_cycles(results)})"))
