@@ -168,7 +168,7 @@ def test_labels_that_are_no_class_of_the_network_are_refused(
     np.save(tmp_path / "labels.npy", np.array([0, wrong, 0]))
     status, _, error = intarsia("execute", network[1], "--input", images, "--labels", tmp_path / "labels.npy")
     assert status == 2
-    assert f"labels.npy holds the class {wrong}, but the network has" in sentence(error)
+    assert f"labels.npy holds the class {wrong}, but the network tells" in sentence(error)
 
 
 def test_compiling_a_file_writes_program_and_images(
