@@ -1,6 +1,8 @@
 """A small study of the digits network, and a database server of a test's own."""
 
 import subprocess
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,16 @@ rungs:
 """
 #: Evaluations of that space: seven designs, three of them (0.4, rounded up) with two seeds.
 FIRST, SECOND = 7, 3 * 2
+
+DEADLINE = 900.0  # seconds: nothing takes as long, however busy the machine is
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until something has happened; fail where it never does."""
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 @dataclass(frozen=True)

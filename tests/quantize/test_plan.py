@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from frozen_networks import assert_integers_are_their_model
 from intarsia.errors import IntarsiaError
 from intarsia.integer import Conv2d
-from intarsia.integer.executor import Executor
 from intarsia.networks import build
 from intarsia.quantize import PRESETS, attach, freeze
 from intarsia.quantize.calibrate import float_tensors
@@ -193,12 +193,7 @@ def test_a_ceiling_bounds_the_frozen_integers_and_equals_the_model() -> None:
     assert (first.requantization.lo, first.requantization.hi) == (0, 198)  # 6 / 0.0303 = 198.02
     assert first.padding == (1, 0, 0, 1)
     images = np.random.default_rng(0).integers(-128, 128, (16, 2, 8, 8))
-    with torch.no_grad():
-        floats = module.tensors(torch.from_numpy(images).float() / 16)
-    for name, values in Executor(network).trace(images).items():
-        found = np.floor(floats[name].numpy() / network.tensors[name].scale + 0.5)
-        assert np.abs(found - values).max() <= 1
-        assert (found != values).mean() < 0.01
+    assert_integers_are_their_model(module, network, images)
 
 
 def test_a_relu_beside_another_reader_stands_alone() -> None:

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from frozen_networks import assert_integers_are_their_model
 from intarsia.datasets import Dataset, load_dataset
 from intarsia.errors import IntarsiaError
-from intarsia.integer.executor import Executor
 from intarsia.integer.formats import WeightFormat
 from intarsia.networks import build
 from intarsia.quantize import (
@@ -381,16 +381,8 @@ def digits() -> Dataset:
 def test_a_widened_network_freezes_to_integers_that_are_its_model(text: str, digits: Dataset) -> None:
     module = post_training(varied(build("digits")), digits, PRESETS["superposition"], transforms=Transforms.parse(text))
     network = freeze(module, name="wide")
-    images = digits.validation.images
-    integers = Executor(network).trace(digits.scaling.integers(images))
-    with torch.no_grad():
-        floats = module.tensors(torch.from_numpy(digits.scaling.reals(images)))
     assert network.tensors["stem"].shape[0] == (24 if text == "widen1.5" else 32)
-    for name, tensor in network.tensors.items():
-        found = np.floor(floats[name].numpy() / tensor.scale + 0.5).reshape(integers[name].shape)
-        # As without transforms: ties of the first layer differ by one unit, and later layers pass that on.
-        assert name not in ("input", "stem") or np.abs(found - integers[name]).max() <= 1
-        assert (found != integers[name]).mean() < 0.25, name
+    assert_integers_are_their_model(module, network, digits.scaling.integers(digits.validation.images))
 
 
 def test_training_matches_the_layers_of_the_transformed_network_and_refuses_a_given_teacher(digits: Dataset) -> None:
