@@ -172,6 +172,16 @@ def test_a_flatten_in_two_pieces_is_read_and_one_that_joins_the_batch_refused() 
         read_plan(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(0)), (1, 4, 4))
 
 
+def test_who_asks_for_a_size_reads_no_values() -> None:
+    def compute(net: Any, x: Any) -> Any:
+        x = net.conv(x)
+        batch = x.size(0)
+        return net.fc(functional.relu(x).view(batch, -1))
+
+    model = Net(compute, conv=nn.Conv2d(4, 4, 3), fc=nn.Linear(144, 3))
+    assert [(step.name, step.floor) for step in read_plan(model, (4, 8, 8))] == [("conv", 0.0), ("fc", -INFINITE)]
+
+
 def test_padding_goes_into_the_window_and_a_ceiling_to_its_step() -> None:
     steps = {step.name: step for step in read_plan(Padded(), (2, 9, 12))}
     assert (steps["conv"].padding, steps["conv"].ceiling) == ((0, 0, 1, 1), 6.0)

@@ -126,7 +126,7 @@ OPERATORS: tuple[Operator, ...] = (
         "layout",
         "Flatten and Dropout",
         "flattens all of an image, or its height and width; nothing is computed",
-        (nn.Flatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity),
+        (nn.Flatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout, nn.Identity),
         (
             *(torch.flatten, "flatten", "view", "reshape", torch.reshape, "squeeze", torch.squeeze, "unsqueeze"),
             *(torch.unsqueeze, operator.getitem, "contiguous", "clone", "detach"),

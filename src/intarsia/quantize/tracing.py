@@ -56,7 +56,7 @@ class Traced:
         """Return an argument as a tensor if it does not depend on the input, else None."""
         if isinstance(value, fx.Node):
             return self.constants.get(value)
-        return torch.tensor(float(value)) if isinstance(value, int | float) else None
+        return torch.tensor(float(value), dtype=torch.float64) if isinstance(value, int | float) else None
 
     def number(self, value: Any) -> float | None:
         """Return an argument as a number if it is a constant one, else None."""
@@ -87,7 +87,7 @@ def trace(model: nn.Module, shape: Shape) -> Traced:
     """
     own = copy.deepcopy(model).cpu().eval()
     graph = _graph(own)
-    modules = dict(graph.named_modules())
+    modules = dict(graph.named_modules(remove_duplicate=False))
     if len([node for node in graph.graph.nodes if node.op == "placeholder"]) != 1:
         raise IntarsiaError("the network has several inputs; give it one.")
     for node in graph.graph.nodes:

@@ -196,11 +196,10 @@ def reduction_of(node: fx.Node, traced: Traced, size: Pair) -> Window:
     dims = arguments(node, "dim").get("dim", arguments(node).get("axis"))
     dims = (dims,) if isinstance(dims, int) else dims
     label = name_of(what)
-    if not isinstance(dims, tuple | list) or len(source) < 3:
-        raise unsupported(node, f"{label} over all values, or over {dims} of a flattened tensor")
-    axes = {int(dim) % len(source) for dim in dims}
-    if not axes <= {2, 3}:
-        raise unsupported(node, f"{label} over {tuple(dims)}", "take it over height and width")
+    axes = {dim % len(source) for dim in dims} if isinstance(dims, tuple | list) else set()
+    if not axes or not axes <= {2, 3}:
+        shown = f"axes {tuple(sorted(axes))}" if axes else "all values"
+        raise unsupported(node, f"{label} over {shown}", "take it over height and width")
     over = {2, 3} if len(source) == 3 else axes
     kernel = (size[0] if 2 in over else 1, size[1] if 3 in over else 1)
     return Window(label == "amax", kernel, kernel)
