@@ -258,9 +258,7 @@ def _parser() -> argparse.ArgumentParser:
     _force_option(walk)
     for stage in STAGES:
         on_file = stage.name in _ON_FILES
-        what = f"network, or {MODEL_FILE}" + (
-            ", or the file of an integer network (.safetensors)" if on_file else ""
-        )
+        what = f"network, or {MODEL_FILE}" + (", or the file of an integer network (.safetensors)" if on_file else "")
         made = command(stage.name, stage.title, what)
         _force_option(made)
         if on_file:

@@ -107,6 +107,20 @@ class Forms(nn.Module):
         return one + self.three(pooled.unsqueeze(-1).transpose(1, 2)[:, 0])
 
 
+class Axes(nn.Module):
+    """Every way to rearrange axes; pools with several results; a normalization without parameters at the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc, self.out = nn.Conv2d(2, 3, 2), nn.Linear(36, 8), nn.BatchNorm1d(8, affine=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x)
+        y = x.movedim(1, -1).swapaxes(1, 2).mT.moveaxis((2, 1), (1, 3)).permute(0, 3, 2, 1)
+        x = functional.max_pool2d(y.swapdims(1, 2).transpose(2, 1).view_as(x) + y, 2, 1, return_indices=True)[0]
+        return self.out(self.fc(x.numpy_T.permute(3, 2, 0, 1).flatten(-3)))
+
+
 class Tokens(nn.Module):
     """A fully connected layer on the last axis, of a picture without an axis of channels."""
 
@@ -149,6 +163,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], tuple[int, int,
     "signal": (Signal, (3, 37), (3, 1, 37)),
     "arithmetic": (Arithmetic, (3, 8, 9), (3, 8, 9)),
     "forms": (Forms, (5, 8), (1, 5, 8)),
+    "axes": (Axes, (2, 6, 5), (2, 6, 5)),
     "tokens": (Tokens, (64,), (1, 8, 8)),
     "multiply": (Multiply, (6,), (6, 1, 1)),
     "ceil": (Ceil, (2, 10, 8), (2, 10, 8)),
@@ -164,7 +179,8 @@ def randomized(model: nn.Module) -> nn.Module:
                 assert module.running_mean is not None and module.running_var is not None
                 module.running_mean.uniform_(-1, 1, generator=generator)
                 module.running_var.uniform_(0.5, 2, generator=generator)
-                module.weight.uniform_(-1, 1, generator=generator)
+                if module.affine:
+                    module.weight.uniform_(-1, 1, generator=generator)
     return model.eval()
 
 

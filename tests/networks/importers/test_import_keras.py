@@ -192,6 +192,37 @@ def test_channels_first_is_read_too(tmp_path: Path) -> None:
     compare(model, found)
 
 
+def as_keras_2(layer: dict[str, Any]) -> None:
+    """Describe a layer as TensorFlow's Keras 2 did."""
+    config = layer["config"]
+    if layer["class_name"] == "InputLayer":
+        config["batch_input_shape"] = config.pop("batch_shape")
+    if layer["class_name"] == "DepthwiseConv2D":
+        config["groups"] = 1
+    if config.get("activation") == "softmax":
+        config["activation"] = "softmax_v2"
+    config["dtype"] = "float32"
+    calls = [node["args"] for node in layer.get("inbound_nodes", [])]
+    read = [call[0] if isinstance(call[0], list) else call for call in calls]
+    layer["inbound_nodes"] = [[[*tensor["config"]["keras_history"], {}] for tensor in call] for call in read]
+
+
+@pytest.mark.parametrize("name", ["residual", "separable"])
+def test_files_of_keras_2_are_read(name: str, tmp_path: Path) -> None:
+    model = randomized(CASES[name][0]())
+    if name == "separable":  # as a functional network
+        model = keras.Model(model.inputs, model.outputs)
+    model.save(tmp_path / "model.h5")
+    with h5py.File(tmp_path / "model.h5", "r+") as file:
+        description = json.loads(file.attrs["model_config"])
+        for layer in description["config"]["layers"]:
+            as_keras_2(layer)
+        for key in ("input_layers", "output_layers"):
+            description["config"][key] = [description["config"][key]]
+        file.attrs["model_config"] = json.dumps(description)
+    compare(model, import_float(tmp_path / "model.h5"))
+
+
 def test_what_training_alone_needs_is_left_out(tmp_path: Path) -> None:
     """Losses and regularizers of the user's own, and types of numbers, do not matter to inference."""
 

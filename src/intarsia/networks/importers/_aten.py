@@ -65,7 +65,7 @@ class _Importer:
             raise self.builder.fail("has missing or impossible arguments") from error
 
     def _read(self, call: Call) -> None:
-        place = call.layer or call.results[0]
+        place = call.layer or call.results[0].partition("[")[0]  # one of several results has a number
         self.builder.enter(call.operator, place)
         if not any(self.views.knows(name) for name in call.refs):
             self._fold(call)
