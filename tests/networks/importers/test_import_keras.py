@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 import zipfile
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -415,11 +416,22 @@ def test_a_description_with_any_change_is_read_or_refused(file: Path, tmp_path: 
         holder, key = found[chosen.integers(len(found))]
         holder[key] = odd[chosen.integers(len(odd))]
 
-    for _ in range(40):
+    for _ in range(25):
         try:
             import_float(with_config(file, change, tmp_path / "changed.keras"))
         except IntarsiaError as error:
             assert "\n" not in str(error)
+
+
+def test_a_missing_or_old_keras_names_the_extra_that_brings_it(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "keras", None)
+    with pytest.raises(IntarsiaError, match=r"needs Keras; pip install 'intarsia\[keras\]'"):
+        import_float(file)
+    old = types.ModuleType("keras")
+    old.__version__ = "2.15.0"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "keras", old)
+    with pytest.raises(IntarsiaError, match=r"needs Keras 3, not 2.15.0; pip install 'intarsia\[keras\]'"):
+        import_float(file)
 
 
 def test_nothing_is_written_to_the_home_or_printed(file: Path, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def import_keras() -> Any:
     Raises:
         IntarsiaError: it is missing, or older than Keras 3.
     """
-    if "keras" not in sys.modules:
+    if sys.modules.get("keras") is None:
         with tempfile.TemporaryDirectory() as home, _environment(KERAS_HOME=home, KERAS_BACKEND="torch"):
             try:
                 import keras  # noqa: PLC0415 (an extra)
