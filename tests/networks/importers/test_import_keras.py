@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 import zipfile
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -190,6 +191,37 @@ def test_channels_first_is_read_too(tmp_path: Path) -> None:
     found = import_float(tmp_path / "model.keras")
     assert found.shape == (3, 6, 5)
     compare(model, found)
+
+
+def as_keras_2(layer: dict[str, Any]) -> None:
+    """Describe a layer as TensorFlow's Keras 2 did."""
+    config = layer["config"]
+    if layer["class_name"] == "InputLayer":
+        config["batch_input_shape"] = config.pop("batch_shape")
+    if layer["class_name"] == "DepthwiseConv2D":
+        config["groups"] = 1
+    if config.get("activation") == "softmax":
+        config["activation"] = "softmax_v2"
+    config["dtype"] = "float32"
+    calls = [node["args"] for node in layer.get("inbound_nodes", [])]
+    read = [call[0] if isinstance(call[0], list) else call for call in calls]
+    layer["inbound_nodes"] = [[[*tensor["config"]["keras_history"], {}] for tensor in call] for call in read]
+
+
+@pytest.mark.parametrize("name", ["residual", "separable"])
+def test_files_of_keras_2_are_read(name: str, tmp_path: Path) -> None:
+    model = randomized(CASES[name][0]())
+    if name == "separable":  # as a functional network
+        model = keras.Model(model.inputs, model.outputs)
+    model.save(tmp_path / "model.h5")
+    with h5py.File(tmp_path / "model.h5", "r+") as file:
+        description = json.loads(file.attrs["model_config"])
+        for layer in description["config"]["layers"]:
+            as_keras_2(layer)
+        for key in ("input_layers", "output_layers"):
+            description["config"][key] = [description["config"][key]]
+        file.attrs["model_config"] = json.dumps(description)
+    compare(model, import_float(tmp_path / "model.h5"))
 
 
 def test_what_training_alone_needs_is_left_out(tmp_path: Path) -> None:
@@ -384,11 +416,22 @@ def test_a_description_with_any_change_is_read_or_refused(file: Path, tmp_path: 
         holder, key = found[chosen.integers(len(found))]
         holder[key] = odd[chosen.integers(len(odd))]
 
-    for _ in range(40):
+    for _ in range(25):
         try:
             import_float(with_config(file, change, tmp_path / "changed.keras"))
         except IntarsiaError as error:
             assert "\n" not in str(error)
+
+
+def test_a_missing_or_old_keras_names_the_extra_that_brings_it(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "keras", None)
+    with pytest.raises(IntarsiaError, match=r"needs Keras; pip install 'intarsia\[keras\]'"):
+        import_float(file)
+    old = types.ModuleType("keras")
+    old.__version__ = "2.15.0"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "keras", old)
+    with pytest.raises(IntarsiaError, match=r"needs Keras 3, not 2.15.0; pip install 'intarsia\[keras\]'"):
+        import_float(file)
 
 
 def test_nothing_is_written_to_the_home_or_printed(file: Path, tmp_path: Path) -> None:

@@ -7,19 +7,17 @@ from types import MappingProxyType
 import numpy as np
 
 from intarsia.errors import IntarsiaError
-from intarsia.networks.importers._arithmetic import Operand, Operator, combine
+from intarsia.networks.importers._arithmetic import Operator, combine
+from intarsia.networks.importers._aten_arguments import Importing, integer, number
 from intarsia.networks.importers._aten_constants import RESHAPES, SAME, TRANSPOSES, folded, limit, transposed
 from intarsia.networks.importers._axes import CHANNELS_FIRST, Leg, entry
-from intarsia.networks.importers._builder import GraphBuilder
-from intarsia.networks.importers._graph import Floats, Four, Graph, Pair, Weights
-from intarsia.networks.importers._layout import same_padding
-from intarsia.networks.importers._names import from_parameters, from_tensors
+from intarsia.networks.importers._graph import Floats, Graph, Weights
 from intarsia.networks.importers._program import LARGEST, Argument, Call, Program, Ref, Stored
-from intarsia.networks.importers._views import Views
+from intarsia.networks.importers._views import IMPOSSIBLE
 
 _ENDS = {"softmax": "Softmax", "_softmax": "Softmax", "log_softmax": "LogSoftmax", "_log_softmax": "LogSoftmax"}
 #: Operators that only ask something of a tensor.
-_QUERIES = ("sym_size", "_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range_for_size", "eq", "ge", "le")
+_QUERIES = ("sym_size", "_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range_for_size")
 _DROPOUTS = ("dropout", "feature_dropout", "alpha_dropout", "native_dropout")
 
 
@@ -32,18 +30,7 @@ def read_program(program: Program) -> Graph:
     return _Importer(program).graph()
 
 
-class _Importer:
-    def __init__(self, program: Program) -> None:
-        self.program = program
-        self.builder = GraphBuilder(program.name)
-        self.views = Views(self.builder, CHANNELS_FIRST)
-        self.stored = dict(program.stored)
-        self.used: set[str] = set()
-        self.readers: dict[str, list[Call]] = {}
-        for call in program.calls:
-            for name in call.refs:
-                self.readers.setdefault(name, []).append(call)
-
+class _Importer(Importing):
     def graph(self) -> Graph:
         try:
             for name in self.program.inputs:
@@ -54,18 +41,11 @@ class _Importer:
             if len(self.program.results) != 1:
                 raise IntarsiaError(f"{self.program.name} returns several values; let it return one tensor.")
             return self.builder.finish(self.views.result(self.program.results[0]))
-        except (
-            LookupError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            ArithmeticError,
-            AssertionError,
-        ) as error:  # damaged
+        except IMPOSSIBLE as error:
             raise self.builder.fail("has missing or impossible arguments") from error
 
     def _read(self, call: Call) -> None:
-        place = call.layer or call.results[0]
+        place = call.layer or call.results[0].partition("[")[0]  # one of several results has a number
         self.builder.enter(call.operator, place)
         if not any(self.views.knows(name) for name in call.refs):
             self._fold(call)
@@ -80,7 +60,7 @@ class _Importer:
         kind = self.program.kinds.get(name)
         if kind is None:
             raise self.builder.fail("is not a tensor")
-        sizes = self._sizes(name)
+        sizes = self.sizes(name)
         route, end = self._route(name)
         found = entry(route, end, CHANNELS_FIRST) if sizes else None
         if found is None:
@@ -89,18 +69,11 @@ class _Importer:
             )
         self.views.input(name, *found)
 
-    def _sizes(self, name: str) -> tuple[int, ...]:
-        """Return the shape of a tensor, without the batch."""
-        sizes = [size for size in self.program.kinds[name].sizes[1:] if size is not None]
-        if len(sizes) != len(self.program.kinds[name].sizes[1:]):
-            raise self.builder.fail("has a dynamic shape; export the network with fixed sizes (the batch may be open)")
-        return tuple(sizes)
-
     def _route(self, name: str) -> tuple[list[Leg], tuple[int, ...]]:
         """Return the reshapes from the input to the first operator that computes, and the shape that this one reads."""
         route: list[Leg] = []
         while True:
-            sizes = self._sizes(name)
+            sizes = self.sizes(name)
             readers = [call for call in self.readers.get(name, []) if call.operator not in _QUERIES and call.results]
             if len(readers) != 1:
                 return route, sizes
@@ -112,7 +85,7 @@ class _Importer:
                 route.append(Leg(sizes, tuple(axis - 1 for axis in order[1:])))
             elif call.operator in RESHAPES:
                 route.append(Leg(sizes))
-            elif call.operator not in _POINTWISE or self._sizes(call.results[0]) != sizes:
+            elif call.operator not in _POINTWISE or self.sizes(call.results[0]) != sizes:
                 return route, sizes
             name = call.results[0]
 
@@ -127,40 +100,10 @@ class _Importer:
             names = [self.stored[name].name for name in call.refs]
             self.stored[call.results[0]] = Stored(names[0] if names else call.results[0], values)
 
-    # Arguments.
-
-    def _source(self, call: Call, number: int = 0) -> str:
-        argument = list(call.arguments.values())[number]
-        if not isinstance(argument, Ref):
-            raise self.builder.fail("does not read a tensor")
-        return argument.name
-
-    def _constant(self, argument: Argument, what: str) -> Floats:
-        if not isinstance(argument, Ref) or argument.name not in self.stored:
-            raise self.builder.fail(f"takes its {what} from another operator, not from a parameter")
-        return self.stored[argument.name].values
-
-    def _optional(self, argument: Argument, what: str) -> Floats | None:
-        return None if argument is None else self._constant(argument, what)
-
-    def _axes(self, call: Call, value: Argument, name: str) -> list[int]:
-        """Return axes without the batch: 0 is the first one after it."""
-        rank = len(self.views.sizes(name)) + 1
-        given = value if isinstance(value, tuple) else (value,)
-        axes = [int(axis) % rank - 1 for axis in given if isinstance(axis, int)]
-        if len(axes) != len(given) or -1 in axes:
-            raise self.builder.fail(f"has the axes {given}; the batch cannot be among them")
-        return axes
-
-    def _name(self, call: Call) -> str:
-        roots = [self.stored[name].name for name in call.refs if name in self.stored]
-        parameters = from_parameters(roots).removesuffix(".parametrizations")
-        return parameters or call.layer or from_tensors([call.results[0]], (), call.operator)
-
     # Layers.
 
     def _weights(self, call: Call, argument: Argument) -> Floats:
-        weights = self._constant(argument, "weights")
+        weights = self.constant(argument, "weights")
         assert isinstance(argument, Ref)  # noqa: S101 (else it is no constant)
         root = self.stored[argument.name].name
         if root in self.used:
@@ -170,7 +113,7 @@ class _Importer:
 
     def _convolution(self, call: Call) -> None:
         a = call.arguments
-        name, weights = self._source(call), self._weights(call, a["weight"])
+        name, weights = self.source(call), self._weights(call, a["weight"])
         if a.get("transposed"):
             raise self.builder.fail("is a transposed convolution, which is not supported")
         axes = len(self.views.sizes(name))
@@ -180,50 +123,48 @@ class _Importer:
                 "are supported"
             )
         kernel = weights.reshape(*weights.shape[:2], 1, -1) if weights.ndim == 3 else weights
-        dilation = self._pair(a.get("dilation", 1), axes, 1)
+        dilation = self.pair(a.get("dilation", 1), axes, 1)
         self.views.convolution(
             name,
             call.results[0],
-            self._name(call),
+            self.name(call),
             Weights(kernel),
-            self._optional(a.get("bias"), "bias"),
-            stride=self._pair(a.get("stride", 1), axes, 1),
-            padding=self._padding(a.get("padding", 0), (kernel.shape[2], kernel.shape[3]), dilation, axes),
-            groups=_integer(a.get("groups", 1)),
+            self.optional(a.get("bias"), "bias"),
+            stride=self.pair(a.get("stride", 1), axes, 1),
+            padding=self.padding(a.get("padding", 0), (kernel.shape[2], kernel.shape[3]), dilation, axes),
+            groups=integer(a.get("groups", 1)),
             dilation=dilation,
         )
 
     def _linear(self, call: Call) -> None:
         a = call.arguments
-        weights, bias = self._weights(call, a["weight"]), self._optional(a.get("bias"), "bias")
-        self.views.dense(self._source(call), call.results[0], self._name(call), weights, bias)
+        weights, bias = self._weights(call, a["weight"]), self.optional(a.get("bias"), "bias")
+        self.views.dense(self.source(call), call.results[0], self.name(call), weights, bias)
 
     def _addmm(self, call: Call) -> None:
         a = call.arguments
         if a.get("beta", 1) != 1 or a.get("alpha", 1) != 1:
             raise self.builder.fail("has factors of its own")
-        weights, bias = self._weights(call, a["mat2"]).T, self._constant(a["self"], "bias")
-        self.views.dense(self._source(call, 1), call.results[0], self._name(call), weights, bias)
+        weights, bias = self._weights(call, a["mat2"]).T, self.constant(a["self"], "bias")
+        self.views.dense(self.source(call, 1), call.results[0], self.name(call), weights, bias)
 
     def _matmul(self, call: Call) -> None:
         weights = self._weights(call, list(call.arguments.values())[1]).T
-        self.views.dense(self._source(call), call.results[0], self._name(call), weights, None)
+        self.views.dense(self.source(call), call.results[0], self.name(call), weights, None)
 
     def _normalization(self, call: Call) -> None:
         a = call.arguments
         if a.get("training"):
             raise self.builder.fail("is in training mode; export the network after .eval()")
-        mean, variance = self._constant(a["running_mean"], "mean"), self._constant(a["running_var"], "variance")
-        gamma, beta = self._optional(a.get("weight"), "weight"), self._optional(a.get("bias"), "bias")
+        mean, variance = self.constant(a["running_mean"], "mean"), self.constant(a["running_var"], "variance")
+        gamma, beta = self.optional(a.get("weight"), "weight"), self.optional(a.get("bias"), "bias")
         arrays = (
             mean,
             variance,
             np.ones_like(mean) if gamma is None else gamma,
             np.zeros_like(mean) if beta is None else beta,
         )
-        self.views.normalization(
-            self._source(call), call.results[0], self._name(call), arrays, epsilon=_number(a["eps"])
-        )
+        self.views.normalization(self.source(call), call.results[0], self.name(call), arrays, epsilon=number(a["eps"]))
 
     # Arithmetic.
 
@@ -237,7 +178,7 @@ class _Importer:
                 lo, hi = (limit(value) for value in (*numbers, *defaults[len(numbers) :])[:2])
         except ValueError:
             raise self.builder.fail("has limits that are computed; only numbers are supported") from None
-        self.views.clip(self._source(call), call.results[0], self._name(call), lo, hi)
+        self.views.clip(self.source(call), call.results[0], self.name(call), lo, hi)
 
     def _extreme(self, call: Call) -> None:
         """Add a maximum or minimum with a constant number, or the maximum over axes."""
@@ -245,14 +186,14 @@ class _Importer:
         if "dim" in a:
             self._reduce(call)
             return
-        operands = [self._operand(value) for value in list(a.values())[:2]]
+        operands = [self.operand(value) for value in list(a.values())[:2]]
         constants = [operand for operand in operands if isinstance(operand, np.ndarray)]
         sources = [operand for operand in operands if isinstance(operand, str)]
         if len(sources) != 1 or len(constants) != 1 or (constants[0] != constants[0].flat[0]).any():
             raise self.builder.fail("compares tensors; only a number is supported")
         bound, source = float(constants[0].flat[0]), sources[0]
         lo, hi = (bound, None) if call.operator in ("max", "maximum") else (None, bound)
-        self.views.clip(source, call.results[0], self._name(call), lo, hi)
+        self.views.clip(source, call.results[0], self.name(call), lo, hi)
 
     def _arithmetic(self, call: Call) -> None:
         a = call.arguments
@@ -265,97 +206,84 @@ class _Importer:
         combine(
             self.views,
             _ARITHMETIC[call.operator],
-            (self._operand(first), self._operand(second)),
+            (self.operand(first), self.operand(second)),
             call.results[0],
-            self._name(call),
-            alpha=_number(a.get("alpha", 1)),
+            self.name(call),
+            alpha=number(a.get("alpha", 1)),
             only=all(len(self.readers[name]) == 1 for name in names),
         )
 
-    def _operand(self, argument: Argument) -> Operand:
-        """Return a number or a constant tensor, or an activation's name."""
-        if isinstance(argument, Ref):
-            return self.stored[argument.name].values if argument.name in self.stored else argument.name
-        if isinstance(argument, bool | int | float):
-            return np.array(argument, np.float32)
-        raise self.builder.fail("calculates with something that is not a number")
-
     def _negate(self, call: Call) -> None:
         minus = np.array(-1, np.float32)
-        combine(self.views, "mul", (self._source(call), minus), call.results[0], self._name(call))
+        combine(self.views, "mul", (self.source(call), minus), call.results[0], self.name(call))
 
     # Pools and padding.
 
     def _reduce(self, call: Call) -> None:
-        a, name = call.arguments, self._source(call)
+        a, name = call.arguments, self.source(call)
         if a.get("dim") is None:
             raise self.builder.fail("has no axes; name those of height and width (2, 3)")
-        axes, maximum = self._axes(call, a["dim"], name), call.operator != "mean"
+        axes, maximum = self.axes(a["dim"], name), call.operator != "mean"
         keep = bool(a.get("keepdim", False))
-        self.views.reduce(name, call.results[0], self._name(call), axes, keep=keep, maximum=maximum)
+        self.views.reduce(name, call.results[0], self.name(call), axes, keep=keep, maximum=maximum)
 
     def _adaptive(self, call: Call) -> None:
-        name = self._source(call)
-        axes = len(self.views.sizes(name))
+        name = self.source(call)
+        axes = self._spatial(call, name)
         height, width = self.views.image(name)[1:]
-        wanted = self._pair(call.arguments["output_size"], axes, 1)
+        wanted = self.pair(call.arguments["output_size"], axes, 1)
         if min(wanted) < 1 or height % wanted[0] or width % wanted[1]:
             raise self.builder.fail(f"makes {wanted} of {(height, width)}, which are not whole windows")
         kernel = (height // wanted[0], width // wanted[1])
         maximum = "max" in call.operator
-        self.views.pool(name, call.results[0], self._name(call), maximum=maximum, kernel=kernel, stride=kernel)
+        self.views.pool(name, call.results[0], self.name(call), maximum=maximum, kernel=kernel, stride=kernel)
 
     def _pool(self, call: Call) -> None:
-        a, maximum, name = call.arguments, call.operator.startswith("max"), self._source(call)
-        axes = len(self.views.sizes(name))
-        kernel, own = self._pair(a["kernel_size"], axes, 1), self._pair(a.get("padding", 0), axes, 0)
+        a, maximum, name = call.arguments, call.operator.startswith("max"), self.source(call)
+        axes = self._spatial(call, name)
+        kernel, own = self.pair(a["kernel_size"], axes, 1), self.pair(a.get("padding", 0), axes, 0)
         divisor = a.get("divisor_override")
-        if self._pair(a.get("dilation", 1), axes, 1) != (1, 1) or divisor not in (None, kernel[0] * kernel[1]):
+        if self.pair(a.get("dilation", 1), axes, 1) != (1, 1) or divisor not in (None, kernel[0] * kernel[1]):
             raise self.builder.fail("has a dilation or a divisor of its own")
         if not maximum and any(own) and not a.get("count_include_pad", True):
             raise self.builder.fail("has padding that does not count (count_include_pad)")
         self.views.pool(
             name,
             call.results[0],
-            self._name(call),
+            self.name(call),
             maximum=maximum,
             kernel=kernel,
-            stride=self._pair(a.get("stride") or a["kernel_size"], axes, 1),
+            stride=self.pair(a.get("stride") or a["kernel_size"], axes, 1),
             padding=(*own, *own),
             ceil=bool(a.get("ceil_mode", False)),
         )
 
+    def _spatial(self, call: Call, name: str) -> int:
+        """Return how many axes a tensor has, of which a pool wants those of a batch of signals or of images."""
+        axes, wanted = len(self.views.sizes(name)), 2 if "1d" in call.operator else 3
+        if axes != wanted:
+            raise self.builder.fail(f"reads a tensor of {axes + 1} axes; a batch of {wanted + 1} is supported")
+        return axes
+
     def _pad(self, call: Call) -> None:
-        a, name = call.arguments, self._source(call)
-        sizes = [_integer(size) for size in a["pad"]] if isinstance(a["pad"], tuple) else []
+        a, name = call.arguments, self.source(call)
+        sizes = [integer(size) for size in a["pad"]] if isinstance(a["pad"], tuple) else []
         zeros = a.get("mode", "constant") == "constant" and (a.get("value") or 0) == 0
         if not zeros or len(sizes) not in (2, 4) or len(sizes) // 2 >= len(self.views.sizes(name)):
             raise self.builder.fail("pads with anything but zeros, or other axes than height and width")
         left, right, top, bottom = (*sizes, 0, 0)[:4]
         self.views.pad(name, call.results[0], (top, left, bottom, right))
 
-    def _pair(self, value: Argument, axes: int, along: int) -> Pair:
-        """Return an argument for height and width; that of a signal has `along` for the height."""
-        values = [_integer(part) for part in (value if isinstance(value, tuple) else (value,))]
-        return (along, values[-1]) if axes == 2 else (values[0], values[-1])
-
-    def _padding(self, value: Argument, kernel: Pair, dilation: Pair, axes: int) -> Four:
-        """Return a convolution's padding; with `same`, the odd row and column are at the bottom and the right."""
-        if value == "valid":
-            return (0, 0, 0, 0)
-        if value == "same":
-            reach = (dilation[0] * (kernel[0] - 1) + 1, dilation[1] * (kernel[1] - 1) + 1)
-            return same_padding(reach, reach, (1, 1))
-        own = self._pair(value, axes, 0)
-        return (*own, *own)
-
     # Shapes.
 
     def _reshape(self, call: Call) -> None:
-        self.views.reshape(self._source(call), call.results[0], self._sizes(call.results[0]))
+        name, result = self.source(call), call.results[0]
+        if self.program.kinds[name].sizes[:1] != self.program.kinds[result].sizes[:1]:
+            raise self.builder.fail("changes the batch, which is not supported")
+        self.views.reshape(name, result, self.sizes(result))
 
     def _transpose(self, call: Call) -> None:
-        name = self._source(call)
+        name = self.source(call)
         order = transposed(call, len(self.views.sizes(name)) + 1)
         if order[:1] != (0,):
             raise self.builder.fail("transposes the batch")
@@ -366,11 +294,11 @@ class _Importer:
             raise self.builder.fail("is in training mode; export the network after .eval()")
         if not self.program.kinds[call.results[0]].floating:
             raise self.builder.fail("makes integers of an activation")
-        self.views.alias(self._source(call), call.results[0])
+        self.views.alias(self.source(call), call.results[0])
 
     def _end(self, call: Call) -> None:
-        name, dim = self._source(call), call.arguments.get("dim")
-        axis = None if call.operator == "sigmoid" else self._axes(call, dim, name)[0]
+        name, dim = self.source(call), call.arguments.get("dim")
+        axis = None if call.operator == "sigmoid" else self.axes(dim, name)[0]
         self.views.end(name, call.results[0], _ENDS.get(call.operator, "Sigmoid"), axis)
 
 
@@ -407,11 +335,3 @@ HANDLERS: Mapping[str, _Handler] = MappingProxyType(
     | dict.fromkeys((*SAME, *_DROPOUTS), _Importer._pass)
     | dict.fromkeys((*_ENDS, "sigmoid"), _Importer._end)
 )
-
-
-def _integer(value: Argument) -> int:
-    return int(value) if isinstance(value, int) else 0
-
-
-def _number(value: Argument) -> float:
-    return float(value) if isinstance(value, int | float) else float("nan")

@@ -13,22 +13,34 @@ from intarsia.networks.importers._program import Argument, Call, Ref
 #: Operators that change nothing but, perhaps, the type or the place in memory.
 SAME = ("clone", "contiguous", "alias", "detach", "lift_fresh_copy", "lift_fresh", "to", "_to_copy", "type_as")
 #: Operators whose results have the elements of what they read, in the same order, in another shape.
-RESHAPES = ("view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze")
-TRANSPOSES = ("permute", "transpose", "t", "numpy_T", "swapaxes")
+RESHAPES = ("view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "reshape_as")
+TRANSPOSES = ("permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "t", "numpy_T", "mT")
 
 
 def transposed(call: Call, rank: int) -> tuple[int, ...]:
     """Return which axis of what a transpose reads each axis of its result is."""
-    numbers = {name: value for name, value in call.arguments.items() if not isinstance(value, Ref)}
+    given = [value for value in call.arguments.values() if not isinstance(value, Ref)]
+    axes = [
+        tuple(int(str(axis)) % rank for axis in (value if isinstance(value, tuple) else (value,))) for value in given
+    ]
     order = list(range(rank))
-    if call.operator == "permute":
-        dims = numbers["dims"]
-        return tuple(int(str(dim)) % rank for dim in dims) if isinstance(dims, tuple) else ()
-    if call.operator in ("t", "numpy_T"):
-        return tuple(reversed(order))
-    first, second = (int(str(value)) % rank for value in numbers.values())
-    order[first], order[second] = second, first
-    return tuple(order)
+    match call.operator:
+        case "permute":
+            return axes[0]
+        case "t" | "numpy_T":
+            return tuple(reversed(order))
+        case "movedim" | "moveaxis":
+            return _moved(axes[0], axes[1], rank)
+        case _:
+            first, second = (rank - 2, rank - 1) if call.operator == "mT" else (axes[0][0], axes[1][0])
+            order[first], order[second] = second, first
+            return tuple(order)
+
+
+def _moved(source: tuple[int, ...], destination: tuple[int, ...], rank: int) -> tuple[int, ...]:
+    """Return the order in which axes `source` are at `destination`, and the others in their order around them."""
+    others = iter(axis for axis in range(rank) if axis not in source)
+    return tuple(source[destination.index(axis)] if axis in destination else next(others) for axis in range(rank))
 
 
 def folded(call: Call, constants: Mapping[str, Floats], sizes: tuple[int, ...]) -> Floats | None:

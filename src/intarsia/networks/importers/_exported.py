@@ -44,7 +44,9 @@ def _program(program: ExportedProgram, name: str) -> Program:
             stored[key] = _stored(program, str(spec.target), name)
     names = _names(nodes)
     kinds = {key: kind for node, key in names.items() if (kind := _kind(node.meta.get("val"))) is not None}
-    results = [spec.arg.name for spec in signature.output_specs if spec.kind == OutputKind.USER_OUTPUT]
+    by_name = {node.name: key for node, key in names.items()}
+    outputs = [spec.arg.name for spec in signature.output_specs if spec.kind == OutputKind.USER_OUTPUT]
+    results = [by_name.get(output, "a constant") for output in outputs]
     calls = [_call(node, names) for node in nodes if node.op == "call_function" and not _takes(node)]
     return Program(name, tuple(inputs), stored, tuple(calls), tuple(results), kinds)
 

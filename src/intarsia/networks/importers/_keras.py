@@ -1,6 +1,5 @@
 """From a .keras or .h5 file to a `Graph`: Keras' (N, height, width, channels) becomes (N, channels, height, width)."""
 
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -10,23 +9,25 @@ import numpy as np
 
 from intarsia.errors import IntarsiaError
 from intarsia.networks.importers._arithmetic import Operator, combine
-from intarsia.networks.importers._axes import CHANNELS_FIRST, CHANNELS_LAST, Leg, Sizes, entry
+from intarsia.networks.importers._axes import CHANNELS_FIRST, CHANNELS_LAST, entry
 from intarsia.networks.importers._builder import GraphBuilder
 from intarsia.networks.importers._graph import Floats, Four, Graph, Pair, Weights
 from intarsia.networks.importers._keras_calls import Call, Network, unfold
 from intarsia.networks.importers._keras_file import damage_named, load
+from intarsia.networks.importers._keras_shapes import (
+    CALCULATIONS,
+    INACTIVE,
+    RESHAPES,
+    after,
+    legs_of,
+    route,
+)
 from intarsia.networks.importers._layout import same_padding
-from intarsia.networks.importers._views import Views
+from intarsia.networks.importers._views import IMPOSSIBLE, Views
 
 _ENDS = {"softmax": "Softmax", "log_softmax": "LogSoftmax", "sigmoid": "Sigmoid"}
 _CLIPS: Mapping[str, tuple[float, float | None]] = MappingProxyType(
     {"relu": (0.0, None), "relu6": (0.0, 6.0), "hard_tanh": (-1.0, 1.0)}
-)
-#: Layers that do nothing at inference.
-_INACTIVE = (
-    *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "AlphaDropout", "GaussianDropout", "GaussianNoise"),
-    *("ActivityRegularization", "Identity", "RandomFlip", "RandomRotation", "RandomTranslation", "RandomZoom"),
-    *("RandomContrast", "RandomBrightness", "ops.Identity"),
 )
 
 
@@ -67,7 +68,7 @@ class _Importer:
             if len(self.network.results) != 1:
                 raise IntarsiaError(f"{self.source} has {len(self.network.results)} outputs; only 1 is supported.")
             return self.builder.finish(self.views.result(self.network.results[0]))
-        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:  # of a damaged file
+        except IMPOSSIBLE as error:
             raise self.builder.fail("has missing or impossible settings") from error
 
     def _input(self, name: str, sizes: tuple[int | None, ...]) -> None:
@@ -75,26 +76,10 @@ class _Importer:
         given = tuple(size for size in sizes if size is not None)
         if len(given) != len(sizes):
             raise self.builder.fail("has a dynamic shape; give keras.Input fixed sizes (the batch may be open)")
-        found = entry(*self._route(name, given), self.views.order) if given else None
+        found = entry(*route(self.network, name, given, first=self.first), self.views.order) if given else None
         if found is None:
             raise self.builder.fail(f"has {len(sizes) + 1} axes; 2, 3 or 4 are supported")
         self.views.input(name, *found)
-
-    def _route(self, name: str, sizes: Sizes) -> tuple[list[Leg], Sizes]:
-        """Return the reshapes from the input to the first layer that computes, and the shape that this one reads."""
-        route: list[Leg] = []
-        while True:
-            readers = [call for call in self.network.calls if name in call.tensors]
-            if len(readers) != 1:
-                return route, sizes
-            call = readers[0]
-            legs = _legs(call, sizes, first=self.first)
-            if legs is None:
-                return route, sizes
-            for leg in legs:
-                route.append(leg)
-                sizes = _after(leg, call, sizes)
-            name = call.result
 
     # Helpers.
 
@@ -313,11 +298,11 @@ class _Importer:
 
     def _reshape(self, call: Call) -> None:
         name, made = self._source(call), call.result
-        legs = _legs(call, self.views.sizes(name), first=self.first) or []
+        legs = legs_of(call, self.views.sizes(name), first=self.first) or []
         for number, leg in enumerate(legs, start=1):
             result = made if number == len(legs) else f"{made} of {number}"
             if leg.order is None:
-                self.views.reshape(name, result, _after(leg, call, leg.sizes))
+                self.views.reshape(name, result, after(leg, call, leg.sizes))
             else:
                 self.views.transpose(name, result, leg.order)
             name = result
@@ -327,9 +312,6 @@ class _Importer:
 
 
 _Handler = Callable[[_Importer, Call], None]
-_POINTWISE = ("Rescaling", "Normalization", "BatchNormalization", "Activation", "ReLU", *_INACTIVE)
-_RESHAPES = ("Flatten", "Reshape", "Permute", "ops.Reshape", "ops.Transpose")
-_CALCULATIONS = ("Subtract", "Multiply", "Divide", "TrueDivide")
 
 #: What is read: layers by their classes; functions of `keras.ops` and `keras.activations` have `ops.` before theirs.
 HANDLERS: Mapping[str, _Handler] = MappingProxyType(
@@ -340,7 +322,7 @@ HANDLERS: Mapping[str, _Handler] = MappingProxyType(
     | {"Dense": _Importer._dense, "BatchNormalization": _Importer._normalization}
     | {"Normalization": _Importer._standardize, "Rescaling": _Importer._rescale}
     | dict.fromkeys(("Add", "ops.Add"), _Importer._add)
-    | dict.fromkeys(("Subtract", *(f"ops.{kind}" for kind in _CALCULATIONS)), _Importer._arithmetic)
+    | dict.fromkeys(("Subtract", *(f"ops.{kind}" for kind in CALCULATIONS)), _Importer._arithmetic)
     | {"ops.Negative": _Importer._negate, "ops.Clip": _Importer._clip, "Activation": _Importer._activation}
     | dict.fromkeys(("ReLU", "ops.ReLU"), _Importer._rectify)
     | dict.fromkeys(("Softmax", *(f"ops.{kind}" for kind in ("Softmax", "Sigmoid"))), _Importer._function)
@@ -349,8 +331,8 @@ HANDLERS: Mapping[str, _Handler] = MappingProxyType(
     | {f"Global{kind}Pooling{n}D": _Importer._reduce for kind in ("Max", "Average") for n in (1, 2)}
     | dict.fromkeys(("ops.Mean", "ops.Max"), _Importer._reduce)
     | dict.fromkeys(("ZeroPadding1D", "ZeroPadding2D"), _Importer._pad)
-    | dict.fromkeys(_RESHAPES, _Importer._reshape)
-    | dict.fromkeys(_INACTIVE, _Importer._pass)
+    | dict.fromkeys(RESHAPES, _Importer._reshape)
+    | dict.fromkeys(INACTIVE, _Importer._pass)
 )
 
 
@@ -373,31 +355,3 @@ def _axis(value: Any, axes: int) -> int:
     """Return an axis without the batch."""
     axis = value[0] if isinstance(value, list | tuple) else value
     return int(axis) % (axes + 1) - 1
-
-
-def _legs(call: Call, sizes: Sizes, *, first: bool) -> list[Leg] | None:
-    """Return what a layer does to the shape of its input; None if it computes with several of its elements."""
-    if call.kind in _POINTWISE or call.kind in [f"ops.{kind}" for kind in _CALCULATIONS]:
-        return [] if len(call.tensors) == 1 else None
-    if call.kind not in _RESHAPES:
-        return None
-    if call.kind == "Permute":
-        return [Leg(sizes, tuple(int(axis) - 1 for axis in call.config["dims"]))]
-    if call.kind == "ops.Transpose":
-        order = tuple(int(axis) for axis in call.config["axes"])
-        return [Leg(sizes, tuple(axis - 1 for axis in order[1:]))] if order[:1] == (0,) else None
-    if call.kind == "Flatten" and first and len(sizes) > 1:
-        order = (*range(1, len(sizes)), 0)
-        return [Leg(sizes, order), Leg(tuple(sizes[axis] for axis in order))]
-    return [Leg(sizes)]
-
-
-def _after(leg: Leg, call: Call, sizes: Sizes) -> Sizes:
-    """Return the shape after a leg."""
-    if leg.order is not None:
-        return tuple(sizes[axis] for axis in leg.order)
-    if call.kind == "Flatten":
-        return (math.prod(sizes),)
-    wanted = call.config["target_shape"] if call.kind == "Reshape" else call.config["newshape"][1:]
-    rest = math.prod(size for size in wanted if size != -1)
-    return tuple(math.prod(sizes) // rest if size == -1 else int(size) for size in wanted)

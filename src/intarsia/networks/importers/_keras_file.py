@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from intarsia.errors import IntarsiaError
@@ -22,7 +23,10 @@ Json = Mapping[str, Any]
 
 #: Networks of layers, by all names that Keras gave them.
 NETWORKS = ("Functional", "Sequential", "Model")
-_LARGEST_DESCRIPTION = 1 << 26  # bytes
+#: Bytes of a .keras file's parts; more is a damaged file, not a network for this hardware.
+_LARGEST: Mapping[str, int] = MappingProxyType(
+    {"config.json": 1 << 26, "metadata.json": 1 << 16, "model.weights.h5": 1 << 30}
+)
 _UNNEEDED = ("_initializer", "_regularizer", "_constraint")
 #: What may stand for values in the arguments of a call.
 _VALUES = ("__keras_tensor__", "__numpy__", "__tensor__")
@@ -71,7 +75,7 @@ def import_keras() -> Any:
     Raises:
         IntarsiaError: it is missing, or older than Keras 3.
     """
-    if "keras" not in sys.modules:
+    if sys.modules.get("keras") is None:
         with tempfile.TemporaryDirectory() as home, _environment(KERAS_HOME=home, KERAS_BACKEND="torch"):
             try:
                 import keras  # noqa: PLC0415 (an extra)
@@ -104,8 +108,9 @@ def _environment(**values: str) -> Iterator[None]:
 
 def _copy_zip(path: Path, copy: Path, cleaner: "_Cleaner") -> None:
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(copy, "w") as new:
-        if old.getinfo("config.json").file_size > _LARGEST_DESCRIPTION:
-            raise IntarsiaError(f"{path.name} has an impossibly long description.")
+        for part, most in _LARGEST.items():
+            if old.getinfo(part).file_size > most:
+                raise IntarsiaError(f"{path.name} has an impossibly large {part}.")
         new.writestr("config.json", json.dumps(cleaner.network(json.loads(old.read("config.json")))))
         new.writestr("metadata.json", old.read("metadata.json"))
         with old.open("model.weights.h5") as source, new.open("model.weights.h5", "w", force_zip64=True) as target:
@@ -141,10 +146,11 @@ class _Cleaner:
         if isinstance(config, list):  # before Keras 2.2
             config = {"layers": config}
         name = str(entry.get("name") or config.get("name") or "the network")
-        self._require(entry, entry["class_name"] in NETWORKS, path or name)
+        place = path.rstrip(".") or name
+        self._require(entry, entry["class_name"] in NETWORKS, place)
         kept = {key: value for key, value in config.items() if key != "layers"}
         layers = [self._layer(layer, path) for layer in config["layers"]]
-        return _entry(entry) | {"config": {**self._options(kept, path or name), "layers": layers}}
+        return _entry(entry) | {"config": {**self._options(kept, place), "layers": layers}}
 
     def _layer(self, entry: Json, path: str) -> dict[str, Any]:
         name = path + str(entry.get("name") or entry["config"].get("name"))
@@ -154,7 +160,12 @@ class _Cleaner:
             raise self._refusal(entry, name, "is not supported: it holds Python code, which is never run")
         self._require(entry, kind_of(entry) in self.known, name)
         _check_calls(entry.get("inbound_nodes", []))
-        return _entry(entry) | {"config": self._options(entry["config"], name)}
+        options = self._options(entry["config"], name)
+        if kind_of(entry).startswith(("Depthwise", "Separable")):
+            options.pop("groups", None)  # Keras 2 wrote it, Keras 3 does not know it: always 1
+        if options.get("activation") == "softmax_v2":  # Keras 2 for tf.nn.softmax
+            options["activation"] = "softmax"
+        return _entry(entry) | {"config": options}
 
     def _options(self, config: Json, name: str) -> dict[str, Any]:
         """Return a layer's settings; of objects only its type of numbers may be among them."""
@@ -176,8 +187,8 @@ class _Cleaner:
         if not of_keras or ">" in entry["class_name"]:  # package>class
             raise self._refusal(entry, name, "is a class of the user's own; only layers of Keras can be read")
         if not known:
-            function = f"ops.{entry['class_name']}" in self.known  # of an .h5 file, which Keras does not read then
-            why = "is a function, which .h5 files cannot hold; save the model as .keras"
+            why = "is a function, which .h5 files cannot hold; save the model as .keras"  # not even Keras reads it
+            function = "module" not in entry and f"ops.{entry['class_name']}" in self.known
             raise self._refusal(entry, name, why if function else "is not supported")
 
     def _refusal(self, entry: Json, name: str, why: str) -> IntarsiaError:

@@ -15,6 +15,9 @@ from intarsia.networks.importers._axes import Axes, Order, Sizes, View, axes_of,
 from intarsia.networks.importers._builder import GraphBuilder
 from intarsia.networks.importers._graph import Floats, Four, Pair, Shape, Weights
 
+#: What the arguments of an operator in a damaged file raise.
+IMPOSSIBLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, AssertionError)
+
 
 class Views:
     """Reads and makes tensors by the names that a file gives them."""
