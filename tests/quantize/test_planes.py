@@ -201,6 +201,34 @@ def test_activations_stay_on_their_grid_and_their_step_learns(bits: int, signed:
     assert float(quantizer.scale().detach()) == pytest.approx(before)
 
 
+@given(
+    seed=st.integers(0, 99),
+    form=st.sampled_from([(8, True), (8, False), (4, True), (4, False), (2, False), (16, True)]),
+    kept=st.floats(0.01, 1.0),
+    outlier=st.floats(1.0, 100.0),
+)
+def test_a_histogram_finds_as_good_an_activation_step_as_all_samples_do(
+    seed: int, form: tuple[int, bool], kept: float, outlier: float
+) -> None:
+    format_ = ActivationFormat(*form)
+    x = weight(seed, 3000)
+    x[torch.from_numpy(np.random.default_rng(seed).random(3000) > kept)] = 0.0  # as behind a ReLU
+    x[0] = outlier * float(x.abs().max())
+    x = x if format_.signed else x.clamp_min(0.0)
+
+    def error(step: float) -> float:
+        return float((torch.clamp(torch.floor(x / step + 0.5), format_.lo, format_.hi) * step - x).square().sum())
+
+    top = float(x.abs().max())
+    best = min(error(top / format_.hi * (1 - 0.85 * k / 60)) for k in range(60))
+    assert error(best_activation_scale(x, format_)) <= 1.05 * best
+
+
+def test_samples_without_a_value_have_a_step_all_the_same() -> None:
+    assert best_activation_scale(torch.zeros(10), ActivationFormat(8, True)) == 1 / 127
+    assert best_activation_scale(-torch.ones(10), ActivationFormat(8, False)) == 1 / 255
+
+
 @given(st.integers(0, 2**32 - 1), st.integers(2, 16), st.integers(1, 2))
 def test_training_and_integers_agree_on_multipliers(seed: int, scale_bits: int, planes: int) -> None:
     gains = np.exp2(np.random.default_rng(seed).uniform(-16, 3, (planes, 5))).astype(np.float32)

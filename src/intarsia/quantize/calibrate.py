@@ -1,12 +1,13 @@
 """Post-training quantization: everything that a few hundred images and least squares can set, in seconds."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
+from tqdm import tqdm
 
 from intarsia.quantize.activations import ActivationQuantizer, best_activation_scale
 from intarsia.quantize.compensate import compensated
@@ -30,8 +31,9 @@ def post_training(
     criterion: Criterion = "residual",
     seed: int = 0,
     snap: bool = True,
-    rounding: Rounding = "nearest",
+    rounding: Rounding = "compensated",
     transforms: Transforms = NO_TRANSFORMS,
+    progress: bool = False,
 ) -> QuantizedNetwork:
     """Quantize a trained network without training: scales by least squares, positions by `criterion`, activation
     steps by mean squared error and biases corrected (Nagel et al., Data-Free Quantization, 2019), layer by layer.
@@ -47,6 +49,7 @@ def post_training(
             (`compensated`), which takes seconds more and comes far closer.
         snap: fix the scales to those that integers express, ready to freeze; False to train on.
         transforms: that the float network goes through first; its function stays.
+        progress: show a bar.
 
     Raises:
         IntarsiaError: an operator is not supported, or the scheme does not fit the network.
@@ -66,7 +69,9 @@ def post_training(
     set_activation_steps(network, floats)
     if snap:
         network.snap()
-    correct(network, x, floats, rounding)
+    columns = sum(map(columns_of, network.steps))
+    with tqdm(total=columns, desc="rounding weights", unit="column", leave=False, disable=not progress) as bar:
+        correct(network, x, floats, rounding, progress=bar.update)
     return network
 
 
@@ -130,24 +135,42 @@ def set_activation_steps(network: QuantizedNetwork, floats: dict[str, torch.Tens
 
 @torch.no_grad()
 def correct(
-    network: QuantizedNetwork, x: torch.Tensor, floats: dict[str, torch.Tensor], rounding: Rounding = "nearest"
+    network: QuantizedNetwork,
+    x: torch.Tensor,
+    floats: dict[str, torch.Tensor],
+    rounding: Rounding = "compensated",
+    *,
+    progress: Callable[[int], object] = lambda _: None,
 ) -> None:
     """Shift each bias so that the mean of its channel, over calibration images, is the float network's; before that,
     if weights are to be rounded so, let the weights of a channel make up for each other's errors.
+
+    `progress` is called with numbers of columns that are done, see `columns_of`.
     """
     values = {"input": network.quantized_input(x)}
     for step in network.steps:
         inputs = [values[name] for name in step.inputs]
-        if step.module is not None and step.module.bias is not None:
+        if step.module is None or step.module.bias is None:
+            total = network.compute(step, inputs)
+        else:
             wanted = float_step(network, _linear_part(step), [floats[name] for name in step.inputs])
             if rounding == "compensated":
                 weight, planes = network.weight_of(step)
-                weight.copy_(compensated(step, weight, planes, inputs[0], floats[step.inputs[0]]))
+                weight.copy_(compensated(step, weight, planes, inputs[0], floats[step.inputs[0]], progress))
+            else:
+                progress(columns_of(step))
             found = network.compute(step, inputs)
             axes = [0, 2, 3] if step.kind == "conv" else [0]
-            step.module.bias += (wanted - found).mean(dim=axes)
-        total = below_ceiling(step, network.compute(step, inputs))
+            shift = (wanted - found).mean(dim=axes, keepdim=True)
+            step.module.bias += shift.flatten()
+            total = found.add_(shift)
+        total = below_ceiling(step, total)
         values[step.name] = total if step.kind == "maximum" else network.quantizers[key(step.name)](total)
+
+
+def columns_of(step: Step) -> int:
+    """Return how many weights an output channel of a step has."""
+    return 0 if step.module is None else step.module.weight[0].numel()
 
 
 def weight_gradients(
