@@ -1,5 +1,4 @@
 import copy
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from intarsia.quantize.data import Samples, TrainingSet, outputs_of
 from intarsia.quantize.module import QuantizedNetwork, attach
 from intarsia.quantize.plan import Step
 from intarsia.quantize.planes import PlanedWeight
-from intarsia.quantize.recipes import Rounding, recipe_of, short
+from intarsia.quantize.recipes import Rounding
 from intarsia.quantize.scheme import Scheme
 
 
@@ -152,7 +151,7 @@ def test_progress_counts_every_column_once() -> None:
     step = network.steps[0]
     counted: list[int] = []
     x = inputs((300, 1, 1), 1)
-    compensated(step, *network.weight_of(step), x, x, counted.append)
+    compensated(step, *network.weight_of(step), x, x, progress=counted.append)
     assert sum(counted) == 300
     assert len(counted) > 2
 
@@ -211,18 +210,6 @@ def test_small_steps_round_hardly_any_weight_anew(text: str) -> None:
         return float((first != second).float().mean())
 
     assert moved(changed) < 0.25 * moved(before)
-
-
-def test_a_short_recipe_begins_where_compensated_rounding_ends() -> None:
-    found = short(recipe_of("cifar10"), 3)
-    assert (found.training.epochs, found.rounding, found.training.relative) == (3, "compensated", True)
-    assert found.training.flip == recipe_of("cifar10").training.flip
-    words = recipe_of("speech_commands")
-    assert short(words, 2) == words.with_epochs(2)
-    for recipe in (recipe_of("cifar10"), words):
-        faster = short(recipe, 2, 0.01)
-        assert (faster.training.peak_rate, faster.training.relative) == (0.01, True)
-        assert replace(faster, training=short(recipe, 2).training) == short(recipe, 2)
 
 
 @pytest.mark.parametrize("rounding", ["nearest", "compensated"])

@@ -8,7 +8,6 @@ from torch import nn
 
 from intarsia.integer.formats import ActivationFormat
 
-
 _BINS = 1 << 14
 _NARROWEST = 0.85  # by how much the smallest step that is tried is below the one that clips nothing
 
@@ -73,6 +72,12 @@ class ActivationQuantizer(nn.Module):
         """Freeze the step at its present value; does nothing the second time."""
         if float(self.fixed) == 0.0:
             self.fixed.copy_(self.log_scale.exp())
+
+    @torch.no_grad()
+    def release(self) -> None:
+        """Let the step learn again, beginning where it is."""
+        self.log_scale.copy_(self.scale().log())
+        self.fixed.zero_()
 
     def scale(self) -> torch.Tensor:
         """Return the step, a scalar."""

@@ -30,13 +30,13 @@ def post_training(
     images: int = 512,
     criterion: Criterion = "residual",
     seed: int = 0,
-    snap: bool = True,
     rounding: Rounding = "compensated",
     transforms: Transforms = NO_TRANSFORMS,
     progress: bool = False,
 ) -> QuantizedNetwork:
-    """Quantize a trained network without training: scales by least squares, positions by `criterion`, activation
-    steps by mean squared error and biases corrected (Nagel et al., Data-Free Quantization, 2019), layer by layer.
+    """Quantize a trained network without training, ready to freeze: scales by least squares, positions by `criterion`,
+    activation steps by mean squared error, weights rounded to make up for each other's errors and biases corrected
+    (Nagel et al., Data-Free Quantization, 2019), layer by layer.
 
     Args:
         model: trained float network; it is not changed.
@@ -45,9 +45,8 @@ def post_training(
         images: how many training images to calibrate on.
         criterion: what decides the sparse positions: `residual`, `curvature` or `gradient`.
         seed: draws the images.
-        rounding: each weight to its nearest value, or so that the weights of a channel make up for each other's errors
-            (`compensated`), which takes seconds more and comes far closer.
-        snap: fix the scales to those that integers express, ready to freeze; False to train on.
+        rounding: so that the weights of a channel make up for each other's errors, or each weight to its `nearest`
+            value, which takes seconds less, and is as good only where formats have levels to spare.
         transforms: that the float network goes through first; its function stays.
         progress: show a bar.
 
@@ -67,8 +66,7 @@ def post_training(
                 planes.fit(weight.detach(), criterion=criterion, gradient=gradients[step.name])
     floats = float_tensors(network, x)
     set_activation_steps(network, floats)
-    if snap:
-        network.snap()
+    network.snap()
     columns = sum(map(columns_of, network.steps))
     with tqdm(total=columns, desc="rounding weights", unit="column", leave=False, disable=not progress) as bar:
         correct(network, x, floats, rounding, progress=bar.update)
@@ -156,7 +154,7 @@ def correct(
             wanted = float_step(network, _linear_part(step), [floats[name] for name in step.inputs])
             if rounding == "compensated":
                 weight, planes = network.weight_of(step)
-                weight.copy_(compensated(step, weight, planes, inputs[0], floats[step.inputs[0]], progress))
+                weight.copy_(compensated(step, weight, planes, inputs[0], floats[step.inputs[0]], progress=progress))
             else:
                 progress(columns_of(step))
             found = network.compute(step, inputs)

@@ -30,6 +30,7 @@ def compensated(
     planes: PlanedWeight,
     found: torch.Tensor,
     wanted: torch.Tensor,
+    *,
     progress: Callable[[int], object] = lambda _: None,
 ) -> torch.Tensor:
     """Return weights whose rounding gives the layer's output with the least squared error.

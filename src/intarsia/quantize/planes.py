@@ -153,6 +153,12 @@ class PlanedWeight(nn.Module, ABC):
         """From now on use only scales that integers express; `ratio` is input step / output step."""
         self.ratio.fill_(ratio)
 
+    @torch.no_grad()
+    def release(self) -> None:
+        """Let scales learn freely again, beginning with those in use."""
+        self.log_scales.copy_(torch.where(self.used(), self.scales().log(), self.log_scales))
+        self.ratio.zero_()
+
     def scales(self) -> torch.Tensor:
         """Return the step of every plane and channel, (P, O)."""
         free = self.log_scales.exp()
