@@ -97,7 +97,9 @@ def sweep(run: Path) -> Iterator[Point]:
         raise IntarsiaError(f"{run} holds no finished run; run intarsia run {run.name} first.")
     data, model = load_data(settings), float_model(run)
     known = labelled(data, model).validation
-    int8 = freeze(post_training(model, data, replace(Scheme.parse("int8"), scale_bits=16)), name="int8")
+    int8 = freeze(
+        post_training(model, data, replace(Scheme.parse("int8"), scale_bits=16), rounding="nearest"), name="int8"
+    )
     built = load(run / "quantize" / f"superposition-seed{settings.seeds[0]}.safetensors")
     for kind, network in (("int8", int8), ("superposition", built)):
         widths = [(bits, False) for bits in range(network.scale_bits, 0, -1)] + [(network.scale_bits, True)]

@@ -10,9 +10,8 @@ from torch.nn import functional
 
 from intarsia.integer import Conv2d, IntegerNetwork, Linear
 from intarsia.integer.executor import Executor
-from intarsia.quantize.activations import ActivationQuantizer
-from intarsia.quantize.module import QuantizedNetwork, below_ceiling, key, own_padding, padded
-from intarsia.quantize.plan import Step
+from intarsia.quantize.module import QuantizedNetwork, own_padding, padded
+from intarsia.quantize.step import Step
 
 #: Half the distance of 1 and the next float32: the greatest relative error of one operation.
 _UNIT = 2.0**-24
@@ -44,18 +43,15 @@ def assert_integers_are_their_model(
     assert np.array_equal(_rounded(module.quantized_input(reals("input")), network.input.scale), integers["input"])
     for step, layer in zip(module.steps, network.layers, strict=True):
         inputs, expected, scale = [reals(name) for name in step.inputs], integers[step.name], layer.output.scale
-        total = below_ceiling(step, module.compute(step, inputs))
-        if step.kind == "maximum":
-            found, error = total, np.zeros(expected.shape)
-        else:
-            quantizer = module.quantizers[key(step.name)]
-            assert isinstance(quantizer, ActivationQuantizer)
-            found, error = quantizer(total), _error(module, step, inputs) / scale
+        total = module.compute(step, inputs)
+        found, error = module.finish(step, total), np.zeros(expected.shape)
+        if step.kind != "maximum":
+            error = _error(module, step, inputs) / scale
             if isinstance(layer, Conv2d | Linear):
                 bias = 0.5 * np.exp2(-layer.requantization.shift.astype(float))
                 error = error.reshape(expected.shape) + bias[:, None, None]
         rounded = _rounded(found, scale).reshape(expected.shape)
-        exact = (total.double().numpy() / scale).reshape(expected.shape)
+        exact = (step.clip(total).double().numpy() / scale).reshape(expected.shape)
         tie = np.abs(exact - (rounded + expected) / 2) <= error
         wrong = (rounded != expected) & ~(tie & (np.abs(rounded - expected) == 1))
         assert not wrong.any(), (step.name, exact[wrong][:5], rounded[wrong][:5], expected[wrong][:5])
@@ -74,7 +70,8 @@ def _error(module: QuantizedNetwork, step: Step, inputs: Sequence[torch.Tensor])
     else:
         weight, planes = module.weight_of(step)
         scales = planes.scales().view(-1, len(weight), *[1] * (weight.dim() - 1))
-        size = (torch.stack(planes.values(weight)).abs() * scales).sum(dim=0)
+        values = torch.stack([plane.reshape(weight.shape) for plane in planes.values(weight)])
+        size = (values.abs() * scales).sum(dim=0)
         terms, total = weight[0].numel() + 1, _weighted(step, sizes[0], size)
     return (terms + _OTHER_ROUNDINGS) * _UNIT * total.double().numpy()
 
@@ -84,4 +81,4 @@ def _weighted(step: Step, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor
     bias = step.module.bias.abs()
     if isinstance(step.module, nn.Conv2d):
         return functional.conv2d(padded(step, x), weight, bias, step.stride, own_padding(step), 1, step.module.groups)
-    return functional.linear(x.flatten(1), weight, bias)
+    return functional.linear(x.flatten(1), weight, bias)[:, :, None, None]

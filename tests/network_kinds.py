@@ -26,6 +26,7 @@ class Sixtyfourths:
     scale: float = 1 / 64
     unit: float = 1 / 64
     signed: bool = True
+    grid: None = None
 
 
 class Net(nn.Module):

@@ -25,9 +25,9 @@ save_weights(path, build("digits"), WeightsCard("digits", "", 0, 0, "", 0.0, 0.0
 """,
     "checkpoint": """
 import torch
-from intarsia.quantize.checkpoint import save_checkpoint
+from intarsia.quantize.checkpoint import Progress, save_checkpoint
 model = torch.nn.Linear(40, 40)
-save_checkpoint(path, model, torch.optim.SGD(model.parameters()), "", [])
+save_checkpoint(path, model, torch.optim.SGD(model.parameters()), "", Progress([]))
 """,
 }
 

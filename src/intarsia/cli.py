@@ -20,6 +20,7 @@ from intarsia.engine.sources import write_sources
 from intarsia.errors import IntarsiaError
 from intarsia.flow import BASELINES, DEFAULTS, STAGES, Settings, last_settings, report, run, run_stage, single
 from intarsia.flow.settings import MODEL_FILE, MODELS, Budget, Defaults, named
+from intarsia.quantize.recipes import QUANTIZATION_RECIPES
 from intarsia.quantize.scheme import Scheme
 from intarsia.quantize.scheme_text import normalized
 
@@ -303,6 +304,19 @@ def _run_options(parser: argparse.ArgumentParser, network: str) -> None:
     )
     learning.add_argument(
         "--epochs", type=int, metavar="N", help="of quantization-aware training; 0 quantizes after training only"
+    )
+    learning.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help="how to train: the recipe made for one of the data sets "
+        f"{', '.join(QUANTIZATION_RECIPES)} (default: that of the network's data; own for your own)",
+    )
+    learning.add_argument(
+        "--rate",
+        type=float,
+        metavar="R",
+        help="peak learning rate of quantization-aware training, as a part of each weight tensor's root mean square: "
+        "0.001 is cautious, 0.01 fast (default: the recipe's)",
     )
     learning.add_argument(
         "--baselines", nargs="*", metavar="NAME", help=f"of {', '.join(BASELINES)} (default: ternary int8)"

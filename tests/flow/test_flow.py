@@ -252,7 +252,7 @@ def test_each_option_changes_only_what_depends_on_it() -> None:
         return {name.split("/")[0] for name in before if before[name] != after.get(name)}
 
     assert changed(float_epochs=3) == {"train"}
-    assert changed(epochs=3) == {"quantize"}
+    assert changed(epochs=3) == changed(rate=0.02) == changed(recipe="cifar10") == {"quantize"}
     assert changed(images=3) == {"simulate"}
     assert changed(onnx_images=3) == {"export-onnx"}
     assert changed(device="cuda", command="x", data_dir=Path("/d")) == set()
@@ -294,7 +294,14 @@ for name in sys.argv[2:]:
 
 def test_settings_come_back_from_json(tmp_path: Path) -> None:
     settings = settings_in(
-        tmp_path, seeds=(1, 2), data_dir=Path("/d"), route="none", engine=EngineConfig(slots=2), command="intarsia x"
+        tmp_path,
+        seeds=(1, 2),
+        data_dir=Path("/d"),
+        route="none",
+        recipe="cifar10",
+        rate=0.01,
+        engine=EngineConfig(slots=2),
+        command="intarsia x",
     )
     assert Settings.from_json(json.loads(json.dumps(settings.as_json())), tmp_path) == settings
     wrong: list[dict[str, Any]] = [{"colour": 1}, {"network": "resnet9"}, {"seeds": 3}, {"scheme": 5}, {"images": "5"}]
@@ -447,6 +454,11 @@ def test_layer_wise_formats_under_cycles_are_those_of_the_engine() -> None:
         ({"baselines": ("ternary", "ternary")}, "different ones, not ternary ternary"),
         ({"scheme": " ternary"}, "ternary is a baseline"),
         ({"route_seconds": 0}, "seconds"),
+        ({"rate": 0.0}, "above 0 and at most 1, not 0"),
+        ({"rate": 1.5}, "not 1.5"),
+        ({"rate": float("nan")}, "not nan"),
+        ({"recipe": "imagenet"}, "no recipe 'imagenet'; choose one of own, cifar10"),
+        ({"recipe": "toycar"}, "trains for reconstruction, but digits is a network for classification"),
         ({"float_epochs": 3, "retrain": False}, "--retrain"),
     ],
 )

@@ -1,5 +1,6 @@
 """What enters the keys of tasks: the data, and all else that a result depends on."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from intarsia.errors import IntarsiaError
 from intarsia.flow import Settings
 from intarsia.flow.check import _score
 from intarsia.flow.stages import all_tasks
+from intarsia.flow.trained import how_quantized
+from intarsia.quantize.recipes import QUANTIZATION_RECIPES
 
 
 def own(folder: Path, **changes: Any) -> Settings:
@@ -95,6 +98,45 @@ def test_transforms_enter_the_key_of_all_that_they_change() -> None:
     plain, widened = of("none"), of("widen1.5")
     assert plain.keys() == widened.keys()
     assert all(plain[name] != widened[name] for name in plain)
+
+
+def test_a_rate_and_a_recipe_change_only_what_they_decide(tmp_path: Path) -> None:
+    for network in (Settings("digits", Path(), synthesis=False), own(tmp_path, synthesis=False)):
+        before = keys(network)
+
+        def changed(settings: Settings, before: dict[str, Any] = before, **changes: Any) -> set[str]:
+            after = keys(replace(settings, **changes))
+            return {name for name in before if before[name] != after[name]}
+
+        trained = {"quantize/superposition-seed0", "quantize/ternary-seed0"}
+        assert changed(network, rate=0.03) == trained
+        assert changed(network, recipe="speech_commands") == trained | {"quantize/int8"}  # calibrated on more inputs
+    assert Settings("digits", Path(), rate=0.03).quantization_recipe.training.peak_rate == 0.03
+    assert Settings("digits", Path()).quantization_recipe == QUANTIZATION_RECIPES["digits"]
+
+
+def test_data_called_as_a_known_set_is_still_ones_own(tmp_path: Path) -> None:
+    settings = own(tmp_path)
+    np.savez(tmp_path / "cifar10.npz", x=np.zeros((30, 1, 8, 8), np.uint8), y=np.zeros(30, np.int64))
+    named = replace(settings, data_dir=tmp_path / "cifar10.npz")
+    assert named.quantization_recipe == settings.quantization_recipe == QUANTIZATION_RECIPES["own"]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "kept", "text"),
+    [
+        (0, [0], "post-training quantization, after equalize"),
+        (1, [1], "quantization-aware training, 1 epoch (kept epoch 1 of 1), distilled from the float network, after"),
+        (20, [7], "20 epochs (kept epoch 7 of 20), distilled"),
+        (20, [0], "(kept the network before training: no epoch was better on validation data)"),
+        (20, [0, 0], "(kept the network before training: no epoch was better on validation data)"),
+        (14, [12, 14, 9], "(kept epochs 12, 14, 9 of 14)"),
+        (14, [12, 0], "(kept epochs 12, 0 of 14, 0 being the network before training)"),
+    ],
+)
+def test_it_is_said_which_network_was_kept(epochs: int, kept: list[int], text: str) -> None:
+    assert text in how_quantized(epochs, kept, "equalize")
+    assert how_quantized(epochs, kept).endswith("network" if epochs else "quantization")
 
 
 def test_an_empty_transform_is_refused() -> None:

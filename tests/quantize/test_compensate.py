@@ -1,4 +1,4 @@
-from dataclasses import replace
+import copy
 
 import numpy as np
 import pytest
@@ -11,7 +11,9 @@ from intarsia.quantize.calibrate import post_training
 from intarsia.quantize.compensate import _patches, compensated
 from intarsia.quantize.data import Samples, TrainingSet, outputs_of
 from intarsia.quantize.module import QuantizedNetwork, attach
-from intarsia.quantize.recipes import Rounding, recipe_of, short
+from intarsia.quantize.plan import Step
+from intarsia.quantize.planes import PlanedWeight
+from intarsia.quantize.recipes import Rounding
 from intarsia.quantize.scheme import Scheme
 
 
@@ -74,6 +76,86 @@ def test_a_layers_output_comes_nearer_than_by_nearest_rounding(
     assert errors[0] < errors[1]
 
 
+def one_by_one(
+    step: Step, weight: torch.Tensor, planes: PlanedWeight, found: torch.Tensor, wanted: torch.Tensor
+) -> torch.Tensor:
+    """`compensated` as it is written down: one column after the other, all planes evaluated for each."""
+    layer = step.module
+    groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
+
+    def rows(x: torch.Tensor) -> torch.Tensor:
+        if isinstance(layer, nn.Conv2d):
+            top, left = step.padding[:2]
+            x = functional.unfold(x, layer.kernel_size, padding=(top, left), stride=layer.stride)
+            x = x.transpose(1, 2).flatten(0, 1)
+        seen = x.flatten(1).reshape(len(x), groups, -1).transpose(0, 1)
+        return seen - seen.mean(1, keepdim=True)
+
+    seen, target = rows(found), rows(wanted)
+    flat = weight.reshape(groups, -1, seen.shape[2])
+    squares = seen.mT @ seen
+    damping = torch.eye(seen.shape[2]) * (0.01 * squares.diagonal(dim1=1, dim2=2).mean(1))[:, None, None]
+    gram = squares + damping
+    result = flat @ torch.linalg.solve(gram, seen.mT @ target + damping).mT
+    upper = torch.linalg.cholesky(torch.linalg.inv(gram), upper=True)
+
+    def rounded() -> torch.Tensor:
+        return planes(result.reshape(weight.shape)).detach().reshape(result.shape)
+
+    for column in range(gram.shape[1]):
+        error = (result - rounded())[:, :, column, None] / upper[:, column, column, None, None]
+        result[:, :, column + 1 :] -= error * upper[:, None, column, column + 1 :]
+    outputs, wishes = seen @ rounded().mT, target @ flat.mT
+    gains = ((outputs * wishes).sum(1) / outputs.square().sum(1).clamp_min(1e-9)).clamp(0.5, 2.0)
+    changed = torch.lerp(rounded(), result, 0.2) * gains[:, :, None]
+    with torch.no_grad():
+        planes.log_scales.add_(gains.flatten().log())
+    return changed.reshape(weight.shape)
+
+
+@pytest.mark.parametrize("snapped", [False, True], ids=["free", "snapped"])
+@pytest.mark.parametrize(
+    "text", ["ternary+1:16xint4", "ternary+1:16/4xint8", "ternary+taps@0.2xint8", "mix-inputs:int8@0.2/binary", "int4"]
+)
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (lambda: nn.Conv2d(32, 12, 3, padding=1), (32, 5, 4)),  # 288 columns
+        (lambda: nn.Conv2d(16, 12, (1, 3), stride=2), (16, 6, 6)),
+        (lambda: nn.Conv2d(8, 8, 3, padding=1, groups=8), (8, 5, 5)),
+        (lambda: nn.Linear(150, 10), (150, 1, 1)),
+    ],
+    ids=["conv", "strided", "depthwise", "linear"],
+)
+def test_blocks_of_columns_are_rounded_as_columns_one_by_one_are(
+    layer: "type[nn.Module]", shape: tuple[int, int, int], text: str, snapped: bool
+) -> None:
+    torch.manual_seed(0)
+    found = inputs(shape, 1)[:100].double()
+    wanted = found + 0.05 * torch.randn(found.shape)
+    results = []
+    module = layer()
+    for way in (compensated, one_by_one):
+        network = attached(copy.deepcopy(module), shape, text).double()
+        weight, planes = network.weight_of(network.steps[0])
+        if snapped:
+            planes.snap(0.4)
+        changed = way(network.steps[0], weight.detach(), planes, found, wanted)
+        results.append((changed, planes.scales().detach(), *planes.values(changed)))
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-9)
+
+
+def test_progress_counts_every_column_once() -> None:
+    network = attached(nn.Linear(300, 4), (300, 1, 1), "int4")
+    step = network.steps[0]
+    counted: list[int] = []
+    x = inputs((300, 1, 1), 1)
+    compensated(step, *network.weight_of(step), x, x, progress=counted.append)
+    assert sum(counted) == 300
+    assert len(counted) > 2
+
+
 def test_integers_stay_where_the_weights_were_rounded_to() -> None:
     torch.manual_seed(0)
     network = attached(nn.Linear(32, 6), (32, 1, 1), "ternary+1:16xint4")
@@ -130,18 +212,6 @@ def test_small_steps_round_hardly_any_weight_anew(text: str) -> None:
     assert moved(changed) < 0.25 * moved(before)
 
 
-def test_a_short_recipe_begins_where_compensated_rounding_ends() -> None:
-    found = short(recipe_of("cifar10"), 3)
-    assert (found.training.epochs, found.rounding, found.training.relative) == (3, "compensated", True)
-    assert found.training.flip == recipe_of("cifar10").training.flip
-    words = recipe_of("speech_commands")
-    assert short(words, 2) == words.with_epochs(2)
-    for recipe in (recipe_of("cifar10"), words):
-        faster = short(recipe, 2, 0.01)
-        assert (faster.training.peak_rate, faster.training.relative) == (0.01, True)
-        assert replace(faster, training=short(recipe, 2).training) == short(recipe, 2)
-
-
 @pytest.mark.parametrize("rounding", ["nearest", "compensated"])
 def test_a_few_inputs_beyond_the_range_do_not_shift_the_others(rounding: Rounding) -> None:
     """Digital silence lies far below the input's range; what clipping it loses once went into every bias."""
@@ -171,7 +241,7 @@ def test_what_a_kernel_sees_is_what_unfolding_gives(
     ]
     rows = torch.cat(seen)
     found = _patches(layer, x)
-    assert torch.equal(found, rows.reshape(len(rows), groups, -1))
+    assert torch.equal(found.reshape(len(rows), -1), rows)
 
 
 def _every(images: int, kernel: tuple[int, int], stride: int) -> int:

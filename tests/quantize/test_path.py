@@ -13,7 +13,7 @@ from fixed_networks import trained_digits
 from frozen_networks import assert_integers_are_their_model
 from intarsia.datasets import Dataset, InputScaling, Split, load_dataset
 from intarsia.errors import IntarsiaError
-from intarsia.integer import IntegerNetwork
+from intarsia.integer import Conv2d, IntegerNetwork, Linear
 from intarsia.integer.effective import effective_bits
 from intarsia.integer.executor import Executor
 from intarsia.integer.file import load, save
@@ -115,6 +115,70 @@ def test_every_kind_of_plane_trains(name: str, digits: Dataset, trained: nn.Modu
     assert accuracy(freeze(module, name="digits"), digits) > 0.7  # 0.85 (binary) to 0.97, by scheme and seed
 
 
+def same(first: IntegerNetwork, second: IntegerNetwork) -> bool:
+    """Whether two networks have the same integers and scales."""
+
+    def alike(ours: Conv2d | Linear, theirs: Conv2d | Linear) -> bool:
+        planes = zip(ours.planes, theirs.planes, strict=True)
+        return (
+            all(np.array_equal(a.weights, b.weights) and np.array_equal(a.multiplier, b.multiplier) for a, b in planes)
+            and np.array_equal(ours.requantization.bias, theirs.requantization.bias)
+            and ours.output.scale == theirs.output.scale
+        )
+
+    return all(map(alike, first.weight_layers(), second.weight_layers()))
+
+
+def test_a_training_that_only_ruins_leaves_the_network_as_it_was_before(digits: Dataset, trained: nn.Module) -> None:
+    scheme, recipe = PRESETS["superposition"], recipe_of("digits").with_epochs(3).with_rate(1.0)
+    few = replace(digits, train=digits.train.take(400))
+    result = quantize(trained, few, scheme, seed=3, recipe=recipe)
+    before = post_training(trained, few, scheme, images=recipe.calibration, seed=3)
+    assert result.history.kept == 0
+    assert max(record.validation_accuracy or 0.0 for record in result.history.epochs) < 0.5
+    assert same(freeze(result.module, name="digits"), freeze(before, name="digits"))
+    again = quantize(trained, few, scheme, seed=3, recipe=recipe, validate_every=0)
+    assert again.history.kept == 3
+    assert not same(freeze(again.module, name="digits"), freeze(before, name="digits"))
+
+
+def test_what_is_kept_is_what_was_validated_and_no_worse_than_any_other(digits: Dataset, trained: nn.Module) -> None:
+    few = replace(digits, train=digits.train.take(400))
+    recipe = replace(recipe_of("digits").with_epochs(6), snap=0.4)
+    result = quantize(trained, few, Scheme.parse("ternary"), seed=0, recipe=recipe)
+    history = result.history
+    network = freeze(result.module, name="digits")
+    logits = Executor(network).run(digits.scaling.integers(digits.validation.images))
+    found = float((logits.argmax(1) == digits.validation.labels).mean())
+    assert history.validation_accuracy == pytest.approx(found, abs=2 / len(digits.validation))  # ties
+    looks = [record.validation_accuracy or 0.0 for record in history.epochs]
+    assert history.kept == 0 or history.kept > recipe.snap_epoch
+    assert history.validation_accuracy is not None
+    assert history.validation_accuracy >= max(looks[recipe.snap_epoch :])
+    if history.kept:
+        assert history.validation_accuracy == looks[history.kept - 1]
+
+
+@pytest.mark.parametrize("name", ["superposition", "binary+1:16xint8", "mix-outputs:int8@0.1/int4@0.3/int2"])
+def test_scales_that_are_released_and_snapped_again_are_the_same(
+    name: str, digits: Dataset, trained: nn.Module
+) -> None:
+    module = post_training(trained, digits, Scheme.parse(name))
+    before = freeze(module, name="digits")
+    with torch.no_grad():
+        x = torch.from_numpy(digits.scaling.reals(digits.test.images))
+        outputs = module(x)
+        module.release()
+        assert not module.snapped
+        assert float((module(x) - outputs).square().mean() / outputs.var()) < 0.01  # training begins where that ends
+    again = freeze(module, name="digits")
+    for first, second in zip(before.weight_layers(), again.weight_layers(), strict=True):
+        for one, other in zip(first.planes, second.planes, strict=True):
+            assert np.array_equal(one.multiplier, other.multiplier)
+            assert float((one.weights != other.weights).mean()) < 0.002  # ties
+        assert first.output.scale == pytest.approx(second.output.scale)
+
+
 class _StoppedError(Exception):
     pass
 
@@ -143,7 +207,7 @@ def test_the_default_teacher_reads_unsigned_inputs_whole(
 
     def keep(network: nn.Module, *_: object, teacher: nn.Module, **__: object) -> History:
         teachers.append(teacher)
-        return History(())
+        return History((), 0, None)
 
     monkeypatch.setattr("intarsia.quantize.qat.train_network", keep)
     quantize(trained, unsigned, PRESETS["int8"], seed=0, epochs=1)
@@ -179,12 +243,7 @@ def test_a_stopped_training_goes_on_to_the_same_integers(
     with pytest.raises(_StoppedError):
         run(tmp_path / "stopped.safetensors", stop)
     resumed = run(tmp_path / "stopped.safetensors")
-    for first, second in zip(unbroken.weight_layers(), resumed.weight_layers(), strict=True):
-        for one, other in zip(first.planes, second.planes, strict=True):
-            assert np.array_equal(one.weights, other.weights)
-            assert np.array_equal(one.multiplier, other.multiplier)
-        assert np.array_equal(first.requantization.bias, second.requantization.bias)
-        assert first.output.scale == second.output.scale
+    assert same(unbroken, resumed)
 
 
 def test_a_diverged_network_is_not_frozen(digits: Dataset, trained: nn.Module) -> None:

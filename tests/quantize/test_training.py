@@ -1,10 +1,13 @@
+import contextlib
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +24,7 @@ from intarsia.errors import IntarsiaError  # noqa: E402
 from intarsia.networks import build  # noqa: E402
 from intarsia.quantize import RECIPES, Phase, Recipe  # noqa: E402
 from intarsia.quantize.answers import Answers  # noqa: E402
-from intarsia.quantize.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
+from intarsia.quantize.checkpoint import History, Progress, load_checkpoint, save_checkpoint  # noqa: E402
 from intarsia.quantize.data import labelled, outputs_of  # noqa: E402
 from intarsia.quantize.module import attach  # noqa: E402
 from intarsia.quantize.objectives import Classification, Reconstruction, mismatch, objective_of  # noqa: E402
@@ -156,6 +159,94 @@ def test_the_rate_rises_to_its_peak_and_falls_to_zero() -> None:
 def test_validation_is_looked_at_as_often_as_was_said(every: int, looks: list[int], data: Dataset) -> None:
     history = train_network(build("digits"), data, SHORT, validate_every=every)
     assert [record.validation_accuracy is not None for record in history.epochs] == [look == 1 for look in looks]
+
+
+class _Answer(nn.Module):
+    """Answers one class to everything, which is right for so many of `STARS`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answer = nn.Parameter(torch.zeros(10))
+        self.answer.data[0] = 1.0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.answer.expand(len(x), -1)
+
+
+#: Ten classes, of which class k has k + 1 inputs in validation.
+STARS = np.repeat(np.arange(10), np.arange(1, 11))
+
+
+def _told(classes: list[int], seen: list[int]) -> Callable[[int, nn.Module], None]:
+    """Return what lets `_Answer` answer these classes, one in each epoch."""
+
+    def tell(epoch: int, model: nn.Module) -> None:
+        seen.append(epoch)
+        model.answer.data.zero_()
+        model.answer.data[classes[epoch]] = 1.0
+
+    return tell
+
+
+@pytest.mark.parametrize(
+    ("classes", "candidates", "every", "kept"),
+    [
+        ([1, 5, 3, 2], 0, 1, 2),  # the best
+        ([1, 5, 3, 5], 0, 1, 2),  # the first of the best
+        ([1, 5, 3, 2], 2, 1, 3),  # the best of those that may be kept
+        ([9, 9, 0, 0], 2, 1, 0),  # none is better than the one that was given
+        ([1, 5, 3, 2], 0, 9, 4),  # only the last is looked at
+        ([1, 5, 3, 0], 0, 9, 0),
+        ([1, 5, 3, 2], 0, 0, 4),  # none is looked at: the last is kept
+        ([1, 5, 3, 2], None, 1, 4),
+    ],
+)
+def test_the_best_network_on_validation_data_is_kept(
+    *, classes: list[int], candidates: int | None, every: int, kept: int, data: Dataset, tmp_path: Path
+) -> None:
+    answer = [0, *classes][kept]
+    many = Split(np.zeros((len(STARS), 1, 8, 8), np.float32), STARS)
+    known = replace(data, validation=many)
+    recipe = replace(SHORT, phases=(Phase(4, 8, 0),), peak_rate=1e-9)
+
+    def trained(stops: Sequence[int], checkpoint: Path) -> tuple[nn.Module, History]:
+        for stop in (*stops, None):
+            model, seen = _Answer(), []
+            tell = _told(classes, seen)
+
+            def on_epoch(epoch: int, model: nn.Module, tell: Any = tell, stop: int | None = stop) -> None:
+                if epoch == stop:
+                    raise _InterruptionError
+                tell(epoch, model)
+
+            with contextlib.suppress(_InterruptionError):
+                history = train_network(
+                    model,
+                    known,
+                    recipe,
+                    candidates=candidates,
+                    validate_every=every,
+                    on_epoch=on_epoch,
+                    checkpoint=checkpoint,
+                )
+        return model, history
+
+    unbroken, history = trained([], tmp_path / "unbroken")
+    assert (history.kept, int(unbroken.answer.argmax())) == (kept, answer)
+    assert history.validation_accuracy == (None if every == 0 else pytest.approx((answer + 1) / 55))
+    for stops in ([1], [3], [2, 3]):
+        resumed, again = trained(stops, tmp_path / f"broken{stops}")
+        assert (again.kept, again.validation_accuracy) == (history.kept, history.validation_accuracy)
+        assert same(resumed, unbroken)
+    finished, again = trained([], tmp_path / "unbroken")
+    assert again.kept == kept
+    assert same(finished, unbroken)
+
+
+def test_without_validation_data_the_last_network_is_kept(data: Dataset) -> None:
+    none = replace(data, validation=data.validation.take(0))
+    history = train_network(build("digits"), none, SHORT, candidates=0)
+    assert (history.kept, history.validation_accuracy) == (SHORT.epochs, None)
 
 
 def test_the_number_of_threads_comes_back(data: Dataset) -> None:
@@ -329,7 +420,7 @@ def test_a_resumed_optimizer_lies_in_memory_as_its_parameters_do(tmp_path: Path)
     optimizer = torch.optim.AdamW(model.parameters())
     model(torch.ones(1, 4, 5, 5)).sum().backward()
     optimizer.step()
-    save_checkpoint(tmp_path / "state", model, optimizer, "", [])
+    save_checkpoint(tmp_path / "state", model, optimizer, "", Progress([]))
     again = torch.optim.AdamW(model.parameters())
     load_checkpoint(tmp_path / "state", model, again, "")
     for parameter, state in again.state.items():
@@ -384,7 +475,7 @@ def test_relative_rates_move_every_tensor_by_the_same_part_of_its_size() -> None
         for number, parameter in enumerate(model.parameters()):
             parameter.copy_(torch.randn(parameter.shape) * 10.0 ** (number % 5 - 3))
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    recipe = replace(SHORT, optimizer="adam", relative=True)
+    recipe = replace(SHORT, optimizer="adam")
     optimizer = torch.optim.Adam([group | {"lr": 0.01 * group["rate_factor"]} for group in groups(model, recipe)])
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
@@ -393,7 +484,6 @@ def test_relative_rates_move_every_tensor_by_the_same_part_of_its_size() -> None
         size = 1.0 if "log_scale" in name else max(before[name].square().mean().sqrt().item(), 1e-3)
         moved = (before[name] - parameter.detach()) / size
         torch.testing.assert_close(moved, torch.full_like(moved, 0.01), rtol=1e-2, atol=1e-4)
-    flat = groups(model, replace(recipe, relative=False))
-    assert {group["rate_factor"] for group in flat} == {1.0}
-    assert {group["weight_decay"] for group in flat} == {0.0, SHORT.weight_decay}
-    assert sum(len(group["params"]) for group in flat) == len(before)
+    found = groups(model, recipe)
+    assert {group["weight_decay"] for group in found} == {0.0, SHORT.weight_decay}
+    assert sum(len(group["params"]) for group in found) == len(before)

@@ -24,8 +24,8 @@ from intarsia.quantize.calibrate import attached, post_training
 from intarsia.quantize.data import labelled
 from intarsia.quantize.freezing import freeze
 from intarsia.quantize.objectives import objective_of
-from intarsia.quantize.qat import FloatNetwork, quantize, recipe_for
-from intarsia.quantize.recipes import QuantizationRecipe, recipe_of, short
+from intarsia.quantize.qat import FloatNetwork, quantize
+from intarsia.quantize.recipes import QuantizationRecipe
 from intarsia.quantize.transforms.settings import Transforms
 
 
@@ -108,7 +108,6 @@ class Evaluator:
                 scheme,
                 images=self.space.calibration,
                 seed=seed,
-                rounding="compensated",
                 transforms=transforms,
             )
         else:
@@ -123,18 +122,17 @@ class Evaluator:
                 teacher=None if own else self.teacher,
                 answers=None if own else self.answers,
                 recipe=recipe,
-                validate_every=0,  # the integer network is looked at; compiling for one look takes a minute
+                validate_every=0,  # the integer network is looked at, and is the last: none was chosen for its accuracy
                 transforms=transforms,
                 progress=False,
             ).module
         return freeze(module, name=self.settings.network)
 
     def _recipe(self, rung: Rung) -> QuantizationRecipe:
-        recipe = recipe_for(self.data)
-        return recipe if rung.epochs is None else short(recipe, rung.epochs, rung.rate)
+        return self.settings.quantization_recipe.with_epochs(rung.epochs).with_rate(rung.rate)
 
     def _merit(self, network: IntegerNetwork) -> float:
-        objective = objective_of(recipe_of(self.settings.defaults.dataset).training)
+        objective = objective_of(self.settings.quantization_recipe.training)
         executor = Executor(network, threads=self.threads)
         outputs = executor.run(self.data.scaling.integers(self.validation.images)) * network.output.scale
         x = torch.from_numpy(self.data.scaling.reals(self.validation.images))

@@ -134,7 +134,7 @@ class Rung:
         epochs: of distillation; 0 is post-training quantization, None the network's whole recipe.
         keep: share of the points before that get here, 0 to 1; None takes the front alone.
         seeds: one training each.
-        rate: peak learning rate, a part of each tensor's size; None takes that of short trainings.
+        rate: peak learning rate, a part of each tensor's size; None takes the recipe's.
     """
 
     epochs: int | None

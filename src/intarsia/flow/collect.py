@@ -11,6 +11,7 @@ from intarsia.flow.settings import Settings
 from intarsia.flow.stages import Variant, all_tasks, variants
 from intarsia.flow.synthesis import collect_synthesis
 from intarsia.flow.task import Record, finished, package_version
+from intarsia.flow.trained import how_quantized
 from intarsia.integer import IntegerNetwork, file
 from intarsia.integer.effective import effective_bits
 from intarsia.report.data import Accuracy, Exported, PlanePicture, Results, Simulated, StoredLayer
@@ -122,7 +123,7 @@ def _accuracies(
             by_kind.setdefault(kind.kind, []).append(kind)
     for name, kinds in by_kind.items():
         found = [_result(records, f"execute/{kind.name}") for kind in kinds]
-        made = _result(records, f"quantize/{kinds[0].name}")
+        made, *others = (_result(records, f"quantize/{kind.name}") for kind in kinds)
         bits = effective_bits(networks[kinds[0].name])
         compiled = _result(records, f"compile/{kinds[0].name}")
         rows.append(
@@ -133,7 +134,7 @@ def _accuracies(
                 accuracies=tuple(result["score"] for result in found),
                 images=found[0]["images"],
                 effective_bits=bits.per_weight,
-                training=made["training"],
+                training=how_quantized(made["epochs"], [one["kept"] for one in (made, *others)], made["transforms"]),
                 weight_bits=bits.total + bits.biases,
                 cycles=sum(layer["cycles"] for layer in compiled["layers"]) if compiled else None,
             )

@@ -18,6 +18,7 @@ from intarsia.flow.hardware import cycles_of_weight_layers
 from intarsia.flow.rounding import report_rounding
 from intarsia.flow.settings import LAYERWISE, SUPERPOSITION, Settings, require
 from intarsia.flow.task import Job
+from intarsia.flow.trained import how_quantized, which_kept
 from intarsia.integer import IntegerNetwork, file
 from intarsia.integer.effective import effective_bits
 from intarsia.words import counted
@@ -153,7 +154,6 @@ def _quantize(job: Job) -> dict[str, Any]:
     from intarsia.quantize.freezing import freeze  # noqa: PLC0415
     from intarsia.quantize.objectives import objective_of  # noqa: PLC0415
     from intarsia.quantize.qat import quantize as train_quantized  # noqa: PLC0415
-    from intarsia.quantize.recipes import recipe_of  # noqa: PLC0415
     from intarsia.quantize.training import evaluate  # noqa: PLC0415
     from intarsia.quantize.transforms.settings import Transforms  # noqa: PLC0415
 
@@ -163,13 +163,20 @@ def _quantize(job: Job) -> dict[str, Any]:
     model, data = float_model(settings), load_data(settings, _LEARNING, progress=job.progress)
     require_match(job, model, data)
     rounding_loss = report_rounding(job, model, data)
-    recipe = recipe_of(settings.defaults.dataset)
+    recipe, kept = settings.quantization_recipe, 0
     if epochs == 0:
-        rounding = parameters.get("rounding", "nearest")
-        module = post_training(model, data, scheme, seed=seed, rounding=rounding, transforms=transforms)
+        module = post_training(
+            model,
+            data,
+            scheme,
+            images=recipe.calibration,
+            seed=seed,
+            rounding=parameters.get("rounding", "compensated"),
+            transforms=transforms,
+            progress=job.progress,
+        )
         known = labelled(data, model)
         validation = evaluate(module, known.validation, data.scaling, objective_of(recipe.training))
-        training = "post-training quantization"
     else:
         trained = train_quantized(
             model,
@@ -178,23 +185,22 @@ def _quantize(job: Job) -> dict[str, Any]:
             seed=seed,
             device=require_device(settings.device),
             epochs=epochs,
-            recipe=recipe if settings.defaults.dataset else None,
+            recipe=recipe,
             checkpoint=_checkpoint(job),
             progress=job.progress,
             transforms=transforms,
         )
         module, validation = trained.module, trained.history.validation_accuracy or 0.0
-        epochs = len(trained.history.epochs)
-        training = f"quantization-aware training, {counted(epochs, 'epoch')}, distilled from the float network"
-    if transforms:
-        training += f", after {transforms}"
+        epochs, kept = len(trained.history.epochs), trained.history.kept
+    training = how_quantized(epochs, [kept], str(transforms) if transforms else "")
     metadata = {"seed": str(seed), "training": training, "input": data.scaling.rule}
     network = freeze(module, name=settings.network, metadata=metadata)
     file.save(network, job.product("safetensors"))
     return {
-        "summary": f"validation {validation:.2%}",
-        "training": training,
+        "summary": f"validation {validation:.2%}" + (f", {which_kept(epochs, [kept])}" if epochs else ""),
+        "transforms": str(transforms) if transforms else "",
         "validation_accuracy": validation,
+        "kept": kept,
         "scheme": scheme.name,
         "layers": {name: str(layer) for name, layer in module.layer_schemes.items()},
         "seed": seed,

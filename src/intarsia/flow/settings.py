@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from intarsia.engine import EngineConfig
 from intarsia.errors import IntarsiaError
-from intarsia.quantize.recipes import LARGEST_SEED
+from intarsia.quantize.recipes import LARGEST_SEED, QUANTIZATION_RECIPES, QuantizationRecipe, recipe_of
 from intarsia.quantize.scheme import LayerScheme
 from intarsia.quantize.scheme_text import normalized
 from intarsia.quantize.transforms.settings import Transforms
@@ -173,6 +173,9 @@ class Settings:
             is the network's default with its default scheme, and none with another. int8 is never equalized.
         seeds: of quantization-aware training, one network each; the first one is built in hardware.
         epochs: of quantization-aware training; None is the recipe's, 0 is post-training quantization only.
+        recipe: of quantization-aware training, by the name of the data set that it was made for, see
+            `intarsia.quantize.recipes`; None is that of the network's data, `own` for a user's.
+        rate: its peak learning rate, a part of each tensor's size; None is the recipe's.
         baselines: to report beside the scheme, of `BASELINES`; for the first seed.
         layerwise_formats: what the layer-wise baseline chooses from for each layer, the best first.
         layerwise_budget: what it must not cost more of than the network that is built.
@@ -197,6 +200,8 @@ class Settings:
     transforms: str | None = None
     seeds: tuple[int, ...] = (0,)
     epochs: int | None = None
+    recipe: str | None = None
+    rate: float | None = None
     baselines: tuple[str, ...] = (TERNARY, INT8)
     layerwise_formats: tuple[str, ...] = ("int8", "int4", "int2")
     layerwise_budget: Budget = "bits"
@@ -223,6 +228,7 @@ class Settings:
         if not self.seeds or len(set(self.seeds)) != len(self.seeds) or not within:
             raise IntarsiaError(f"the seeds must be different numbers from 0 to {LARGEST_SEED}, not {self.seeds}.")
         self._check_baselines()
+        self._check_recipe()
         for name in ("epochs", "baseline_epochs"):
             if (getattr(self, name) or 0) < 0:
                 raise IntarsiaError(f"{name.replace('_', ' ')} must be 0 or more, not {getattr(self, name)}.")
@@ -258,6 +264,21 @@ class Settings:
             raise IntarsiaError(f"there is no budget {self.layerwise_budget!r}; choose bits or cycles.")
         if self.scheme == LAYERWISE:
             raise IntarsiaError("layerwise is a baseline, with the bits of the scheme; give --baselines layerwise.")
+
+    def _check_recipe(self) -> None:
+        if self.recipe is not None and self.recipe not in QUANTIZATION_RECIPES:
+            raise IntarsiaError(f"there is no recipe {self.recipe!r}; choose one of {', '.join(QUANTIZATION_RECIPES)}.")
+        wanted, found = recipe_of(self.defaults.dataset).training.objective, self.quantization_recipe.training.objective
+        if found != wanted:
+            raise IntarsiaError(
+                f"the recipe {self.recipe} trains for {found}, but {self.network} is a network for {wanted}; choose "
+                "another --recipe."
+            )
+        if self.rate is not None and not 0 < self.rate <= 1:
+            raise IntarsiaError(
+                f"the rate is a part of each weight tensor's size, above 0 and at most 1, not {self.rate:g}: "
+                "0.001 is cautious, 0.01 fast."
+            )
 
     def _check_source(self) -> None:
         if self.model is not None and not self.model.is_file():
@@ -302,6 +323,11 @@ class Settings:
         return self.defaults.retrain if self.retrain is None else self.retrain
 
     @property
+    def quantization_recipe(self) -> QuantizationRecipe:
+        """How the quantized networks are trained, but for numbers of epochs."""
+        return recipe_of(self.recipe or self.defaults.dataset).with_rate(self.rate)
+
+    @property
     def routed(self) -> Route:
         """What is placed and routed."""
         return self.route or self.defaults.route
@@ -343,10 +369,11 @@ _NONE = type(None)
 _TYPES: Mapping[str, tuple[type, ...]] = MappingProxyType(
     {
         **dict.fromkeys(("network", "scheme", "device", "command", "layerwise_budget", "transforms"), (str,)),
-        **dict.fromkeys(("model", "data_dir", "route"), (str, _NONE)),
+        **dict.fromkeys(("model", "data_dir", "route", "recipe"), (str, _NONE)),
         **dict.fromkeys(("seeds", "baselines", "layerwise_formats"), (list, tuple)),
         **dict.fromkeys(("epochs", "baseline_epochs", "float_epochs", "images"), (int, _NONE)),
         "retrain": (bool, _NONE),
+        "rate": (int, float, _NONE),
         "onnx_images": (int,),
         "engine": (dict,),
         "synthesis": (bool,),

@@ -21,7 +21,7 @@ from intarsia.flow.synthesis import synthesis_tasks
 from intarsia.flow.task import Task
 from intarsia.integer import Pattern
 from intarsia.quantize import RECIPES, Scheme
-from intarsia.quantize.recipes import recipe_of, with_epochs
+from intarsia.quantize.recipes import with_epochs
 from intarsia.quantize.scheme import LayerScheme
 from intarsia.quantize.scheme_text import read_scheme, write_scheme
 from intarsia.quantize.transforms.settings import Transforms
@@ -201,15 +201,16 @@ def _training_key(settings: Settings, variant: Variant) -> dict[str, Any]:
     """
     options = {"scheme": variant.scheme, "seed": variant.seed, "epochs": variant.epochs}
     planes = "" if variant.kind == LAYERWISE else str(Scheme.parse(variant.scheme))
-    if variant.epochs == 0 and variant.kind != INT8:
-        options["rounding"] = "compensated"  # eight bits gain nothing by it
+    if variant.kind == INT8:
+        options["rounding"] = "nearest"  # as everybody does it; eight bits gain nothing by more
     transforms = Transforms.parse(settings.transforms or "none")
     if variant.kind == INT8:  # its weights have levels to spare: it gains nothing
         transforms = replace(transforms, equalize=False)
     if transforms:
         options["transforms"] = str(transforms)
-    recipe = recipe_of(settings.defaults.dataset).with_epochs(variant.epochs)
-    return options | {"planes": planes, "recipe": repr(recipe)}
+    recipe = settings.quantization_recipe.with_epochs(variant.epochs)
+    how = {"calibration": recipe.calibration} if variant.epochs == 0 else {"recipe": repr(recipe)}
+    return options | {"planes": planes} | how
 
 
 def _execute(settings: Settings) -> list[Task]:

@@ -1,13 +1,14 @@
 """Post-training quantization: everything that a few hundred images and least squares can set, in seconds."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
+from tqdm import tqdm
 
 from intarsia.quantize.activations import ActivationQuantizer, best_activation_scale
 from intarsia.quantize.compensate import compensated
@@ -31,12 +32,13 @@ def post_training(
     images: int = 512,
     criterion: Criterion = "residual",
     seed: int = 0,
-    snap: bool = True,
-    rounding: Rounding = "nearest",
+    rounding: Rounding = "compensated",
     transforms: Transforms = NO_TRANSFORMS,
+    progress: bool = False,
 ) -> QuantizedNetwork:
-    """Quantize a trained network without training: scales by least squares, positions by `criterion`, activation
-    steps by mean squared error and biases corrected (Nagel et al., Data-Free Quantization, 2019), layer by layer.
+    """Quantize a trained network without training, ready to freeze: scales by least squares, positions by `criterion`,
+    activation steps by mean squared error, weights rounded to make up for each other's errors and biases corrected
+    (Nagel et al., Data-Free Quantization, 2019), layer by layer.
 
     Args:
         model: trained float network; it is not changed.
@@ -45,10 +47,10 @@ def post_training(
         images: how many training images to calibrate on.
         criterion: what decides the sparse positions: `residual`, `curvature` or `gradient`.
         seed: draws the images.
-        rounding: each weight to its nearest value, or so that the weights of a channel make up for each other's errors
-            (`compensated`), which takes seconds more and comes far closer.
-        snap: fix the scales to those that integers express, ready to freeze; False to train on.
+        rounding: so that the weights of a channel make up for each other's errors, or each weight to its `nearest`
+            value, which takes seconds less, and is as good only where formats have levels to spare.
         transforms: that the float network goes through first; its function stays.
+        progress: show a bar.
 
     Raises:
         IntarsiaError: an operator is not supported, or the scheme does not fit the network.
@@ -66,9 +68,10 @@ def post_training(
                 planes.fit(weight.detach(), criterion=criterion, gradient=gradients[step.name])
     floats = float_tensors(network, x)
     set_activation_steps(network, floats)
-    if snap:
-        network.snap()
-    correct(network, x, floats, rounding)
+    network.snap()
+    columns = sum(map(columns_of, network.steps))
+    with tqdm(total=columns, desc="rounding weights", unit="column", leave=False, disable=not progress) as bar:
+        correct(network, x, floats, rounding, progress=bar.update)
     return network
 
 
@@ -128,23 +131,41 @@ def set_activation_steps(network: QuantizedNetwork, floats: dict[str, torch.Tens
 
 @torch.no_grad()
 def correct(
-    network: QuantizedNetwork, x: torch.Tensor, floats: dict[str, torch.Tensor], rounding: Rounding = "nearest"
+    network: QuantizedNetwork,
+    x: torch.Tensor,
+    floats: dict[str, torch.Tensor],
+    rounding: Rounding = "compensated",
+    *,
+    progress: Callable[[int], object] = lambda _: None,
 ) -> None:
     """Shift each bias so that the mean of its channel, over calibration images, is the float network's; before that,
     if weights are to be rounded so, let the weights of a channel make up for each other's errors.
+
+    `progress` is called with numbers of columns that are done, see `columns_of`.
     """
     values = {"input": network.quantized_input(x)}
     for step in network.steps:
         inputs = [values[name] for name in step.inputs]
-        if step.module is not None and step.module.bias is not None:
+        if step.module is None or step.module.bias is None:
+            total = network.compute(step, inputs)
+        else:
             unclipped = replace(step, floor=-math.inf, ceiling=math.inf)
             wanted = float_step(network, unclipped, [floats[name] for name in step.inputs])
             if rounding == "compensated":
                 weight, planes = network.weight_of(step)
-                weight.copy_(compensated(step, weight, planes, inputs[0], floats[step.inputs[0]]))
+                weight.copy_(compensated(step, weight, planes, inputs[0], floats[step.inputs[0]], progress=progress))
+            else:
+                progress(columns_of(step))
             found = network.compute(step, inputs)
-            step.module.bias += (wanted - found).mean(dim=(0, 2, 3))
-        values[step.name] = network.quantized(step, inputs)
+            shift = (wanted - found).mean(dim=(0, 2, 3), keepdim=True)
+            step.module.bias += shift.flatten()
+            total = found.add_(shift)
+        values[step.name] = network.finish(step, total)
+
+
+def columns_of(step: Step) -> int:
+    """Return how many weights an output channel of a step has."""
+    return 0 if step.module is None else step.module.weight[0].numel()
 
 
 def weight_gradients(

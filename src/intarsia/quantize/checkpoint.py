@@ -1,18 +1,20 @@
 """Training state on disk: a safetensors file, written in one step, that refuses a foreign run."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from intarsia.errors import IntarsiaError
 from intarsia.files import save_tensors
 
-_FORMAT = "intarsia-checkpoint-1"
+_FORMAT = "intarsia-checkpoint-2"
 
 
 @dataclass(frozen=True)
@@ -34,31 +36,53 @@ class EpochRecord:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Best:
+    """The best network so far, on validation data: epochs that it was trained, its merit, parameters and buffers."""
+
+    epochs: int
+    merit: float
+    state: Mapping[str, torch.Tensor]
+
+    @classmethod
+    def of(cls, model: nn.Module, epochs: int, merit: float) -> "Best":
+        """Keep a copy of a model as it is now."""
+        return cls(epochs, merit, {name: value.detach().clone() for name, value in model.state_dict().items()})
+
+
 @dataclass(frozen=True)
 class History:
-    """The epochs of a training run, in order."""
+    """How a training went.
+
+    Attributes:
+        epochs: in order.
+        kept: how many epochs the network that was kept was trained: all of them, unless the best was chosen on
+            validation data; then 0 is the network before training.
+        validation_accuracy: of that network, 0 to 1; None if nobody looked.
+    """
 
     epochs: tuple[EpochRecord, ...]
+    kept: int
+    validation_accuracy: float | None
 
-    @property
-    def validation_accuracy(self) -> float | None:
-        """Accuracy on the validation split after the last epoch, 0 to 1; None if nobody looked."""
-        return self.epochs[-1].validation_accuracy if self.epochs else None
+
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """What is known of a training so far: the epochs done, and the best network, if that is to be kept."""
+
+    records: Sequence[EpochRecord]
+    best: Best | None = None
 
 
 def save_checkpoint(
-    path: Path,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    identity: str,
-    records: Sequence[EpochRecord],
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, identity: str, progress: Progress
 ) -> None:
-    """Write model, optimizer state and records to `path`, replacing it in one step.
+    """Write model, optimizer state and progress to `path`, replacing it in one step.
 
     Raises:
         IntarsiaError: the file cannot be written; an earlier checkpoint stays.
     """
-    tensors = {f"model.{name}": value.detach().cpu().numpy() for name, value in model.state_dict().items()}
+    tensors = _named("model", model.state_dict())
     for number, state in optimizer.state_dict()["state"].items():
         for key, value in state.items():
             if isinstance(value, torch.Tensor):
@@ -66,24 +90,28 @@ def save_checkpoint(
     header = {
         "format": _FORMAT,
         "identity": identity,
-        "records": json.dumps([asdict(record) for record in records]),
+        "records": json.dumps([asdict(record) for record in progress.records]),
     }
+    if (best := progress.best) is not None:
+        tensors |= _named("best", best.state)
+        header["best"] = json.dumps([best.epochs, best.merit])
     save_tensors(path, tensors, header)
 
 
-def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, identity: str) -> list[EpochRecord]:
-    """Load a checkpoint into model and optimizer and return the records of the epochs done.
+def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, identity: str) -> Progress:
+    """Load a checkpoint into model and optimizer and return what is known of the epochs done.
 
     Raises:
         IntarsiaError: the file is damaged, or belongs to another recipe, seed or model; nothing was changed.
     """
     remedy = "delete it to start again, or choose another checkpoint"
-    header, tensors, records = _read(path, remedy)
+    header, tensors, progress = _read(path, remedy)
     if header.get("identity") != identity:
         raise IntarsiaError(f"the checkpoint {path} belongs to another recipe or seed; {remedy}.")
-    weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+    weights = _of("model", tensors)
     own = {name: value.shape for name, value in model.state_dict().items()}
-    if own != {name: value.shape for name, value in weights.items()}:
+    states = [weights] if progress.best is None else [weights, progress.best.state]
+    if any(own != {name: value.shape for name, value in state.items()} for state in states):
         raise IntarsiaError(f"the checkpoint {path} belongs to another network; {remedy}.")
     model.load_state_dict(weights)
     state: dict[int, dict[str, torch.Tensor]] = {}
@@ -93,7 +121,15 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
             state.setdefault(int(number), {})[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     _lay_out(optimizer)
-    return records
+    return progress
+
+
+def _named(room: str, state: Mapping[str, torch.Tensor]) -> dict[str, NDArray[np.generic]]:
+    return {f"{room}.{name}": value.detach().cpu().numpy() for name, value in state.items()}
+
+
+def _of(room: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(f"{room}."): value for name, value in tensors.items() if name.startswith(f"{room}.")}
 
 
 def _lay_out(optimizer: torch.optim.Optimizer) -> None:
@@ -115,7 +151,7 @@ def damage(path: Path) -> str:
     return ""
 
 
-def _read(path: Path, remedy: str) -> tuple[dict[str, str], dict[str, torch.Tensor], list[EpochRecord]]:
+def _read(path: Path, remedy: str) -> tuple[dict[str, str], dict[str, torch.Tensor], Progress]:
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
@@ -125,6 +161,10 @@ def _read(path: Path, remedy: str) -> tuple[dict[str, str], dict[str, torch.Tens
     if header.get("format") != _FORMAT:
         raise IntarsiaError(f"{path} is not a checkpoint of this version; {remedy}.")
     try:
-        return header, tensors, [EpochRecord(**record) for record in json.loads(header["records"])]
+        records = [EpochRecord(**record) for record in json.loads(header["records"])]
+        if "best" not in header:
+            return header, tensors, Progress(records)
+        epochs, merit = json.loads(header["best"])
+        return header, tensors, Progress(records, Best(int(epochs), float(merit), _of("best", tensors)))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise IntarsiaError(f"the checkpoint {path} has damaged records ({error}); {remedy}.") from error

@@ -1,5 +1,6 @@
 """Weight quantizer of a mix: several formats in one layer, each at its own channels, blocks or kernel taps."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -9,7 +10,6 @@ from intarsia.quantize.planes import (
     PlanedWeight,
     SuperposedWeight,
     best_steps,
-    dense_plane,
     integer_values,
     roomy_steps,
 )
@@ -69,18 +69,16 @@ class MixedWeight(PlanedWeight):
         """Return which planes have any position in which output channels, bool (P, O)."""
         return self.masks.flatten(2).any(dim=2)
 
-    def forward(self, weight: torch.Tensor) -> torch.Tensor:
-        """Return the sum of the planes in real units, shape of `weight`."""
-        total = torch.zeros_like(weight)
-        for form, step, mask in zip(self.formats, self.steps(), self.masks, strict=True):
-            total = total + dense_plane(weight, step, form) * mask
-        return total
+    def positions(self) -> Sequence[torch.Tensor]:
+        """Return every plane's mask."""
+        return tuple(self.masks)
 
-    @torch.no_grad()
-    def values(self, weight: torch.Tensor) -> list[torch.Tensor]:
-        """Return every plane's integers, as floats."""
-        planes = zip(self.formats, self.scales(), self.masks, strict=True)
-        return [integer_values(weight, scale.view(self._shape), form) * mask for form, scale, mask in planes]
+    def split(
+        self, weight: torch.Tensor, steps: Sequence[torch.Tensor], positions: Sequence[torch.Tensor]
+    ) -> list[torch.Tensor]:
+        """Return every plane's integers, as floats, with gradients."""
+        planes = zip(self.formats, steps, positions, strict=True)
+        return [integer_values(weight, step, form, unbounded=True) * mask for form, step, mask in planes]
 
 
 def weight_quantizer(

@@ -88,7 +88,10 @@ class QuantizedNetwork(nn.Module):
 
     def quantized(self, step: Step, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
         """Return the tensor that one step makes, (N, C, H, W): computed, clipped and quantized."""
-        total = self.compute(step, inputs)
+        return self.finish(step, self.compute(step, inputs))
+
+    def finish(self, step: Step, total: torch.Tensor) -> torch.Tensor:
+        """Return what a step computed, (N, C, H, W), clipped and quantized."""
         if step.kind == "maximum":
             return total
         if step.floor == 0.0:  # its quantizer has no sign and clips there anyway
@@ -158,6 +161,12 @@ class QuantizedNetwork(nn.Module):
         return next(step for step in self.steps if step.name == name)
 
     @property
+    def macs(self) -> int:
+        """Multiply-accumulates of all weight layers for one input."""
+        steps = [step for step in self.steps if step.module is not None]
+        return sum(self.weight_of(step)[0].numel() * math.prod(step.shape[1:]) for step in steps)
+
+    @property
     def snapped(self) -> bool:
         """Whether the scales are fixed to those that integers express."""
         return all(float(self.weight_of(step)[1].ratio) > 0 for step in self.steps if step.module is not None)
@@ -177,6 +186,17 @@ class QuantizedNetwork(nn.Module):
                 multipliers, shift = fit_multipliers(gains[:, None], self.scheme.scale_bits)
                 exact = multipliers[:, 0] * torch.exp2(-shift) / gains
                 self.gain(step).copy_(exact)
+
+    @torch.no_grad()
+    def release(self) -> None:
+        """Let all scales learn again, from where they are; undoes `snap`, to which nothing is lost."""
+        for quantizer in self.quantizers.values():
+            quantizer.release()  # type: ignore[operator]
+        for step in self.steps:
+            if step.module is not None:
+                self.weight_of(step)[1].release()
+            elif step.kind != "maximum":
+                self.gain(step).fill_(1.0)
 
     def float_gains(self, step: Step) -> torch.Tensor:
         """Return input step / output step of each input of an add or (over the window's area) an average."""

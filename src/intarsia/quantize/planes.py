@@ -6,7 +6,7 @@ A quantizer is a parametrization (`torch.nn.utils.parametrize`): the layer keeps
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,7 @@ from torch import nn
 
 from intarsia.integer.formats import Pattern, WeightFormat
 from intarsia.integer.scales import LARGEST_SHIFT
-from intarsia.quantize.activations import round_through, scale_gradient
+from intarsia.quantize.activations import round_through, scale_gradient, with_gradient_of
 from intarsia.quantize.patterns import Criterion, choose_positions, position_cost
 from intarsia.quantize.scheme import LayerScheme
 
@@ -48,27 +48,23 @@ def fit_multipliers(gains: torch.Tensor, scale_bits: int) -> tuple[torch.Tensor,
     return torch.floor(gains * torch.exp2(shift) + 0.5).clamp(1.0, top), shift
 
 
-def integer_values(rest: torch.Tensor, step: torch.Tensor, form: WeightFormat) -> torch.Tensor:
-    """Return `rest` / `step` as integers of a format; gradients pass as if nothing were rounded.
+def integer_values(
+    rest: torch.Tensor, step: torch.Tensor, form: WeightFormat, *, unbounded: bool = False
+) -> torch.Tensor:
+    """Return `rest` / `step` as integers of a format, exactly; gradients pass as if nothing were rounded.
 
-    Beyond the limit only the step gets one, for whoever rounds to say what weights get there. A binary value is a
-    sign: its gradient passes to weights of up to `BINARY_REACH` steps and not to the step, which only multiplies it.
+    Beyond the limit only the step gets one, unless the gradient is to be `unbounded`: a weight that gets none would
+    never come back. A binary value is a sign: its gradient passes to weights of up to `BINARY_REACH` steps and not to
+    the step, which only multiplies it.
     """
     if form.has_zero:
-        return round_through(torch.clamp(rest / step, -float(form.limit), float(form.limit)))
+        within = round_through(torch.clamp(rest / step, -float(form.limit), float(form.limit)))
+        if not (unbounded and torch.is_grad_enabled()):
+            return within
+        u = rest / step.detach()
+        return within + (u - u.detach()) * (u.detach().abs() > form.limit)
     u = rest / step.detach()
-    sign = torch.where(u >= 0, 1.0, -1.0)
-    within = torch.clamp(u, -BINARY_REACH, BINARY_REACH)
-    return sign + (within - within.detach())
-
-
-def dense_plane(weight: torch.Tensor, step: torch.Tensor, form: WeightFormat) -> torch.Tensor:
-    """Return the plane that rounds weights on its own, in real units, with gradients for all but far binary ones."""
-    plane = integer_values(weight, step, form) * step
-    if not form.has_zero:
-        return plane
-    # Weights beyond the limit would get no gradient and never come back: let it pass for them.
-    return plane + (weight - weight.detach()) * ((weight / step).detach().abs() > form.limit)
+    return with_gradient_of(torch.where(u >= 0, 1.0, -1.0), torch.clamp(u, -BINARY_REACH, BINARY_REACH))
 
 
 class PlanedWeight(nn.Module, ABC):
@@ -121,13 +117,56 @@ class PlanedWeight(nn.Module, ABC):
         """Return which planes have any position in which output channels, bool (P, O)."""
 
     @abstractmethod
+    def positions(self) -> Sequence[torch.Tensor]:
+        """Return the masks that `split` wants, each in the shape of the weight, bool."""
+
+    @abstractmethod
+    def split(
+        self, weight: torch.Tensor, steps: Sequence[torch.Tensor], positions: Sequence[torch.Tensor]
+    ) -> list[torch.Tensor]:
+        """Return every plane's integers, as floats, with gradients.
+
+        Each weight is split on its own, so this also takes some columns of weights.
+
+        Args:
+            weight: (O, …).
+            steps: of every plane, in a shape that broadcasts over the weight.
+            positions: masks in the shape of the weight.
+        """
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        """Return the sum of the planes in real units, shape of `weight`: exactly what their integers say."""
+        steps = self.steps()
+        return _sum_of(self.split(weight, steps, self.positions()), steps)
+
+    @torch.no_grad()
     def values(self, weight: torch.Tensor) -> list[torch.Tensor]:
         """Return every plane's integers, as floats."""
+        return self.split(weight, [scale.view(self._shape) for scale in self.scales()], self.positions())
+
+    @torch.no_grad()
+    def by_columns(self) -> Callable[[torch.Tensor, slice], torch.Tensor]:
+        """Return a function that rounds some columns, (O, columns), of the weight flattened to (O, …), as `forward`
+        does, at the scales and positions of now.
+        """
+        steps = [scale[:, None] for scale in self.scales()]
+        positions = [mask.flatten(1) for mask in self.positions()]
+
+        def rounded(weight: torch.Tensor, columns: slice) -> torch.Tensor:
+            return _sum_of(self.split(weight, steps, [mask[:, columns] for mask in positions]), steps)
+
+        return rounded
 
     @torch.no_grad()
     def snap(self, ratio: float) -> None:
         """From now on use only scales that integers express; `ratio` is input step / output step."""
         self.ratio.fill_(ratio)
+
+    @torch.no_grad()
+    def release(self) -> None:
+        """Let scales learn freely again, beginning with those in use."""
+        self.log_scales.copy_(torch.where(self.used(), self.scales().log(), self.log_scales))
+        self.ratio.zero_()
 
     def scales(self) -> torch.Tensor:
         """Return the step of every plane and channel, (P, O)."""
@@ -135,7 +174,7 @@ class PlanedWeight(nn.Module, ABC):
         safe = torch.where(self.ratio > 0, self.ratio, torch.ones_like(self.ratio))
         multipliers, shift = self._multipliers(free * safe)
         snapped = multipliers * torch.exp2(-shift) / safe
-        return torch.where(self.ratio > 0, free + (snapped - free).detach(), free)
+        return torch.where(self.ratio > 0, with_gradient_of(snapped, free), free)
 
     @torch.no_grad()
     def integers(self, weight: torch.Tensor) -> IntegerPlanes:
@@ -216,31 +255,32 @@ class SuperposedWeight(PlanedWeight):
         planes = [torch.ones_like(sparse)] if self.scheme.dense is not None else []
         return torch.stack([*planes, sparse] if self.scheme.sparse is not None else planes)
 
-    def forward(self, weight: torch.Tensor) -> torch.Tensor:
-        """Return the sum of the planes in real units, shape of `weight`."""
-        steps = self.steps()
-        first = dense_plane(weight if self.scheme.dense is not None else weight * self.mask, steps[0], self.formats[0])
-        if len(steps) == 1:
-            return first
-        return first + integer_values((weight - first) * self.mask, steps[1], self.formats[1]) * steps[1]
+    def positions(self) -> Sequence[torch.Tensor]:
+        """Return the sparse plane's mask."""
+        return (self.mask,)
 
-    @torch.no_grad()
-    def values(self, weight: torch.Tensor) -> list[torch.Tensor]:
-        """Return every plane's integers, as floats."""
-        rest, planes = weight, []
-        for number, form in enumerate(self.formats):
-            if form is self.scheme.sparse:
-                rest = rest * self.mask
-            step = self.scales()[number].view(self._shape)
-            planes.append(integer_values(rest, step, form))
-            rest = weight - planes[-1] * step
-        return planes
+    def split(
+        self, weight: torch.Tensor, steps: Sequence[torch.Tensor], positions: Sequence[torch.Tensor]
+    ) -> list[torch.Tensor]:
+        """Return every plane's integers, as floats, with gradients."""
+        (mask,) = positions
+        if self.scheme.dense is None:
+            return [integer_values(weight * mask, steps[0], self.formats[0], unbounded=True)]
+        dense = integer_values(weight, steps[0], self.formats[0], unbounded=True)
+        if self.scheme.sparse is None:
+            return [dense]
+        return [dense, integer_values((weight - dense * steps[0]) * mask, steps[1], self.formats[1])]
 
     def _dense(self, weight: torch.Tensor) -> torch.Tensor:
         if self.scheme.dense is None:
             return torch.zeros_like(weight)
         step = self.scales()[0].detach().view(self._shape)
         return integer_values(weight, step, self.scheme.dense) * step
+
+
+def _sum_of(planes: Sequence[torch.Tensor], steps: Sequence[torch.Tensor]) -> torch.Tensor:
+    first, *others = (plane * step for plane, step in zip(planes, steps, strict=True))
+    return sum(others, first)
 
 
 @torch.no_grad()

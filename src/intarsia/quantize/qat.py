@@ -1,8 +1,10 @@
-"""Quantization-aware training: the float network's weights, its own teacher, and planes that settle on the way."""
+"""Quantization-aware training: from where post-training quantization ends, with the float network as its teacher, and
+planes that settle on the way.
+"""
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ _LEAST_SIZE = 1e-3  # so that biases that begin at zero learn, too
 
 @dataclass(frozen=True, eq=False)
 class QuantizedResult:
-    """A trained quantized network, its scales snapped, and how training went."""
+    """A trained quantized network, its scales those that integers express, and how training went."""
 
     module: QuantizedNetwork
     history: History
@@ -48,10 +50,12 @@ def quantize(
     progress: bool = False,
     transforms: Transforms = NO_TRANSFORMS,
 ) -> QuantizedResult:
-    """Quantize a trained float network with training: first calibrate, then train with distillation.
+    """Quantize a trained float network with training: first after training only, then with distillation.
 
-    Everything follows from the arguments and `seed`; a run that stopped goes on from `checkpoint` and ends as
-    an unbroken one does.
+    Where there is validation data, the result is the best on it: of the network before training, just as
+    `post_training` gives it, and of those after each epoch with integer scales that looks at validation. Everything
+    follows from the arguments and `seed`; a run that stopped goes on from `checkpoint` and ends as an unbroken one
+    does.
 
     Args:
         model: trained float network of supported layers; it is not changed.
@@ -62,11 +66,11 @@ def quantize(
         teacher: to distil from; `model` by default.
         answers: of a given teacher to these data, from trainings before; no help to a recipe that matches layers.
         epochs: in place of the recipe's, its phases shortened or lengthened in proportion.
-        recipe: by default that of the data set's name (or size).
+        recipe: by default that of the data set's name; it is fitted to the data and the network.
         checkpoint: safetensors file, replaced in one step after each epoch; if it exists, training goes on.
         on_epoch: called before each epoch with its number, from 0, and the module.
-        validate_every: epochs between two looks at the validation split, see `train_network`.
-        progress: show a bar for each epoch.
+        validate_every: epochs between two looks at the validation split, see `train_network`; 0 keeps the last network.
+        progress: show bars.
         transforms: that the float network goes through first; the default teacher is the network after them,
             which has the same function and, layer by layer, the same channels.
 
@@ -75,7 +79,9 @@ def quantize(
             transforms are to go with a recipe that matches layers with those of a given teacher.
         ValueError: there are answers, but no teacher whose they are.
     """
-    chosen = (recipe or recipe_for(dataset)).with_epochs(epochs)
+    plain = attached(model, dataset, scheme, transforms)
+    chosen = recipe or recipe_of(getattr(dataset, "name", ""))
+    chosen = chosen.with_epochs(epochs).fitted(len(dataset.train.images), plain.macs)
     if answers is not None and teacher is None:
         raise ValueError("answers are of a given teacher")
     if transforms and teacher is not None and chosen.training.match:
@@ -89,19 +95,20 @@ def quantize(
         images=chosen.calibration,
         criterion=chosen.criterion,
         seed=seed,
-        snap=False,
-        rounding=chosen.rounding,
         transforms=transforms,
+        progress=progress,
     )
     network.to(device)
     # On a GPU steps are replayed instead.
     compiles = chosen.compile and torch.device(device).type != "cuda" and shutil.which("g++") is not None
     if teacher is None:
-        teacher = FloatNetwork(attached(model, dataset, scheme, transforms))
+        teacher = FloatNetwork(plain)
     data = labelled(dataset, teacher.to(device), device=device)
 
     def before(epoch: int, _: nn.Module) -> None:
-        if 0 < epoch < chosen.settle:
+        if epoch == 0:
+            network.release()
+        elif epoch < chosen.settle:
             _choose_positions(network)
         if epoch >= chosen.snap_epoch:
             network.snap()
@@ -122,10 +129,10 @@ def quantize(
         groups=parameter_groups,
         on_epoch=before,
         validate_every=validate_every,
+        candidates=chosen.snap_epoch,
         compiled=compiles,
         progress=progress,
     )
-    network.snap()
     return QuantizedResult(network.cpu().eval(), history)
 
 
@@ -147,13 +154,13 @@ class FloatNetwork(nn.Module):
 
 
 def parameter_groups(model: nn.Module, recipe: Recipe) -> Sequence[dict[str, Any]]:
-    """Return weights with the recipe's decay, and biases and scales without; if the recipe says so, each tensor with a
-    rate relative to its size. Scales are logarithms, so theirs is relative anyway.
+    """Return weights with the recipe's decay, and biases and scales without, each tensor with a rate relative to its
+    size. Scales are logarithms, so theirs is relative anyway.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         decay = recipe.weight_decay if name.endswith("weight.original") else 0.0
-        factor = _size(parameter) if recipe.relative and "log_scale" not in name else 1.0
+        factor = 1.0 if "log_scale" in name else _size(parameter)
         groups.setdefault((decay, factor), []).append(parameter)
     return [{"params": g, "weight_decay": decay, "rate_factor": factor} for (decay, factor), g in groups.items()]
 
@@ -168,10 +175,3 @@ def _choose_positions(network: QuantizedNetwork) -> None:
         if step.module is not None:
             weight, planes = network.weight_of(step)
             planes.choose(weight.detach())
-
-
-def recipe_for(dataset: TrainingData) -> QuantizationRecipe:
-    """Return the recipe of a data set's name, its batches no larger than a quarter of the training inputs."""
-    recipe = recipe_of(getattr(dataset, "name", ""))
-    batch = min(recipe.training.batch, max(1, len(dataset.train.images) // 4))
-    return replace(recipe, training=replace(recipe.training, batch=batch))

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from intarsia.quantize.patterns import Criterion
 
 
-Rounding = Literal["nearest", "compensated"]
+#: Of weights, after training: see `intarsia.quantize.calibrate.post_training`.
+Rounding = Literal["compensated", "nearest"]
 #: Seeds go from 0 up to this: with the number of an epoch each makes a number of 64 bits.
 LARGEST_SEED = 2**31 - 1
 
@@ -58,7 +59,10 @@ class Recipe(_Brief):
         phases: in order; their epochs add up.
         batch: images a step.
         optimizer: `sgd` with Nesterov momentum 0.9, or `adam` with decoupled weight decay.
-        peak_rate: highest learning rate of a group whose `rate_factor` is 1.
+        peak_rate: highest learning rate of a group whose `rate_factor` is 1; of quantized networks, whose every tensor
+            is a group of its own, a part of the tensor's root mean square (Shazeer and Stern, Adafactor, 2018). With
+            normalization folded into weights, tensors differ in size a hundredfold, and one rate for all of them shakes
+            the small ones.
         weight_decay: on parameters of two or more dimensions; biases and normalization are left alone.
         warmup: part of all steps, 0 to 1.
         objective: to tell classes apart, or to give the input back.
@@ -72,9 +76,6 @@ class Recipe(_Brief):
         match: weight of how far each layer's output is from the teacher's (Romero et al., FitNets, 2015), beside the
             rest of the loss; it takes a teacher with the same layers. Few inputs teach far more so: every place of
             every layer is a target.
-        relative: whether learning rates are parts of each weight tensor's root mean square (Shazeer and Stern,
-            Adafactor, 2018). With normalization folded into weights, tensors differ in size a hundredfold, and one
-            rate for all of them shakes the small ones.
         threads: on a CPU, or None for torch's own choice. One suits a network whose steps take milliseconds:
             more gain nothing, and on a busy machine waiting for each other slows them down tenfold.
     """
@@ -92,7 +93,6 @@ class Recipe(_Brief):
     teacher_weight: float = 0.5
     temperature: float = 2.0
     match: float = 0.0
-    relative: bool = False
     threads: int | None = None
 
     def __post_init__(self) -> None:
@@ -144,16 +144,18 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
 
 @dataclass(frozen=True, repr=False)
 class QuantizationRecipe(_Brief):
-    """How to train a quantized network.
+    """How to train a quantized network, which begins where post-training quantization ends.
 
     Attributes:
         training: the loop's recipe.
         settle: epochs before which positions are chosen anew, at the start of each; 0 keeps those chosen first.
-        snap: part of all epochs after which every scale is one that integers express, 0 to 1.
+        snap: part of all epochs after which every scale is one that integers express, 0 to 1; that of the last epoch
+            always is.
         criterion: what decides the sparse positions.
         calibration: images that post-training quantization, which training begins with, sees.
-        rounding: of that quantization, see `intarsia.quantize.calibrate.post_training`.
         compile: whether `torch.compile` pays for itself on a CPU (large data sets).
+        work: multiply-accumulates that the network's forward passes over training inputs may take together: where it
+            is large, or are many, there are fewer epochs, at least 1. None: there is no limit.
     """
 
     training: Recipe
@@ -161,38 +163,57 @@ class QuantizationRecipe(_Brief):
     snap: float = 0.5
     criterion: "Criterion" = "residual"
     calibration: int = 512
-    rounding: Rounding = "nearest"
     compile: bool = False
+    work: float | None = None
 
     @property
     def snap_epoch(self) -> int:
         """The first epoch with integer scales."""
-        return int(self.snap * self.training.epochs)
+        return min(int(self.snap * self.training.epochs), self.training.epochs - 1)
 
     def with_epochs(self, epochs: int | None) -> "QuantizationRecipe":
-        """Return this recipe with another number of epochs; None and 0 (no training) leave it as it is."""
-        return replace(self, training=with_epochs(self.training, epochs)) if epochs else self
+        """Return this recipe with so many epochs, whatever they take; None and 0 (no training) leave it as it is."""
+        return replace(self, training=with_epochs(self.training, epochs), work=None) if epochs else self
+
+    def with_rate(self, rate: float | None) -> "QuantizationRecipe":
+        """Return this recipe with another peak learning rate, a part of each tensor's size; None leaves it as it is."""
+        return self if rate is None else replace(self, training=replace(self.training, peak_rate=rate))
+
+    def fitted(self, inputs: int, macs: int) -> "QuantizationRecipe":
+        """Return this recipe as it suits a network and its data: as few epochs as `work` asks for, and batches of at
+        most a quarter of all inputs.
+
+        Args:
+            inputs: to train on, at least 1.
+            macs: multiply-accumulates of the network for one of them.
+        """
+        batch = min(self.training.batch, max(1, inputs // 4))
+        found = replace(self, training=replace(self.training, batch=batch))
+        if found.work is None:
+            return found
+        most = max(1, int(found.work / (inputs * macs)))
+        return found.with_epochs(min(found.training.epochs, most))
 
 
-_SHORT_RATE = 1e-3  # relative
-_SHORT_CALIBRATION = 1024  # images
-
-#: For data that nobody has tuned anything for.
-_SMALL = QuantizationRecipe(
-    Recipe(phases=(Phase(20, size=None, pad=0),), batch=64, optimizer="adam", peak_rate=2e-3, weight_decay=0.0)
-)
+#: Of the recipe for data that nobody has tuned anything for.
+OWN = "own"
 
 #: By data set.
 QUANTIZATION_RECIPES: Mapping[str, QuantizationRecipe] = MappingProxyType(
     {
+        OWN: QuantizationRecipe(
+            Recipe(phases=(Phase(20, size=None, pad=0),), batch=64, optimizer="adam", peak_rate=1e-3, weight_decay=0.0),
+            work=2e12,
+        ),
         "cifar10": QuantizationRecipe(
             Recipe(
-                phases=(Phase(14, size=32, pad=4),),
+                phases=(Phase(14, size=None, pad=4),),
                 optimizer="adam",
-                peak_rate=2e-3,
+                peak_rate=1e-2,
                 weight_decay=0.0,
                 flip=True,
             ),
+            calibration=1024,
             compile=True,
         ),
         "speech_commands": QuantizationRecipe(
@@ -206,10 +227,8 @@ QUANTIZATION_RECIPES: Mapping[str, QuantizationRecipe] = MappingProxyType(
                 mixup=0.2,
                 teacher_weight=1.0,
                 match=3.0,
-                relative=True,
             ),
             calibration=2048,
-            rounding="compensated",
             compile=True,
         ),
         "visual_wake_words": QuantizationRecipe(
@@ -223,10 +242,8 @@ QUANTIZATION_RECIPES: Mapping[str, QuantizationRecipe] = MappingProxyType(
                 mixup=0.2,
                 teacher_weight=1.0,
                 match=3.0,
-                relative=True,
             ),
             calibration=2048,
-            rounding="compensated",
             compile=True,
         ),
         "toycar": QuantizationRecipe(
@@ -240,15 +257,13 @@ QUANTIZATION_RECIPES: Mapping[str, QuantizationRecipe] = MappingProxyType(
                 # The training clips are of one machine, the teacher has heard them all.
                 teacher_weight=1.0,
                 match=1.0,
-                relative=True,
                 threads=1,
             ),
             calibration=2048,
-            rounding="compensated",
         ),
         "digits": QuantizationRecipe(
             Recipe(
-                phases=(Phase(30, size=8, pad=1),),
+                phases=(Phase(30, size=None, pad=1),),
                 batch=64,
                 optimizer="adam",
                 peak_rate=4e-3,
@@ -261,24 +276,8 @@ QUANTIZATION_RECIPES: Mapping[str, QuantizationRecipe] = MappingProxyType(
 
 
 def recipe_of(dataset: str) -> QuantizationRecipe:
-    """Return the recipe for a data set by name; one for small networks and data where there is none of its own."""
-    return QUANTIZATION_RECIPES.get(dataset, _SMALL)
-
-
-def short(recipe: QuantizationRecipe, epochs: int, rate: float | None = None) -> QuantizationRecipe:
-    """Return a recipe for a few epochs, at least 1: training begins close to where it ends, and must not undo that.
-
-    It begins with compensated rounding and has a low relative rate; a recipe that begins so is only shortened. `rate`
-    is another one, a part of each tensor's size.
-    """
-    if recipe.rounding == "compensated":
-        found = recipe
-    else:
-        training = replace(recipe.training, optimizer="adam", peak_rate=_SHORT_RATE, relative=True)
-        found = replace(recipe, training=training, rounding="compensated", calibration=_SHORT_CALIBRATION)
-    if rate is not None:
-        found = replace(found, training=replace(found.training, peak_rate=rate, relative=True))
-    return found.with_epochs(epochs)
+    """Return the recipe for a data set by name; that for data of one's own where there is none."""
+    return QUANTIZATION_RECIPES.get(dataset, QUANTIZATION_RECIPES[OWN])
 
 
 def with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:

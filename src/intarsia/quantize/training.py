@@ -24,7 +24,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from intarsia.quantize.answers import Answers
-from intarsia.quantize.checkpoint import EpochRecord, History, load_checkpoint, save_checkpoint
+from intarsia.quantize.checkpoint import Best, EpochRecord, History, Progress, load_checkpoint, save_checkpoint
 from intarsia.quantize.data import Labelled, Scaling, TrainingData, outputs_of
 from intarsia.quantize.objectives import Classification, Objective, mismatch, objective_of
 from intarsia.quantize.recipes import Phase, Recipe
@@ -268,6 +268,7 @@ def train_network(
     groups: Groups = decay_groups,
     on_epoch: Callable[[int, nn.Module], None] | None = None,
     validate_every: int = 1,
+    candidates: int | None = None,
     compiled: bool = False,
     progress: bool = False,
 ) -> History:
@@ -291,12 +292,14 @@ def train_network(
         on_epoch: called before each epoch with its number, from 0, and the model in training mode; a resumed
             run calls it only for the epochs that remain. It may change the model's parameters and buffers in place.
         validate_every: epochs between two looks at the validation split; the last epoch always looks. 0: none looks.
+        candidates: the first epoch, from 0, after which the network may be kept. In the end the model is the best on
+            validation data of these and of the one that was given, where that looks at all. None: it is the last.
         compiled: whether `torch.compile` is to make code of a step's loss, not of looks at validation; for a CPU (on a
             GPU steps are recorded). It takes a minute and a C++ compiler.
         progress: show a bar for each epoch.
 
     Returns:
-        One record an epoch, those before a resume included.
+        One record for each epoch, those before a resume included, and which network was kept.
 
     Raises:
         IntarsiaError: the checkpoint is damaged, or belongs to another recipe, seed or model.
@@ -314,32 +317,43 @@ def train_network(
         compiled=compiled,
     )
     identity = f"{recipe!r} seed={seed} {identity}"
+    validates = validate_every > 0 and len(data.validation.labels) > 0
+
+    def merit() -> float:
+        return evaluate(model, data.validation, data.scaling, trainer.objective, device=device)
+
     records: list[EpochRecord] = []
-    if checkpoint is not None and checkpoint.exists():
-        records = load_checkpoint(checkpoint, model, trainer.optimizer, identity)
+    best: Best | None = None
     with _threads(recipe.threads):
+        if checkpoint is not None and checkpoint.exists():
+            done = load_checkpoint(checkpoint, model, trainer.optimizer, identity)
+            records, best = list(done.records), done.best
+        elif candidates is not None and validates:
+            best = Best.of(model, 0, merit())
         for epoch in range(len(records), recipe.epochs):
             start = time.monotonic()
             model.train()
             if on_epoch is not None:
                 on_epoch(epoch, model)
             loss, accuracy = trainer.epoch(epoch, progress)
-            look = len(data.validation.labels) > 0 and _looks(epoch + 1, recipe.epochs, validate_every)
-            validation = (
-                evaluate(model, data.validation, data.scaling, trainer.objective, device=device) if look else None
-            )
-            records.append(EpochRecord(epoch, loss, accuracy, validation, time.monotonic() - start))
+            found = merit() if validates and _looks(epoch + 1, recipe.epochs, validate_every) else None
+            records.append(EpochRecord(epoch, loss, accuracy, found, time.monotonic() - start))
+            if best is not None and found is not None and epoch >= (candidates or 0) and found > best.merit:
+                best = Best.of(model, epoch + 1, found)
             if checkpoint is not None:
-                save_checkpoint(checkpoint, model, trainer.optimizer, identity, records)
+                save_checkpoint(checkpoint, model, trainer.optimizer, identity, Progress(records, best))
             if progress:
                 tqdm.write(records[-1].line(recipe.epochs))
     model.eval()
-    return History(tuple(records))
+    if best is None:
+        return History(tuple(records), len(records), records[-1].validation_accuracy if records else None)
+    model.load_state_dict(best.state)
+    return History(tuple(records), best.epochs, best.merit)
 
 
 def _looks(done: int, epochs: int, every: int) -> bool:
     """Whether there is a look at the validation split when so many epochs are done."""
-    return every > 0 and (done % every == 0 or done == epochs)
+    return done % every == 0 or done == epochs
 
 
 @contextlib.contextmanager

@@ -1,0 +1,61 @@
+"""Recipes as data: what they promise without any training."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intarsia.quantize.recipes import QUANTIZATION_RECIPES, QuantizationRecipe, recipe_of
+
+RECIPES = pytest.mark.parametrize("name", QUANTIZATION_RECIPES)
+
+
+@RECIPES
+def test_every_recipe_has_steps_that_are_parts_of_what_they_change(name: str) -> None:
+    training = recipe_of(name).training
+    assert training.optimizer == "adam"  # whose steps are as large as the rate says
+    assert 1e-4 <= training.peak_rate <= 2e-2
+    assert training.phase(training.epochs - 1).size is None  # any data may be trained by it
+
+
+@RECIPES
+@pytest.mark.parametrize("epochs", [1, 2, 3, 20])
+@pytest.mark.parametrize("snap", [0.0, 0.5, 1.0])
+def test_the_last_epoch_has_integer_scales(name: str, epochs: int, snap: float) -> None:
+    recipe = replace(recipe_of(name).with_epochs(epochs), snap=snap)
+    assert 0 <= recipe.snap_epoch < epochs == recipe.training.epochs
+
+
+def test_data_that_nobody_knows_has_a_recipe_of_its_own() -> None:
+    own = QUANTIZATION_RECIPES["own"]
+    assert recipe_of("") == recipe_of("holiday pictures") == own
+    assert own.work is not None
+    assert not own.training.flip
+    assert all(phase.pads == (0, 0) for phase in own.training.phases)  # inputs may be anything
+
+
+def test_another_rate_or_number_of_epochs_changes_nothing_else() -> None:
+    recipe = recipe_of("own")
+    assert recipe.with_rate(None) == recipe.with_epochs(None) == recipe.with_epochs(0) == recipe
+    assert recipe.with_rate(0.25).training == replace(recipe.training, peak_rate=0.25)
+    longer = recipe.with_epochs(33)
+    assert (longer.training.epochs, longer.work) == (33, None)
+    assert repr(recipe.with_rate(0.25)) != repr(recipe)  # it is part of keys
+
+
+@given(st.integers(1, 10**7), st.integers(1, 10**12))
+def test_epochs_keep_within_the_work_of_a_recipe(inputs: int, macs: int) -> None:
+    recipe = recipe_of("own")
+    assert recipe.work is not None
+    found = recipe.fitted(inputs, macs).training
+    assert 1 <= found.epochs <= recipe.training.epochs
+    assert found.epochs == 1 or found.epochs * inputs * macs <= recipe.work
+    assert found.epochs == recipe.training.epochs or (found.epochs + 1) * inputs * macs > recipe.work
+    assert 1 <= found.batch <= max(1, inputs // 4)
+    assert found.batch == min(recipe.training.batch, max(1, inputs // 4))
+
+
+def test_epochs_that_were_asked_for_are_done_whatever_they_take() -> None:
+    for recipe in (recipe_of("own"), QuantizationRecipe(recipe_of("cifar10").training)):
+        assert recipe.with_epochs(50).fitted(10**9, 10**9).training.epochs == 50
