@@ -100,5 +100,6 @@ def _read(path: Path) -> Graph:
 
         return read_keras(path)
     raise IntarsiaError(
-        f"{path.name} is not a .tflite, .onnx, .pt2, .keras or .h5 file (its ending is {kind!r}); save the network so."
+        f"{path.name} is not a .tflite, .onnx, .pt2, .keras or .h5 file (its ending is {kind!r}); save the network as "
+        "one."
     )
