@@ -1,10 +1,10 @@
 """A small study of the digits network, and a database server of a test's own."""
 
 import subprocess
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from patience import DEADLINE
 
 SPACE = """\
 network: digits
@@ -18,16 +18,6 @@ rungs:
 """
 #: Evaluations of that space: seven designs, three of them (0.4, rounded up) with two seeds.
 FIRST, SECOND = 7, 3 * 2
-
-DEADLINE = 900.0  # seconds: nothing takes as long, however busy the machine is
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait until something has happened; fail where it never does."""
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 @dataclass(frozen=True)
@@ -45,4 +35,4 @@ class Server:
 
     def control(self, *arguments: str) -> None:
         command = [str(self.tools / "pg_ctl"), "-D", str(self.folder), "-l", str(self.folder / "log"), "-w", *arguments]
-        subprocess.run(command, check=True, user=self.user, capture_output=True, timeout=120, cwd="/")
+        subprocess.run(command, check=True, user=self.user, capture_output=True, timeout=DEADLINE, cwd="/")

@@ -11,6 +11,7 @@ import pytest
 
 from digits_study import SPACE, Server
 from intarsia.explore.source import ready, settings_of
+from patience import DEADLINE
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +47,7 @@ def _running(tools: Path, folder: Path) -> Iterator[Server]:
     if os.getuid() == 0:
         shutil.chown(folder, user)
     command = [str(tools / "initdb"), "-D", str(folder), "-A", "trust", "-U", user, "-E", "UTF8", "--no-sync"]
-    subprocess.run(command, check=True, user=user, capture_output=True, timeout=120, cwd="/")
+    subprocess.run(command, check=True, user=user, capture_output=True, timeout=DEADLINE, cwd="/")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])  # last, before somebody else gets it

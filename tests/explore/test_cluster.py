@@ -14,12 +14,13 @@ ray = pytest.importorskip("ray")
 from ray._private.services import find_gcs_addresses  # noqa: E402
 from ray.cluster_utils import Cluster  # noqa: E402
 
-from digits_study import DEADLINE, FIRST, SECOND, SPACE, Server, wait_for  # noqa: E402
+from digits_study import FIRST, SECOND, SPACE, Server  # noqa: E402
 from intarsia.cli import main  # noqa: E402
 from intarsia.explore.source import identity, settings_of  # noqa: E402
 from intarsia.explore.space_file import parse_space  # noqa: E402
 from intarsia.explore.store import Entry, Store  # noqa: E402
 from intarsia.explore.worker import begin  # noqa: E402
+from patience import DEADLINE, wait_for  # noqa: E402
 
 #: Seconds between two signs of life: those of a busy machine come late, and three that are missing mean a dead worker.
 BEAT = 5

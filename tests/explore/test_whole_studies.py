@@ -14,17 +14,21 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from digits_study import DEADLINE, FIRST, SECOND, Server, wait_for
+from digits_study import FIRST, SECOND, Server
 from intarsia.cli import main
 from intarsia.errors import IntarsiaError
 from intarsia.explore.options import StudyOptions
 from intarsia.explore.run import explore
 from intarsia.explore.source import identity, settings_of
 from intarsia.explore.store import Entry, Store
+from patience import DEADLINE, wait_for
+
+#: Seconds between two signs of life: those of a busy machine come late, and three that are missing mean a dead worker.
+BEAT = 2
 
 
 def options_in(runs: Path, **changes: object) -> StudyOptions:
-    return StudyOptions(runs, "study", **({"beat": 1} | changes))  # type: ignore[arg-type]
+    return StudyOptions(runs, "study", **({"beat": BEAT} | changes))  # type: ignore[arg-type]
 
 
 def entries(store: Store) -> list[Entry]:
@@ -54,19 +58,19 @@ def workers_of(parent: int) -> list[int]:
 
 def start(runs: Path, *more: str, environment: dict[str, str] | None = None) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "intarsia.cli", "explore", str(runs.parent / "space.yaml"), "--study", "study"]
-    command += ["--out", str(runs), "--workers", "2", "--beat", "1", *more]
+    command += ["--out", str(runs), "--workers", "2", "--beat", str(BEAT), *more]
     return subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
 def test_a_worker_that_is_killed_is_started_again_and_nothing_is_done_twice(runs: Path) -> None:
     said: list[str] = []
-    store = Store(f"sqlite:///{runs.parent / 'shared.db'}", "study", beat=1)
+    store = Store(f"sqlite:///{runs.parent / 'shared.db'}", "study", beat=BEAT)
 
     def kill() -> None:
         wait_for(lambda: len(workers_of(os.getpid())) == 2 and _has(store, "running"))
         os.kill(workers_of(os.getpid())[0], signal.SIGKILL)
 
-    killer = threading.Thread(target=kill)
+    killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     results = explore(runs.parent / "space.yaml", options_in(runs, workers=2, storage=store.url), say=said.append)
     killer.join()
@@ -91,7 +95,7 @@ def test_a_study_of_which_all_is_killed_goes_on_where_it_was(runs: Path) -> None
     process = start(runs)
     url = f"sqlite:///{runs / 'studies' / 'study' / 'study.db'}"
     wait_for((runs / "studies" / "study" / "study.db").exists)
-    store = Store(url, "study", beat=1)
+    store = Store(url, "study", beat=BEAT)
     wait_for(lambda: _has(store, "done"))
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -116,7 +120,7 @@ def test_a_study_of_which_all_is_killed_goes_on_where_it_was(runs: Path) -> None
 
 def test_two_machines_share_a_study_on_postgresql_that_loses_its_connections(runs: Path, server: Server) -> None:
     processes = [start(runs, "--storage", server.url), start(runs.parent / "runs", "--storage", server.url)]
-    store = Store(server.url, "study", beat=1)
+    store = Store(server.url, "study", beat=BEAT)
     wait_for(lambda: _has(store, "done"))
     for _ in range(3):  # every connection is cut, ours too
         with psycopg.connect(server.url.replace("+psycopg", ""), autocommit=True) as connection:

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 
 from intarsia.errors import IntarsiaError
 from intarsia.flow import Settings, last_settings, report, run
+from patience import wait_for
 
 DYING = Path(__file__).with_name("dying.py")
 TINY = ["--float-epochs", "2", "--epochs", "2", "--images", "2", "--onnx-images", "4", "--skip-synthesis"]
@@ -122,16 +122,12 @@ def test_a_synthesis_that_is_killed_leaves_no_tool_at_work_and_resumes(tmp_path:
 
     killed = tmp_path / "killed"
     process = start(killed)
-    while not tools_in(killed) and process.poll() is None:
-        time.sleep(0.01)
+    wait_for(lambda: bool(tools_in(killed)) or process.poll() is not None, every=0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert not record(killed).exists()
-    deadline = time.monotonic() + 60
-    while tools_in(killed) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not tools_in(killed)
+    wait_for(lambda: not tools_in(killed))
 
     # Then at the last write: everything is made and only the record, in its temporary file, is not in place.
     process = start(killed, "synthesize/ecp5.json", 1)
