@@ -346,3 +346,11 @@ def test_a_plain_kernel_computes_what_groups_and_gaps_do(
     plain = plain_kernel(kernel, groups, dilation, depthwise=depthwise)
     found = functional.conv2d(x, torch.from_numpy(plain).double(), groups=groups if depthwise else 1)
     assert torch.equal(found, wanted)
+
+
+def test_a_result_in_another_order_is_refused(tmp_path: Path) -> None:
+    g = Graph(("N", 3, 9, 9))
+    x = g.node("Transpose", conv(g), perm=[0, 2, 3, 1])
+    content = g.content(g.node("Flatten", x))
+    with pytest.raises(IntarsiaError, match="flattens its result with the channels last"):
+        import_float(saved(content, tmp_path))

@@ -28,6 +28,12 @@ from intarsia.networks.importers._graph import (
 from intarsia.networks.importers._layout import ceil_padding, channels_first, placed, placed_weights, window_count
 from intarsia.networks.importers._tensors import Tensors
 
+#: Why a network is refused whose outputs would come in another order.
+REORDERED = (
+    "flattens its result with the channels last, an order that the integer network's outputs cannot have; let it end "
+    "before that flatten."
+)
+
 
 class GraphBuilder(Tensors):
     """Collects the operators of one file; tensors are known by the keys of the reader."""
@@ -314,7 +320,7 @@ class GraphBuilder(Tensors):
         if not any(isinstance(op, Convolution | Dense) for op in ops):
             raise IntarsiaError(f"{self.source} has no convolution and no fully connected layer; nothing to import.")
         if name in self._order:
-            self.dropped.append("the order of the result, which is now (channel, row, column)")
+            raise IntarsiaError(f"{self.source} {REORDERED}")
         return Graph(self.source, self._shape, self._quantization, tuple(reversed(ops)), tuple(self.dropped))
 
     def _window(self, size: Pair, kernel: Pair, stride: Pair, padding: Four) -> Pair:

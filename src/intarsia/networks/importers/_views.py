@@ -11,8 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from intarsia.errors import IntarsiaError
 from intarsia.networks.importers._axes import Axes, Order, Sizes, View, axes_of, regrouped, shown
-from intarsia.networks.importers._builder import GraphBuilder
+from intarsia.networks.importers._builder import REORDERED, GraphBuilder
 from intarsia.networks.importers._graph import Floats, Four, Pair, Shape, Weights
 
 #: What the arguments of an operator in a damaged file raise.
@@ -274,5 +275,5 @@ class Views:
                 self.builder.dropped.append("a reshape of the result, which is now (channels, height, width)")
             return view
         if list(view.atoms) != sorted(view.atoms):
-            self.builder.dropped.append("the order of the result, which is now (channel, row, column)")
+            raise IntarsiaError(f"{self.builder.source} {REORDERED}")
         return self._flat(view)
