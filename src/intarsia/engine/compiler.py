@@ -256,8 +256,8 @@ def _descriptor(
         if not low <= value <= high:
             what = f"{value:,} {_COUNTED.get(field.name, field.name)}"
             raise IntarsiaError(
-                f"layer {layer.output.name} has {what}, the engine takes {low} to {high:,}; use a smaller kernel, stride, "
-                "padding or input, fewer channels or fewer digits."
+                f"layer {layer.output.name} has {what}, the engine takes {low} to {high:,}; use a smaller kernel, "
+                "stride, padding or input, fewer channels or fewer digits."
             )
     return Descriptor(**values)
 
