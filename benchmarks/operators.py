@@ -67,16 +67,17 @@ def page() -> str:
     """Return the page."""
     parts = [
         "# Operators",
-        "What can be imported, quantized and run on the engine. This page is written by `python benchmarks/operators.py` "
-        "from the code's own tables, and a test compares them. What is in no table is refused by name, with the layer "
-        "where it stands.",
+        "What can be imported, quantized and run on the engine. This page is written from the code's own tables by "
+        "`python benchmarks/operators.py`, and a test compares them. What is in no table is refused by name, with the "
+        "layer where it stands.",
         "## What the quantizer takes",
-        "PyTorch modules, traced by `torch.fx`; an imported file becomes one. Every row was quantized, frozen and compiled "
-        "for the engine when this page was written: the last column says which layers its part of the network became.",
+        "PyTorch modules, traced by `torch.fx`; an imported file becomes one. Every row was quantized, frozen and "
+        "compiled for the engine when this page was written: the last column says which layers its part of the network "
+        "became.",
         _table(("operators", "what is supported", "on the engine"), _quantizable()),
         "## ONNX and QONNX",
-        "`import_float` reads all of these, but for `BipolarQuant` of activations; `import_integer` reads networks whose "
-        "weights and activations are quantized.",
+        "`import_float` reads all of these, but for `BipolarQuant` of activations; `import_integer` reads networks "
+        "whose weights and activations are quantized.",
         _table(("operator", "what is supported"), _grouped({k: h.note for k, h in _onnx.HANDLERS.items()})),
         "## TFLite",
         _table(("operator", "what is supported"), _grouped({k: h.note for k, h in _tflite.HANDLERS.items()})),

@@ -123,7 +123,7 @@ def test_a_dense_weight_that_no_digits_hold_is_refused_with_its_layer() -> None:
     weights = np.full((3, 16), -121)
     compile_network(_one_plane(weights, "int8"))
     weights[1, 2] = 122
-    _refused(_one_plane(weights, "int8"), EngineConfig(), "layer layer", "reach 122", "121 at most", "int7")
+    _refused(_one_plane(weights, "int8"), EngineConfig(), "layer layer", "reach 122", "121 at most", "to 7 bits")
 
 
 def test_of_two_planes_of_integers_the_pattern_says_which_is_dense() -> None:
@@ -361,7 +361,7 @@ def test_a_field_too_small_for_a_layer_is_named() -> None:
     [plane] = layer.planes
     layer = replace(layer, planes=(replace(plane, weights=plane.weights.reshape(10, 16, 257, 1)),))
     tall = replace(network, input=replace(network.input, shape=(16, 257, 1)), layers=(layer,))
-    _refused(tall, EngineConfig(), "layer", "kernel_y", "255")
+    _refused(tall, EngineConfig(), "layer layer has 257 kernel rows", "255")
 
 
 def test_accumulators_too_narrow() -> None:

@@ -283,9 +283,9 @@ for name in sys.argv[2:]:
         text=True,
         check=True,
     )
-    simulated, hardware = ["simulate"], ["compile", "simulate", "synthesize"]
+    simulated, hardware = ["simulate"], ["compile", "fit", "simulate", "synthesize"]
     assert [json.loads(line) for line in done.stdout.splitlines()] == [
-        ["compile", "execute", "export-onnx", "simulate"],
+        ["compile", "execute", "export-onnx", "fit", "simulate"],
         *[simulated] * 3,
         *[hardware] * 2,
         [],
@@ -324,11 +324,11 @@ def test_settings_come_back_from_json(tmp_path: Path) -> None:
         ("ternary+blocks4@0.05xint8", 4, "no sparse planes of the pattern blocks4; choose"),
         ("ternary+taps@0.11xint8", 4, "no sparse planes of the pattern taps; choose"),
         ("mix-outputs:int8@0.1/ternary", 4, "no mixes of formats within a layer, such as mix-outputs:int8@0.1/ternary"),
-        ("binary+1:16xint8", 1, "no dense plane of binary"),
-        ("int4", 4, "no dense plane of int4"),
+        ("binary+1:16xint8, last=int8", 1, "last=int8: the engine's dense planes hold weights of up to 121, not int8"),
+        ("int4", 4, "first=int8: .* not int8; choose int7 or digits5"),
         ("ternary a16", 1, "at most 8 bits, not 16"),
         ("ternary, last=ternary+3:16xint8", 1, "last=ternary.* 3 sparse weights"),
-        ("ternary, depthwise=int4", 1, "depthwise=int4: the engine has no dense plane"),
+        ("ternary, depthwise=int8+1:16xint4", 1, r"depthwise=int8\+1:16xint4: the engine's dense planes"),
         ("superposition, layer4=ternary a16", 1, "layer4=ternary a16: .*at most 8 bits"),
     ],
 )
@@ -360,6 +360,8 @@ def test_a_scheme_that_the_engine_cannot_run_is_refused_before_any_work(
         ("ternary+4:16/16xint4 a4", 4),
         ("digits3", 1),
         ("superposition, first=default, scales=4", 1),
+        ("int4+1:16xint8, first=int7, depthwise=int2", 1),
+        ("binary", 1),
     ],
 )
 def test_a_scheme_that_the_engine_can_run_fits(scheme: str, slots: int) -> None:
@@ -374,11 +376,13 @@ def test_each_networks_own_scheme_fits_its_own_engine(network: str) -> None:
 def test_a_stage_brings_what_it_depends_on_and_nothing_else() -> None:
     settings = settings_in(Path())
     assert [task.id for task in tasks_until(settings, "simulate")] == [
+        "fit/engine",
         "train/float",
         "quantize/superposition-seed0",
         "simulate/superposition-seed0",
     ]
-    assert {task.stage for task in tasks_until(settings, "synthesize")} == {"synthesize"}
+    assert {task.stage for task in tasks_until(settings, "synthesize")} == {"fit", "synthesize"}
+    assert {task.stage for task in tasks_until(settings, "execute")} == {"train", "quantize", "execute"}
     assert {stage.name for stage in STAGES} == {task.stage for task in all_tasks(settings)}
 
 
@@ -422,6 +426,7 @@ def test_a_layer_wise_baseline_of_the_engines_formats_takes_at_most_its_cycles(t
         layerwise_budget="cycles",
     )
     records = run_stage(settings, "compile")
+    assert list(records) == ["compile/digits2-seed0", "compile/layerwise-seed0"]
     built, mixed = (sum(layer["cycles"] for layer in record.result["layers"]) for record in records.values())
     assert mixed <= built
     record = read_record(tmp_path / "quantize" / "layerwise-scheme.json")
@@ -433,7 +438,7 @@ def test_a_layer_wise_baseline_of_the_engines_formats_takes_at_most_its_cycles(t
 
 def test_layer_wise_formats_under_cycles_are_those_of_the_engine() -> None:
     settings = settings_in(Path(), baselines=("layerwise",), layerwise_budget="cycles")
-    with pytest.raises(IntarsiaError, match=r"--layerwise-formats int8: the engine has no dense plane of int8"):
+    with pytest.raises(IntarsiaError, match=r"--layerwise-formats int8: the engine's dense planes hold .* not int8"):
         require_fit(settings)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
 from intarsia import cli  # noqa: E402
@@ -136,6 +136,44 @@ def test_a_changed_test_set_is_scored_anew(intarsia: Command, tmp_path: Path) ->
     after = scores()
     assert after != before
     assert all("of 50 test inputs" in line for line in after)
+
+
+def write_tall_model(path: Path) -> Path:
+    """A convolution, and a linear layer over more rows than a kernel of the engine can have."""
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 1), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(4 * 300, CLASSES)
+    )
+    torch.onnx.export(model, (torch.zeros(1, 1, 300, 1),), path, dynamo=False)
+    return path
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_network_that_the_engine_does_not_take_is_refused_before_it_is_trained(
+    intarsia: Command, tmp_path: Path
+) -> None:
+    model, data = write_tall_model(tmp_path / "tall.onnx"), write_data(tmp_path / "data.npz", (1, 300, 1))
+    for command in ("run", "compile", "simulate", "fit"):
+        status, text = intarsia(command, model, "--data", data, *QUICK)
+        assert status == 2
+        assert "tall with the scheme superposition: layer 3 has 300 kernel rows, the engine takes 0 to 255" in text
+        assert "or measure accuracy alone with intarsia execute" in text
+        assert not (tmp_path / "work" / "runs" / "tall" / "quantize").exists()
+    assert intarsia("execute", model, "--data", data, *QUICK)[0] == 0
+
+
+def test_what_is_compiled_is_compiled_for_the_engine_that_was_fitted_before(intarsia: Command, tmp_path: Path) -> None:
+    model, data = write_model(tmp_path / "small.onnx"), write_data(tmp_path / "data.npz")
+    scheme = "ternary+1:16xint4, last=int4, scales=5"
+    status, text = intarsia("compile", model, "--data", data, "--scheme", scheme, *QUICK)
+    assert status == 0, text
+    folder = tmp_path / "work" / "runs" / "small"
+    fitted = json.loads((folder / "fit" / "engine.json").read_text())["result"]["engine"]
+    [program] = folder.glob("compile/*.program.json")
+    assert json.loads(program.read_text())["engine"] == fitted
+    assert (fitted["slots"], fitted["slot_bits"], fitted["scale_bits"]) == (1, 8, 5)  # no layer has a sparse plane
+    status, text = intarsia("compile", model, "--data", data, "--scheme", f"{scheme}, first=default", *QUICK)
+    assert status == 0, text
+    assert json.loads((folder / "fit" / "engine.json").read_text())["result"]["engine"]["slot_bits"] == 4
 
 
 def test_a_file_that_is_called_as_a_built_in_network_needs_its_own_folder(intarsia: Command, tmp_path: Path) -> None:

@@ -252,12 +252,36 @@ def _descriptor(
         "hi": hi - offset,
     }
     for field in fields(Descriptor):
-        low, high = field_limits(field.name)
-        if not low <= values[field.name] <= high:
+        value, (low, high) = values[field.name], field_limits(field.name)
+        if not low <= value <= high:
+            what = f"{value:,} {_COUNTED.get(field.name, field.name)}"
             raise IntarsiaError(
-                f"layer {layer.output.name}: its {field.name} is {values[field.name]}, not {low} to {high}."
+                f"layer {layer.output.name} has {what}, the engine takes {low} to {high:,}; use a smaller kernel, "
+                "stride, padding or input, fewer channels or fewer digits."
             )
     return Descriptor(**values)
+
+
+#: What descriptor fields count that a large layer may exceed, for people.
+_COUNTED = {
+    "kernel_y": "kernel rows",
+    "chunks": "parts of a kernel row",
+    "kernel_x": "kernel columns",
+    "blocks": "blocks of input channels",
+    "inner_tiles": "tiles of output channels",
+    "outer_tiles": "tiles of channels",
+    "in_col_pitch": "words per input pixel",
+    "out_col_pitch": "words per output pixel",
+    "stride_y": "rows of stride",
+    "stride_x": "columns of stride",
+    "pad_y": "rows of padding",
+    "pad_x": "columns of padding",
+    "in_height": "input rows",
+    "in_width": "input columns",
+    "dense_base": "words of dense weights before its own",
+    "sparse_base": "words of sparse weights before its own",
+    "param_base": "words of scales before its own",
+}
 
 
 def _clip(layer: Layer) -> tuple[int, int]:

@@ -67,7 +67,7 @@ def _digits_for(plane: Plane, layer: WeightLayer) -> WeightFormat:
             return WeightFormat("ternary" if digits == 1 else f"digits{digits}")
     raise IntarsiaError(
         f"layer {layer.output.name}: its dense {plane.format.name} weights reach {greatest}, and the engine's "
-        f"{max(DIGIT_LIMITS)} digits hold {max(DIGIT_LIMITS.values())} at most; quantize this layer to int7 or digits."
+        f"{max(DIGIT_LIMITS)} digits hold {max(DIGIT_LIMITS.values())} at most; quantize this layer to 7 bits."
     )
 
 

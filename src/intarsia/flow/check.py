@@ -18,6 +18,7 @@ from intarsia.engine import Program, compile_network, config_for
 from intarsia.engine.cycles import LayerCycles, predict
 from intarsia.errors import IntarsiaError
 from intarsia.flow.data import load_data
+from intarsia.flow.hardware import engine_of
 from intarsia.flow.learn import float_model, learning, require_match
 from intarsia.flow.settings import require
 from intarsia.flow.task import Job
@@ -105,7 +106,7 @@ def simulate(job: Job) -> dict[str, Any]:
     """
     network = file.load(job.input(job.task.needs[0], "safetensors"))
     data = test_data(job)
-    program = compile_network(network, config_for(network, job.settings.engine))
+    program = compile_network(network, config_for(network, engine_of(job.records)))
     images = data.scaling.integers(data.test.images[: job.task.parameters["images"]])
     return verify_on_engine(network, program, images, progress=job.progress)
 

@@ -7,6 +7,7 @@ from typing import Any
 from intarsia.engine import EngineConfig
 from intarsia.engine.cycles import LayerCycles
 from intarsia.engine.roofs import LayerRoofs
+from intarsia.flow.hardware import FIT, engine_of
 from intarsia.flow.settings import Settings
 from intarsia.flow.stages import Variant, all_tasks, variants
 from intarsia.flow.synthesis import collect_synthesis
@@ -57,7 +58,8 @@ def collect(settings: Settings, records: Mapping[str, Record]) -> tuple[Results,
     simulated = _result(records, f"simulate/{kinds[0].name}")
     exported = _result(records, f"export-onnx/{kinds[0].name}")
     areas, comparisons, fpgas = collect_synthesis(settings, records, built if compiled else None)
-    config = settings.engine
+    synthesized = engine_of(records) if FIT in records else settings.engine
+    engine = compiled.get("engine", vars(synthesized))
     results = Results(
         network=settings.network,
         title=settings.defaults.title,
@@ -69,8 +71,8 @@ def collect(settings: Settings, records: Mapping[str, Record]) -> tuple[Results,
         roofs=tuple(LayerRoofs(**layer) for layer in compiled.get("roofs", ())),
         memory_bits=compiled.get("memory_bits", {}),
         memory_bits_available=compiled.get("memory_bits_available", {}),
-        access_bits=_access_bits(config),
-        lanes=config.lanes,
+        access_bits=_access_bits(EngineConfig(**engine)),
+        lanes=engine["lanes"],
         simulated=None
         if not simulated
         else Simulated(
@@ -87,10 +89,8 @@ def collect(settings: Settings, records: Mapping[str, Record]) -> tuple[Results,
         environment=_environment(),
         stages=tuple((name, record.seconds) for name, record in records.items()),
         command=settings.command,
-        engine=compiled.get("engine", vars(config)),
-        synthesized={
-            name: value for name, value in vars(config).items() if compiled.get("engine", vars(config))[name] != value
-        },
+        engine=engine,
+        synthesized={name: value for name, value in vars(synthesized).items() if engine[name] != value},
         metric=_result(records, "execute/float").get("metric", "accuracy"),
         data=_result(records, f"quantize/{kinds[0].name}").get("data", ""),
         input_rounding=_result(records, f"quantize/{kinds[0].name}").get("input", {}).get("text", ""),

@@ -1,5 +1,6 @@
 """The stages that make hardware: the program with its images, and what the engine costs."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,17 @@ from intarsia.engine import EngineConfig, Placement, Program, compile_network, c
 from intarsia.engine.cycles import predict
 from intarsia.engine.roofs import roofs
 from intarsia.files import save_tensors, write_json
-from intarsia.flow.task import Job
+from intarsia.flow.task import Job, Record
 from intarsia.integer import IntegerNetwork, file
 from intarsia.words import counted
+
+#: The task that fits the engine to the network of a run, as `STAGE/NAME`.
+FIT = "fit/engine"
+
+
+def engine_of(records: Mapping[str, Record]) -> EngineConfig:
+    """Return the engine that is fitted to the network of a run."""
+    return EngineConfig(**records[FIT].result["engine"])
 
 
 def compile_program(job: Job) -> dict[str, Any]:
@@ -20,7 +29,7 @@ def compile_program(job: Job) -> dict[str, Any]:
         IntarsiaError: a layer does not fit the engine.
     """
     network = file.load(job.input(job.task.needs[0], "safetensors"))
-    program = compile_network(network, config_for(network, job.settings.engine))
+    program = compile_network(network, config_for(network, engine_of(job.records)))
     write_program(program, job.product("program.json"), job.product("images.safetensors"))
     layers = [asdict(layer) for layer in predict(program)]
     cycles = sum(layer["cycles"] for layer in layers)
@@ -30,7 +39,7 @@ def compile_program(job: Job) -> dict[str, Any]:
         "roofs": [asdict(layer) for layer in roofs(program)],
         "macs": [layer.macs for layer in program.layers],
         "memory_bits": program.memory_bits(),
-        "memory_bits_available": memory_bits_available(program),
+        "memory_bits_available": memory_bits_available(program.config),
         "engine": asdict(program.config),
     }
 
@@ -87,9 +96,8 @@ def _placement(placement: Placement) -> dict[str, Any]:
     }
 
 
-def memory_bits_available(program: Program) -> dict[str, int]:
-    """Return the capacity of each memory of the engine, named as in `Program.memory_bits`."""
-    config = program.config
+def memory_bits_available(config: EngineConfig) -> dict[str, int]:
+    """Return the capacity of each memory of an engine, named as in `Program.memory_bits`."""
     return {
         "activations": config.act_depth * config.act_bits,
         "dense": config.dense_depth * config.dense_bits,

@@ -31,11 +31,12 @@ class Outcome:
 def run(settings: Settings, *, force: bool = False, say: Say = print, progress: bool = False) -> Outcome:
     """Walk the whole path; what is done already is skipped, unless `force`.
 
-    Synthesis depends on no other stage and its tools use one core each, so it goes on beside networks that learn on one
-    core; others learn undisturbed, and synthesis comes last.
+    The engine is fitted to the network first, so what it does not take is refused before anything is trained. Synthesis
+    depends on no other stage and its tools use one core each, so it goes on beside networks that learn on one core;
+    others learn undisturbed, and synthesis comes last.
 
     Raises:
-        IntarsiaError: the scheme does not fit the engine, a stage failed, or another run works in the folder. Where
+        IntarsiaError: the network does not fit the engine, a stage failed, or another run works in the folder. Where
             only synthesis failed, the report of all else is written first.
     """
     require_fit(settings)
@@ -45,14 +46,17 @@ def run(settings: Settings, *, force: bool = False, say: Say = print, progress: 
     stop = threading.Event()
     stages = frozenset(stage.name for stage in STAGES) if force else frozenset()
 
+    fitted: dict[str, Record] = {}
+
     def bring(tasks: list[Task]) -> dict[str, Record]:
-        return run_tasks(tasks, settings, force=stages, say=say, progress=progress, stop=stop)
+        return run_tasks(tasks, settings, force=stages, say=say, progress=progress, stop=stop, known=fitted)
 
     tasks = all_tasks(settings)
     with locked(settings.folder) as lock:
+        fitted |= bring([task for task in tasks if task.stage == "fit"])
         routing = [task for task in tasks if task.stage == "synthesize" and task.name == "ecp5"]
         synthesis = [task for task in tasks if task.stage == "synthesize" and task not in routing]
-        others = [task for task in tasks if task.stage != "synthesize"]
+        others = [task for task in tasks if task.stage not in ("fit", "synthesize")]
         early = settings.defaults.threads == 1
         parts = [part for part in (synthesis, routing) if part]
         try:
@@ -86,13 +90,13 @@ def run_stage(
     """Run one stage, and before it what it depends on and is not done; `force` runs the stage anew.
 
     Raises:
-        IntarsiaError: the scheme does not fit the engine that the stage is for, a stage failed, or another run works in
-            the folder.
+        IntarsiaError: the network does not fit the engine that the stage is for, a stage failed, or another run works
+            in the folder.
     """
-    if stage in ("compile", "simulate"):
+    tasks = tasks_until(settings, stage)
+    if any(task.stage == "fit" for task in tasks):
         require_fit(settings)
     _refuse_other_network(settings)
-    tasks = tasks_until(settings, stage)
     if settings.device != Settings.device and any(task.stage == "quantize" for task in tasks):
         require_device(settings.device)
     with locked(settings.folder):

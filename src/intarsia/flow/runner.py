@@ -5,8 +5,9 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 
 from intarsia.errors import IntarsiaError
@@ -68,8 +69,9 @@ def run_tasks(
     say: Say = print,
     progress: bool = False,
     stop: threading.Event | None = None,
+    known: Mapping[str, Record] = MappingProxyType({}),
 ) -> dict[str, Record]:
-    """Bring tasks up to date in order, and return their records by `STAGE/NAME`.
+    """Bring tasks up to date in order, and return their records by `STAGE/NAME`, with those that are known.
 
     Args:
         tasks: each after those that it needs.
@@ -78,11 +80,12 @@ def run_tasks(
         say: called with one line of text for each task.
         progress: whether long tasks show bars.
         stop: once it is set, no further task begins.
+        known: records of tasks that were brought up to date before.
 
     Raises:
         IntarsiaError: a task failed; what was finished before it stays.
     """
-    records: dict[str, Record] = {}
+    records = dict(known)
     for task in tasks:
         if stop is not None and stop.is_set():
             break

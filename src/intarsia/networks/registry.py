@@ -23,6 +23,7 @@ class NetworkSpec:
         name: as users type it.
         title: one line for people.
         dataset: name in `intarsia.datasets`.
+        shape: (channels, height, width) of its input.
         builder: makes the network with fresh random weights.
         in_zoo: whether trained float weights ship with the package.
     """
@@ -30,6 +31,7 @@ class NetworkSpec:
     name: str
     title: str
     dataset: str
+    shape: tuple[int, int, int]
     builder: Callable[[], nn.Module]
     in_zoo: bool
 
@@ -38,18 +40,28 @@ NETWORKS: Mapping[str, NetworkSpec] = MappingProxyType(
     {
         spec.name: spec
         for spec in (
-            NetworkSpec("digits", "depthwise-separable CNN on 8×8 digits", "digits", DigitsNet, in_zoo=False),
-            NetworkSpec("resnet8", "MLPerf Tiny ResNet-8 on CIFAR-10", "cifar10", ResNet8, in_zoo=True),
-            NetworkSpec("dscnn", "MLPerf Tiny DS-CNN, keyword spotting", "speech_commands", DSCNN, in_zoo=False),
+            NetworkSpec(
+                "digits", "depthwise-separable CNN on 8×8 digits", "digits", (1, 8, 8), DigitsNet, in_zoo=False
+            ),
+            NetworkSpec("resnet8", "MLPerf Tiny ResNet-8 on CIFAR-10", "cifar10", (3, 32, 32), ResNet8, in_zoo=True),
+            NetworkSpec(
+                "dscnn", "MLPerf Tiny DS-CNN, keyword spotting", "speech_commands", (1, 49, 10), DSCNN, in_zoo=False
+            ),
             NetworkSpec(
                 "mobilenet",
                 "MLPerf Tiny MobileNetV1-0.25, visual wake words",
                 "visual_wake_words",
+                (3, 96, 96),
                 MobileNetV1,
                 in_zoo=False,
             ),
             NetworkSpec(
-                "autoencoder", "MLPerf Tiny FC-AutoEncoder, anomaly detection", "toycar", AutoEncoder, in_zoo=False
+                "autoencoder",
+                "MLPerf Tiny FC-AutoEncoder, anomaly detection",
+                "toycar",
+                (640, 1, 1),
+                AutoEncoder,
+                in_zoo=False,
             ),
         )
     }

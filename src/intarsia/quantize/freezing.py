@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from intarsia.errors import IntarsiaError
 from intarsia.integer.network import (
@@ -20,9 +21,11 @@ from intarsia.integer.network import (
     Requantization,
     Tensor,
 )
-from intarsia.quantize.module import QuantizedNetwork
+from intarsia.quantize.module import QuantizedNetwork, attach
 from intarsia.quantize.planes import fit_multipliers
+from intarsia.quantize.scheme import Scheme
 from intarsia.quantize.step import Step
+from intarsia.quantize.transforms.settings import NO_TRANSFORMS, Transforms
 
 _INT32 = np.iinfo(np.int32)
 
@@ -46,6 +49,37 @@ def freeze(module: QuantizedNetwork, *, name: str, metadata: Mapping[str, str] |
     source = Tensor("input", module.shape, module.format_of("input"), module.input_scale)
     text = {"scheme": module.scheme.name, **(metadata or {})}
     return IntegerNetwork(name, source, layers, module.scheme.scale_bits, text)
+
+
+@torch.no_grad()
+def freeze_untrained(
+    model: nn.Module,
+    scheme: Scheme,
+    shape: tuple[int, int, int],
+    *,
+    name: str,
+    transforms: Transforms = NO_TRANSFORMS,
+) -> IntegerNetwork:
+    """Return an integer network of the shapes, planes, formats and patterns that a scheme gives a model.
+
+    Nothing is calibrated and biases are left out, so its results mean nothing.
+
+    Args:
+        model: of supported layers; it is not changed.
+        scheme: planes and activation bits.
+        shape: (channels, height, width) of the input.
+        name: of the network.
+        transforms: that the float network goes through first.
+
+    Raises:
+        IntarsiaError: an operator is not supported, or the scheme names a layer that does not exist.
+    """
+    module = attach(model, scheme, shape, 1.0, transforms=transforms)
+    for step in module.steps:
+        if step.module is not None:
+            assert step.module.bias is not None  # noqa: S101 (attach gave it one)
+            step.module.bias.zero_()
+    return freeze(module, name=name)
 
 
 def _layer(module: QuantizedNetwork, step: Step) -> Layer:

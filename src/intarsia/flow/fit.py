@@ -1,0 +1,136 @@
+"""The stage that asks, before anything is trained, whether the engine takes the network, and which engine holds it.
+
+What decides that is there before training: shapes, planes, formats and patterns. So the network is frozen as it is,
+neither calibrated nor trained, and compiled.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from intarsia.engine import EngineConfig, config_for
+from intarsia.engine.config import MOST_ACTIVATION_BITS
+from intarsia.errors import IntarsiaError
+from intarsia.flow.hardware import memory_bits_available
+from intarsia.flow.learn import learning
+from intarsia.flow.settings import Settings
+from intarsia.flow.task import Job
+from intarsia.integer import IntegerNetwork, Pattern
+from intarsia.integer.formats import DIGIT_LIMITS
+from intarsia.quantize.scheme import LayerScheme, Scheme
+from intarsia.words import counted
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from intarsia.quantize.transforms.settings import Transforms
+
+_ACCURACY_ALONE = "or measure accuracy alone with intarsia execute"
+
+
+def fit_engine(job: Job) -> dict[str, Any]:
+    """Fit the engine to each scheme that is compiled in a run; the first one's engine is that of the run.
+
+    Raises:
+        IntarsiaError: the engine does not take one of them; the sentence names the layer and says what to change.
+    """
+    with learning(job):
+        found = [
+            _fitted(job.settings, scheme, job.task.parameters["widen"]) for scheme in job.task.parameters["schemes"]
+        ]
+    engine = found[0]
+    kib = sum(memory_bits_available(engine).values()) / 8192
+    return {
+        "summary": f"{engine.lanes} lanes with {counted(engine.slots, 'slot')}, {kib:,.1f} KiB of memory",
+        "engine": asdict(engine),
+    }
+
+
+def _fitted(settings: Settings, scheme: str, widen: str) -> EngineConfig:
+    from intarsia.quantize.transforms.settings import Transforms  # noqa: PLC0415 (needs PyTorch)
+
+    network = _untrained(settings, Scheme.parse(scheme), Transforms.parse(widen))
+    try:
+        return config_for(network, settings.engine)
+    except IntarsiaError as error:
+        reason = str(error).rstrip(".")
+        raise IntarsiaError(f"{settings.network} with the scheme {scheme}: {reason}; {_ACCURACY_ALONE}.") from error
+
+
+def _untrained(settings: Settings, scheme: Scheme, transforms: "Transforms") -> IntegerNetwork:
+    from intarsia.quantize.freezing import freeze_untrained  # noqa: PLC0415 (needs PyTorch)
+
+    model, shape = _architecture(settings)
+    return freeze_untrained(model, scheme, shape, name=settings.network, transforms=transforms)
+
+
+def _architecture(settings: Settings) -> "tuple[nn.Module, tuple[int, int, int]]":
+    """Return the float network of a run, trained or not, and the shape of its input."""
+    if settings.imported is not None:
+        from intarsia.networks.importers import import_float  # noqa: PLC0415 (needs PyTorch)
+
+        imported = import_float(settings.imported)
+        return imported.module, imported.shape
+    from intarsia.networks import build, network_spec  # noqa: PLC0415 (needs PyTorch)
+
+    return build(settings.network), network_spec(settings.network).shape
+
+
+def require_planes(engine: EngineConfig, layers: Mapping[str, LayerScheme]) -> None:
+    """Refuse layers whose planes the engine cannot run, whatever the network.
+
+    Args:
+        engine: of the run.
+        layers: by what the user calls them; the empty name is the scheme's default.
+
+    Raises:
+        IntarsiaError: planes of some layer are not those of the engine, a block of a lane may hold more sparse weights
+            than the engine has slots, or activations are too wide.
+    """
+    for name, layer in layers.items():
+        try:
+            _require_planes(engine, layer)
+        except IntarsiaError as error:
+            raise IntarsiaError(f"{name}: {error}" if name else str(error)) from error
+
+
+def _require_planes(engine: EngineConfig, layer: LayerScheme) -> None:
+    advice = f"choose a pattern such as {engine.slots}:{engine.lanes}, {_ACCURACY_ALONE}"
+    if layer.mix is not None:
+        raise IntarsiaError(f"the engine has no mixes of formats within a layer, such as {layer.mix}; {advice}.")
+    most = max(DIGIT_LIMITS.values())
+    if layer.dense is not None and layer.dense.limit > most:
+        raise IntarsiaError(
+            f"the engine's dense planes hold weights of up to {most}, not {layer.dense.name}; choose int7 or digits5, "
+            f"{_ACCURACY_ALONE}."
+        )
+    if layer.activation_bits > MOST_ACTIVATION_BITS:
+        raise IntarsiaError(
+            f"the engine's activations have at most {MOST_ACTIVATION_BITS} bits, not {layer.activation_bits}; choose "
+            f"fewer, {_ACCURACY_ALONE}."
+        )
+    if layer.sparse is None:
+        return
+    if layer.pattern.kind not in ("n:m", "fixed"):
+        raise IntarsiaError(f"the engine has no sparse planes of the pattern {layer.pattern}; {advice}.")
+    held = _most_in_block(layer.pattern, engine.lanes)
+    if held > engine.slots:
+        raise IntarsiaError(
+            f"the pattern {layer.pattern} puts up to {held} sparse weights into a block of {engine.lanes} inputs, but "
+            f"the engine has --slots {engine.slots}; {advice}."
+        )
+
+
+def _most_in_block(pattern: Pattern, lanes: int) -> int:
+    """Return how many weights of a pattern `n:m` or `fixed` lie at most in a block of `lanes` inputs, all that begin at
+    multiples of `lanes`.
+    """
+    n, m = pattern.n, pattern.m
+    firsts = range(0, math.lcm(m, lanes), lanes)
+    if pattern.kind == "fixed":
+        return max(sum(channel % m < n for channel in range(first, first + lanes)) for first in firsts)
+    return max(
+        sum(min(n, first + lanes - start, start + m - first) for start in range(first - first % m, first + lanes, m))
+        for first in firsts
+    )
