@@ -12,11 +12,13 @@ ifneq ($(wildcard ../shared/pdk),)
 export PDK_ROOT ?= $(abspath ../shared/pdk)
 endif
 
-.PHONY: run test lint study clean help
+.PHONY: run test test-anywhere lint study clean help
 
 help:
 	@echo "make run    install, then train, freeze, compile, verify and report the digits network (runs/digits/report.html)"
 	@echo "make test   install, then linters, types, import rules and the test suite"
+	@echo "make test-anywhere"
+	@echo "            the test suite as other machines run it: other Pythons, PyTorch kernels, threads and draws"
 	@echo "make lint   only linters, types and import rules"
 	@echo "make study  the long experiments, outside the test suite"
 
@@ -39,8 +41,12 @@ lint: $(STAMP)
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not study" -n auto --maxprocesses 8 --dist loadfile
 
+# PYTHONS="python3.12 python3.13" chooses; each gets a virtual environment of its own.
+test-anywhere:
+	.ci/anywhere $(PYTHONS)
+
 study: $(STAMP)
 	$(BIN)/python -m pytest -m study
 
 clean:
-	rm -rf $(VENV) runs build
+	rm -rf $(VENV) .venv-python* runs build

@@ -18,6 +18,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from intarsia.errors import IntarsiaError
 from intarsia.report.study import Design, StudyResults, read_results
 from intarsia.report.study_page import FAMILIES, charts, family, importance, study_page, study_table
+from patience import DEADLINE
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -132,7 +133,7 @@ def test_the_page_works_in_a_browser_without_a_network(browser: WebDriver, tmp_p
         {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0},
     )
     browser.get((tmp_path / "study.html").as_uri())
-    wait = WebDriverWait(browser, 60)
+    wait = WebDriverWait(browser, DEADLINE)
     for name in charts(results()):
         wait.until(presence_of_element_located((By.CSS_SELECTOR, f"#{name} .main-svg")))
     assert browser.title == "Intarsia: study a <study>"
