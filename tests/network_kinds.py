@@ -204,9 +204,14 @@ def inputs(shape: Shape, count: int = 8) -> torch.Tensor:
     return torch.randint(-128, 128, (count, *shape), generator=torch.Generator().manual_seed(2)) / 64
 
 
-def quantized(model: nn.Module, shape: Shape) -> tuple[QuantizedNetwork, IntegerNetwork]:
-    """Return a network after post-training quantization on random inputs, and its integers."""
+def training_set(shape: Shape) -> TrainingSet:
+    """Return random inputs, all of one class."""
     images = (inputs(shape, 32) * 64).numpy().astype(np.int8)
     samples = Samples(images, np.zeros(len(images), np.int64))
-    module = post_training(model, TrainingSet(samples, samples, Sixtyfourths()), SCHEME, rounding="compensated")
+    return TrainingSet(samples, samples, Sixtyfourths())
+
+
+def quantized(model: nn.Module, shape: Shape) -> tuple[QuantizedNetwork, IntegerNetwork]:
+    """Return a network after post-training quantization on random inputs, and its integers."""
+    module = post_training(model, training_set(shape), SCHEME, rounding="compensated")
     return module, freeze(module, name="kind")

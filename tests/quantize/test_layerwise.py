@@ -16,6 +16,7 @@ from intarsia.networks import build
 from intarsia.quantize.layerwise import choose_levels, search_layerwise
 from intarsia.quantize.scheme import LayerScheme
 from intarsia.quantize.transforms.settings import Transforms
+from network_kinds import make, quantized, training_set
 
 FORMATS = ("int8", "int4", "int2")
 
@@ -91,3 +92,22 @@ def test_the_search_counts_what_transforms_make_of_the_network() -> None:
     wide = search_layerwise(model, data, ["int8"], weights, 1e9, images=32, transforms=Transforms(widen=1.5))
     assert plain.cost == 4_304
     assert wide.cost > 1.3 * plain.cost
+
+
+def test_a_final_softmax_and_affine_layers_are_none_of_the_search() -> None:
+    """The error was once measured between logits and probabilities; an affine layer has no format to choose."""
+    model, shape = make("standardized")
+    softmax, data = nn.Sequential(model, nn.Softmax(1)).eval(), training_set(shape)
+
+    def bits(network: IntegerNetwork) -> dict[str, float]:
+        return {layer.name: float(layer.total) for layer in effective_bits(network).layers}
+
+    plain = search_layerwise(model, data, FORMATS, bits, 1e6, images=16)
+    ended = search_layerwise(softmax, data, FORMATS, bits, 1e6, images=16)
+    assert set(plain.scheme.layers) == {"conv", "fc"}
+    assert set(ended.scheme.layers) == {"0.conv", "0.fc"}
+    assert ended.sensitivity["0.fc"] == pytest.approx(plain.sensitivity["fc"])
+    every = sum(bits(quantized(model, shape)[1]).values())
+    assert plain.cost > every  # int8 throughout, the affine layer's few bits included
+    with pytest.raises(IntarsiaError, match="no choice of formats"):
+        search_layerwise(model, data, FORMATS, bits, 10.0, images=16)
