@@ -188,7 +188,8 @@ def test_a_layer_that_the_engine_cannot_run_is_named(
     made, _ = network
     layer = made.layers[0]
     assert isinstance(layer, Conv2d)
-    planes = tuple(replace(plane, format=WeightFormat("int8"), pattern=Pattern()) for plane in layer.planes[:1])
+    wide = replace(layer.planes[0], format=WeightFormat("int8"), pattern=Pattern())
+    planes = (replace(wide, weights=np.full_like(wide.weights, 127)),)
     file.save(replace(made, layers=(replace(layer, planes=planes), *made.layers[1:])), tmp_path / "int8.safetensors")
     status, _, error = intarsia("compile", tmp_path / "int8.safetensors", "--output", tmp_path / "program")
     assert status == 2
