@@ -188,8 +188,8 @@ def test_a_layer_that_the_engine_cannot_run_is_named(
     made, _ = network
     layer = made.layers[0]
     assert isinstance(layer, Conv2d)
-    weights = np.full_like(layer.planes[0].weights, 127)
-    planes = (replace(layer.planes[0], weights=weights, format=WeightFormat("int8"), pattern=Pattern()),)
+    wide = replace(layer.planes[0], format=WeightFormat("int8"), pattern=Pattern())
+    planes = (replace(wide, weights=np.full_like(wide.weights, 127)),)
     file.save(replace(made, layers=(replace(layer, planes=planes), *made.layers[1:])), tmp_path / "int8.safetensors")
     status, _, error = intarsia("compile", tmp_path / "int8.safetensors", "--output", tmp_path / "program")
     assert status == 2

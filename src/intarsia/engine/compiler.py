@@ -125,7 +125,8 @@ def _by_cycles(network: IntegerNetwork, config: EngineConfig) -> list[Form]:
     for tensor in network.tensors.values():
         if tensor.format.bits > MOST_ACTIVATION_BITS:
             raise IntarsiaError(
-                f"tensor {tensor.name} has {tensor.format.bits} bits, the engine takes at most {MOST_ACTIVATION_BITS}."
+                f"tensor {tensor.name} has {tensor.format.bits} bits, the engine takes at most {MOST_ACTIVATION_BITS}; "
+                f"end its layer with a quantizer of {MOST_ACTIVATION_BITS} bits."
             )
     return sorted(forms(in_digits(network), config.lanes), key=lambda form: _cost(form, config))
 
