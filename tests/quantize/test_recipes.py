@@ -44,18 +44,25 @@ def test_another_rate_or_number_of_epochs_changes_nothing_else() -> None:
     assert repr(recipe.with_rate(0.25)) != repr(recipe)  # it is part of keys
 
 
-@given(st.integers(1, 10**7), st.integers(1, 10**12))
-def test_epochs_keep_within_the_work_of_a_recipe(inputs: int, macs: int) -> None:
+@given(st.integers(1, 10**7), st.integers(1, 10**12), st.integers(1, 10**9))
+def test_epochs_keep_within_the_work_of_a_recipe(inputs: int, macs: int, weights: int) -> None:
     recipe = recipe_of("own")
     assert recipe.work is not None
-    found = recipe.fitted(inputs, macs).training
+    found = recipe.fitted(inputs, macs, weights).training
     assert 1 <= found.epochs <= recipe.training.epochs
     assert found.epochs == 1 or found.epochs * inputs * macs <= recipe.work
-    assert found.epochs == recipe.training.epochs or (found.epochs + 1) * inputs * macs > recipe.work
-    assert 1 <= found.batch <= max(1, inputs // 4)
     assert found.batch == min(recipe.training.batch, max(1, inputs // 4))
+    assert found.epochs <= recipe.fitted(max(1, inputs // 2), macs, weights).training.epochs or inputs < 1000
+    assert found.epochs <= recipe.fitted(inputs, max(1, macs // 2), max(1, weights // 2)).training.epochs
+
+
+def test_only_large_networks_and_many_inputs_have_fewer_epochs() -> None:
+    recipe = recipe_of("own")
+    assert recipe.fitted(7200, 12_500_000, 78_000).training.epochs == recipe.training.epochs  # ResNet-8
+    assert recipe.fitted(8000, 250_000_000, 1_000_000).training.epochs == 1
+    assert recipe.fitted(60_000, 7_400_000, 7_400_000).training.epochs == 1  # a perceptron: weights take the time
 
 
 def test_epochs_that_were_asked_for_are_done_whatever_they_take() -> None:
     for recipe in (recipe_of("own"), QuantizationRecipe(recipe_of("cifar10").training)):
-        assert recipe.with_epochs(50).fitted(10**9, 10**9).training.epochs == 50
+        assert recipe.with_epochs(50).fitted(10**9, 10**9, 10**9).training.epochs == 50

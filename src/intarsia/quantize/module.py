@@ -167,6 +167,11 @@ class QuantizedNetwork(nn.Module):
         return sum(self.weight_of(step)[0].numel() * math.prod(step.shape[1:]) for step in steps)
 
     @property
+    def weights(self) -> int:
+        """How many weights all layers have together."""
+        return sum(self.weight_of(step)[0].numel() for step in self.steps if step.module is not None)
+
+    @property
     def snapped(self) -> bool:
         """Whether the scales are fixed to those that integers express."""
         return all(float(self.weight_of(step)[1].ratio) > 0 for step in self.steps if step.module is not None)

@@ -81,7 +81,7 @@ def quantize(
     """
     plain = attached(model, dataset, scheme, transforms)
     chosen = recipe or recipe_of(getattr(dataset, "name", ""))
-    chosen = chosen.with_epochs(epochs).fitted(len(dataset.train.images), plain.macs)
+    chosen = chosen.with_epochs(epochs).fitted(len(dataset.train.images), plain.macs, plain.weights)
     if answers is not None and teacher is None:
         raise ValueError("answers are of a given teacher")
     if transforms and teacher is not None and chosen.training.match:

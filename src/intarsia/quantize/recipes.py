@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: Of weights, after training: see `intarsia.quantize.calibrate.post_training`.
 Rounding = Literal["compensated", "nearest"]
+#: Multiply-accumulates that take as long as to quantize a weight in a step, and to update it.
+_PER_WEIGHT = 140
 #: Seeds go from 0 up to this: with the number of an epoch each makes a number of 64 bits.
 LARGEST_SEED = 2**31 - 1
 
@@ -154,8 +156,8 @@ class QuantizationRecipe(_Brief):
         criterion: what decides the sparse positions.
         calibration: images that post-training quantization, which training begins with, sees.
         compile: whether `torch.compile` pays for itself on a CPU (large data sets).
-        work: multiply-accumulates that the network's forward passes over training inputs may take together: where it
-            is large, or are many, there are fewer epochs, at least 1. None: there is no limit.
+        work: multiply-accumulates that all forward passes of training may take together, quantizing the weights of each
+            step included: a large network, or many inputs, have fewer epochs, at least 1. None: there is no limit.
     """
 
     training: Recipe
@@ -179,19 +181,20 @@ class QuantizationRecipe(_Brief):
         """Return this recipe with another peak learning rate, a part of each tensor's size; None leaves it as it is."""
         return self if rate is None else replace(self, training=replace(self.training, peak_rate=rate))
 
-    def fitted(self, inputs: int, macs: int) -> "QuantizationRecipe":
+    def fitted(self, inputs: int, macs: int, weights: int) -> "QuantizationRecipe":
         """Return this recipe as it suits a network and its data: as few epochs as `work` asks for, and batches of at
         most a quarter of all inputs.
 
         Args:
             inputs: to train on, at least 1.
             macs: multiply-accumulates of the network for one of them.
+            weights: of the network.
         """
         batch = min(self.training.batch, max(1, inputs // 4))
         found = replace(self, training=replace(self.training, batch=batch))
         if found.work is None:
             return found
-        most = max(1, int(found.work / (inputs * macs)))
+        most = max(1, int(found.work / (inputs * (macs + _PER_WEIGHT * weights / batch))))
         return found.with_epochs(min(found.training.epochs, most))
 
 
@@ -266,7 +269,7 @@ QUANTIZATION_RECIPES: Mapping[str, QuantizationRecipe] = MappingProxyType(
                 phases=(Phase(30, size=None, pad=1),),
                 batch=64,
                 optimizer="adam",
-                peak_rate=4e-3,
+                peak_rate=1e-2,
                 weight_decay=0.0,
                 threads=1,
             ),
