@@ -6,13 +6,13 @@ import pytest
 
 pytest.importorskip("torch")
 
-from intarsia.datasets import Dataset, load_dataset  # noqa: E402
-from intarsia.engine import EngineConfig, compile_network, config_for  # noqa: E402
-from intarsia.engine.cycles import predict  # noqa: E402
-from intarsia.networks import NETWORKS, build, network_spec  # noqa: E402
-from intarsia.quantize import Scheme, Transforms, freeze, post_training  # noqa: E402
-from intarsia.quantize.freezing import freeze_untrained  # noqa: E402
-from intarsia.quantize.plan import read_plan  # noqa: E402
+from intarsia.datasets import Dataset, load_dataset
+from intarsia.engine import EngineConfig, compile_network, config_for
+from intarsia.engine.cycles import predict
+from intarsia.networks import NETWORKS, build, network_spec
+from intarsia.quantize import Scheme, Transforms, freeze, post_training
+from intarsia.quantize.freezing import freeze_untrained
+from intarsia.quantize.plan import read_plan
 
 SMALL = EngineConfig(act_depth=16, dense_depth=16, sparse_depth=16, param_depth=16, program_depth=16, acc_bits=16)
 
