@@ -29,6 +29,7 @@ EXAMPLES = """examples:
   intarsia run resnet8 --seeds 0 1 2 --data ~/data     three seeds on CIFAR-10, from the zoo's float weights
   intarsia run resnet8 --scheme ternary+2:16xint8 --slots 2
   intarsia run model.tflite --data data.npz            your own trained network, with inputs x and labels y
+  intarsia fit model.tflite --data data.npz            whether the engine takes it, before it is trained
   intarsia simulate digits --images 300                one stage, and before it what is not done yet
   intarsia simulate network.safetensors --input images.npy
   intarsia export-onnx network.safetensors --output network.onnx

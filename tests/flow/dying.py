@@ -5,7 +5,7 @@ place of a file whose path in FOLDER fits the pattern TARGET, the process dies; 
 the target is still what it was. With COUNT 0 it lives. An audit hook sees that moment, so nothing of the product is
 changed. Every file that was put in place is listed in `FOLDER.writes`, a line each.
 
-`task:STAGE/NAME` in the place of a command runs that task alone; settings in JSON follow.
+`task:STAGE/NAME` in the place of a command runs that task, and before it what it needs itself; settings in JSON follow.
 """
 
 import fnmatch
@@ -40,8 +40,9 @@ def run_task(name: str, folder: Path, options: str) -> None:
     from intarsia.flow.stages import all_tasks  # noqa: PLC0415
 
     settings = Settings.from_json(json.loads(options), folder)
+    tasks = {task.id: task for task in all_tasks(settings)}
     with locked(folder):
-        run_tasks([task for task in all_tasks(settings) if task.id == name], settings)
+        run_tasks([tasks[needed] for needed in (*tasks[name].needs, name)], settings)
 
 
 if __name__ == "__main__":

@@ -32,8 +32,8 @@ def run(settings: Settings, *, force: bool = False, say: Say = print, progress: 
     """Walk the whole path; what is done already is skipped, unless `force`.
 
     The engine is fitted to the network first, so what it does not take is refused before anything is trained. Synthesis
-    depends on no other stage and its tools use one core each, so it goes on beside networks that learn on one core;
-    others learn undisturbed, and synthesis comes last.
+    needs only that engine, and its tools use one core each, so it goes on while networks learn on one core; others
+    learn undisturbed, and synthesis comes last.
 
     Raises:
         IntarsiaError: the network does not fit the engine, a stage failed, or another run works in the folder. Where

@@ -16,7 +16,7 @@ zero in every plane.
 What an engine stores is for its compiler to say: fitted to the network (`config_for`) it equals this count for planes
 `1:16` and kernels of up to 4 x 4; it is less for an unfolded input of few channels, and more where depthwise kernels
 are larger, a shared index is repeated for each lane, a pattern is sparser than a slot for every 16, formats differ from
-layer to layer, or layers without a sparse plane keep room for its multiplier.
+layer to layer, dense integers are stored as digits, or layers without a sparse plane keep room for its multiplier.
 """
 
 import math
