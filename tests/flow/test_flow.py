@@ -101,8 +101,8 @@ def test_a_layer_called_as_a_word_of_schemes_is_another_scheme_in_another_file()
     assert len({variant.name for variant in found}) == len(texts)
     layers = [dict(Scheme.parse(variant.scheme).layers) for variant in found]
     assert [list(names) for names in layers] == [[], ["first"], ["first "]]
-    settings = settings_in(Path(), scheme='superposition, "last"=int4, last=digits2')
-    with pytest.raises(IntarsiaError, match='"last"=int4: the engine has no dense plane of int4'):
+    settings = settings_in(Path(), scheme='superposition, "last"=int8, last=digits2')
+    with pytest.raises(IntarsiaError, match='"last"=int8: the engine.s dense planes hold weights of up to 121'):
         require_fit(settings)
 
 
