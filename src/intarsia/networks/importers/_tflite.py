@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from intarsia.errors import IntarsiaError
 from intarsia.networks.importers._builder import GraphBuilder
 from intarsia.networks.importers._flatbuffer import FileModel, FileOperator, FileTensor, read_model
-from intarsia.networks.importers._graph import Four, Graph, Pair, Quantization, Weights
+from intarsia.networks.importers._graph import Floats, Four, Graph, Pair, Quantization, Weights
 from intarsia.networks.importers._layout import image_shape, same_padding
 from intarsia.networks.importers._names import from_tensors
 from intarsia.networks.importers._tflite_constants import INTEGERS, Constants
@@ -226,10 +226,17 @@ class _Importer:
         values, swapped = self.constants.by_channel(constant), op.inputs[0] == constant
         if op.kind == "DIV" and (swapped or not values.all()):
             raise self.builder.fail("divides a constant, or by 0")
-        factor = {"MUL": values, "DIV": np.float32(1) / values}.get(op.kind) if op.kind in ("MUL", "DIV") else None
-        term = None if factor is not None else values
-        if op.kind == "SUB":
-            factor, term = (np.full(1, -1, np.float32), values) if swapped else (None, -values)
+        factor: Floats | None = None
+        term: Floats | None = None
+        match op.kind:
+            case "MUL":
+                factor = values
+            case "DIV":
+                factor = np.float32(1) / values
+            case "ADD":
+                term = values
+            case _:  # SUB, of the constant or from it
+                factor, term = (np.full(1, -1, np.float32), values) if swapped else (None, -values)
         only = sum(other.inputs.count(source) for other in self.model.operators) == 1
         exact = result if quantization is None else (result, "before it is rounded")
         self.builder.affine(source, exact, name, factor, term, only=only)
