@@ -205,7 +205,7 @@ OWN = "own"
 QUANTIZATION_RECIPES: Mapping[str, QuantizationRecipe] = MappingProxyType(
     {
         OWN: QuantizationRecipe(
-            Recipe(phases=(Phase(20, size=None, pad=0),), batch=64, optimizer="adam", peak_rate=1e-3, weight_decay=0.0),
+            Recipe(phases=(Phase(20, size=None, pad=0),), batch=64, optimizer="adam", peak_rate=1e-2, weight_decay=0.0),
             work=2e12,
         ),
         "cifar10": QuantizationRecipe(
