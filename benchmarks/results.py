@@ -1,6 +1,6 @@
 """Write the figures of finished runs into the README, with pictures.
 
-python benchmarks/results.py runs/digits runs/resnet8 --own runs/mine
+python benchmarks/results.py runs/digits runs/resnet8 --own runs/mine   # or one of both alone
 """
 
 import argparse
@@ -25,7 +25,7 @@ OWN = ("<!-- own: written by benchmarks/results.py -->\n", "<!-- end of own -->"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", nargs="+", type=Path, help="folders of finished runs; the last one gives the picture")
+    parser.add_argument("runs", nargs="*", type=Path, help="folders of finished runs; the last one gives the picture")
     parser.add_argument("--docs", type=Path, default=Path("docs"))
     parser.add_argument("--readme", type=Path, default=Path("README.md"))
     parser.add_argument("--own", type=Path, help="folder of the run of examples/own_file.py, for docs/own-network.md")
@@ -33,6 +33,8 @@ def main() -> None:
     if options.own:
         table = (options.own / "results.txt").read_text().rstrip()
         insert(options.docs / "own-network.md", OWN, f"\n```\n{table}\n```\n\n")
+    if not options.runs:
+        return
     sections = []
     for run in options.runs:
         results = json.loads((run / "results.json").read_text())
