@@ -265,6 +265,7 @@ def test_numbers_get_a_step_and_keep_their_sign(tmp_path: Path) -> None:
         ({"train_y": np.int64(3)}, "one integer class for each"),
         ({"train_y": np.arange(40) - 2}, "y holds -2; classes count from 0"),
         ({"train_y": np.arange(40) * 1e30}, "y is float64"),
+        ({"train_y": np.arange(40) % 2 * 2 - 1}, "y holds only -1 and 1, but -1 means unknown"),
         ({"train_y": np.arange(40) * 10**10}, "classes count from 0 to at most 65,535"),
         ({"test_x": inputs(0), "test_y": np.zeros(0, int)}, r"test\.npz: x holds no inputs"),
         ({"test_x": inputs(12, (3, 6, 8))}, r"train\.npz has inputs of the shape \(3, 8, 6\), .*test\.npz \(3, 6, 8\)"),

@@ -102,7 +102,7 @@ def test_a_layer_called_as_a_word_of_schemes_is_another_scheme_in_another_file()
     layers = [dict(Scheme.parse(variant.scheme).layers) for variant in found]
     assert [list(names) for names in layers] == [[], ["first"], ["first "]]
     settings = settings_in(Path(), scheme='superposition, "last"=int8, last=digits2')
-    with pytest.raises(IntarsiaError, match='"last"=int8: the engine.s dense planes hold weights of up to 121'):
+    with pytest.raises(IntarsiaError, match=r'"last"=int8: the engine.s dense planes hold weights of up to 121'):
         require_fit(settings)
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils import prune
 
 from intarsia.errors import IntarsiaError
 from intarsia.networks import build
@@ -154,3 +155,41 @@ def test_changes_in_place_that_cannot_be_followed_are_refused() -> None:
         read_plan(Net(viewed, conv=nn.Conv2d(4, 4, 3), fc=nn.Linear(144, 2)), (4, 8, 8))
     with pytest.raises(IntarsiaError, match=r"something else than torch\.fx"):
         read_plan(Net(named_twice, conv=nn.Conv2d(4, 4, 3, padding=1)), (4, 8, 8))
+
+
+def hooked(attach_to: Callable[[nn.Module], object]) -> nn.Module:
+    model = nn.Sequential(nn.Conv2d(4, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+    attach_to(model[0])
+    return model
+
+
+def own_forward(layer: nn.Module) -> None:
+    layer.forward = lambda x: -3 * functional.conv2d(x, layer.weight)  # type: ignore[method-assign, arg-type]
+
+
+def infinite(layer: nn.Module) -> None:
+    with torch.no_grad():
+        layer.bias[1] = float("inf")  # type: ignore[index, operator]
+
+
+@pytest.mark.parametrize(
+    ("attach_to", "says"),
+    [
+        (lambda layer: layer.register_forward_hook(lambda m, i, o: -3 * o), "layer 0 has hooks"),
+        (lambda layer: layer.register_forward_pre_hook(lambda m, i: (-3 * i[0],)), "layer 0 has hooks"),
+        (lambda layer: prune.l1_unstructured(layer, "weight", 0.5), r"layer 0 has hooks.*prune\.remove"),
+        (own_forward, "layer 0 has a forward of its own"),
+        (infinite, "layer 0: its bias is not finite"),
+    ],
+)
+def test_layers_that_are_not_what_their_kind_says_are_refused(
+    attach_to: Callable[[nn.Module], object], says: str
+) -> None:
+    with pytest.raises(IntarsiaError, match=says):
+        read_plan(hooked(attach_to), (4, 8, 8))
+
+
+def test_a_softmax_over_one_output_is_refused() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(32, 1), nn.Softmax(1))
+    with pytest.raises(IntarsiaError, match="layer 2: a softmax over a single output, which is always 1"):
+        read_plan(model, (2, 4, 4))

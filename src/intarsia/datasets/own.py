@@ -163,6 +163,8 @@ def _split(path: Path, arrays: Arrays, images: Stored) -> Split:
         raise IntarsiaError(f"{path}: y holds {labels.max()}; classes count from 0 to at most {_MOST_CLASSES - 1:,}.")
     if labels.min() < -1:
         raise IntarsiaError(f"{path}: y holds {labels.min()}; classes count from 0, and -1 means unknown.")
+    if set(np.unique(labels).tolist()) == {-1, 1}:
+        raise IntarsiaError(f"{path}: y holds only -1 and 1, but -1 means unknown; save two classes as 0 and 1.")
     return Split(images, labels)
 
 

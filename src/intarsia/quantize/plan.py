@@ -182,6 +182,8 @@ class _Reader:
             if len(reader.users) != 1 or entry is None or entry.reading != ("ending" if reader is node else "layout"):
                 raise unsupported(node, f"{name_of(self.traced.target(node))} before other operators")
             reader = next(iter(reader.users))
+        if self.traced.shapes[node][1] == 1 and "softmax" in name_of(self.traced.target(node)).lower():
+            raise unsupported(node, "a softmax over a single output, which is always 1", "train with a sigmoid instead")
         if not ends_by_order(node, self.traced):
             raise unsupported(node, f"{name_of(self.traced.target(node))} over another axis than the classes")
         self.tensors[node] = self._input(self._source(node))

@@ -85,6 +85,7 @@ def trace(model: nn.Module, shape: Shape) -> Traced:
     Raises:
         IntarsiaError: it cannot be traced or run, or calls a layer that is not supported.
     """
+    _require_plain(model)
     own = copy.deepcopy(model).cpu().eval()
     graph = _graph(own)
     modules = dict(graph.named_modules(remove_duplicate=False))
@@ -99,6 +100,23 @@ def trace(model: nn.Module, shape: Shape) -> Traced:
     _settle(graph.graph, modules, run)
     nodes = tuple(_used(graph.graph, modules))
     return Traced(nodes, modules, run.shapes, run.constants, frozenset(run.plain), faithful)
+
+
+def _require_plain(model: nn.Module) -> None:
+    """Refuse layers that compute something else than their kind says, and values that are not numbers."""
+    for name, module in model.named_modules():
+        where = f"layer {name or type(module).__name__}"
+        if module._forward_hooks or module._forward_pre_hooks:
+            raise IntarsiaError(
+                f"{where} has hooks, which may change what it computes; remove them (of pruning with "
+                "torch.nn.utils.prune.remove, of weight_norm with torch.nn.utils.remove_weight_norm)."
+            )
+        if not isinstance(module, fx.GraphModule) and "forward" in vars(module):
+            raise IntarsiaError(f"{where} has a forward of its own, set on it alone; write a module class instead.")
+        values = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+        for parameter, value in values:
+            if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+                raise IntarsiaError(f"{where}: its {parameter} is not finite; train the network again.")
 
 
 def _target(modules: dict[str, nn.Module], node: fx.Node) -> Target | nn.Module:

@@ -30,6 +30,14 @@ def ints(*values: int) -> np.ndarray[Any, Any]:
     return np.array(values, np.int64)
 
 
+def paddings(g: Graph) -> str:
+    """Return (0, 0, 1, 2, 0, 0, 2, 1) as torch's script exporter computes it."""
+    zeros = g.node(
+        "ConstantOfShape", g.stored([2], dtype=np.int64), value=numpy_helper.from_array(np.zeros(1, np.int64))
+    )
+    return g.node("Concat", zeros, g.stored([1, 2, 0, 0, 2, 1], dtype=np.int64), axis=0)
+
+
 FLOAT: dict[str, tuple[tuple[Any, ...], Build]] = {
     "groups": (("N", 4, 9, 9), lambda g: conv(g, shape=(6, 2, 3, 3), group=2)),
     "depth multiplier": (("N", 3, 9, 9), lambda g: conv(g, shape=(6, 1, 3, 3), group=3)),
@@ -53,6 +61,7 @@ FLOAT: dict[str, tuple[tuple[Any, ...], Build]] = {
         ("N", 3, 9, 9),
         lambda g: conv(g, g.node("Mul", g.node("Sub", "x", g.stored(normal(1, 3, 1, 1))), g.stored(2.5)), pads=[1] * 4),
     ),
+    "padding of the script exporter": (("N", 3, 9, 9), lambda g: conv(g, g.node("Pad", "x", paddings(g)))),
     "sum": (("N", 3, 9, 9), lambda g: g.node("Sum", conv(g), conv(g))),
     "ceiling": (
         ("N", 3, 10, 9),
@@ -237,6 +246,10 @@ def test_fewer_bits_between_the_halves_of_a_quantizer(tmp_path: Path) -> None:
     )
 
 
+def in_blocks(g: Graph) -> str:
+    return g.node("DequantizeLinear", g.stored(np.ones((4, 3, 3, 3)), dtype=np.int8), g.stored(0.1), block_size=2)
+
+
 def refused(build: Build, shape: tuple[Any, ...] = ("N", 3, 9, 9)) -> bytes:
     g = Graph(shape)
     return g.content(build(g))
@@ -280,6 +293,17 @@ def misread(g: Graph, kind: str, *more: str) -> str:
             refused(lambda g: g.node("Concat", conv(g), conv(g), axis=1)),
             "operator Concat of 'concat_2' is not supported",
         ),
+        (refused(lambda g: g.node("Softmax", conv(g), axis=2)), "has the axis 2; only the axis of the classes"),
+        (refused(lambda g: g.node("Softmax", conv(g))), "only the axis of the classes"),
+        (
+            refused(lambda g: g.node("Softmax", g.node("Gemm", "x", g.stored(normal(8, 1))), axis=1), ("N", 8)),
+            "over a single output, so that its result is always 1",
+        ),
+        (
+            refused(lambda g: g.node("Dropout", conv(g), g.stored(0.5), g.stored(True, dtype=np.bool_))),
+            "Dropout.* is in training mode",
+        ),
+        (refused(lambda g: g.node("Conv", "x", in_blocks(g))), "attribute block_size"),
         (
             refused(lambda g: g.node("BipolarQuant", conv(g), g.stored([1.0, 2.0, 3.0, 4.0]), domain=QONNX)),
             "scale for each channel",

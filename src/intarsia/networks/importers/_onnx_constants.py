@@ -146,6 +146,7 @@ def _fold(kind: str, attributes: Attributes, given: list[Constant]) -> Constant:
         signs = np.where(given[0].values >= 0, 1, -1)
         return Constant(signs * scale, (), signs, scale)
     if kind == "DequantizeLinear":
+        _refuse_blocks(attributes)
         return dequantized(given[0].values, given[1].values, _values(given, 2), attributes.integer("axis", 1))
     if kind == "QuantizeLinear":
         return Constant(_quantized_linear(attributes, given))
@@ -205,8 +206,7 @@ def _quantized_linear(attributes: Attributes, given: Sequence[Constant]) -> NDAr
     x, scale, zero = given[0].values, given[1].values, _values(given, 2)
     lo, hi = linear_range(None if zero is None else zero.dtype, attributes.integer("output_dtype", 0))
     axis = attributes.integer("axis", 1)
-    if attributes.integer("block_size", 0):
-        raise Unsupported("has scales for blocks (attribute block_size)")
+    _refuse_blocks(attributes)
     shift = 0 if zero is None else _spread(zero.astype(np.int64), x.shape, axis)
     rounded = np.round(x / _spread(scale, x.shape, axis)) + shift
     if not np.isfinite(rounded).all():
@@ -215,8 +215,25 @@ def _quantized_linear(attributes: Attributes, given: Sequence[Constant]) -> NDAr
     return integers
 
 
+def _refuse_blocks(attributes: Attributes) -> None:
+    if attributes.integer("block_size", 0):
+        raise Unsupported("has scales for blocks (attribute block_size)")
+
+
 def _is_integer(dtype: np.dtype[Any]) -> bool:
     return dtype.kind in "iu" or dtype.name in ("int2", "uint2", "int4", "uint4")
+
+
+def _filled(attributes: Attributes, shape: NDArray[Any]) -> NDArray[Any]:
+    """Return a constant of one value everywhere, as exporters begin a list of paddings."""
+    from onnx import numpy_helper  # noqa: PLC0415 (an extra)
+
+    tensor = attributes.tensor("value")
+    value = np.zeros(1, np.float32) if tensor is None else numpy_helper.to_array(tensor)
+    sizes = [int(size) for size in shape.ravel()]
+    if min(sizes, default=0) < 0 or math.prod(sizes) > _LARGEST or value.size != 1:
+        raise Unsupported("makes a constant of an impossible size")
+    return np.full(sizes, value.ravel()[0])
 
 
 def _axes(attributes: Attributes, arrays: Sequence[NDArray[Any]]) -> tuple[int, ...] | None:
@@ -273,6 +290,7 @@ _PLAIN: Mapping[str, Callable[[Sequence[NDArray[Any]], Attributes], Any]] = {
     "Slice": lambda c, a: _slice(c),
     "Shape": lambda c, a: np.array(c[0].shape, np.int64),
     "Sqrt": lambda c, a: np.sqrt(c[0]),
+    "ConstantOfShape": lambda c, a: _filled(a, c[0]),
 } | {kind: (lambda c, a, f=function: f(c[0], c[1])) for kind, function in _ELEMENTWISE.items()}
 
 

@@ -250,11 +250,13 @@ def _global(state: State, node: Any, attributes: Attributes) -> None:
 
 def end(state: State, node: Any, attributes: Attributes) -> None:
     """Leave out what only shapes the result."""
-    if attributes.integer("axis", -1) == 0:
-        raise Unsupported("has the axis 0; only the axis of the classes is supported")
     name = state.anywise(node)
     if name in state.channels_last:
         name = state.source(node)  # says what is wrong
+    axes = state.axes(name)
+    axis = attributes.integer("axis", -1 if axes == 2 else 0)
+    if not node.op_type.endswith("Sigmoid") and axis % axes != 1:
+        raise Unsupported(f"has the axis {axis}; only the axis of the classes, 1, is supported")
     state.builder.end(name, node.output[0], node.op_type)
 
 

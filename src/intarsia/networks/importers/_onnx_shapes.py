@@ -25,6 +25,13 @@ def pass_on(state: State, node: Any, attributes: Attributes) -> None:
     state.like(name, output)
 
 
+def _dropout(state: State, node: Any, attributes: Attributes) -> None:
+    training = state.given(node, 2)
+    if (training is not None and bool(training.values.any())) or not attributes.integer("is_test", 1):
+        raise Unsupported("is in training mode; export the network in evaluation mode")
+    pass_on(state, node, attributes)
+
+
 def _flatten(state: State, node: Any, attributes: Attributes) -> None:
     axis, axes = attributes.integer("axis", 1), state.axes(state.anywise(node))
     if axis not in (1, 1 - axes):
@@ -178,7 +185,7 @@ SHAPES: Mapping[str, Handler] = MappingProxyType(
         "Transpose": Handler(_transpose, "channels from or to the last place"),
         "Pad": Handler(_pad, "height and width, with zeros"),
         "Shape": Handler(_shape, "for a reshape"),
-        "Dropout": Handler(pass_on, "left out"),
+        "Dropout": Handler(_dropout, "left out"),
         "Identity": Handler(pass_on),
     }
 )

@@ -84,6 +84,8 @@ class Tensors:
     def end(self, key: Hashable, result: Hashable, what: str) -> None:
         """Leave out an operator that only shapes the result; nothing may follow it."""
         name = self._find(key)
+        if "softmax" in what.lower() and self._shape_of(name)[0] == 1:
+            raise self.fail("is over a single output, so that its result is always 1; train with a sigmoid instead")
         self._keys[result] = name
         self._ended[name] = what
         self.dropped.append(f"{what} at the end")
