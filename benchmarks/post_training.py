@@ -3,7 +3,7 @@
 python benchmarks/post_training.py [--rounds 3] [--threads 1]
 
 Both are quantized with the default calibration, on random images. The least of several rounds counts, in wall and in
-processor time; beside it the time of a matrix product of 2,048² tells how fast and how busy the machine is.
+processor time; the time of a matrix product of 2,048² tells how fast and how busy the machine is.
 """
 
 import argparse
