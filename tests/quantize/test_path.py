@@ -139,7 +139,9 @@ def test_a_training_that_only_ruins_leaves_the_network_as_it_was_before(digits: 
     assert same(freeze(result.module, name="digits"), freeze(before, name="digits"))
     again = quantize(trained, few, scheme, seed=3, recipe=recipe, validate_every=0)
     assert again.history.kept == 3
-    assert not same(freeze(again.module, name="digits"), freeze(before, name="digits"))
+    # Not frozen: on some processors the ruined network's biases pass 32 bits, and freezing says so.
+    ruined, good = (module.state_dict() for module in (again.module, before))
+    assert any(not torch.equal(ruined[name], good[name]) for name in good)
 
 
 def test_what_is_kept_is_what_was_validated_and_no_worse_than_any_other(digits: Dataset, trained: nn.Module) -> None:
