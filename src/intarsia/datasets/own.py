@@ -111,7 +111,7 @@ def _stored(files: Mapping[str, Path], content: Mapping[str, Arrays]) -> dict[st
     where all of them fit.
 
     Raises:
-        IntarsiaError: they are no numbers, or float32 does not hold them.
+        IntarsiaError: they are not numbers, or float32 does not hold them.
     """
     inputs = {name: arrays["x"] for name, arrays in content.items()}
     for name, x in inputs.items():

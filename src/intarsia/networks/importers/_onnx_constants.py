@@ -62,7 +62,7 @@ def floats(constant: Constant) -> Floats:
     """Return a constant's values.
 
     Raises:
-        Unsupported: they are no floats, or not finite.
+        Unsupported: they are not floats, or not finite.
     """
     if constant.values.dtype not in (np.float32, np.float64, np.float16):
         raise Unsupported(f"has a constant of type {constant.values.dtype} where floats must be")

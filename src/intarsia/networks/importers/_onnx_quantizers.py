@@ -23,7 +23,7 @@ from intarsia.networks.importers._onnx_state import Handler, State
 
 _QONNX = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general", "brevitas.onnx", "")
 _MICROSOFT = ("com.microsoft",)
-_LINEAR = ("", "ai.onnx", "com.microsoft")  # onnxruntime's own quantizers are those of ONNX with more types
+_LINEAR_DOMAINS = ("", "ai.onnx", "com.microsoft")  # onnxruntime's own quantizers are those of ONNX with more types
 
 
 def linear(scale: Constant, zero: Constant | None, number: int = 0) -> Quantization:
@@ -222,8 +222,8 @@ def _quantized_end(state: State, node: Any, attributes: Attributes) -> None:
 _ROUNDS = "of an activation: one scale"
 LINEAR: Mapping[str, Handler] = MappingProxyType(
     {
-        "QuantizeLinear": Handler(_quantize_linear, f"{_ROUNDS}; integers of 2 to 16 bits", _LINEAR),
-        "DequantizeLinear": Handler(_dequantize_linear, "with the scale of its quantizer", _LINEAR),
+        "QuantizeLinear": Handler(_quantize_linear, f"{_ROUNDS}; integers of 2 to 16 bits", _LINEAR_DOMAINS),
+        "DequantizeLinear": Handler(_dequantize_linear, "with the scale of its quantizer", _LINEAR_DOMAINS),
         **{kind: Handler(_quant, f"{_ROUNDS}, rounding to the nearest", _QONNX) for kind in QUANTIZERS},
         "BipolarQuant": Handler(_bipolar, "of an activation: with import_integer", _QONNX),
         "QLinearConv": Handler(_qlinear_convolution, "as Conv"),
