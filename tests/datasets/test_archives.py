@@ -2,17 +2,15 @@ import hashlib
 import io
 import tarfile
 import tempfile
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from intarsia.datasets.archives import Distribution, require_checksum, unpack
 from intarsia.datasets.fetch import FetchError
-from intarsia.datasets.npz import read_npz
 from intarsia.datasets.prepared import prepared
 from intarsia.errors import IntarsiaError
 
@@ -161,59 +159,3 @@ def test_a_damaged_prepared_file_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(IntarsiaError, match=r"stem-.*\.npy is damaged"):
         prepared(tmp_path / "stem", items, (2,), np.int8, lambda *_: np.zeros(2))
-
-
-@settings(max_examples=200)
-@given(st.integers(0, 1000), st.booleans(), st.data())
-def test_flipped_bytes_of_an_npz_are_an_error_or_harmless(seed: int, packed: bool, data: st.DataObject) -> None:
-    buffer = io.BytesIO()
-    (np.savez_compressed if packed else np.savez)(buffer, x=np.arange(8) + seed, y=np.zeros(2))
-    content = bytearray(buffer.getvalue())
-    for _ in range(data.draw(st.integers(1, 3))):
-        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / "a.npz"
-        path.write_bytes(content)
-        try:
-            found = read_npz(path, ["x"], ["y"])
-        except IntarsiaError as error:
-            assert "a.npz" in str(error)
-            assert str(error).isprintable()
-        else:
-            assert np.array_equal(found["x"], np.arange(8) + seed), "entries carry a checksum"
-
-
-def test_an_npz_whose_entry_is_no_array_is_refused(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
-        archive.writestr("x.npy", "just text")
-    with pytest.raises(IntarsiaError, match="x is no array"):
-        read_npz(tmp_path / "a.npz", ["x"])
-
-
-def test_what_is_wrong_with_an_npz_is_one_sentence(tmp_path: Path) -> None:
-    np.savez(tmp_path / "good.npz", x=np.arange(3), z=np.zeros(2))
-    assert read_npz(tmp_path / "good.npz", ["x"], ["y"])["x"].tolist() == [0, 1, 2]
-    np.save(tmp_path / "one.npy", np.zeros(3))
-    np.savez(tmp_path / "objects.npz", x=np.array([{}], object))
-    (tmp_path / "text.npz").write_text("no zip")
-    (tmp_path / "empty.npz").write_bytes(b"")
-    (tmp_path / "folder.npz").mkdir()
-    whole = (tmp_path / "good.npz").read_bytes()
-    (tmp_path / "cut.npz").write_bytes(whole[:-30])
-    flipped = bytearray(whole)
-    flipped[whole.index(b"\x02\0\0\0\0\0\0\0")] ^= 1
-    (tmp_path / "flipped.npz").write_bytes(flipped)
-    for name, message in {
-        "good": r"lacks y \(it holds x, z\)",
-        "objects": "holds Python objects",
-        "text": "is damaged or no .npz file",
-        "empty": "is damaged or no .npz file",
-        "cut": "is damaged or no .npz file",
-        "flipped": "is damaged or no .npz file",
-        "missing": "there is no file",
-        "folder": "cannot read",
-    }.items():
-        with pytest.raises(IntarsiaError, match=message):
-            read_npz(tmp_path / f"{name}.npz", ["x", "y"] if name == "good" else ["x"])
-    with pytest.raises(IntarsiaError, match="is one array"):
-        read_npz(tmp_path / "one.npy", ["x"])

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from intarsia.array_files import Arrays, read_npz
 from intarsia.datasets import identity
 from intarsia.datasets.layout import LAYOUTS, Shape, images_of
-from intarsia.datasets.npz import Arrays, read_npz
 from intarsia.datasets.rounding import Grids, own_scaling
 from intarsia.datasets.types import Dataset, InputScaling, Split, SplitName, Stored
 from intarsia.errors import IntarsiaError

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from tqdm import tqdm
 
+from intarsia.array_files import map_npy
 from intarsia.errors import IntarsiaError
 from intarsia.files import replacing
 
@@ -58,11 +59,11 @@ def prepared(
                     raise IntarsiaError(f"{source} makes an input of {values.shape}, not {shape}; remove it.")
                 file.write(values.tobytes())
     try:
-        values = np.load(path, mmap_mode="c", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise IntarsiaError(f"{path} is damaged ({error}); delete it, and it will be made anew.") from error
+        values = map_npy(path)
+    except IntarsiaError as error:
+        raise IntarsiaError(f"{path} is damaged; delete it, and it will be made again.") from error
     if values.shape != expected or values.dtype != np.dtype(dtype):
-        raise IntarsiaError(f"{path} is damaged; delete it, and it will be made anew.")
+        raise IntarsiaError(f"{path} is damaged; delete it, and it will be made again.")
     return np.asarray(values)
 
 

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from intarsia.array_files import read_npz, require_shape
 from intarsia.datasets import identity
 from intarsia.datasets.archives import Distribution
 from intarsia.datasets.audio import RATE, mfcc, read_wav
 from intarsia.datasets.clip_variants import mfcc_variants
 from intarsia.datasets.fetch import FetchError, default_cache
-from intarsia.datasets.npz import read_npz, require_shape
 from intarsia.datasets.prepared import Item, prepared
 from intarsia.datasets.types import ALL_SPLITS, Dataset, InputScaling, Split, SplitName
 from intarsia.errors import IntarsiaError

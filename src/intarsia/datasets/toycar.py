@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from intarsia.array_files import read_npz, require_shape
 from intarsia.datasets import identity
 from intarsia.datasets.audio import log_mel, read_wav
 from intarsia.datasets.fetch import default_cache
-from intarsia.datasets.npz import read_npz, require_shape
 from intarsia.datasets.prepared import prepared
 from intarsia.datasets.types import ALL_SPLITS, Dataset, InputScaling, Split, SplitName
 from intarsia.errors import IntarsiaError

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from intarsia.array_files import read_npz, require_shape
 from intarsia.datasets import identity
 from intarsia.datasets.archives import Distribution
 from intarsia.datasets.cifar10 import find_training_images, names_of_training_images
 from intarsia.datasets.fetch import FetchError, default_cache, download
-from intarsia.datasets.npz import read_npz, require_shape
 from intarsia.datasets.picture_variants import bilinear_weights, picture_variants
 from intarsia.datasets.prepared import prepared
 from intarsia.datasets.types import ALL_SPLITS, Dataset, InputScaling, Split, SplitName

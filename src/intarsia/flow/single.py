@@ -1,13 +1,13 @@
 """Single steps on one integer-network file: for people who have a frozen network and no training stack."""
 
 import math
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from intarsia.array_files import read_npy
 from intarsia.datasets.metrics import classes_of, classes_told
 from intarsia.engine import EngineConfig, compile_network, config_for
 from intarsia.engine.cycles import predict
@@ -124,14 +124,7 @@ def read_array(path: Path) -> Images:
     Raises:
         IntarsiaError: the file is missing, damaged, or holds no integers.
     """
-    try:
-        array = np.load(path, allow_pickle=False)
-    except OSError as error:
-        raise IntarsiaError(f"cannot read {path}: {error.strerror or error}.") from error
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise IntarsiaError(f"{path} is damaged or no NumPy array file; save it with numpy.save.") from error
-    if isinstance(array, np.lib.npyio.NpzFile):
-        array.close()
-    if not (isinstance(array, np.ndarray) and array.ndim and np.issubdtype(array.dtype, np.integer)):
+    array = read_npy(path)
+    if not (array.ndim and np.issubdtype(array.dtype, np.integer)):
         raise IntarsiaError(f"{path} must hold one array of integers, such as images; save it with numpy.save.")
     return array
