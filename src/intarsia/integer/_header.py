@@ -1,7 +1,9 @@
 """Strict reading of a JSON header: every field has one type and one range, and none is left over."""
 
-import math
+import sys
 from typing import Any, NoReturn
+
+_LARGEST_REAL = sys.float_info.max
 
 
 class HeaderError(Exception):
@@ -33,7 +35,8 @@ class Fields:
     def positive(self, key: str) -> float:
         """Take a finite number above 0."""
         value = self._take(key)
-        if type(value) not in (int, float) or not (math.isfinite(value) and value > 0):
+        # An integer of hundreds of digits is a number, too, but not one that fits a float.
+        if type(value) not in (int, float) or not 0 < value <= _LARGEST_REAL:
             self._refuse(key, "a finite number above 0")
         return float(value)
 

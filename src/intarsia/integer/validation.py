@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from intarsia.errors import IntarsiaError
-from intarsia.integer.network import MAX_SHIFT, Add, AveragePool, Conv2d, Linear, MaxPool
+from intarsia.integer.network import LARGEST_TENSOR, MAX_SHIFT, Add, AveragePool, Conv2d, Linear, MaxPool
 from intarsia.integer.units import support, taken_units, unit_numbers
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def check_network(network: IntegerNetwork) -> None:
         raise IntarsiaError(f"network {network.name}: scale_bits is {network.scale_bits}, it must be 1 to 16.")
     if not network.layers:
         raise IntarsiaError(f"network {network.name} has no layers.")
+    _check_size(network.input.shape, f"input {network.input.name}")
     tensors: dict[str, Tensor] = {network.input.name: network.input}
     reach = {network.input.name: _reach(network.input.format.lo, network.input.format.hi)}
     for layer in network.layers:
@@ -64,6 +66,7 @@ def check_network(network: IntegerNetwork) -> None:
         if isinstance(layer, Conv2d | Linear):
             _check_axes(layer, where)
         expected = _output_shape(layer, [tensors[name] for name in layer.inputs], where)
+        _check_size(expected, where)
         if layer.output.shape != expected:
             raise IntarsiaError(f"{where}: its output is {layer.output.shape}, but its input makes {expected}.")
         _check_values(layer, tensors[layer.inputs[0]], reach[layer.inputs[0]], network.scale_bits, where)
@@ -96,6 +99,8 @@ def _output_shape(layer: Layer, inputs: list[Tensor], where: str) -> Shape:
         return int(shape[0]), 1, 1
     if min(layer.padding) < 0 or min(layer.stride) < 1:
         raise IntarsiaError(f"{where}: padding must be at least 0 and stride at least 1.")
+    top, left, bottom, right = layer.padding
+    _check_size((channels, height + top + bottom, width + left + right), where)
     out_h, out_w = window_output(height, width, layer.kernel, layer.stride, layer.padding)
     if min(out_h, out_w) < 1:
         raise IntarsiaError(f"{where}: its kernel {layer.kernel} does not fit into the input {inputs[0].shape}.")
@@ -105,6 +110,11 @@ def _output_shape(layer: Layer, inputs: list[Tensor], where: str) -> Shape:
     if per_group != (1 if layer.depthwise else channels) or (layer.depthwise and outputs != channels):
         raise IntarsiaError(f"{where}: weights {layer.planes[0].weights.shape} do not fit {channels} channels.")
     return int(outputs), out_h, out_w
+
+
+def _check_size(shape: Shape, where: str) -> None:
+    if math.prod(shape) > LARGEST_TENSOR:
+        raise IntarsiaError(f"{where}: {shape} with its padding has more than {LARGEST_TENSOR:,} elements.")
 
 
 def _check_axes(layer: WeightLayer, where: str) -> None:

@@ -114,8 +114,28 @@ def content(path: Path) -> bytes:
 
 
 def _read(path: Path) -> Graph:
+    """Return the graph of a file, whatever its bytes are, or raise one sentence.
+
+    This is the readers' boundary: the packages that parse these formats raise dozens of kinds of exceptions on damage.
+    """
     if not path.is_file():
         raise IntarsiaError(f"there is no file {path}; give the path of a network.")
+    try:
+        return _graph(path)
+    except IntarsiaError:
+        raise
+    except OSError as error:
+        raise IntarsiaError(f"cannot read {path}: {error.strerror or error}.") from error
+    except MemoryError as error:
+        raise IntarsiaError(f"{path.name} needs more memory than there is; close other programs.") from error
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200].rstrip(".")
+        raise IntarsiaError(
+            f"{path.name} is damaged, or built in a way that cannot be read ({reason}); export it again."
+        ) from error
+
+
+def _graph(path: Path) -> Graph:
     kind = path.suffix.lower()
     if kind == ".tflite":
         from intarsia.networks.importers._tflite import read_tflite  # noqa: PLC0415 (as the next)

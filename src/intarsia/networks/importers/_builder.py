@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from intarsia.errors import IntarsiaError
+from intarsia.integer.network import LARGEST_TENSOR
 from intarsia.networks.importers._graph import (
     Addition,
     Clip,
@@ -27,6 +28,9 @@ from intarsia.networks.importers._graph import (
 )
 from intarsia.networks.importers._layout import ceil_padding, channels_first, placed, placed_weights, window_count
 from intarsia.networks.importers._tensors import Tensors
+
+_MOST_WEIGHTS = 1 << 26  # of a layer
+_PER_WEIGHT = 20  # bytes: a real value, an integer and its step
 
 #: Why a network is refused whose outputs would come in another order.
 REORDERED = (
@@ -62,6 +66,9 @@ class GraphBuilder(Tensors):
         reach = (dilation[0] * (kernel[0] - 1) + 1, dilation[1] * (kernel[1] - 1) + 1)
         if min(dilation) < 1 or min(kernel) < 1:
             raise self.fail(f"has a kernel of {tuple(kernel)} and a dilation of {dilation}")
+        if outputs * channels * math.prod(reach) > _MOST_WEIGHTS:
+            raise self.fail(f"takes {outputs * channels * math.prod(reach):,} weights without groups and dilation")
+        self._afford(weights.values.size * _PER_WEIGHT)
         size = self._window((height, width), reach, stride, padding)
         self._add(
             result,
@@ -97,6 +104,7 @@ class GraphBuilder(Tensors):
         if features != self._shape_of(source)[0] or outputs == 0:
             raise self.fail(f"has weights of shape {weights.values.shape} for {self._shape_of(source)[0]} features")
         self._check_bias(bias, outputs)
+        self._afford(weights.values.size * _PER_WEIGHT)
         if source in self._order:
             weights = placed_weights(weights, self._order[source])
         self._add(
@@ -326,6 +334,9 @@ class GraphBuilder(Tensors):
     def _window(self, size: Pair, kernel: Pair, stride: Pair, padding: Four) -> Pair:
         if min(*kernel, *stride) < 1 or min(padding) < 0:
             raise self.fail(f"has a kernel of {kernel}, a stride of {stride} and a padding of {padding}")
+        top, left, bottom, right = padding
+        if (size[0] + top + bottom) * (size[1] + left + right) > LARGEST_TENSOR:
+            raise self.fail(f"has the impossible padding {padding}")
         height, width = window_count(size, kernel, stride, padding)
         if height < 1 or width < 1:
             raise self.fail(f"has a kernel of {kernel}, which does not fit into {size}")

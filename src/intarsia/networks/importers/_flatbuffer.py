@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intarsia.errors import IntarsiaError
+from intarsia.networks.importers._budget import Budget
 
 #: What NumPy type the tensors are stored in that an import understands.
 _DTYPES = {
@@ -47,6 +48,7 @@ _OPTIONS = {
 }
 _OPTIONS["MAX_POOL_2D"] = _OPTIONS["AVERAGE_POOL_2D"]
 
+_PER_ENTRY = 32  # bytes that a number or a table takes in Python
 _AXES = 8  # more than any layer's tensor has
 
 #: What the accessors of the `tflite` package raise on bytes that are no model.
@@ -107,12 +109,13 @@ class FileOperator:
 
 @dataclass(frozen=True, eq=False)
 class FileModel:
-    """A .tflite file: tensors by index, operators in order, indices of inputs and outputs."""
+    """A .tflite file: tensors by index, operators in order, indices of inputs and outputs, and its size in bytes."""
 
     tensors: tuple[FileTensor, ...]
     operators: tuple[FileOperator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    size: int
 
 
 def read_model(path: Path) -> FileModel:
@@ -144,6 +147,7 @@ class _Reader:
 
     def __init__(self, package: ModuleType, content: bytes) -> None:
         self.package, self.content = package, content
+        self.budget = Budget(len(content))
         self.kinds = _names(package.BuiltinOperator)
         self.types = _names(package.TensorType)
 
@@ -161,29 +165,44 @@ class _Reader:
         operators = tuple(
             self._operator(entry, codes, len(tensors)) for entry in self._all(graph.OperatorsLength, graph.Operators)
         )
-        inputs, outputs = _ints(graph.InputsAsNumpy()), _ints(graph.OutputsAsNumpy())
+        inputs, outputs = self._ints(graph.InputsAsNumpy()), self._ints(graph.OutputsAsNumpy())
         for index in (*inputs, *outputs):
             if not 0 <= index < len(tensors):
                 raise ValueError(f"field inputs or outputs names tensor {index}")
-        return FileModel(tensors, operators, inputs, outputs)
+        return FileModel(tensors, operators, inputs, outputs, len(self.content))
 
     def _all(self, length: Callable[[], int], entry: Callable[[int], Any]) -> Iterator[Any]:
         count = length()
         if count > len(self.content) // 4:
             raise ValueError(f"a list has {count} entries, more than the file can hold")
+        self._spend(count * _PER_ENTRY)
         return (entry(number) for number in range(count))
 
     def _bytes(self, buffer: Any) -> bytes | None:
         if buffer.Offset() > 1:
             raise ValueError("a buffer lies outside of the model")
-        return None if buffer.DataIsNone() else bytes(buffer.DataAsNumpy())
+        if buffer.DataIsNone():
+            return None
+        self._spend(buffer.DataLength())
+        return bytes(buffer.DataAsNumpy())
+
+    def _ints(self, values: Any) -> tuple[int, ...]:
+        if not isinstance(values, np.ndarray):
+            return ()
+        self._spend(values.size * _PER_ENTRY)
+        return tuple(values.tolist())
+
+    def _spend(self, amount: int) -> None:
+        """Count what is read: lists and buffers of a file may lie on top of each other."""
+        if not self.budget.allows(amount):
+            raise ValueError(f"it {self.budget.reason}")
 
     def _tensor(self, entry: Any, buffers: list[bytes | None]) -> FileTensor:
         number = entry.Buffer()
         if not 0 <= number < len(buffers):
             raise ValueError(f"a tensor's field buffer is {number}")
-        shape = () if entry.ShapeIsNone() else _ints(entry.ShapeAsNumpy())
-        signature = () if entry.ShapeSignatureIsNone() else _ints(entry.ShapeSignatureAsNumpy())
+        shape = () if entry.ShapeIsNone() else self._ints(entry.ShapeAsNumpy())
+        signature = () if entry.ShapeSignatureIsNone() else self._ints(entry.ShapeSignatureAsNumpy())
         if max(len(shape), len(signature)) > _AXES:
             raise ValueError(f"a tensor has {max(len(shape), len(signature))} axes")
         dtype = self.types.get(entry.Type(), f"type {entry.Type()}")
@@ -192,6 +211,7 @@ class _Reader:
         scales, zeros, axis = np.zeros(0), np.zeros(0, np.int64), 0
         quantization = entry.Quantization()
         if quantization is not None and not quantization.ScaleIsNone():
+            self._spend(8 * (quantization.ScaleLength() + quantization.ZeroPointLength()))
             scales = np.asarray(quantization.ScaleAsNumpy(), np.float64)
             if not quantization.ZeroPointIsNone():
                 zeros = np.asarray(quantization.ZeroPointAsNumpy(), np.int64)
@@ -199,6 +219,7 @@ class _Reader:
         if zeros.shape != scales.shape:
             zeros = np.zeros(scales.shape, np.int64) + (zeros[0] if zeros.size == 1 else 0)
         name = (entry.Name() or b"").decode(errors="replace")
+        self._spend(len(name))
         dynamic = any(size < 0 for size in (*shape[1:], *signature[1:]))
         return FileTensor(name, shape, dynamic, dtype, buffers[number], scales, zeros, axis)
 
@@ -207,11 +228,11 @@ class _Reader:
         if not 0 <= index < len(codes):
             raise ValueError(f"an operator's field opcode_index is {index}")
         kind = self.kinds.get(codes[index], f"number {codes[index]}")
-        inputs = () if entry.InputsIsNone() else _ints(entry.InputsAsNumpy())
-        outputs = () if entry.OutputsIsNone() else _ints(entry.OutputsAsNumpy())
-        for number in (*inputs, *outputs):
-            if not -1 <= number < tensors:
-                raise ValueError(f"an operator {kind} names tensor {number}")
+        inputs = () if entry.InputsIsNone() else self._ints(entry.InputsAsNumpy())
+        outputs = () if entry.OutputsIsNone() else self._ints(entry.OutputsAsNumpy())
+        named = (*inputs, *outputs)
+        if named and not -1 <= min(named) <= max(named) < tensors:
+            raise ValueError(f"an operator {kind} names a tensor from {min(named)} to {max(named)} of {tensors}")
         return FileOperator(kind, inputs, outputs, self._options(entry, kind))
 
     def _options(self, entry: Any, kind: str) -> dict[str, int]:
@@ -228,10 +249,6 @@ class _Reader:
 
 def _names(numbers: type) -> dict[int, str]:
     return {value: name for name, value in vars(numbers).items() if isinstance(value, int)}
-
-
-def _ints(values: Any) -> tuple[int, ...]:
-    return tuple(int(value) for value in values) if isinstance(values, np.ndarray) else ()
 
 
 def _clause(error: Exception) -> str:

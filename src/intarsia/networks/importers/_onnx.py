@@ -59,7 +59,7 @@ class _Importer:
             )
         if all(name in constants for name in node.input if name) and any(node.input):
             inputs = [constants[name] if name else None for name in node.input]
-            constants[node.output[0]] = fold(node.op_type, attributes, inputs)
+            constants[node.output[0]] = fold(node.op_type, attributes, inputs, self.state.budget)
         elif handler is not None and node.input:
             handler.read(self.state, node, attributes)
         else:

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from intarsia.networks.importers._budget import Budget
 from intarsia.networks.importers._graph import Floats, Quantization
 from intarsia.networks.importers._onnx_attributes import Attributes, Unsupported
 
 #: Operators that round to integers by a scale, a zero-point and a width: QONNX's, by either of its names.
 QUANTIZERS = ("Quant", "IntQuant")
 
-_LARGEST = 1 << 26
+_PER_ELEMENT = 20  # bytes: a real value, an integer and its step
 _ROUNDING: Mapping[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
     "ROUND": np.round,
     "HALF_EVEN": np.round,
@@ -41,6 +42,16 @@ class Constant:
     roots: tuple[str, ...] = ()
     integers: NDArray[Any] | None = None
     scales: NDArray[Any] | None = None
+
+    def number(self, what: str) -> float:
+        """Return the constant's only value.
+
+        Raises:
+            Unsupported: it has several, or is not a number.
+        """
+        if self.values.size != 1 or self.values.dtype.kind not in "biuf":
+            raise Unsupported(f"has a {what} that is not one number")
+        return float(self.values.item())
 
     def moved(self, move: Callable[[NDArray[Any]], NDArray[Any]]) -> "Constant":
         """Return the constant with its elements rearranged."""
@@ -84,7 +95,7 @@ def quantization(attributes: Attributes, scale: Constant, zero: Constant, bits: 
         raise Unsupported(f"has the rounding mode {mode!r} for activations; only rounding to the nearest is supported")
     if scale.values.size != 1 or zero.values.size != 1:
         raise Unsupported("has a scale or zero-point for each channel of an activation")
-    return checked(float(scale.values.item()), float(zero.values.item()), lo, hi)
+    return checked(scale.number("scale"), zero.number("zero-point"), lo, hi)
 
 
 def checked(scale: float, zero: float, lo: int, hi: int) -> Quantization:
@@ -101,22 +112,26 @@ def checked(scale: float, zero: float, lo: int, hi: int) -> Quantization:
 
 
 def _limits(attributes: Attributes, bits: Constant) -> tuple[int, int]:
-    if bits.values.size != 1 or not 1 <= float(bits.values.item()) <= 32 or float(bits.values.item()) % 1:
-        raise Unsupported(f"has a bit width of {bits.values.ravel()[:4].tolist()}")
-    width, narrow = int(bits.values.item()), attributes.integer("narrow", 0)
+    wide = bits.number("bit width")
+    if not 1 <= wide <= 32 or wide % 1:
+        raise Unsupported(f"has a bit width of {wide:g}")
+    width, narrow = int(wide), attributes.integer("narrow", 0)
     if attributes.integer("signed", 1):
         return -(1 << (width - 1)) + bool(narrow), (1 << (width - 1)) - 1
     return 0, (1 << width) - 1 - bool(narrow)
 
 
-def fold(kind: str, attributes: Attributes, inputs: Sequence[Constant | None]) -> Constant:
+def fold(kind: str, attributes: Attributes, inputs: Sequence[Constant | None], budget: Budget) -> Constant:
     """Return what an operator computes of constants.
 
     Raises:
-        Unsupported: the operator is not known for constants, or its inputs do not fit.
+        Unsupported: the operator is not known for constants, its inputs do not fit, or its result is larger than the
+            budget allows.
     """
-    roots = tuple(root for constant in inputs if constant is not None for root in constant.roots)
+    roots = tuple(dict.fromkeys(root for constant in inputs if constant is not None for root in constant.roots))
     try:
+        if not budget.allows(_size(kind, attributes, [constant.values for constant in inputs if constant is not None])):
+            raise Unsupported(f"makes a constant with which the file {budget.reason}")
         if kind == "Clip":  # the only one with an input to leave out before another
             low, high = (_limit(inputs, i, attributes, name) for i, name in ((1, "min"), (2, "max")))
             assert inputs[0] is not None  # noqa: S101 (ONNX has it)
@@ -128,6 +143,20 @@ def fold(kind: str, attributes: Attributes, inputs: Sequence[Constant | None]) -
     except (ValueError, TypeError, IndexError, OverflowError) as error:
         raise Unsupported(f"cannot be computed of constants ({' '.join(str(error).split())[:120]})") from error
     return Constant(result.values, roots, result.integers, result.scales)
+
+
+def _size(kind: str, attributes: Attributes, arrays: Sequence[NDArray[Any]]) -> int:
+    """Return how many bytes the result of an operator takes at most."""
+    if kind in _MOVES or kind == "Shape" or not arrays:
+        return 0  # another view of the same values
+    if kind == "ConstantOfShape":
+        return math.prod(max(int(size), 0) for size in arrays[0].ravel()) * _PER_ELEMENT
+    if kind == "Gather":
+        along = arrays[0].shape[attributes.integer("axis", 0)]
+        return int(arrays[0].size // max(along, 1) * arrays[1].size * _PER_ELEMENT)
+    if kind in _ELEMENTWISE or kind == "Clip":
+        return math.prod(np.broadcast_shapes(*(array.shape for array in arrays))) * _PER_ELEMENT
+    return sum(array.size for array in arrays) * _PER_ELEMENT
 
 
 def _limit(inputs: Sequence[Constant | None], index: int, attributes: Attributes, name: str) -> Any:
@@ -156,8 +185,6 @@ def _fold(kind: str, attributes: Attributes, given: list[Constant]) -> Constant:
     if kind not in _PLAIN:
         raise Unsupported("is not supported on constants")
     arrays = [constant.values for constant in given]
-    if math.prod(np.broadcast_shapes(*(a.shape for a in arrays)) if kind in _ELEMENTWISE else (0,)) > _LARGEST:
-        raise Unsupported("makes a constant of an impossible size")
     return Constant(np.asarray(_PLAIN[kind](arrays, attributes)))
 
 
@@ -231,7 +258,7 @@ def _filled(attributes: Attributes, shape: NDArray[Any]) -> NDArray[Any]:
     tensor = attributes.tensor("value")
     value = np.zeros(1, np.float32) if tensor is None else numpy_helper.to_array(tensor)
     sizes = [int(size) for size in shape.ravel()]
-    if min(sizes, default=0) < 0 or math.prod(sizes) > _LARGEST or value.size != 1:
+    if min(sizes, default=0) < 0 or value.size != 1:
         raise Unsupported("makes a constant of an impossible size")
     return np.full(sizes, value.ravel()[0])
 

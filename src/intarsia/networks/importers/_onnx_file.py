@@ -1,5 +1,6 @@
 """Opens an .onnx file: its nodes, its constants, its one input and its one output."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +9,12 @@ from typing import Any
 import numpy as np
 
 from intarsia.errors import IntarsiaError
+from intarsia.networks.importers._budget import Budget
 from intarsia.networks.importers._onnx_attributes import Attributes, Unsupported
 from intarsia.networks.importers._onnx_constants import Constant
+
+_MOST_NODES = 100_000  # behind calls of functions
+_DEEPEST = 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +28,7 @@ class OnnxFile:
         shape: of the input, with the batch; sizes that are open are −1.
         integers: whether the input holds integers, not floats.
         output: name of the output.
+        size: bytes of the file and of the data beside it.
     """
 
     nodes: Sequence[Any]
@@ -31,6 +37,7 @@ class OnnxFile:
     shape: tuple[int, ...]
     integers: bool
     output: str
+    size: int
 
 
 def read_file(path: Path) -> OnnxFile:
@@ -41,8 +48,9 @@ def read_file(path: Path) -> OnnxFile:
     """
     onnx = _package()
     try:
-        model = onnx.load(path)
+        model, size = _model(onnx, path)
         if model.functions:
+            _check_functions(model)
             model = onnx.inliner.inline_local_functions(model)
         stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
         _check_texts(model.graph)
@@ -62,7 +70,7 @@ def read_file(path: Path) -> OnnxFile:
         if len(values) != 1:
             raise IntarsiaError(f"{path.name} has {len(values)} {what}; only 1 is supported.")
     kind, shape = _shape(onnx, inputs[0], path.name)
-    return OnnxFile(nodes, constants, inputs[0].name, shape, kind != onnx.TensorProto.FLOAT, graph.output[0].name)
+    return OnnxFile(nodes, constants, inputs[0].name, shape, kind != onnx.TensorProto.FLOAT, graph.output[0].name, size)
 
 
 def data_files(path: Path) -> tuple[Path, ...]:
@@ -73,9 +81,7 @@ def data_files(path: Path) -> tuple[Path, ...]:
     """
     onnx = _package()
     try:
-        model = onnx.load(path, load_external_data=False)
-        tensors = [t for t in model.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL]
-        names = sorted({entry.value for t in tensors for entry in t.external_data if entry.key == "location"})
+        names = _locations(onnx, onnx.load(path, load_external_data=False))
     except Exception as error:  # as above
         reason = " ".join(str(error).split())[:200].rstrip(".")
         raise IntarsiaError(f"{path.name} is damaged or incomplete ({reason}); export it again.") from error
@@ -93,10 +99,51 @@ def whole(path: Path) -> bytes:
     """
     onnx = _package()
     try:
-        return bytes(onnx.load(path).SerializeToString(deterministic=True))
+        return bytes(_model(onnx, path)[0].SerializeToString(deterministic=True))
     except Exception as error:  # as above
         reason = " ".join(str(error).split())[:200].rstrip(".")
         raise IntarsiaError(f"{path.name} is damaged or incomplete ({reason}); export it again.") from error
+
+
+def _model(onnx: Any, path: Path) -> tuple[Any, int]:
+    """Return a model with the data beside it, and how many bytes all of that takes.
+
+    Raises:
+        ValueError: its tensors take far more, because many lie in the same place.
+    """
+    model, size = onnx.load(path, load_external_data=False), path.stat().st_size
+    size += sum((path.parent / name).stat().st_size for name in _locations(onnx, model))
+    budget = Budget(size)
+    if not budget.allows(sum(math.prod(tensor.dims) for tensor in model.graph.initializer)):
+        raise ValueError(f"it {budget.reason}")
+    onnx.load_external_data_for_model(model, str(path.parent))
+    return model, size
+
+
+def _locations(onnx: Any, model: Any) -> list[str]:
+    """Return the names of the files in which a model keeps its large constants."""
+    tensors = [t for t in model.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL]
+    return sorted({entry.value for t in tensors for entry in t.external_data if entry.key == "location"})
+
+
+def _check_functions(model: Any) -> None:
+    """Refuse functions that call functions until their nodes fill the memory, or themselves."""
+    bodies = {(function.domain, function.name): function.node for function in model.functions}
+    counts: dict[tuple[str, str], int] = {}
+
+    def count(nodes: Sequence[Any], depth: int) -> int:
+        if depth > _DEEPEST:
+            raise ValueError("its functions call each other too deeply")
+        total = 0
+        for node in nodes:
+            key = (node.domain, node.op_type)
+            if key in bodies and key not in counts:
+                counts[key] = count(bodies[key], depth + 1)
+            total += counts.get(key, 1)
+        return total
+
+    if (total := count(model.graph.node, 0)) > _MOST_NODES:
+        raise ValueError(f"its functions stand for {total:,} nodes")
 
 
 def _package() -> Any:

@@ -122,8 +122,8 @@ def _clip(state: State, node: Any, attributes: Attributes) -> None:
     limits = [attributes.real("min", -np.inf), attributes.real("max", np.inf)]
     for i in (0, 1):
         given = state.given(node, 1 + i)
-        if given is not None and given.values.size == 1:
-            limits[i] = float(given.values.item())
+        if given is not None:
+            limits[i] = given.number("limit")
     if state.anywise(node) in state.coded:
         _clip_integers(state, node, limits)
         return
@@ -146,7 +146,7 @@ def _least(state: State, node: Any, attributes: Attributes) -> None:
     at = next((i for i, name in enumerate(node.input) if name in state.constants), -1)
     if at < 0 or len(node.input) != 2 or state.constants[node.input[at]].values.size != 1:
         raise Unsupported("is supported for one tensor and one number only")
-    value = float(state.constants[node.input[at]].values.item())
+    value = state.constants[node.input[at]].number("limit")
     source, output = state.anywise(node, 1 - at), str(node.output[0])
     if source in state.coded:
         raise Unsupported("reads the integers of a quantized tensor, not its real values")

@@ -35,8 +35,7 @@ def linear(scale: Constant, zero: Constant | None, number: int = 0) -> Quantizat
     if scale.values.size != 1 or (zero is not None and zero.values.size != 1):
         raise Unsupported("has a scale or zero-point for each channel of an activation")
     lo, hi = linear_range(None if zero is None else zero.values.dtype, number)
-    zero_point = 0.0 if zero is None else float(zero.values.item())
-    return checked(float(scale.values.item()), zero_point, lo, hi)
+    return checked(scale.number("scale"), 0.0 if zero is None else zero.number("zero-point"), lo, hi)
 
 
 def _quantize_linear(state: State, node: Any, attributes: Attributes) -> None:
@@ -61,11 +60,10 @@ def _require_coding(state: State, node: Any, index: int, scale: Constant, zero: 
     name = state.anywise(node, index)
     if name not in state.coded:
         raise Unsupported("reads real values as the integers of a quantized tensor")
-    made, shift = state.coded[name], 0 if zero is None else zero.values
-    if scale.values.size != 1 or np.size(shift) != 1:
+    if scale.values.size != 1 or (zero is not None and zero.values.size != 1):
         raise Unsupported("has a scale or zero-point for each channel of an activation")
-    read = float(scale.values.item())
-    if not math.isclose(read, made.scale, rel_tol=1e-6) or int(np.asarray(shift).item()) != made.zero_point:
+    made, shift = state.coded[name], 0.0 if zero is None else zero.number("zero-point")
+    if not math.isclose(scale.number("scale"), made.scale, rel_tol=1e-6) or shift != made.zero_point:
         raise Unsupported("reads a quantized tensor with another scale or zero-point than it was made with")
 
 
@@ -91,7 +89,7 @@ def _bipolar(state: State, node: Any, attributes: Attributes) -> None:
     source, output = state.anywise(node), str(node.output[0])
     if source in state.coded:
         raise Unsupported("quantizes the integers of a quantized tensor again")
-    state.builder.sign(source, output, state.name(node), float(scale.values.item()))
+    state.builder.sign(source, output, state.name(node), scale.number("scale"))
     state.like(source, output)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from intarsia.networks.importers._budget import Budget
 from intarsia.networks.importers._builder import GraphBuilder
 from intarsia.networks.importers._graph import Floats, Quantization, Weights
 from intarsia.networks.importers._names import from_parameters, from_tensors
@@ -19,6 +20,7 @@ class State:
 
     Attributes:
         file: the model.
+        budget: what may still be unpacked.
         builder: makes the graph.
         constants: every tensor that does not depend on the input.
         channels_last: tensors (N, H, W, C) or (N, L, C), which the builder knows as (N, C, H, W).
@@ -27,7 +29,8 @@ class State:
     """
 
     def __init__(self, source: str, file: OnnxFile) -> None:
-        self.file, self.builder = file, GraphBuilder(source)
+        self.file, self.budget = file, Budget(file.size)
+        self.builder = GraphBuilder(source, self.budget)
         self.constants = dict(file.constants)
         self.channels_last: set[str] = set()
         self.signals: set[str] = set()

@@ -5,17 +5,22 @@ from collections.abc import Hashable
 from dataclasses import replace
 
 from intarsia.errors import IntarsiaError
+from intarsia.integer.network import LARGEST_TENSOR
+from intarsia.networks.importers._budget import Budget
 from intarsia.networks.importers._graph import Op, Quantization, Requantize, Shape
 from intarsia.networks.importers._names import Names, shortened
 
-_LARGEST = 1 << 26  # elements of a tensor; more is a damaged file, not a network for this hardware
-
 
 class Tensors:
-    """What operators were read so far, and which tensor each makes."""
+    """What operators were read so far, and which tensor each makes.
 
-    def __init__(self, source: str) -> None:
-        self.source = source
+    Args:
+        source: name of the file, for messages.
+        budget: of the file; None for a program that is in memory already.
+    """
+
+    def __init__(self, source: str, budget: Budget | None = None) -> None:
+        self.source, self.budget = source, budget
         self.dropped: list[str] = []
         self._ops: dict[str, Op] = {}
         self._names = Names()
@@ -125,6 +130,11 @@ class Tensors:
         if source in self._order:
             self._order[self._keys[result]] = self._order[source]
 
+    def _afford(self, amount: int) -> None:
+        """Count bytes that an operator takes: many may read the same constant."""
+        if self.budget is not None and not self.budget.allows(amount):
+            raise IntarsiaError(f"{self.source} {self.budget.reason}; export it again.")
+
     def _check_size(self, shape: Shape) -> None:
-        if min(shape) < 1 or math.prod(shape) > _LARGEST:
+        if min(shape) < 1 or math.prod(shape) > LARGEST_TENSOR:
             raise IntarsiaError(f"{self.source}: {self._where or 'the input'} has the impossible shape {shape}.")

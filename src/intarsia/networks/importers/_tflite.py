@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intarsia.errors import IntarsiaError
+from intarsia.networks.importers._budget import Budget
 from intarsia.networks.importers._builder import GraphBuilder
 from intarsia.networks.importers._flatbuffer import FileModel, FileOperator, FileTensor, read_model
 from intarsia.networks.importers._graph import Floats, Four, Graph, Pair, Quantization, Weights
@@ -35,7 +36,7 @@ def read_tflite(path: Path) -> Graph:
 class _Importer:
     def __init__(self, source: str, model: FileModel) -> None:
         self.source, self.model = source, model
-        self.builder = GraphBuilder(source)
+        self.builder = GraphBuilder(source, Budget(model.size))
         self.constants = Constants(model, self.builder)
         self.weak: list[str] = []
 
