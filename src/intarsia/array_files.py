@@ -16,13 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intarsia.errors import IntarsiaError
+from intarsia.files import unpacked_limit
 
 Arrays = dict[str, NDArray[Any]]
-
-#: How much larger than its file an archive's content may be, beside what any archive may hold. Deflating makes bytes
-#: that are all the same a thousandth, real data a tenth.
-LARGEST_RATIO = 200
-ALWAYS_ALLOWED = 64 << 20
 
 _HEADERS: Mapping[tuple[int, int], Any] = MappingProxyType(
     {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -128,10 +124,7 @@ def _arrays(path: Path, archive: zipfile.ZipFile, required: Sequence[str], optio
         held = ", ".join(name if name.isprintable() else ascii(name) for name in entries) or "nothing"
         raise IntarsiaError(f"{path} lacks {', '.join(lacking)} (it holds {held[:300]}); save it with this array.")
     wanted = {name: entries[name] for name in (*required, *optional) if name in entries}
-    total, limit = (
-        sum(entry.file_size for entry in wanted.values()),
-        ALWAYS_ALLOWED + LARGEST_RATIO * path.stat().st_size,
-    )
+    total, limit = sum(entry.file_size for entry in wanted.values()), unpacked_limit(path.stat().st_size)
     if total > limit:
         raise _DamagedError(f"it would unpack to {total:,} bytes, more than the {limit:,} that its size justifies")
     found: Arrays = {}

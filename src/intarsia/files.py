@@ -17,6 +17,11 @@ from safetensors.numpy import save
 
 from intarsia.errors import IntarsiaError
 
+#: How much larger than its file an archive's content may be, beside what any archive may hold. Deflating makes a
+#: thousandth of bytes that are all the same, and half of real data.
+_LARGEST_RATIO = 200
+_ALWAYS_ALLOWED = 64 << 20
+
 #: Age in seconds past which what another process has half-written counts as left behind.
 STALE = 24 * 3600.0
 
@@ -120,6 +125,11 @@ def read_json(path: Path) -> Any:
         raise IntarsiaError(f"cannot read {path}: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:
         raise IntarsiaError(f"{path} is not valid JSON ({error}); delete it and run the stage again.") from error
+
+
+def unpacked_limit(size: int) -> int:
+    """Return how many bytes an archive of `size` bytes may unpack to; more is a bomb, not data."""
+    return _ALWAYS_ALLOWED + _LARGEST_RATIO * size
 
 
 def sha256(path: Path) -> str:

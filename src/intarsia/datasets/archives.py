@@ -4,7 +4,6 @@ import contextlib
 import shutil
 import tarfile
 import tempfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from intarsia.datasets import identity
 from intarsia.datasets.fetch import download
 from intarsia.errors import IntarsiaError
-from intarsia.files import STALE, sha256, sweep
+from intarsia.files import STALE, sha256, sweep, unpacked_limit
 
 _CHUNK = 1 << 20
 
@@ -53,10 +52,12 @@ def unpack(archive: Path, folder: Path) -> None:
             _unpack(archive, scratch)
             inner = scratch / folder.name
             (inner if inner.is_dir() else scratch).rename(folder)
-    except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise IntarsiaError(f"{archive} cannot be unpacked ({error}); delete it and fetch it again.") from error
+    except IntarsiaError:
+        raise
     except OSError as error:
         raise IntarsiaError(f"cannot unpack {archive} into {folder}: {error.strerror or error}.") from error
+    except Exception as error:  # tarfile and its decompressors raise a dozen kinds of their own
+        raise IntarsiaError(f"{archive} cannot be unpacked ({error}); delete it and fetch it again.") from error
 
 
 @contextlib.contextmanager
@@ -69,8 +70,12 @@ def _scratch(folder: Path) -> Iterator[Path]:
 
 
 def _unpack(archive: Path, folder: Path) -> None:
+    left = unpacked_limit(archive.stat().st_size)
     with tarfile.open(archive, "r:*") as tar:
         for member in tar:
+            left -= member.size
+            if left < 0:
+                raise IntarsiaError(f"{archive} unpacks to far more than its size justifies; do not use it.")
             name = PurePosixPath(member.name)
             if name.is_absolute() or ".." in name.parts or "\\" in member.name:
                 raise IntarsiaError(f"{archive} holds {member.name!r}, which lies outside of it; do not use it.")

@@ -31,10 +31,11 @@ def read_wav(path: Path) -> NDArray[np.int16]:
         with wave.open(str(path), "rb") as sound:
             kind = (sound.getnchannels(), 8 * sound.getsampwidth(), sound.getframerate())
             content = sound.readframes(sound.getnframes())
-    except (wave.Error, EOFError) as error:
-        raise IntarsiaError(f"{path} is no sound file that can be read ({error}); fetch it again.") from error
     except OSError as error:
         raise IntarsiaError(f"cannot read {path}: {error.strerror}.") from error
+    except Exception as error:  # wave raises kinds of its own, RuntimeError where a chunk ends early
+        reason = str(error) or "it ends early"
+        raise IntarsiaError(f"{path} is not a sound file that can be read ({reason}); fetch it again.") from error
     if kind != (1, 16, RATE):
         raise IntarsiaError(
             f"{path} has {kind[0]} channels of {kind[1]} bits at {kind[2]:,} Hz; "

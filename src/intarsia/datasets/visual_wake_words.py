@@ -260,7 +260,7 @@ def _number(path: Path) -> int:
 
 def _decode(path: Path, _: int) -> NDArray[np.uint8]:
     try:
-        from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 (needed for the official images only)
+        from PIL import Image  # noqa: PLC0415 (needed for the official images only)
     except ImportError as error:
         raise IntarsiaError("Pillow is not installed; install intarsia[train].") from error
     try:
@@ -268,5 +268,7 @@ def _decode(path: Path, _: int) -> NDArray[np.uint8]:
             if image.size != (SIZE, SIZE):
                 raise IntarsiaError(f"{path} has {image.size[0]}x{image.size[1]} pixels instead of {SIZE}x{SIZE}.")
             return np.asarray(image.convert("RGB"), np.uint8).transpose(2, 0, 1)
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except IntarsiaError:
+        raise
+    except Exception as error:  # Pillow's decoders raise a dozen kinds; a picture of impossible size is one of them
         raise IntarsiaError(f"{path} cannot be read as an image ({error}); unpack the archive anew.") from error

@@ -23,6 +23,7 @@ from intarsia.integer.formats import Pattern, WeightFormat
 from intarsia.quantize.recipes import LARGEST_SEED
 from intarsia.quantize.scheme import LayerScheme
 from intarsia.quantize.transforms.settings import Transforms
+from intarsia.words import whole_number
 
 Value = TypeVar("Value")
 
@@ -258,7 +259,8 @@ def _one_of(node: _Node, known: tuple[str, ...]) -> str:
 
 
 def _scale(text: str) -> None:
-    if not text.isdecimal() or not 2 <= int(text) <= 16:
+    bits = whole_number(text)
+    if bits is None or not 2 <= bits <= 16:
         raise IntarsiaError(f"multipliers have 2 to 16 bits, not {text!r}.")
 
 

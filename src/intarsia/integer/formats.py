@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, replace
 
 from intarsia.errors import IntarsiaError
+from intarsia.words import whole_number
 
 #: Kinds of a pattern that takes some units whole, any of them.
 UNIT_KINDS = ("inputs", "outputs", "blocks", "taps")
@@ -139,15 +140,15 @@ class Pattern:
             return replace(cls.parse(text.removeprefix(_REST)), rest=True)
         if text in _KINDS and text not in ("n:m", "fixed", "blocks"):
             return cls(text)
-        if text.startswith("blocks") and text.removeprefix("blocks").isdecimal():
-            return cls("blocks", edge=int(text.removeprefix("blocks")))
+        if text.startswith("blocks") and (edge := whole_number(text.removeprefix("blocks"))) is not None:
+            return cls("blocks", edge=edge)
         kind = "fixed" if text.startswith("fixed") else "n:m"
-        ratio, _, group = text.removeprefix("fixed").partition("/")
-        n, _, m = ratio.partition(":")
-        numbers = n.isdecimal() and m.isdecimal() and (group.isdecimal() or not group)
-        if not numbers or (kind == "fixed" and "/" in text):
+        ratio, slash, shared = text.removeprefix("fixed").partition("/")
+        n, m = (whole_number(part) for part in (*ratio.split(":", 1), "")[:2])
+        group = whole_number(shared) if shared else 1
+        if n is None or m is None or group is None or (kind == "fixed" and slash):
             raise IntarsiaError(f"cannot read pattern {text!r}; write {_EXAMPLES}.")
-        return cls(kind, int(n), int(m), int(group or 1))
+        return cls(kind, n, m, group)
 
     @property
     def has_density(self) -> bool:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from intarsia.errors import IntarsiaError
 from intarsia.integer.formats import UNIT_KINDS, Pattern, WeightFormat
 from intarsia.quantize.scheme_text import Rule, read_scheme, write_scheme
+from intarsia.words import whole_number
 
 _DENSITY = 0.0625
 _MIX = "mix-"
@@ -101,15 +102,15 @@ class LayerScheme:
             IntarsiaError: the text is none of these.
         """
         planes, _, activations = text.strip().partition(" ")
-        mark, bits = (activations.strip()[:1], activations.strip()[1:]) if activations else ("a", "8")
-        if mark != "a" or not bits.isdecimal():
+        mark, bits = (activations.strip()[:1], whole_number(activations.strip()[1:])) if activations else ("a", 8)
+        if mark != "a" or bits is None:
             raise IntarsiaError(f"cannot read {activations!r} in scheme {text!r}; write a8 or a4.")
         if not planes:
             raise IntarsiaError("an empty scheme; write for example ternary+1:16xint8.")
         if _MIX in planes:
             if "+" in planes:
                 raise IntarsiaError(f"a mix carries all weights of a layer, so nothing is added to it in {text!r}.")
-            return cls(None, activation_bits=int(bits), mix=Mix.parse(planes))
+            return cls(None, activation_bits=bits, mix=Mix.parse(planes))
         parts = planes.split("+")
         dense = next((part for part in parts if "x" not in part), None)
         sparse = next((part for part in parts if "x" in part), None)
@@ -117,10 +118,10 @@ class LayerScheme:
             raise IntarsiaError(f"cannot read scheme {text!r}; write for example ternary+1:16xint8.")
         carrier = None if dense is None else WeightFormat(dense)
         if sparse is None:
-            return cls(carrier, activation_bits=int(bits))
+            return cls(carrier, activation_bits=bits)
         where, _, name = sparse.rpartition("x")  # "fixed" has one, too
         pattern, density = _pattern(where, text)
-        return cls(carrier, WeightFormat(name), pattern, density, int(bits))
+        return cls(carrier, WeightFormat(name), pattern, density, bits)
 
     def __str__(self) -> str:
         parts = [self.dense.name] if self.dense else []
@@ -233,9 +234,10 @@ class Scheme:
 
     def _with_rule(self, rule: Rule) -> "Scheme":
         if rule.word == "scales":
-            if not rule.what.isdecimal():
+            bits = whole_number(rule.what)
+            if bits is None:
                 raise IntarsiaError(f"cannot read scales={rule.what}; write the bits of a multiplier, scales=8 say")
-            return replace(self, scale_bits=int(rule.what))
+            return replace(self, scale_bits=bits)
         layer = None if rule.what == "default" else LayerScheme.parse(rule.what)
         if rule.layer is not None:
             return replace(self, layers={**self.layers, rule.layer: layer or self.default})

@@ -7,12 +7,15 @@ from functools import cached_property
 from pathlib import Path
 
 from intarsia.errors import IntarsiaError
+from intarsia.words import whole_number
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|/\*.*?\*/|//[^\n]*|\\\r?\n|[{}();:,]|[^\s{}();:,"]+', re.DOTALL)
 #: A condition of a port's memory enable, write enable or read enable (IHP's names), negated or not.
 _ENABLE = re.compile(r"(!?)\s*\b[A-Z]_(MEN|WEN|REN)\b")
 _NUMBER = re.compile(r'\s*"?\s*(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)\s*"?\s*')
 _LINE_END = re.compile(r"[ \t\r]*(?://[^\n]*)?\n")
+
+_WIDEST_ADDRESS, _WIDEST_WORD = 24, 4096  # bits
 
 
 @dataclass
@@ -78,7 +81,8 @@ def read_liberty(path: Path) -> Library:
         root = _parse(text)
         cells = tuple(_cell(group) for group in root.find("cell"))
     except (ValueError, IndexError, StopIteration) as error:
-        raise IntarsiaError(f"{path} is not a readable Liberty file; check PDK_ROOT.") from error
+        reason = f": {error}" if type(error) is ValueError else ""
+        raise IntarsiaError(f"{path} is not a readable Liberty file{reason}; check PDK_ROOT.") from error
     if not cells:
         raise IntarsiaError(f"{path} holds no cells; check PDK_ROOT.")
     return Library(path, cells)
@@ -138,12 +142,26 @@ def _cell(group: Group) -> Cell:
     memory = next(group.find("memory"), None)
     return Cell(
         name=group.name,
-        area_um2=float(group.attributes.get("area", "0")),
-        words=2 ** int(memory.attributes["address_width"]) if memory else 0,
-        bits=int(memory.attributes["word_width"]) if memory else 0,
+        area_um2=_area(group),
+        words=2 ** _width(group, memory, "address_width", _WIDEST_ADDRESS) if memory else 0,
+        bits=_width(group, memory, "word_width", _WIDEST_WORD) if memory else 0,
         read_pj=_edge_energy(group, {"MEN": True, "WEN": False, "REN": True}) if memory else None,
         write_pj=_edge_energy(group, {"MEN": True, "WEN": True, "REN": False}) if memory else None,
     )
+
+
+def _area(cell: Group) -> float:
+    text = cell.attributes.get("area", "0")
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(f"the area of cell {cell.name} is {text[:40]}")
+    return float(text.strip('" '))
+
+
+def _width(cell: Group, memory: Group, name: str, most: int) -> int:
+    found = whole_number(memory.attributes.get(name, ""))
+    if found is None or not 1 <= found <= most:
+        raise ValueError(f"cell {cell.name} is a memory without a usable {name}")
+    return found
 
 
 def _edge_energy(cell: Group, enables: dict[str, bool]) -> float | None:

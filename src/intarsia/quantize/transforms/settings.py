@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from intarsia.errors import IntarsiaError
 
 _WIDEST = 16.0
-_WIDEN = re.compile(r"widen(\d+(?:\.\d+)?)(?:/(\d+))?")
+_WIDEN = re.compile(r"widen(\d{1,9}(?:\.\d{1,20})?)(?:/(\d{1,9}))?")
 
 
 @dataclass(frozen=True)
