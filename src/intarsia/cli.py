@@ -221,16 +221,15 @@ def _settings(network: str, told: Mapping[str, Any], command: str) -> Settings:
     network, fields["model"] = named(network, alone="out" in told)
     folder = told.get("out", _OUT) / network
     synthesis = not told.get("skip_synthesis", False)
-    settings = Settings(network, folder, engine=_engine(told, network), synthesis=synthesis, command=command, **fields)
+    settings = Settings(network, folder, synthesis=synthesis, command=command, **fields)
     if foreign := [name for name in ("input", "labels", "output") if name in told]:
         raise IntarsiaError(f"{_flag(foreign[0])} goes with a network file (.safetensors), not with {network}.")
     return settings
 
 
-def _engine(told: Mapping[str, Any], network: str = "") -> EngineConfig:
-    """Return the engine that the options say, else that of the network's own scheme."""
-    own = {"slots": DEFAULTS[network].slots} if network in DEFAULTS and "scheme" not in told else {}
-    return EngineConfig(**own | {name: told[name] for name in ("lanes", "slots") if name in told})
+def _engine(told: Mapping[str, Any]) -> EngineConfig:
+    """Return the engine that the options say."""
+    return EngineConfig(**{name: told[name] for name in ("lanes", "slots") if name in told})
 
 
 def _flag(name: str) -> str:
@@ -343,7 +342,8 @@ def _run_options(parser: argparse.ArgumentParser, network: str) -> None:
         "--slots",
         type=int,
         metavar="N",
-        help=f"sparse weights of a lane and block, 1 to 4 (default: 1; with its own scheme {_own_defaults('slots')})",
+        help="sparse weights per lane and block, 1 to 4 (default: 1; with the network's own scheme "
+        f"{_own_defaults('slots')}, your own networks: 2)",
     )
     hardware.add_argument("--images", type=int, metavar="N", help="images for the simulated engine")
     hardware.add_argument("--onnx-images", type=int, metavar="N", help="images for onnxruntime (default: 1000)")

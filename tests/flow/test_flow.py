@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 import intarsia
-from intarsia.engine import EngineConfig
 from intarsia.errors import IntarsiaError
 from intarsia.flow import DEFAULTS, STAGES, Settings, run, run_stage
 from intarsia.flow.check import require_equal
@@ -300,7 +299,7 @@ def test_settings_come_back_from_json(tmp_path: Path) -> None:
         route="none",
         recipe="cifar10",
         rate=0.01,
-        engine=EngineConfig(slots=2),
+        slots=2,
         command="intarsia x",
     )
     assert Settings.from_json(json.loads(json.dumps(settings.as_json())), tmp_path) == settings
@@ -335,7 +334,7 @@ def test_settings_come_back_from_json(tmp_path: Path) -> None:
 def test_a_scheme_that_the_engine_cannot_run_is_refused_before_any_work(
     tmp_path: Path, scheme: str, slots: int, message: str
 ) -> None:
-    settings = settings_in(tmp_path / "run", scheme=scheme, engine=EngineConfig(slots=slots))
+    settings = settings_in(tmp_path / "run", scheme=scheme, slots=slots)
     for walk in (
         run,
         lambda settings: run_stage(settings, "simulate"),
@@ -365,12 +364,17 @@ def test_a_scheme_that_the_engine_cannot_run_is_refused_before_any_work(
     ],
 )
 def test_a_scheme_that_the_engine_can_run_fits(scheme: str, slots: int) -> None:
-    require_fit(settings_in(Path(), scheme=scheme, engine=EngineConfig(slots=slots)))
+    require_fit(settings_in(Path(), scheme=scheme, slots=slots))
 
 
 @pytest.mark.parametrize("network", DEFAULTS)
 def test_each_networks_own_scheme_fits_its_own_engine(network: str) -> None:
-    require_fit(Settings(network, Path(), engine=EngineConfig(slots=DEFAULTS[network].slots)))
+    require_fit(
+        Settings(
+            network,
+            Path(),
+        )
+    )
 
 
 def test_a_stage_brings_what_it_depends_on_and_nothing_else() -> None:

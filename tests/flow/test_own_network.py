@@ -154,7 +154,7 @@ def test_a_network_that_the_engine_does_not_take_is_refused_before_it_is_trained
     for command in ("run", "compile", "simulate", "fit"):
         status, text = intarsia(command, model, "--data", data, "--skip-synthesis", *QUICK)
         assert status == 2, text
-        assert "wide with the scheme superposition: layer 0 has 257 blocks of input channels, the engine takes" in text
+        assert "wide with the scheme ternary+2:16xint4: layer 0 has 257 blocks of input channels, the engine takes" in text
         assert "or measure accuracy alone with intarsia execute" in text
         assert not list((tmp_path / "work" / "runs" / "wide").glob("*/*.safetensors"))
     assert intarsia("execute", model, "--data", data, *QUICK)[0] == 0

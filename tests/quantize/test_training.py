@@ -26,6 +26,7 @@ from intarsia.errors import IntarsiaError  # noqa: E402
 from intarsia.networks import build  # noqa: E402
 from intarsia.quantize import RECIPES, Phase, Recipe  # noqa: E402
 from intarsia.quantize.answers import Answers  # noqa: E402
+from intarsia.quantize.averaging import Average  # noqa: E402
 from intarsia.quantize.checkpoint import History, Progress, load_checkpoint, save_checkpoint  # noqa: E402
 from intarsia.quantize.data import labelled, outputs_of  # noqa: E402
 from intarsia.quantize.module import attach  # noqa: E402
@@ -492,3 +493,43 @@ def test_relative_rates_move_every_tensor_by_the_same_part_of_its_size() -> None
     found = groups(model, recipe)
     assert {group["weight_decay"] for group in found} == {0.0, SHORT.weight_decay}
     assert sum(len(group["params"]) for group in found) == len(before)
+
+
+def test_an_average_follows_its_parameters_and_gives_them_back() -> None:
+    model = nn.Linear(2, 1, bias=False)
+    average = Average(model, 0.75)
+    with torch.no_grad():
+        model.weight.fill_(0.0)
+    before = average.values["weight"].clone()
+    average.update()
+    assert torch.equal(average.values["weight"], 0.75 * before)
+    memory = model.weight.data_ptr()
+    with average.applied():
+        assert torch.equal(model.weight, 0.75 * before)
+    assert not model.weight.any(), "training goes on with the weights themselves"
+    average.keep()
+    assert torch.equal(model.weight, 0.75 * before)
+    assert model.weight.data_ptr() == memory, "recorded steps read the same memory"
+
+
+@pytest.mark.parametrize("candidates", [0, 1, None])
+def test_the_average_is_looked_at_and_kept_and_survives_an_interruption(
+    candidates: int | None, data: Dataset, tmp_path: Path
+) -> None:
+    recipe = replace(SHORT, optimizer="adam", peak_rate=1e-2, average=0.9)
+    unbroken, broken, resumed = build("digits", 1), build("digits", 1), build("digits", 2)
+    history = train_network(unbroken, data, recipe, seed=1, candidates=candidates)
+    plain = build("digits", 1)
+    train_network(plain, data, replace(recipe, average=0.0), seed=1, candidates=candidates)
+    assert same(plain, unbroken) == (history.kept == 0), "only the network that was given is no average"
+    assert (
+        history.kept == 0
+        or candidates is None
+        or history.validation_accuracy == evaluate(unbroken, data.validation, data.scaling)
+    )
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    with contextlib.suppress(_InterruptionError):
+        train_network(broken, data, recipe, seed=1, candidates=candidates, checkpoint=checkpoint, on_epoch=_interrupt)
+    again = train_network(resumed, data, recipe, seed=1, candidates=candidates, checkpoint=checkpoint)
+    assert again.kept == history.kept
+    assert same(unbroken, resumed)

@@ -68,10 +68,13 @@ class History:
 
 @dataclass(frozen=True, eq=False)
 class Progress:
-    """What is known of a training so far: the epochs done, and the best network, if that is to be kept."""
+    """What is known of a training so far: the epochs done, the best network, if that is to be kept, and the average of
+    its weights, if there is one.
+    """
 
     records: Sequence[EpochRecord]
     best: Best | None = None
+    average: Mapping[str, torch.Tensor] | None = None
 
 
 def save_checkpoint(
@@ -92,6 +95,8 @@ def save_checkpoint(
         "identity": identity,
         "records": json.dumps([asdict(record) for record in progress.records]),
     }
+    if progress.average is not None:
+        tensors |= _named("average", progress.average)
     if (best := progress.best) is not None:
         tensors |= _named("best", best.state)
         header["best"] = json.dumps([best.epochs, best.merit])
@@ -111,7 +116,10 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
     weights = _of("model", tensors)
     own = {name: value.shape for name, value in model.state_dict().items()}
     states = [weights] if progress.best is None else [weights, progress.best.state]
-    if any(own != {name: value.shape for name, value in state.items()} for state in states):
+    parameters = {name: value.shape for name, value in model.named_parameters()}
+    fits = all(own == {name: value.shape for name, value in state.items()} for state in states)
+    average = progress.average
+    if not fits or (average is not None and parameters != {name: value.shape for name, value in average.items()}):
         raise IntarsiaError(f"the checkpoint {path} belongs to another network; {remedy}.")
     model.load_state_dict(weights)
     state: dict[int, dict[str, torch.Tensor]] = {}
@@ -162,9 +170,10 @@ def _read(path: Path, remedy: str) -> tuple[dict[str, str], dict[str, torch.Tens
         raise IntarsiaError(f"{path} is not a checkpoint of this version; {remedy}.")
     try:
         records = [EpochRecord(**record) for record in json.loads(header["records"])]
+        average = _of("average", tensors) or None
         if "best" not in header:
-            return header, tensors, Progress(records)
+            return header, tensors, Progress(records, average=average)
         epochs, merit = json.loads(header["best"])
-        return header, tensors, Progress(records, Best(int(epochs), float(merit), _of("best", tensors)))
+        return header, tensors, Progress(records, Best(int(epochs), float(merit), _of("best", tensors)), average)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise IntarsiaError(f"the checkpoint {path} has damaged records ({error}); {remedy}.") from error

@@ -78,6 +78,8 @@ class Recipe(_Brief):
         match: weight of how far each layer's output is from the teacher's (Romero et al., FitNets, 2015), beside the
             rest of the loss; it takes a teacher with the same layers. Few inputs teach far more so: every place of
             every layer is a target.
+        average: decay of the average of weights that is looked at and kept instead of the weights themselves, see
+            `intarsia.quantize.averaging`; 0 keeps the weights. It begins with the first network that may be kept.
         threads: on a CPU, or None for torch's own choice. One suits a network whose steps take milliseconds:
             more gain nothing, and on a busy machine waiting for each other slows them down tenfold.
     """
@@ -95,6 +97,7 @@ class Recipe(_Brief):
     teacher_weight: float = 0.5
     temperature: float = 2.0
     match: float = 0.0
+    average: float = 0.0
     threads: int | None = None
 
     def __post_init__(self) -> None:
@@ -205,7 +208,14 @@ OWN = "own"
 QUANTIZATION_RECIPES: Mapping[str, QuantizationRecipe] = MappingProxyType(
     {
         OWN: QuantizationRecipe(
-            Recipe(phases=(Phase(20, size=None, pad=0),), batch=64, optimizer="adam", peak_rate=1e-2, weight_decay=0.0),
+            Recipe(
+                phases=(Phase(12, size=None, pad=0),),
+                batch=64,
+                optimizer="adam",
+                peak_rate=1e-2,
+                weight_decay=0.0,
+                average=0.99,
+            ),
             work=2e12,
         ),
         "cifar10": QuantizationRecipe(

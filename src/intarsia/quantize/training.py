@@ -24,6 +24,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from intarsia.quantize.answers import Answers
+from intarsia.quantize.averaging import Average
 from intarsia.quantize.checkpoint import Best, EpochRecord, History, Progress, load_checkpoint, save_checkpoint
 from intarsia.quantize.data import Labelled, Scaling, TrainingData, outputs_of
 from intarsia.quantize.objectives import Classification, Objective, mismatch, objective_of
@@ -146,7 +147,7 @@ class _Trainer:
         # A method of its own would be a cycle, and this trainer's memory would wait for the garbage collector.
         self.answer: _Answer = _compiled(_Trainer._answer) if compiled else _Trainer._answer
 
-    def epoch(self, epoch: int, show: bool) -> tuple[float, float]:
+    def epoch(self, epoch: int, average: Average | None, show: bool) -> tuple[float, float]:
         """Train one epoch; return the means of loss and merit on the augmented training images."""
         generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
         torch.manual_seed(self.seed * 100_003 + epoch)
@@ -169,6 +170,8 @@ class _Trainer:
                 loss, merit = self._step(x, self.labels[index], soft)
             else:
                 loss, merit = self.replay(self._step, x, self.labels[index], soft)
+            if average is not None:
+                average.update()
             loss_sum += loss
             merit_sum += merit
         return float(loss_sum) / self.steps, float(merit_sum) / self.steps
@@ -293,7 +296,8 @@ def train_network(
             run calls it only for the epochs that remain. It may change the model's parameters and buffers in place.
         validate_every: epochs between two looks at the validation split; the last epoch always looks. 0: none looks.
         candidates: the first epoch, from 0, after which the network may be kept. In the end the model is the best on
-            validation data of these and of the one that was given, where that looks at all. None: it is the last.
+            validation data of these and of the one that was given, where that looks at all. None: it is the last. A
+            recipe's average of weights begins with this epoch, and stands for each network from then on.
         compiled: whether `torch.compile` is to make code of a step's loss, not of looks at validation; for a CPU (on a
             GPU steps are recorded). It takes a minute and a C++ compiler.
         progress: show a bar for each epoch.
@@ -324,10 +328,12 @@ def train_network(
 
     records: list[EpochRecord] = []
     best: Best | None = None
+    average: Average | None = None
     with _threads(recipe.threads):
         if checkpoint is not None and checkpoint.exists():
             done = load_checkpoint(checkpoint, model, trainer.optimizer, identity)
             records, best = list(done.records), done.best
+            average = None if done.average is None else Average(model, recipe.average, done.average)
         elif candidates is not None and validates:
             best = Best.of(model, 0, merit())
         for epoch in range(len(records), recipe.epochs):
@@ -335,17 +341,23 @@ def train_network(
             model.train()
             if on_epoch is not None:
                 on_epoch(epoch, model)
-            loss, accuracy = trainer.epoch(epoch, progress)
-            found = merit() if validates and _looks(epoch + 1, recipe.epochs, validate_every) else None
+            if recipe.average and average is None and epoch >= (candidates or 0):
+                average = Average(model, recipe.average)
+            loss, accuracy = trainer.epoch(epoch, average, progress)
+            with contextlib.nullcontext() if average is None else average.applied():
+                found = merit() if validates and _looks(epoch + 1, recipe.epochs, validate_every) else None
+                if best is not None and found is not None and epoch >= (candidates or 0) and found > best.merit:
+                    best = Best.of(model, epoch + 1, found)
             records.append(EpochRecord(epoch, loss, accuracy, found, time.monotonic() - start))
-            if best is not None and found is not None and epoch >= (candidates or 0) and found > best.merit:
-                best = Best.of(model, epoch + 1, found)
             if checkpoint is not None:
-                save_checkpoint(checkpoint, model, trainer.optimizer, identity, Progress(records, best))
+                state = Progress(records, best, None if average is None else average.values)
+                save_checkpoint(checkpoint, model, trainer.optimizer, identity, state)
             if progress:
                 tqdm.write(records[-1].line(recipe.epochs))
     model.eval()
     if best is None:
+        if average is not None:
+            average.keep()
         return History(tuple(records), len(records), records[-1].validation_accuracy if records else None)
     model.load_state_dict(best.state)
     return History(tuple(records), best.epochs, best.merit)
