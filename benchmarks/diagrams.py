@@ -68,7 +68,8 @@ class Arrow:
     def svg(self) -> str:
         path = " ".join(f"{x},{y}" for x, y in self.points)
         dashes = ' stroke-dasharray="4 3"' if self.dashed else ""
-        line = f'<polyline points="{path}" fill="none" stroke="{_LINE}" stroke-width="1.5" marker-end="url(#tip)"{dashes}/>'
+        look = f'fill="none" stroke="{_LINE}" stroke-width="1.5" marker-end="url(#tip)"'
+        line = f'<polyline points="{path}" {look}{dashes}/>'
         if not self.word:
             return line
         middle = (len(self.points) - 1) // 2

@@ -14,7 +14,7 @@ def test_a_network_of_ones_own_reaches_the_verified_engine() -> None:
     assert done.returncode == 0, done.stderr
     accuracy = re.search(r"integer accuracy: ([\d.]+)", done.stdout)
     assert accuracy and float(accuracy[1]) > 0.7  # about 0.95
-    assert re.search(r"cycles an image: [1-9]\d*", done.stdout)
+    assert re.search(r"cycles per image: [1-9]\d*", done.stdout)
     assert "bit-exact:" in done.stdout
 
 
