@@ -1,6 +1,8 @@
 """The documentation is true: its Python runs, its commands parse, its links lead somewhere."""
 
+import json
 import re
+import runpy
 import shlex
 import warnings
 from collections.abc import Iterator
@@ -131,3 +133,20 @@ def test_no_block_is_left_without_a_language_that_is_a_program() -> None:
                 assert not re.search(r"^(import|from|intarsia|make) ", block.code, re.M), (
                     f"{name_of(page)}:{block.line}"
                 )
+
+
+def test_pages_of_kept_results_are_what_their_scripts_write() -> None:
+    """A sentence changed in the page alone would be lost when the script runs again."""
+    regularity = runpy.run_path(str(ROOT / "benchmarks/regularity.py"))
+    kept = [regularity["read_results"](ROOT / "studies/results" / f"{name}.json") for name in regularity["STUDIES"]]
+    assert (ROOT / "docs/regularity.md").read_text(encoding="utf-8") == regularity["page"](kept)
+    for study in kept:
+        for name, plot in regularity["plots"](study).items():
+            assert (ROOT / "docs" / name).read_text(encoding="utf-8") == regularity["standalone"](plot), name
+    tiny = runpy.run_path(str(ROOT / "benchmarks/mlperf_tiny.py"))
+    rows = json.loads((ROOT / "studies/results/mlperf-tiny.json").read_text(encoding="utf-8"))
+    page = tiny["page"]([rows[run] for run in sorted(rows, key=tiny["_place"])])
+    assert (ROOT / "docs/mlperf-tiny.md").read_text(encoding="utf-8") == page
+    diagrams = runpy.run_path(str(ROOT / "benchmarks/diagrams.py"))
+    for name in ("flow", "engine"):
+        assert (ROOT / f"docs/{name}.svg").read_text(encoding="utf-8") == diagrams[name]()
