@@ -74,13 +74,13 @@ def page() -> str:
         "The quantizer takes PyTorch modules that `torch.fx` can trace; an imported file becomes one. Every row was "
         "quantized, frozen and compiled for the engine when this page was written: the last column names the layers "
         "that its part of the network became.",
-        _table(("operators", "what is supported", "on the engine"), _quantizable()),
+        _table(("operators", "supported", "on the engine"), _quantizable()),
         "## ONNX and QONNX",
         "`import_float` reads all of these except `BipolarQuant` of activations; `import_integer` reads networks whose "
         "weights and activations are quantized.",
-        _table(("operator", "what is supported"), _grouped({k: h.note for k, h in _onnx.HANDLERS.items()})),
+        _table(("operator", "supported"), _grouped({k: h.note for k, h in _onnx.HANDLERS.items()})),
         "## TFLite",
-        _table(("operator", "what is supported"), _grouped({k: h.note for k, h in _tflite.HANDLERS.items()})),
+        _table(("operator", "supported"), _grouped({k: h.note for k, h in _tflite.HANDLERS.items()})),
         "## torch.export (.pt2)",
         _names(_aten.HANDLERS),
         "## Keras (.keras, .h5)",

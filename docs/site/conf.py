@@ -22,6 +22,7 @@ include_patterns = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md",
 #: Folders that are not searched for pages at all.
 exclude_patterns = [".*", "build", "runs", "src", "tests", "studies", "benchmarks", "examples"]
 
+highlight_language = "text"  # of blocks without a language
 html_theme = "furo"
 html_title = "Intarsia"
 html_show_sourcelink = False
