@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Draw the block diagrams of the documentation: docs/flow.svg and docs/engine.svg.
 
 python benchmarks/diagrams.py

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What do execution units cost in area? Synthesize every unit in the same lane array, and write the table.
 
 python benchmarks/execution_units.py

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Images per second of Intarsia's executor and of qonnx's, on the same network, in one run.
 
     python benchmarks/executor.py [NETWORK.safetensors] [--images 500] [--threads 2] [--json FILE]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write docs/mlperf-tiny.md from the results of finished runs, several of one network if need be.
 
 python benchmarks/mlperf_tiny.py runs/resnet8 runs/dscnn runs/dscnn-3.9bits/dscnn runs/mobilenet runs/autoencoder

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write docs/operators.md: what can be imported, quantized and run on the engine, from the code itself.
 
 python benchmarks/operators.py

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Accuracy and time of the default command on a network that it was not tuned for.
 
 python benchmarks/own_training.py [--images 8000] [--out runs/own-training] [--option ...]

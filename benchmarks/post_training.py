@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Time of post-training quantization of ResNet-8 and of a perceptron of 7.3 million weights.
 
 python benchmarks/post_training.py [--rounds 3] [--threads 1]

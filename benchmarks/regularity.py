@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write docs/regularity.md and its plots from the results of finished regularity studies, and keep their data.
 
 intarsia explore studies/regularity-resnet8.yaml --workers 2

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write the figures of finished runs into the README and docs/results.md, with pictures.
 
 python benchmarks/results.py runs/digits runs/resnet8 --own runs/mine   # or one of both alone

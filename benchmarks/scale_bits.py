@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How many bits do the multipliers need? Narrow those of finished runs, without retraining, and measure.
 
 python benchmarks/scale_bits.py runs/resnet8 runs/dscnn runs/mobilenet runs/autoencoder

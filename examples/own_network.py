@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A network of your own, from a PyTorch module to cycles on verified hardware."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The documentation is true: its Python runs, its commands parse, its links lead somewhere."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The documentation as one static site: README, CONTRIBUTING, CHANGELOG, docs/*.md and the API reference.
 
 The sources are read from the root of the repository, so that links work in the repository and on the site.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A user's own network and data: what does not fit together is said in one sentence, and folders are not mixed up."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Charts as inline SVG: stacked bars, dots, lines and scatter plots, in the page's own fonts and colours."""
 
 import math
