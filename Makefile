@@ -12,7 +12,7 @@ ifneq ($(wildcard ../shared/pdk),)
 export PDK_ROOT ?= $(abspath ../shared/pdk)
 endif
 
-.PHONY: run test test-anywhere lint study clean help
+.PHONY: run test test-anywhere lint study docs clean help
 
 help:
 	@echo "make run    install, then train, freeze, compile, verify and report the digits network (runs/digits/report.html)"
@@ -21,6 +21,7 @@ help:
 	@echo "            the test suite as other machines run it: other Pythons, PyTorch kernels, threads and draws"
 	@echo "make lint   only linters, types and import rules"
 	@echo "make study  the long experiments, outside the test suite"
+	@echo "make docs   install, then the documentation with the API reference (build/docs/index.html)"
 
 $(STAMP): pyproject.toml constraints.txt
 	@command -v g++ >/dev/null && command -v perl >/dev/null || { echo "g++ and perl are needed: install them with your system's package manager." >&2; exit 2; }
@@ -47,6 +48,16 @@ test-anywhere:
 
 study: $(STAMP)
 	$(BIN)/python -m pytest -m study
+
+# The site reads the packages' docstrings, so it needs them all; its own tools are added to the same environment.
+$(VENV)/.docs: $(STAMP)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[all,docs]'
+	touch $@
+
+docs: $(VENV)/.docs
+	rm -rf build/docs
+	$(BIN)/python -m sphinx -q -W --keep-going -c docs/site -d build/doctrees . build/docs
+	@echo "wrote build/docs/index.html"
 
 clean:
 	rm -rf $(VENV) .venv-python* runs build

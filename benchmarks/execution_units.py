@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What do execution units cost in area? Synthesize every unit in the same lane array, and write the table.
 
 python benchmarks/execution_units.py
@@ -60,27 +61,30 @@ def page(areas: Areas, unpacking: float) -> str:
 
 Written by `python benchmarks/execution_units.py` ([how units are described](../src/intarsia/synthesize/units.py)).
 Every unit is synthesized in the same lane array by the same scripts: {TERNARY.lanes} lanes, each multiplying a block of
-{TERNARY.lanes} activations of 8 bits a cycle, {TERNARY.acc_slots} accumulators of {TERNARY.acc_bits} bits a lane and
-plane, the registers that weights are unpacked into, and the choice of activations. Memories, requantization
-and the rest of the engine are not in these figures. Areas in gate equivalents are those of IHP's open 130 nm cells at a
-relaxed clock; the slowest path is within one module, without wires, so a gather that all lanes share and the multiplier
-behind it count one by one. Weight bits are what a lane's block takes in memory, indices included.
+{TERNARY.lanes} 8-bit activations per cycle; {TERNARY.acc_slots} accumulators of {TERNARY.acc_bits} bits per lane and
+plane; the registers for unpacked weights; and the selection of activations.
+
+- Memories, requantization and the rest of the engine are not included.
+- Gate equivalents are those of IHP's open 130 nm cells at a relaxed clock.
+- The path is the longest one inside a module, without wires. A gather that all lanes share and the multiplier after it
+  are separate modules and timed separately.
+- Weight bits are the memory of one block of one lane, indices included.
 
 ## Without a sparse plane
 
-| unit | transistors | flip-flops | kGE | of int8 | slowest path, ns | weight bits |
+| unit | transistors | flip-flops | kGE | of int8 | path in a module, ns | weight bits |
 |---|---|---|---|---|---|---|
 {chr(10).join(plain_row(areas[unit], areas[REFERENCE]) for unit in (TERNARY, *DENSE))}
 
 ## Ternary with sparse slots
 
-Positions own to each lane / shared by all lanes / fixed in hardware.
+Positions: separate for each lane / shared by all lanes / fixed in hardware.
 
-| slots | transistors | flip-flops | kGE | of int8 | slowest path, ns | weight bits |
+| slots | transistors | flip-flops | kGE | of int8 | path in a module, ns | weight bits |
 |---|---|---|---|---|---|---|
 {chr(10).join(sparse_row(areas, slots, bits) for slots, bits in product(SLOTS, SLOT_BITS))}
 
-## What one reads from it
+## Findings
 
 {findings(areas, unpacking)}
 """
@@ -125,25 +129,28 @@ def findings(areas: Areas, unpacking: float) -> str:
     ]
     return f"""\
 - Ternary alone takes {change(TERNARY, DENSE[0])} than int2, not half of it: unpacking five trits from a byte is
-  {unpacking:.0%} of its transistors, and it has an adder more for the digits of Horner's rule.
-- The first slot is the dear one, whatever its width: a slot of 2 bits takes {change(narrow, TERNARY)} than ternary
-  alone, for with it comes a second set of accumulators. Eight bits instead of two then take {change(wide, narrow)}, and
+  {unpacking:.0%} of its transistors, and it has an additional adder for the digits of Horner's rule.
+- The first slot is the expensive one, whatever its width: a 2-bit slot takes {change(narrow, TERNARY)} than ternary
+  alone, because it needs a second set of accumulators. Eight bits instead of two then take {change(wide, narrow)}, and
   a second 8-bit slot {change(two, wide)}.
-- Ternary with one 8-bit slot at own positions takes {size(areas[wide]) / size(areas[REFERENCE]):.0%} of int8. In this
-  shell it is larger than {" and ".join(smaller)}: a superposition must win by accuracy, and by memory, where it stores
-  {wide.word_bits / wide.lanes:g} bits a block and lane ({", ".join(weight_bits(unit) for unit in DENSE)}).
+- Ternary with one 8-bit slot at separate positions takes {size(areas[wide]) / size(areas[REFERENCE]):.0%} of int8. In
+  this lane array it is larger than {" and ".join(smaller)}: a superposition must win by accuracy, and by memory, where
+  it stores {wide.word_bits / wide.lanes:g} bits per block and lane ({", ".join(weight_bits(unit) for unit in DENSE)}).
 - Shared positions take {change(sparse("shared", 1, 8), wide)} with one 8-bit slot and
-  {change(sparse("shared", 4, 8), four)} with four; fixed ones {change(sparse("fixed", 1, 8), wide)} and
-  {change(sparse("fixed", 4, 8), four)}. Shared and fixed differ by {max(abs(pair - 1) for pair in pairs):.1%} at most,
-  and fixed, which has less hardware, comes out larger in {sum(pair > 1 for pair in pairs)} of {len(pairs)} rows: the
-  lanes are equal, and the mapper happens to find a smaller circuit for the choice of activations where the shared
-  gather reads it. No difference of this size means anything.
+  {change(sparse("shared", 4, 8), four)} with four; fixed positions {change(sparse("fixed", 1, 8), wide)} and
+  {change(sparse("fixed", 4, 8), four)}. Shared and fixed differ by {max(abs(pair - 1) for pair in pairs):.1%} at most.
+  Fixed, which has less hardware, comes out larger in {sum(pair > 1 for pair in pairs)} of {len(pairs)} rows: the lanes
+  are equal, and the mapper happens to find a smaller circuit for the selection of activations when the shared gather
+  reads it. Differences of this size are not meaningful.
 
-What the figures leave out: the ternary array also computes layers of several balanced-ternary digits, in as many
-passes, and its area holds what that needs. A dense array takes all two's complement values; the formats `intN` leave
-out the least, so that int2 weights are ternary ones in two bits. The engine runs own positions. At shared positions a
-depthwise layer has no sparse plane, and a residual addition, which the engine does with own positions, would need
-another way at shared or fixed ones."""
+Not visible in the figures:
+
+- The ternary array also computes layers of several balanced-ternary digits, in as many passes; its area includes the
+  hardware for that.
+- A dense array takes all two's complement values; the formats `intN` exclude the smallest, so int2 weights are ternary
+  weights in two bits.
+- The engine uses separate positions. With shared positions a depthwise layer has no sparse plane, and a residual
+  addition, which the engine computes with separate positions, would need another method with shared or fixed ones."""
 
 
 def weight_bits(unit: ExecutionUnit) -> str:

@@ -1,4 +1,5 @@
-"""Images a second of Intarsia's executor and of qonnx's, on the same network, in one run.
+# SPDX-License-Identifier: Apache-2.0
+"""Images per second of Intarsia's executor and of qonnx's, on the same network, in one run.
 
     python benchmarks/executor.py [NETWORK.safetensors] [--images 500] [--threads 2] [--json FILE]
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write docs/operators.md: what can be imported, quantized and run on the engine, from the code itself.
 
 python benchmarks/operators.py
@@ -67,20 +68,20 @@ def page() -> str:
     """Return the page."""
     parts = [
         "# Operators",
-        "What can be imported, quantized and run on the engine. This page is written from the code's own tables by "
-        "`python benchmarks/operators.py`, and a test compares them. What is in no table is refused by name, with the "
-        "layer where it stands.",
-        "## What the quantizer takes",
-        "PyTorch modules, traced by `torch.fx`; an imported file becomes one. Every row was quantized, frozen and "
-        "compiled for the engine when this page was written: the last column says which layers its part of the network "
-        "became.",
-        _table(("operators", "what is supported", "on the engine"), _quantizable()),
+        "Operators that can be imported, quantized and run on the engine. `python benchmarks/operators.py` writes this "
+        "page from the tables in the code, and a test compares them. An operator that is in no table is rejected by "
+        "name, with its layer.",
+        "## Quantizer",
+        "The quantizer takes PyTorch modules that `torch.fx` can trace; an imported file becomes one. Every row was "
+        "quantized, frozen and compiled for the engine when this page was written: the last column names the layers "
+        "that its part of the network became.",
+        _table(("operators", "supported", "on the engine"), _quantizable()),
         "## ONNX and QONNX",
-        "`import_float` reads all of these, but for `BipolarQuant` of activations; `import_integer` reads networks "
-        "whose weights and activations are quantized.",
-        _table(("operator", "what is supported"), _grouped({k: h.note for k, h in _onnx.HANDLERS.items()})),
+        "`import_float` reads all of these except `BipolarQuant` of activations; `import_integer` reads networks whose "
+        "weights and activations are quantized.",
+        _table(("operator", "supported"), _grouped({k: h.note for k, h in _onnx.HANDLERS.items()})),
         "## TFLite",
-        _table(("operator", "what is supported"), _grouped({k: h.note for k, h in _tflite.HANDLERS.items()})),
+        _table(("operator", "supported"), _grouped({k: h.note for k, h in _tflite.HANDLERS.items()})),
         "## torch.export (.pt2)",
         _names(_aten.HANDLERS),
         "## Keras (.keras, .h5)",

@@ -1,4 +1,5 @@
-"""What the default command makes of a network that nobody tuned it for: accuracy and time.
+# SPDX-License-Identifier: Apache-2.0
+"""Accuracy and time of the default command on a network that it was not tuned for.
 
 python benchmarks/own_training.py [--images 8000] [--out runs/own-training] [--option ...]
 
@@ -6,7 +7,7 @@ The network is MLPerf Tiny's ResNet-8 from its float .tflite file, its data the 
 .npz files; the official test set tests. Runs `intarsia execute` twice, with post-training quantization only and with
 the default training, and prints the accuracies of the float network and of both, what training kept, and wall and
 processor time. Needs the file and CIFAR-10's test set in the folder INTARSIA_DATA; training images are fetched where
-they are missing. Options behind `--` go to both commands.
+they are missing. Options after `--` go to both commands.
 """
 
 import argparse

@@ -1,8 +1,9 @@
-"""How long post-training quantization takes: ResNet-8, and a perceptron of 7.3 million weights.
+# SPDX-License-Identifier: Apache-2.0
+"""Time of post-training quantization of ResNet-8 and of a perceptron of 7.3 million weights.
 
 python benchmarks/post_training.py [--rounds 3] [--threads 1]
 
-Both are quantized with the default calibration, on random images. The least of several rounds counts, in wall and in
+Both are quantized with the default calibration, on random images. The shortest of several rounds counts, in wall and in
 processor time; the time of a matrix product of 2,048² tells how fast and how busy the machine is.
 """
 

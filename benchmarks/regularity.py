@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write docs/regularity.md and its plots from the results of finished regularity studies, and keep their data.
 
 intarsia explore studies/regularity-resnet8.yaml --workers 2
@@ -21,11 +22,11 @@ from intarsia.report.study_page import FAMILIES, family, figure
 COLUMNS = (
     "planes of most layers",
     "accuracy",
-    "bits a weight",
+    "bits per weight",
     "bytes",
     "cycles",
-    "transistors of the lanes",
-    "nJ of memories",
+    "lane transistors",
+    "memory energy, nJ",
 )
 METRICS = ("accuracy", "bits", "bytes", "cycles", "area", "memory_energy")
 #: In the order of the page.
@@ -34,8 +35,8 @@ STUDIES = ("regularity-resnet8", "trained-resnet8", "regularity-dscnn", "trained
 LEAKED = ("regularity-dscnn", "trained-dscnn")
 LEAK = """
 † Made with an earlier file of calibration clips that held test clips: 51 of its 300 belong to the official testing
-split. Post-training quantization, training and validation saw them, so no figure of DS-CNN on this page can be trusted;
-they will be made again.
+split. Post-training quantization, training and validation saw them, so no DS-CNN figure on this page is valid;
+they will be repeated.
 """
 #: Where the sparse weights may lie, step by step, at one density: from anywhere to where the hardware says.
 STEPS = {
@@ -45,6 +46,8 @@ STEPS = {
     0.125: ("unstructured@0.125", "blocks4@0.125", "2:16", "2:16/16", "inputs@0.125", "outputs@0.125", "taps@0.125",
             "fixed2:16"),
 }  # fmt: skip
+#: Up to so many designs are labelled in the plots.
+FEW = 30
 SPARSE = ("int2", "int3", "int4", "int8")
 
 
@@ -74,59 +77,78 @@ def page(results: Sequence[StudyResults]) -> str:
 
 INTRODUCTION = """# What does regularity cost?
 
-Written by `python benchmarks/regularity.py`. Every network is frozen to integers and executed on validation inputs,
-never on the test set. Bits count everything that is stored for the weights. Transistors are of the lane array that the
-design needs ([what execution units cost](execution-units.md)); the rest of the engine is the same for all. The energy
-is that of the accesses of the engine's memories while it runs, an estimate from IHP's 130 nm macros ([where costs come
-from](explore.md)); lanes are not in it. Where there is a dash, no lanes run these planes. The first and the last layer
-have four balanced-ternary digits in all of them, unless said (DS-CNN's names say so). Whole taps are one of nine at
-least, so all their densities are one design.
+Written by `python benchmarks/regularity.py`. Terms and conditions:
 
-What is read from the steps of ResNet-8, not trained: a sparse plane gains the most for its bytes; positions of each
-output channel's own, one in every block, come close to any positions and store far fewer bits; four output channels may
-share them at hardly any loss; sixteen lose half of the gain and save a twentieth of the lanes' transistors; whole
-inputs, whole outputs, taps and fixed positions lose more and save nothing further. Permuting channels gives nothing of
-that back, except where positions are fixed: it lays the channels that need sparse weights there, and comes level with
-sharing by sixteen. Widening buys less accuracy than a sparse plane does, for more bytes and many more cycles. Figures
-are of 2,000 images: half a point is noise. Of the energy of memories, regularity saves next to nothing: activations and
-the ternary plane decide it, a sparse plane of int4 adds 9 % (DS-CNN: 2 %), at positions shared by all lanes 2 % less.
-Uniform int2 and int3 have 8 bits in the first and the last layer, so their lanes and words are that wide.
+- Every network is frozen to integers and executed on validation inputs, never on the test set.
+- Bits count everything stored for the weights, indices and scales included.
+- Transistors are those of the lane array that the design needs ([what execution units cost](execution-units.md)); the
+  rest of the engine is the same for all designs.
+- Memory energy is an estimate from IHP's 130 nm macros: the accesses of the engine's memories while it runs, without
+  the lanes ([where the costs come from](explore.md#where-the-costs-come-from)).
+- A dash means that no lane array runs these planes.
+- The first and the last layer have four balanced-ternary digits in all designs, unless stated otherwise (the names of
+  DS-CNN's designs say so). The smallest possible choice of whole taps is one of nine, so all densities of taps are the
+  same design.
 
-ResNet-8, trained; what was the front with one seed has three (± is the standard error of a difference, seed by seed;
-where there is no ±, half a point is noise). Training makes most steps smaller, because it gives the worst designs the
-most: ternary gains 1.7 points by it, a sparse plane anywhere half a point. A sparse plane of one weight in every block
-gains 1.84 ± 0.10 points over ternary for 27 % more bytes; a second weight in a block 0.71 ± 0.23 more, int8 in place of
-int4 nothing (0.09 ± 0.09). One in every block loses 0.6 points to anywhere, sharing by four outputs another
-0.42 ± 0.08, sharing by sixteen 1.1, whole inputs 1.11 ± 0.24, fixed positions 1.3, whole outputs 1.51 ± 0.25. Permuting
-costs no hardware at all and seems to give back 0.4 of what sharing by sixteen loses (all three seeds with it lie above
-the one without) and, within the noise, 0.3 of what fixing does. Two weights a block come within half a point of the
-float network (88.5 % of the same images) and within 0.3 of uniform int4 and int3, for a third and a tenth fewer bytes,
-half the transistors and half the energy of memories; two ternary digits in most layers reach the float network at 1.8
-times their cycles. At the bytes of one weight a block, layer-wise mixed precision comes out 0.6 points lower with the
-same seed; int8 outputs among int2 ones 1.3, for more bytes.
+## Findings
 
-Does widening beat adding high-precision weights? Widening by a quarter gains 1.5 points for 87 % more bytes and 2.6
-times the cycles; a sparse plane, with the same seed, 1.7, within the noise the same, for 27 % more bytes and 41 % more
-transistors of lanes. Counted as transistors times cycles, widening costs 1.9 times what the sparse plane does.
-Equalizing gains nothing that is clear of noise. Eight epochs give ternary 85.7 %, hardly more than four.
+**ResNet-8, post-training only.** Figures are measured on 2,000 images: half a point is noise.
 
-DS-CNN †, not trained: figures are agreement with the float network on variants of few clips, and each draw of
-calibration clips gives others; three draws tell only large steps from noise. Those are a sparse plane, a second weight
-in a block, int8 in it, positions anywhere (blocks lose what that gains), widening, and permuting channels for positions
-of each channel's own. Whole outputs and inputs seem to lose two or three points; sharing and fixing positions cannot be
-told from noise.
+- A sparse plane gains the most accuracy per byte.
+- Separate positions for each output channel, one in every block, come close to unrestricted positions and store far
+  fewer bits. Four output channels can share positions with almost no loss.
+- Sharing by sixteen loses half of the gain and saves a twentieth of the lanes' transistors. Whole inputs, whole
+  outputs, taps and fixed positions lose more and save nothing further.
+- Permuting channels recovers none of this, except with fixed positions: it moves the channels that need sparse weights
+  there, and reaches the level of sharing by sixteen.
+- Widening gains less accuracy than a sparse plane, for more bytes and many more cycles.
+- Regularity saves almost no memory energy. Activations and the ternary plane dominate; a sparse int4 plane adds 9 %
+  (DS-CNN: 2 %), and 2 % less if all lanes share positions.
+- Uniform int2 and int3 have 8 bits in the first and the last layer, so their lanes and words are that wide.
 
-Trained, DS-CNN † tells another story than ResNet-8. Ternary gains twelve points by training, a sparse plane seven: what
-is left between them, and between all steps of regularity, is less than the noise (three seeds of one design lie 0.3 to
-2.3 points apart; where there is one, two points are noise). The cheap evaluation, which puts such steps up to nine
-points apart, is a worse guide here: it tells formats, not patterns. What stands out: uniform int4, int3 and two ternary
-digits come within 2.3 to 4.2 points of the float network, two weights a block within five. For ternary planes alone
-equalizing, which costs nothing, gains 1.9 points, widening by a quarter 2.3 for 36 % more bytes and 39 % more cycles
-(ternary with one seed, so at the edge of the noise). One sparse weight a block, at 41 % more transistors of lanes,
-shows no gain over either; two, without either, lie 0.4 points above the widened network, within the noise, with 8 %
-fewer bytes, 28 % fewer cycles and 54 % more transistors (11 % more, times cycles). Layer-wise mixed precision comes out
-below all superpositions by little, int8 outputs among int2 ones by 1.8 points. Eight epochs give ternary 93.2 % where
-four give 92.6 % (one seed).
+**ResNet-8, trained.** Designs on the single-seed front were run with three seeds. ± is the standard error of a
+difference, seed by seed; where there is no ±, half a point is noise.
+
+- Training makes most differences smaller, because it improves the worst designs most: ternary gains 1.7 points, a
+  sparse plane at unrestricted positions half a point.
+- A sparse plane of one weight in every block gains 1.84 ± 0.10 points over ternary for 27 % more bytes. A second weight
+  in a block gains 0.71 ± 0.23 more; int8 instead of int4 gains nothing (0.09 ± 0.09).
+- One weight in every block loses 0.6 points against unrestricted positions. Sharing by four outputs loses another
+  0.42 ± 0.08, sharing by sixteen 1.1, whole inputs 1.11 ± 0.24, fixed positions 1.3, whole outputs 1.51 ± 0.25.
+- Permuting needs no hardware. It seems to recover 0.4 of the loss of sharing by sixteen (all three seeds with it lie
+  above the one without) and, within the noise, 0.3 of that of fixed positions.
+- Two weights per block come within half a point of the float network (88.5 % of the same images) and within 0.3 of
+  uniform int4 and int3, with a third and a tenth fewer bytes, half the transistors and half the memory energy. Two
+  ternary digits in most layers reach the float network at 1.8 times their cycles.
+- With the bytes of one weight per block, layer-wise mixed precision ends 0.6 points lower with the same seed; int8
+  outputs among int2 ones end 1.3 points lower, with more bytes.
+- Equalizing gains nothing beyond the noise. Eight epochs give ternary 85.7 %, hardly more than four.
+
+**Widening or high-precision weights?** Widening ResNet-8 by a quarter gains 1.5 points for 87 % more bytes and 2.6
+times the cycles. A sparse plane with the same seed gains 1.7 points, the same within the noise, for 27 % more bytes and
+41 % more transistors in the lanes. In transistors times cycles, widening costs 1.9 times as much as the sparse plane.
+
+**DS-CNN †, post-training only.** Figures are agreement with the float network on variants of few clips, and each draw
+of calibration clips gives different ones; three draws separate only large differences from noise. These are: a sparse
+plane, a second weight in a block, int8 in it, unrestricted positions (blocks lose what these gain), widening, and
+permuting channels with separate positions for each channel. Whole outputs and inputs seem to lose two or three points.
+Effects of sharing and fixing positions are within the noise.
+
+**DS-CNN †, trained.** The results differ from those of ResNet-8.
+
+- Ternary gains twelve points by training, a sparse plane seven. The remaining difference between them, and between all
+  patterns, is smaller than the noise (three seeds of one design lie 0.3 to 2.3 points apart; with one seed, two points
+  are noise). The post-training evaluation, which puts such designs up to nine points apart, is a worse guide here: it
+  separates formats, not patterns.
+- Uniform int4, int3 and two ternary digits come within 2.3 to 4.2 points of the float network, two weights per block
+  within five.
+- For ternary planes alone, equalizing gains 1.9 points at no cost, and widening by a quarter 2.3 points for 36 % more
+  bytes and 39 % more cycles (ternary with one seed, so at the edge of the noise).
+- One sparse weight per block, with 41 % more transistors in the lanes, shows no gain over either. Two, without either,
+  lie 0.4 points above the widened network, within the noise, with 8 % fewer bytes, 28 % fewer cycles and 54 % more
+  transistors (11 % more, times cycles).
+- Layer-wise mixed precision ends slightly below all superpositions, int8 outputs among int2 ones 1.8 points below.
+- Eight epochs give ternary 93.2 % where four give 92.6 % (one seed).
 """
 
 
@@ -137,12 +159,16 @@ def is_trained(one: StudyResults) -> bool:
 def plots(one: StudyResults) -> dict[str, str]:
     """Return the study's plots by the name of their file."""
     cost = clouds(one, lambda d: (d.metrics["bytes"], 100 * (d.metrics["accuracy"] or 0.0)))
-    found = {f"{one.name}.svg": scatter(cost, "bytes of weights", "accuracy, %", f"{one.name}: accuracy over bytes")}
+    found = {
+        f"{one.name}.svg": scatter(
+            cost, "weights [bytes]", "validation accuracy [%]", f"{one.name}: accuracy over bytes"
+        )
+    }
     if is_trained(one):
         pairs = clouds(one, lambda d: (100 * d.accuracies[0], 100 * d.accuracies[-1]) if d.rung else (None, 0.0))
-        title = f"{one.name}: trained over cheap"
+        title = f"{one.name}: accuracy after training over accuracy before it"
         found[f"{one.name}-cheap.svg"] = scatter(
-            pairs, "accuracy after post-training quantization, %", "trained", title
+            pairs, "accuracy after post-training quantization [%]", "accuracy after training [%]", title
         )
     return found
 
@@ -150,11 +176,26 @@ def plots(one: StudyResults) -> dict[str, str]:
 def clouds(one: StudyResults, place: Callable[[Design], tuple[float | None, float]]) -> list[Cloud]:
     """Return the designs by their family, each where `place` says; those without a place are left out."""
     found: dict[str, list[tuple[float, float, str]]] = {name: [] for name in FAMILIES}
+    labels: dict[str, list[str]] = {name: [] for name in FAMILIES}
     for design in one.designs:
         x, y = place(design)
         if x is not None:
             found[family(design.scheme)].append((x, y, name_of(design)))
-    return [Cloud(name, FAMILIES[name], tuple(points)) for name, points in found.items() if points]
+            labels[family(design.scheme)].append(label_of(design))
+    few = len(one.designs) <= FEW
+    return [
+        Cloud(name, FAMILIES[name], tuple(points), tuple(labels[name]) if few else ())
+        for name, points in found.items()
+        if points
+    ]
+
+
+def label_of(design: Design) -> str:
+    """Return a design's planes as briefly as the legend of a plot allows."""
+    if family(design.scheme) == "layer-wise":
+        return "layer-wise"
+    planes = planes_of(design).removeprefix("ternary+").replace(" | ", ", ")
+    return planes.replace("@0.0625", "").replace("mix-outputs:", "mix ")
 
 
 def trained(one: StudyResults) -> str:
@@ -175,13 +216,14 @@ def trained(one: StudyResults) -> str:
     seeded = sum(len(design.seeds) >= 3 for design in designs)
     parts = [
         f"\n## {title(one)}, trained\n{leak(one)}",
-        f"`studies/{one.name}.yaml`: {trained_of(one)}, for {epochs} epochs from compensated rounding. Those on the",
-        f"front of all, by one seed, get three: {seeded} have them. Spearman's rank correlation of the",
-        f"cheap evaluation with the trained accuracy is {words}.\n",
+        f"`studies/{one.name}.yaml`: {trained_of(one)}, for {epochs} epochs from compensated rounding. Designs",
+        f"on the single-seed front are run with three seeds: {seeded} have them. Spearman's rank correlation of the",
+        f"post-training accuracy with the trained accuracy is {words}.\n",
         f"![accuracy over bytes]({one.name}.svg)\n",
-        f"![trained over cheap]({one.name}-cheap.svg)\n",
+        f"![accuracy after training over accuracy before it]({one.name}-cheap.svg)\n",
+        "Labels leave out `ternary+` and the density.\n",
         table((COLUMNS[0], "before training", "trained", *COLUMNS[2:]), rows),
-        "\n### Step by step\n",
+        "\n### One change at a time\n",
         steps_of(by_name),
     ]
     return "\n".join(parts)
@@ -210,7 +252,7 @@ def steps_of(by_name: dict[str, Design]) -> str:
                 for a, b in ((one.metrics.get(name), other.metrics.get(name)) for name in METRICS[2:])
             ]
             rows.append((title, f"`{first}`", f"`{second}`", gained(one, other), *differences))
-    return table(("step", "from", "to", "points of accuracy", *COLUMNS[3:]), rows)
+    return table(("change", "from", "to", "accuracy, points", *COLUMNS[3:]), rows)
 
 
 def gained(one: Design, other: Design) -> str:
@@ -227,17 +269,17 @@ def gained(one: Design, other: Design) -> str:
 
 #: What is compared: a title, a design, and one that differs in one thing.
 STEPS_BETWEEN = (
-    ("a sparse plane", "ternary", "ternary+1:16xint4"),
-    ("n:m in place of anywhere", "ternary+unstructured@0.0625xint4", "ternary+1:16xint4"),
-    ("blocks in place of anywhere", "ternary+unstructured@0.0625xint4", "ternary+blocks4@0.0625xint4"),
+    ("add a sparse plane", "ternary", "ternary+1:16xint4"),
+    ("n:m instead of unstructured", "ternary+unstructured@0.0625xint4", "ternary+1:16xint4"),
+    ("blocks instead of unstructured", "ternary+unstructured@0.0625xint4", "ternary+blocks4@0.0625xint4"),
     ("shared by 4 outputs", "ternary+1:16xint4", "ternary+1:16/4xint4"),
     ("shared by 16 outputs", "ternary+1:16xint4", "ternary+1:16/16xint4"),
     ("fixed", "ternary+1:16/16xint4", "ternary+fixed1:16xint4"),
     ("whole inputs", "ternary+1:16/16xint4", "ternary+inputs@0.0625xint4"),
     ("whole outputs", "ternary+1:16xint4", "ternary+outputs@0.0625xint4"),
     ("taps", "ternary+1:16xint4", "ternary+taps@0.0625xint4"),
-    ("int3 in place of int4", "ternary+1:16xint4", "ternary+1:16xint3"),
-    ("int8 in place of int4", "ternary+1:16xint4", "ternary+1:16xint8"),
+    ("int3 instead of int4", "ternary+1:16xint4", "ternary+1:16xint3"),
+    ("int8 instead of int4", "ternary+1:16xint4", "ternary+1:16xint8"),
     ("twice as many", "ternary+1:16xint4", "ternary+2:16xint4"),
     ("twice as many, shared", "ternary+1:16/16xint4", "ternary+2:16/16xint4"),
     ("permuting", "ternary+1:16xint4", "ternary+1:16xint4 | permute"),
@@ -246,9 +288,9 @@ STEPS_BETWEEN = (
     ("equalizing", "ternary", "ternary | equalize"),
     ("equalizing, with a sparse plane", "ternary+1:16xint4", "ternary+1:16xint4 | equalize"),
     ("widening", "ternary", "ternary | widen1.25"),
-    ("superposition in place of widening", "ternary | widen1.25", "ternary+1:16xint4"),
-    ("superposition in place of int2", "int2", "ternary+1:16xint4"),
-    ("int3 in place of superposition", "ternary+2:16xint4", "int3"),
+    ("superposition instead of widening", "ternary | widen1.25", "ternary+1:16xint4"),
+    ("superposition instead of int2", "int2", "ternary+1:16xint4"),
+    ("int3 instead of superposition", "ternary+2:16xint4", "int3"),
 )
 
 
@@ -262,20 +304,18 @@ def leak(one: StudyResults) -> str:
 
 def study(one: StudyResults) -> str:
     parts = [
-        f"\n## {title(one)}, cheaply\n{leak(one)}",
+        f"\n## {title(one)}, post-training only\n{leak(one)}",
         f"`studies/{one.name}.yaml`, {len(one.designs)} designs; all of them in",
     ]
+    parts.append(f"`studies/{one.name}.csv`. Post-training quantization with compensated rounding: nothing here is")
     parts.append(
-        f"`studies/{one.name}.csv`. Post-training quantization with compensated rounding only: nothing here is"
-    )
-    parts.append(
-        f"trained, so these are floors, and their order need not be that of trained networks. {seeds_of(one)}\n"
+        f"trained, so accuracies are lower bounds, and trained networks may rank differently. {seeds_of(one)}\n"
     )
     parts.append(f"![accuracy over bytes]({one.name}.svg)\n")
     for density, steps in STEPS.items():
         parts += [f"\n### {density:.2%} of the weights in high precision\n", regularity(one, steps)]
-    parts += ["\n### Step by step\n", steps_of({planes_of(design): design for design in one.designs})]
-    parts += ["\n### Beside them\n", others(one), "\n### The front\n", front(one), refused(one)]
+    parts += ["\n### One change at a time\n", steps_of({planes_of(design): design for design in one.designs})]
+    parts += ["\n### Other designs\n", others(one), "\n### Pareto front\n", front(one), refused(one)]
     return "\n".join(parts)
 
 
@@ -283,7 +323,7 @@ def seeds_of(one: StudyResults) -> str:
     """Say how many draws of calibration inputs the figures are of, and how far they spread."""
     seeds = min(len(design.seeds) for design in one.designs)
     if seeds == 1:
-        return "Figures are of one draw of calibration inputs."
+        return "Figures are measured with one draw of calibration inputs."
     spread = 100 * mean(stdev(design.by_seed) for design in one.designs)
     return (
         f"Figures are means over {seeds} draws of calibration inputs, one draw's standard deviation is {spread:.1f} "
@@ -303,7 +343,7 @@ def regularity(one: StudyResults, steps: Sequence[str]) -> str:
         bits = " / ".join(figure("bits", None if d is None else d.metrics["bits"]) for d in found)
         area = " / ".join(figure("area", None if d is None else d.metrics["area"]) for d in found)
         rows.append((f"`{step}`", *cells, bits, figure("cycles", last.metrics["cycles"]), area))
-    head = ("pattern", *(f"accuracy, {form}" for form in SPARSE), "bits a weight", "cycles, int8", "transistors")
+    head = ("pattern", *(f"accuracy, {form}" for form in SPARSE), "bits per weight", "cycles, int8", "transistors")
     return table(head, rows)
 
 

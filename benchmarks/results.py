@@ -1,6 +1,9 @@
-"""Write the figures of finished runs into the README, with pictures.
+# SPDX-License-Identifier: Apache-2.0
+"""Write the figures of finished runs into the README and docs/results.md, with pictures.
 
 python benchmarks/results.py runs/digits runs/resnet8 --own runs/mine   # or one of both alone
+
+The last run goes into the README and gives the pictures; those before it go into docs/results.md.
 """
 
 import argparse
@@ -19,13 +22,15 @@ from intarsia.report.pictures import pictures_of
 
 #: Weights across the picture of a layer.
 WIDEST = 400
-README = ("<!-- results: written by benchmarks/results.py from runs/*/results.json -->\n", "<!-- end of results -->")
+RESULTS = ("<!-- results: written by benchmarks/results.py from runs/*/results.json -->\n", "<!-- end of results -->")
 OWN = ("<!-- own: written by benchmarks/results.py -->\n", "<!-- end of own -->")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", nargs="*", type=Path, help="folders of finished runs; the last one gives the picture")
+    parser.add_argument(
+        "runs", nargs="*", type=Path, help="folders of finished runs; the last one goes into the README"
+    )
     parser.add_argument("--docs", type=Path, default=Path("docs"))
     parser.add_argument("--readme", type=Path, default=Path("README.md"))
     parser.add_argument("--own", type=Path, help="folder of the run of examples/own_file.py, for docs/own-network.md")
@@ -40,7 +45,10 @@ def main() -> None:
         results = json.loads((run / "results.json").read_text())
         table = (run / "results.txt").read_text().rstrip()
         sections.append(f"**{results['title']}** — `{results['command']}`\n\n```\n{table}\n```\n")
-    insert(options.readme, README, f"\n{chr(10).join(sections)}\n")
+    *others, last = sections
+    insert(options.readme, RESULTS, f"\n{last}\n")
+    if others:
+        insert(options.docs / "results.md", RESULTS, f"\n{chr(10).join(others)}\n")
     draw(options.runs[-1], options.docs)
 
 

@@ -1,4 +1,5 @@
-"""How many bits do the scales need? Narrow the multipliers of finished runs, train nothing again, and measure.
+# SPDX-License-Identifier: Apache-2.0
+"""How many bits do the multipliers need? Narrow those of finished runs, without retraining, and measure.
 
 python benchmarks/scale_bits.py runs/resnet8 runs/dscnn runs/mobilenet runs/autoencoder
 
@@ -48,7 +49,7 @@ NOTHING = 0.01
 LEAKED = ("dscnn", 1020)
 LEAK = """
 † Made with an earlier file of calibration clips that held test clips: 51 of its 300 belong to the official testing
-split, and 9 of these are in the accuracy set. The figures of DS-CNN cannot be trusted; they will be made again.
+split, and 9 of these are in the accuracy set. DS-CNN figures are not valid; they will be repeated.
 """
 
 
@@ -133,7 +134,12 @@ def plot(points: list[Point]) -> str:
     for colour, name in zip(COLOURS, dict.fromkeys(point.network for point in points), strict=False):
         chosen = [p for p in points if p.network == name and p.kind == "superposition" and not p.power_of_two]
         entries.append(Line(name, colour, tuple((p.bits, p.test) for p in chosen)))
-    return lines(entries, "bits of a multiplier", "test score", "test score of superposition over the width of scales")
+    return lines(
+        entries,
+        "multiplier width [bits]",
+        "test score (accuracy or AUC)",
+        "test score of superposition networks over the width of the multipliers",
+    )
 
 
 def narrowest(points: list[Point], kind: str) -> int:
@@ -152,28 +158,32 @@ def page(points: list[Point]) -> str:
     rule = "|---|" + "---|" * len(names)
     rows = [row(str(bits), points, names, bits, power_of_two=False) for bits in range(16, 0, -1)]
     rows.append(row("powers of two", points, names, None, power_of_two=True))
-    return f"""# How many bits the scales need
+    return f"""# Requantization multiplier width
 
-Written by `python benchmarks/scale_bits.py`. Test scores (accuracy, or AUC of the autoencoder), with the validation
-figure in brackets (accuracy, agreement with the float network where labels are unknown, or the explained part of the
-variance). Multipliers were narrowed after training, and the values of sparse planes rounded anew in their new steps;
-nothing was trained again, so training with narrow scales can only do better.
+Written by `python benchmarks/scale_bits.py`. Test scores (accuracy, or AUC of the autoencoder) by the width of the
+multipliers, with the validation figure in brackets (accuracy, agreement with the float network where labels are
+unknown, or the explained part of the variance). Multipliers were narrowed after training, and the values of sparse
+planes rounded again with the new scales. Nothing was retrained; retraining with narrow multipliers may give better
+scores.
 
 {head}
 {rule}
 {chr(10).join(rows)}
 {LEAK if marked else ""}
-The narrowest multipliers down to which no network's validation figure falls by more than one standard error (of the
-explained variance: by {NOTHING}): **{narrowest(points, "int8")} bits** for int8.
+The narrowest multipliers for which no network's validation figure falls by more than one standard error (explained
+variance: by more than {NOTHING}):
 
-For superposition, down from the width that each network was trained with:
-**{narrowest(points, "superposition")} bits**. The engine ships with {EngineConfig().scale_bits} bits.
+- int8: **{narrowest(points, "int8")} bits**;
+- superposition, compared with the width that each network was trained with:
+  **{narrowest(points, "superposition")} bits**.
+
+The default engine has {EngineConfig().scale_bits} bits.
 
 ![Test score over the width of the multipliers](scale-bits.svg)
 
-## What narrow scales save
+## Area
 
-One requantizer, synthesized for each width; the engine has {EngineConfig().requant_lanes} of them.
+Area of one requantizer, synthesized for each width; the engine has {EngineConfig().requant_lanes} of them.
 
 {areas()}
 """

@@ -1,4 +1,5 @@
-"""What somebody else's training script leaves: a network in ONNX, and data in .npz. Nothing here knows of Intarsia.
+# SPDX-License-Identifier: Apache-2.0
+"""An ordinary training script: writes a network in ONNX and its data as .npz files. It does not use Intarsia.
 
 python examples/own_file.py && intarsia run mine.onnx --data mine
 """

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A network of your own, from a PyTorch module to cycles on verified hardware."""
 
 import numpy as np
@@ -19,7 +20,7 @@ images = data.scaling.integers(data.test.images)
 print("integer accuracy:", np.mean(Executor(network).run(images).argmax(axis=1) == data.test.labels))
 with SimulatedEngine(compile_network(network)) as engine:
     run = engine.run(images[0], trace=True)
-print("cycles an image:", run.cycles, {layer.name: layer.cycles for layer in run.counts})
+print("cycles per image:", run.cycles, {layer.name: layer.cycles for layer in run.counts})
 expected = Executor(network).trace(images[:1])
 assert all(np.array_equal(values, expected[name][0]) for name, values in run.values.items())  # noqa: S101
 print("bit-exact:", ", ".join(run.values))

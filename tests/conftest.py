@@ -1,4 +1,5 @@
-"""What tests of several rooms share."""
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests of several packages share."""
 
 import os
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A small study of the digits network, and a database server of a test's own."""
 
 import subprocess

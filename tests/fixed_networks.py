@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Trained networks that tests load instead of training them: what training finds differs between processors.
 
 `PYTHONPATH=src python tests/fixed_networks.py` trains them again, which only a changed network calls for.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether a frozen network computes what its quantized model in floating point does, on any machine."""
 
 from collections.abc import Sequence

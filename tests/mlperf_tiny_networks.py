@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Integer networks with the layers and planes of the four MLPerf Tiny networks, their weights random and seeded.
 
 Planes are those of the scheme `superposition`, but for the digits of the first layer, of depthwise layers and of the

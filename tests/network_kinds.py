@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small float networks of every kind that the quantizer reads, as people write them."""
 
 from collections.abc import Callable, Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Networks of a user's own, as ONNX files written by hand: fixed weights, whatever PyTorch's versions do."""
 
 from collections.abc import Mapping, Sequence

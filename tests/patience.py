@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Waiting for events of other processes: tests time nothing, because a machine may be busy."""
 
 import time

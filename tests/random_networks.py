@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Seeded random integer networks: layers of every kind, for the executor, the file format, ONNX and the RTL.
 
 Everything is drawn from the `numpy.random.Generator` that is passed in, so a seed names a network. With `free=False`

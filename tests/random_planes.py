@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Seeded random planes: weights at their limits or not, in every pattern, alone or as a mix."""
 
 from collections.abc import Sequence

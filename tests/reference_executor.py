@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The integer network's definition, written as plainly as it can be: int64 sums, the requantization, nothing else."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """NumPy's files are understood or refused in one sentence, whatever their bytes are, and take no more memory than they
 justify.
 """

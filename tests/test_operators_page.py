@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page of operators says what the code does."""
 
 import runpy

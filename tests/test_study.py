@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the README promises of ResNet-8, on all of CIFAR-10: three trainings, so an hour and more. `make study`."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """NumPy's files, which anybody may have written: arrays of numbers and texts, or one sentence about what is wrong.
 
 Nothing in a file is executed, and no more memory is taken than its size justifies: a header is held against what

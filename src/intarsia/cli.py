@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command line: thin, one command a stage, and `run` for the whole path."""
 
 import argparse

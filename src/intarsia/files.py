@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writing files so that an interrupted run or a full disk leaves the old content or the new, never a part."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Text: small matters of wording, and numbers as people write them."""
 
 _MOST_DIGITS = 9  # more than any count of this project; Python refuses to convert thousands

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Downloads from a real server on the loopback interface, one that breaks off when told to."""
 
 import hashlib

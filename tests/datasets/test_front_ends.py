@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The front ends against plain loops over their definitions, and against the benchmark's own numbers."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What stands for a data set in the keys of tasks: other files, another text; the same files, the same text."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The loaders on small folders laid out as the official distributions are."""
 
 import io

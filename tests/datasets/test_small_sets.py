@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The small sets of the data folder through their loaders: what they hold, and that no test input is trained on."""
 
 import os

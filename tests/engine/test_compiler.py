@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The compiler: descriptors, memory allocation, and networks that the engine must refuse."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Forms of a network compute the same values, and the compiler takes the one with fewer cycles."""
 
 from dataclasses import replace

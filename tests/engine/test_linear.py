@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A linear layer over (C, H, W) is the convolution whose kernel covers its input: everywhere, and so on the engine."""
 
 from dataclasses import replace

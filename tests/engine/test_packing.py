@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Packing of trits, digits and slots: nothing is lost, and nothing that does not fit is accepted."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Roofs: no layer is faster, and they are those of the layer, not of how it happens to be computed."""
 
 import numpy as np

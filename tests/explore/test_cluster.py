@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Studies on a real Ray cluster of several nodes, all on this machine."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 from intarsia.explore import parse_space
 from intarsia.explore.plan import first_jobs, is_over, means, next_jobs
 from intarsia.explore.space import Point

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whole studies with real workers, killed in every way."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs the command line, or one task, and kills this process by SIGKILL at a write that was chosen beforehand.
 
 `python dying.py FOLDER TARGET COUNT ARGUMENTS…`: the COUNT-th time that a temporary file in FOLDER is about to take the

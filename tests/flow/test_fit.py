@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The engine that is fitted before training is that of the trained network."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What enters the keys of tasks: the data, and all else that a result depends on."""
 
 from dataclasses import replace

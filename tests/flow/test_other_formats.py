@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Networks in the formats of PyTorch and Keras go the way of any other, from the command line to the integers."""
 
 from importlib.util import find_spec

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Inputs of a user's own through the whole path: tables of any units, axes in any order, one output for two classes."""
 
 import json

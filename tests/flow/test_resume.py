@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a kill costs: nothing. And what the report says of a run that was made with options."""
 
 import fnmatch

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is synthesized in a run is the engine that is fitted to its network."""
 
 from dataclasses import asdict

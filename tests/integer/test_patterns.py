@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Patterns and formats: their texts, what a frozen plane must keep, and what is stored for it, counted plainly."""
 
 import math

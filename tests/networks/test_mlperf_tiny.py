@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The networks of MLPerf Tiny have the shapes of the reference models."""
 
 import pytest

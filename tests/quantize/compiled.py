@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two trainings in one process, each compiled, against one that is not; ends with an error where they differ.
 
 Run by test_training.py.

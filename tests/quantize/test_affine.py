@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where factors and offsets go: into a neighbour where that is exact, else into a layer that no scheme counts."""
 
 from collections.abc import Callable

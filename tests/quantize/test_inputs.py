@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Inputs whose channels have grids of their own: first layers take them over, and no function changes by it."""
 
 from collections.abc import Callable

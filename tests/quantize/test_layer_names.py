@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Layers may be called anything: as words of the language of schemes, as attributes of PyTorch's dictionaries."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Mixes of formats in one layer, and binary weights."""
 
 import numpy as np

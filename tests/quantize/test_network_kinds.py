@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every kind of network that the quantizer reads: equal to the module in floats, and all the way to the engine."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a network of one output, the logit of class 1, is trained for."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole path on real data: float network, calibration, training, integers."""
 
 from collections.abc import Iterator

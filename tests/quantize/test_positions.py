@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Positions of whole channels, blocks and taps: they obey their pattern, and no others would save more."""
 
 import math

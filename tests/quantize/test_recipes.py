@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recipes as data: what they promise without any training."""
 
 from dataclasses import replace

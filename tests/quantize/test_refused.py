@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the quantizer does not take is refused in one sentence that names the operator and its layer."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Transforms keep the function of a float network, and do what they are for."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import json
 import re
 import struct
@@ -280,3 +281,26 @@ def test_an_engine_that_was_synthesized_with_other_parameters_is_said_to_be_anot
     for text in (render(other, []), table(other)):
         assert "dense_depth 1,024 for 1,280" in text
     assert "fitted" not in table(FULL)
+
+
+def test_a_legend_that_is_too_long_goes_on_in_another_row() -> None:
+    clouds = [Cloud(f"a kind of points {number}", "red", ((number, number, ""),)) for number in range(12)]
+    chart = scatter(clouds, "x", "y", "many kinds")
+    places = [
+        (float(x) + 6.1 * len(name), float(y))
+        for x, y, name in re.findall(r'<text class="legend" x="([\d.]+)" y="([\d.]+)">([^<]+)<', chart)
+    ]
+    assert len(places) == 12
+    assert max(end for end, _ in places) <= 860
+    assert len({y for _, y in places}) == 3
+
+
+def test_shown_labels_of_crowded_points_do_not_overlap() -> None:
+    points = tuple((0.1 * (number % 5), 0.1 * (number // 5), f"point {number}") for number in range(20))
+    chart = scatter([Cloud("one", "red", points, tuple(label for *_, label in points))], "x", "y", "a crowd")
+    found = re.findall(r'<text class="point" x="([\d.]+)" y="([\d.]+)"[^>]*>([^<]+)<', chart)
+    assert len(found) == 20
+    boxes = [(float(x) - 2.7 * len(text), float(x) + 2.7 * len(text), float(y)) for x, y, text in found]
+    for number, (left, right, y) in enumerate(boxes):
+        for other_left, other_right, other_y in boxes[:number]:
+            assert abs(y - other_y) >= 10.9 or right <= other_left + 0.2 or other_right <= left + 0.2

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A network that Brevitas trained with few bits, as it exports it, on the simulated engine."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Building the simulation: missing tools, illegal parameters in the hardware, wrong images."""
 
 import os

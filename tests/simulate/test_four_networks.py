@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The four networks of MLPerf Tiny on the simulated engine, weights and inputs random: every value, every count."""
 
 from collections.abc import Callable

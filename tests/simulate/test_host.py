@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The host's bus: every register, what it must not reach, the interrupt, reset; assertions name their engine."""
 
 from concurrent.futures import ThreadPoolExecutor

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lane arrays with every kind of execution unit against plain integer arithmetic, and their legal parameters."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Randomized layers on the simulated engine: every value, cycle and memory access equals executor and cycle model."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the quantizer makes of other people's layers, on the simulated engine: every value equals the executor's."""
 
 import numpy as np

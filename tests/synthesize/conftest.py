@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Designs and kept results that several tests of this room share."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The superposition and the int8 array beside each other."""
 
 from collections.abc import Callable

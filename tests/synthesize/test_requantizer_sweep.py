@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The area of the requantizer by the width of its multipliers."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Execution units: what is legal, what they store, and that their areas come from synthesis, once."""
 
 from collections.abc import Callable

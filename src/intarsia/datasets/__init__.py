@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Data sets: real inputs with checksums, in three splits, as integers that a network's input takes directly.
 
 from intarsia.datasets import load_dataset

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Unpacking a downloaded archive so that a hostile or broken one does no harm."""
 
 import contextlib

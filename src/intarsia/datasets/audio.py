@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sound files, and the two front ends of MLPerf Tiny: MFCC for keywords, log-mel energies for the anomaly detector.
 
 Both are written after the benchmark's definition, which TensorFlow and librosa compute there; here numpy does.

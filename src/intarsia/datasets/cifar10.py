@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CIFAR-10 (Krizhevsky, 2009): 60,000 colour images of 32×32 pixels in ten classes, official binary format.
 
 Each of six files holds 10,000 records of one label byte and 3,072 pixel bytes (planar RGB). A file is looked

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The two places that CIFAR-10 is fetched from; both end in the official files, checked by their sums."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Variants of a few sound clips, and noise: inputs that related recordings have too few of."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Handwritten digits that ship inside scikit-learn: 1,797 images of 8×8 (Alpaydin and Kaynak, 1998)."""
 
 import numpy as np

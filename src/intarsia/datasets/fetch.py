@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Downloading a file so that an interruption costs nothing and a wrong byte is noticed."""
 
 import http.client

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What stands for the files of a data set that no checksum pins: whoever changes one has other data."""
 
 import hashlib

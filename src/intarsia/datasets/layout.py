@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How the axes of stored inputs are read: as channels, height and width."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How outputs are judged: accuracy of classes, and the anomaly detector's area under the ROC curve."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A user's own data: one .npz file, or a folder with train.npz, validation.npz and test.npz.
 
 Each file holds `x`, the inputs, and `y`, the classes as integers from 0 (−1: unknown). Optional entries describe `x`:

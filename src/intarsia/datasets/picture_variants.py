@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Variants of a few pictures: inputs that related data sets have too few of."""
 
 import numpy as np

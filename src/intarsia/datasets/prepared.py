@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Inputs made from many files once and kept: decoded pictures, computed spectra, read without filling the memory."""
 
 import hashlib

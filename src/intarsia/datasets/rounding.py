@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What rounding an input to 8 bits loses, and grids of integers that lose little."""
 
 from dataclasses import dataclass

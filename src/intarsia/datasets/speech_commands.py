@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keyword spotting as in MLPerf Tiny: one second of sound, ten words, silence or anything else.
 
 Speech Commands v0.02 (Warden, 2018), from its official archive or unpacked, is split by its own lists. Where only the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Anomaly detection as in MLPerf Tiny: does this toy car sound as it should?
 
 ToyADMOS (Koizumi and others, 2019) as prepared for DCASE 2020, task 2: the unpacked folder `ad/ToyCar` with `train`

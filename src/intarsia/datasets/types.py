@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every data set gives: inputs with labels in three splits, and how stored values become a network's input."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Visual wake words as in MLPerf Tiny: is there a person in this picture of 96×96 pixels?
 
 Visual Wake Words (Chowdhery and others, 2019) as MLPerf Tiny prepared it from COCO 2014: the archive vw_coco2014_96

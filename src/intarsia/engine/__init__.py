@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The accelerator: its configuration, its RTL, the compiler that programs it and the model of its cycles."""
 
 from intarsia.engine.compiler import compile_network, config_for

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where tensors lie in the activation memory: first fit over their lifetimes."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The compiler: from an integer network to a program and its images."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parameters of the engine: declared here once; the top module's SystemVerilog parameters are set from them."""
 
 import math

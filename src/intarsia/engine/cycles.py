@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cycle model: exact clock cycles and memory accesses of every layer, without simulating the hardware.
 
 Loader, sequencer and drain meet only through counts, so the time of each load, step and output word is the maximum of

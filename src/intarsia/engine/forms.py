@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Forms of a network: the same values, stored and computed in another way.
 
 The engine multiplies dense planes digit by digit, so dense planes of other formats become digits (`in_digits`). Then

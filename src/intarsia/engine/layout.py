@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The layer descriptor and the host's address map: declared here once, written out as a SystemVerilog package.
 
 A descriptor is a packed structure of 32-bit words, word 0 the least significant. Every operator of the engine is the

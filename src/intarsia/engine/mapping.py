@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How each operator becomes the engine's one loop nest: descriptor bounds and the order of its weight blocks.
 
 A mapping is a plan without addresses: the compiler adds bases and packs the blocks.

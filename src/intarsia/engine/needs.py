@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a network needs of an engine: the least slots and widths that hold its planes, scales and sums."""
 
 import numpy as np

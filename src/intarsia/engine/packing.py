@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Packing of weights and requantization into memory words, in the order in which the lanes consume them.
 
 Every function returns words as an array (words, parts) of 32-bit parts, least significant part first.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The program with its images: where software ends and hardware begins (one of Intarsia's two contracts)."""
 
 from dataclasses import dataclass, replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Roofs: what bounds the cycles of a layer from below, whatever the order of its loops.
 
 The engine multiplies one block a cycle, reads one weight word a cycle, and reads and writes one activation word a

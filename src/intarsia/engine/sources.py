@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the engine's SystemVerilog is, and how it is written out with its generated package."""
 
 from importlib.resources import files

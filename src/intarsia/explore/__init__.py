@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exploration: design spaces, studies that search them, and the fronts that they find.
 
 from intarsia.explore import read_space

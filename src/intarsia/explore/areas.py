@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Areas of execution units: each synthesized once, then read from the user's cache."""
 
 import tempfile

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Workers of a study on the machines of a Ray cluster.
 
 Ray decides which machine a worker runs on, and tells when one of them is gone. The study itself stays in its database:

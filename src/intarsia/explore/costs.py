@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a frozen network costs in hardware: stored bits, cycles of the exact model, and the execution unit it needs."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The workers of a study: started, watched and started again. Here they are processes of this machine."""
 
 import os

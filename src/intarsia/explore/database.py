@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The database of studies: opened, and tried again where the connection to it is lost."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One design evaluated: quantized, frozen, executed on validation inputs, and its hardware counted."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fronts: which designs no other one beats, and how well a cheap evaluation ranks them."""
 
 from collections.abc import Mapping, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a study has to do next: the jobs of each rung, from what is finished. Pure, so any worker may ask."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a study found, read from its database."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A study from its file to its results: put into the database, worked on, watched and reported."""
 
 import time

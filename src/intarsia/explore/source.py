@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a study needs beside its space: the float network, from a run of the flow up to its first stage, and, for the
 energy of memories, a library of SRAM macros.
 """

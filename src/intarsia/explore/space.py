@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Design spaces: which schemes and transformations of a network a study may try."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Design spaces as YAML files, every error with its line."""
 
 from collections.abc import Callable, Iterator, Mapping

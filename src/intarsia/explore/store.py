@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A study in a database: jobs that wait, run, and are finished, shared by any number of workers.
 
 Optuna's storage holds them, one Optuna study a rung, so that its samplers and its dashboard read them, too. A job is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A worker of a study: takes jobs until nothing is left to do. `python -m intarsia.explore.worker` starts one."""
 
 import argparse

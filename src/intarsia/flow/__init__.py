@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole path of a network as a list of stages: run, kept, skipped and resumed task by task.
 
 from intarsia.flow import Settings, run

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The stages that execute and compare: test accuracy, the ONNX graph, the simulated engine."""
 
 import contextlib

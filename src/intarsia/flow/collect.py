@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From the records of a run to the results that its report says."""
 
 import platform

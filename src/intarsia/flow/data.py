@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The data of a run: a known data set, or a user's own arrays."""
 
 from collections.abc import Collection

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The stage that asks, before anything is trained, whether the engine takes the network, and which engine holds it.
 
 What decides that is there before training: shapes, planes, formats and patterns. So the network is frozen as it is,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The stages that make hardware: the program with its images, and what the engine costs."""
 
 from collections.abc import Mapping

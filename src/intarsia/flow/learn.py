@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The stages that learn: a trained float network, then quantized ones, frozen to integer networks."""
 
 import contextlib

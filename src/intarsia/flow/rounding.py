@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the 8-bit input of a user's own data loses: said once in a run, with a warning where it is much."""
 
 from typing import TYPE_CHECKING, Any

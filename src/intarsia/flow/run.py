@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Running the path, whole or up to a stage."""
 
 import threading

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Walking through the tasks of a run: skip what is done, do the rest, never two runs in one folder."""
 
 import contextlib

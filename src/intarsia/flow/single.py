@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Single steps on one integer-network file: for people who have a frozen network and no training stack."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The stage that synthesizes: area of the engine and of its lane array, and an FPGA.
 
 The engine is the one that is fitted to the network, memories included. Nothing else here depends on a network, so

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tasks: the pieces of a run that are done, kept and skipped as a whole, and the records that say so.
 
 A task's products lie in `FOLDER/STAGE/`, beside a record `NAME.json` that is written last. The record holds the key:

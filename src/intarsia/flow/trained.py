@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What people read of how a quantized network was made."""
 
 from collections.abc import Sequence

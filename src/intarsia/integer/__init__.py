@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The integer network: its arithmetic, its executor, its file format and its export to ONNX."""
 
 from intarsia.integer.formats import ActivationFormat, Pattern, WeightFormat

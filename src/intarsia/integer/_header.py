@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Strict reading of a JSON header: every field has one type and one range, and none is left over."""
 
 import sys

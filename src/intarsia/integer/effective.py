@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Effective bits: everything that is stored for a network's weights, over the number of weights.
 
 Weights are counted as a stream of words for 16 lanes holds them: in blocks of 16 along the input channels of one tap

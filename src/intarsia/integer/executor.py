@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Executes an integer network on batches of images: exact, and fast enough for whole test sets."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The file of an integer network: safetensors, with one JSON header that holds everything but the arrays.
 
 The header stands under the key `intarsia` of the safetensors metadata. The arrays of layer i (counted from 0) are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Formats and patterns of the integer network: what a stored value may be, its bits, and where planes have any."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One layer on a batch of images, with BLAS, and yet exact.
 
 A weight layer's planes are folded into one matrix W' = Σ_p m_p·W_p and everything is scaled by 2^−s, so that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The integer network: where learning ends and integers begin (one of Intarsia's two contracts).
 
 Activations are integers with one scale a tensor and no zero-point. A weight layer with planes p computes, for each

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Export to ONNX with integer operators: any runtime that follows the standard gives the same integers.
 
 A layer becomes ConvInteger or MatMulInteger for each plane, then 64-bit integer arithmetic. ONNX shifts only unsigned

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Multipliers and shifts: the fixed-point numbers that requantization multiplies by, and making them narrower."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Units: what a pattern takes or leaves as a whole: single weights, channels, blocks or kernel taps.
 
 They are numbered here, once, for whoever chooses positions, checks a frozen plane or counts what it stores.

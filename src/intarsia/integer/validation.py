@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What makes an integer network well formed; every refusal names the layer and the field."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PyTorch networks, and the zoo of trained float weights.
 
 from intarsia.networks import build, load_zoo

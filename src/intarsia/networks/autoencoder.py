@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """FC-AutoEncoder: anomaly detection of MLPerf Tiny (Banbury et al., 2021), the baseline of DCASE 2020 task 2."""
 
 import torch

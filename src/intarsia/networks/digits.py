@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A small depthwise-separable network for 8×8 digits.
 
 Its 4×4 depthwise kernels fill the accelerator's sliding window: a lane takes 16 taps of its own channel a cycle. It has

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DS-CNN: keyword spotting of MLPerf Tiny (Banbury et al., 2021), after Zhang et al., "Hello Edge" (2017)."""
 
 import torch

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MobileNetV1 (Howard et al., 2017), a quarter wide: visual wake words of MLPerf Tiny (Banbury et al., 2021)."""
 
 import torch

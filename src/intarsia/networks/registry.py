@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which networks there are, and what each is trained on."""
 
 from collections.abc import Callable, Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ResNet-8, the image classification network of MLPerf Tiny (Banbury et al., 2021; He et al., 2016)."""
 
 import torch

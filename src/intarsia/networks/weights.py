@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Float weights on disk, with a card that says how they were made, and the zoo of the package."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Planes, patterns, quantizers and training: from a float network to an integer network.
 
 from intarsia.quantize import Scheme, freeze, quantize

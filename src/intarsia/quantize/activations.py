@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Activation quantizers with learned steps, and the rounding that every quantizer shares."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Factors and offsets (normalization, arithmetic with constants): folded into a neighbour, else a layer of their own.
 
 The layer before takes them up, if nothing else reads its result (`fold_back`). Else those after take them up where that

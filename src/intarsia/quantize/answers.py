@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a teacher answered, kept: trainings with one seed see the same augmented inputs, whatever they train."""
 
 from collections.abc import Callable, Hashable

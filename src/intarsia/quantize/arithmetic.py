@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What nodes do to each value by itself: clips, normalization and arithmetic with constants."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The running average of weights along a training (Polyak and Juditsky, 1992; of networks, Izmailov et al., 2018).
 
 Quantized weights jump between neighbouring values as long as they learn: a step of the optimizer moves those that are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Post-training quantization: everything that a few hundred images and least squares can set, in seconds."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training state on disk: a safetensors file, written in one step, that refuses a foreign run."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rounding that makes up for itself: each weight's error is spread over the weights that are not rounded yet.
 
 Frantar et al., GPTQ (2023), after Hassibi and Stork, Optimal Brain Surgeon (1993), for planes: a column of weights (one

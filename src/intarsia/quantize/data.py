@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What training reads of a data set, and labels for inputs that have none."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a quantized network to the integer network: where learning ends and integers begin."""
 
 import math

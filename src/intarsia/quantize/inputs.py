@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The input of a quantized network: how real values become its integers, and first layers that take on the rest.
 
 An integer network's input has one scale and no zero-point. Where each channel has an offset and a step of its own (a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Layer-wise mixed precision, as most tools do it: each layer has one format, chosen under a budget.
 
 How much a layer minds a format is measured alone, all others at the best (Wang et al., HAQ, 2019, call the setting;

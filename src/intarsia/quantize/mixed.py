@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weight quantizer of a mix: several formats in one layer, each at its own channels, blocks or kernel taps."""
 
 from collections.abc import Sequence

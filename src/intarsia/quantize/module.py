@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The quantized network: the steps of a float network with planes on its weights and quantizers on its tensors."""
 
 import math

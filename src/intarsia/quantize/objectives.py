@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a network is trained for: telling classes apart, or giving its input back."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What PyTorch operators the quantizer takes: one table, which also the documentation shows."""
 
 import operator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where a plane of few or of precise weights lies: positions chosen by what leaving them out would cost."""
 
 import math

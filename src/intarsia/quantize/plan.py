@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reading a float module: from its FX graph to the steps that the integer network will have.
 
 Normalization and arithmetic with constants go into the layers before or after them (`affine`), clips such as ReLU into

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weight quantizers: a tensor as the superposition of a dense and a sparse plane, and what all quantizers share.
 
 A quantizer is a parametrization (`torch.nn.utils.parametrize`): the layer keeps its float weight, and whoever reads

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Quantization-aware training: from where post-training quantization ends, with the float network as its teacher, and
 planes that settle on the way.
 """

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recipes: how networks are trained, as data. Nothing here needs PyTorch: a plan of work names its recipes."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A step of training recorded once and then replayed.
 
 On a GPU a small network's step takes its time not to compute but to launch a thousand small kernels, one by one; a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Schemes: which planes, formats, patterns and activation bits each layer has."""
 
 from collections.abc import Mapping

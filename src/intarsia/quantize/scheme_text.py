@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The text of a scheme, taken apart and put together: `DEFAULT, PLACE=PLANES, PLACE=PLANES, …`.
 
 A place is one of `WORDS`, or the name of a layer. Names that the language could mistake for something else stand in

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One layer of the network to be, as the float network describes it."""
 
 import copy

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a module to an FX graph that is ready to read: shapes and constants known, nothing computed in place."""
 
 import copy

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The training loop, for float networks from scratch and for quantization-aware training from a float
 teacher.
 

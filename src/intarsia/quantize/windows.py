@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Convolutions, pools and padding: what window a node slides over an image, however it is written.
 
 A row (C, L) is an image of height 1. A convolution in groups becomes an ordinary one whose kernel is 0 between groups,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The report of a run: plain data in, one HTML page, `results.json` and a text table out."""
 
 from intarsia.report.data import Results

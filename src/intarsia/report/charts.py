@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Charts as inline SVG: stacked bars, dots, lines and scatter plots, in the page's own fonts and colours."""
 
 import math
@@ -11,6 +12,9 @@ _LABEL = 150  # width left of the bars
 _RIGHT = 92  # width right of them, for the total
 _WIDTH = 860
 _AXIS = 34
+_LEGEND_ROW = 18
+_LABEL_CHARACTER = 5.4  # width of a character of a point's label, about
+_LABEL_HEIGHT = 11
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,13 @@ def stacked_bars(series: Sequence[Series], bars: Sequence[Bar], unit: str, title
         unit: of the axis.
         title: for readers who cannot see the picture.
     """
-    top = 30
+    legend, rows = _legend(series)
+    top = 12 + rows * _LEGEND_ROW
     height = top + len(bars) * _ROW + _AXIS
     ticks = nice_ticks(max((sum(bar.parts) for bar in bars), default=1.0))
     inner = _WIDTH - _LABEL - _RIGHT
     scale = inner / ticks[-1]
-    body = [_legend(series)]
+    body = [legend]
     bottom = top + len(bars) * _ROW
     for tick in ticks:
         x = _LABEL + tick * scale
@@ -118,13 +123,15 @@ def lines(entries: Sequence[Line], x_axis: str, y_axis: str, title: str) -> str:
     values = [y for entry in entries for _, y in entry.points]
     margin = max(values) - min(values)
     ticks = ticks_between(min(values) - 0.05 * margin, max(values) + 0.05 * margin + 1e-9)
-    top, bottom, left, right = 30.0, 330.0, 60.0, float(_WIDTH - _RIGHT)
+    legend, rows = _legend([Series(entry.name, entry.colour) for entry in entries])
+    left, right, top = 72.0, float(_WIDTH - 30), 12.0 + rows * _LEGEND_ROW
+    bottom = top + 300
     across = (right - left) / max(len(places) - 1, 1)
 
     def at(x: float, y: float) -> tuple[float, float]:
         return left + places.index(x) * across, bottom - (y - ticks[0]) / (ticks[-1] - ticks[0]) * (bottom - top)
 
-    body = [_legend([Series(entry.name, entry.colour) for entry in entries])]
+    body = [legend, *_axis_names(x_axis, y_axis, (left, right), (top, bottom))]
     for tick in ticks:
         y = at(places[0], tick)[1]
         body.append(f'<line class="grid" x1="{left}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}"/>')
@@ -132,8 +139,6 @@ def lines(entries: Sequence[Line], x_axis: str, y_axis: str, title: str) -> str:
     for place in places:
         x = at(place, ticks[0])[0]
         body.append(f'<text class="tick" x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{place:g}</text>')
-    body.append(f'<text class="tick" x="{right}" y="{bottom + 36}" text-anchor="end">{escape(x_axis)}</text>')
-    body.append(f'<text class="tick" x="{_WIDTH - 4}" y="{top - 12}" text-anchor="end">{escape(y_axis)}</text>')
     for entry in entries:
         dots_at = [at(x, y) for x, y in entry.points]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in dots_at)
@@ -148,20 +153,34 @@ def lines(entries: Sequence[Line], x_axis: str, y_axis: str, title: str) -> str:
 
 @dataclass(frozen=True)
 class Cloud:
-    """One kind of points of a scatter plot: its name in the legend, its colour, and its points (x, y, label)."""
+    """One kind of points of a scatter plot: its name in the legend, its colour, and its points (x, y, label).
+
+    The label of a point shows where it is pointed at. `shown` holds a short one for each point, drawn beside it; it may
+    be empty.
+    """
 
     name: str
     colour: str
     points: tuple[tuple[float, float, str], ...]
+    shown: tuple[str, ...] = ()
 
 
 def scatter(clouds: Sequence[Cloud], x_axis: str, y_axis: str, title: str) -> str:
-    """Return points over two linear axes, with gridlines and a legend; a point's label shows where it is pointed at."""
+    """Return points over two linear axes, with gridlines, a legend, and the labels that are to be shown.
+
+    Args:
+        clouds: the points.
+        x_axis: name of the axis, with its unit in brackets.
+        y_axis: the same of the other axis.
+        title: for readers who cannot see the picture.
+    """
     every = [(x, y) for cloud in clouds for x, y, _ in cloud.points]
     across, up = _ticks_around([x for x, _ in every]), _ticks_around([y for _, y in every])
-    top, bottom, left, right = 30.0, 390.0, 60.0, float(_WIDTH - 30)
+    legend, rows = _legend([Series(cloud.name, cloud.colour) for cloud in clouds])
+    left, right, top = 72.0, float(_WIDTH - 30), 12.0 + rows * _LEGEND_ROW
+    bottom = top + (440 if any(cloud.shown for cloud in clouds) else 360)
     xs, ys = _Axis(across, left, right), _Axis(up, bottom, top)
-    body = [_legend([Series(cloud.name, cloud.colour) for cloud in clouds])]
+    body = [legend, *_axis_names(x_axis, y_axis, (left, right), (top, bottom))]
     for tick in across:
         x = xs.at(tick)
         body.append(f'<line class="grid" x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{bottom}"/>')
@@ -170,15 +189,96 @@ def scatter(clouds: Sequence[Cloud], x_axis: str, y_axis: str, title: str) -> st
         y = ys.at(tick)
         body.append(f'<line class="grid" x1="{left}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}"/>')
         body.append(f'<text class="tick" x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
-    body.append(f'<text class="tick" x="{right}" y="{bottom + 36}" text-anchor="end">{escape(x_axis)}</text>')
-    body.append(f'<text class="tick" x="{left - 8}" y="{bottom + 36}">{escape(y_axis)}, upwards</text>')
     for cloud in clouds:
         for x, y, label in cloud.points:
             body.append(
                 f'<circle cx="{xs.at(x):.1f}" cy="{ys.at(y):.1f}" r="5" fill="{cloud.colour}" fill-opacity="0.8">'
                 f"<title>{escape(f'{label}: {y:.4g} at {x:,.6g}')}</title></circle>"
             )
+    texts = [
+        (xs.at(x), ys.at(y), text)
+        for cloud in clouds
+        for (x, y, _), text in zip(cloud.points, cloud.shown, strict=False)
+    ]
+    points = [(xs.at(x), ys.at(y)) for x, y in every]
+    body += _labels(texts, points, _Rectangle(left, top, right, bottom))
     return _svg(_WIDTH, bottom + 44, title, body)
+
+
+@dataclass(frozen=True)
+class _Rectangle:
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def meets(self, other: "_Rectangle") -> bool:
+        """Whether two rectangles overlap."""
+        return (
+            self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
+        )
+
+    def holds(self, other: "_Rectangle") -> bool:
+        """Whether another rectangle lies inside."""
+        return (
+            self.left <= other.left
+            and other.right <= self.right
+            and self.top <= other.top
+            and other.bottom <= self.bottom
+        )
+
+
+def _labels(
+    texts: Sequence[tuple[float, float, str]], points: Sequence[tuple[float, float]], area: _Rectangle
+) -> list[str]:
+    """Return texts near their points (in pixels), with a line to the point where there is room only farther away.
+
+    A text for which there is no room is left out.
+    """
+    taken = [_Rectangle(x - 6, y - 6, x + 6, y + 6) for x, y in points]
+    found = []
+    for x, y, text in sorted(texts):
+        width = _LABEL_CHARACTER * len(text)
+        for far in range(0, 105, 7):
+            places = [_beside(x, y, width, far, angle) for angle in range(0, 360, 30)]
+            free = [place for place in places if area.holds(place) and not any(map(place.meets, taken))]
+            if not free:
+                continue
+            place = free[0]
+            taken.append(place)
+            if far > 0:
+                end_x = min(max(x, place.left), place.right)
+                end_y = min(max(y, place.top), place.bottom)
+                found.append(
+                    f'<line class="leader" x1="{x:.1f}" y1="{y:.1f}" x2="{end_x:.1f}" y2="{end_y:.1f}" '
+                    'stroke="#9b958c" stroke-width="0.7"/>'
+                )
+            found.append(
+                f'<text class="point" x="{(place.left + place.right) / 2:.1f}" y="{place.bottom - 2:.1f}" '
+                f'text-anchor="middle" style="font-size:10.5px">{escape(text)}</text>'
+            )
+            break
+    return found
+
+
+def _beside(x: float, y: float, width: float, far: float, angle: float) -> _Rectangle:
+    """Return the place of a text of some width in a direction from a point, `far` beyond the point's edge."""
+    across, down = math.cos(math.radians(angle)), -math.sin(math.radians(angle))
+    middle_x = x + across * (8 + far + width / 2)
+    middle_y = y + down * (8 + far + _LABEL_HEIGHT / 2)
+    return _Rectangle(
+        middle_x - width / 2, middle_y - _LABEL_HEIGHT / 2, middle_x + width / 2, middle_y + _LABEL_HEIGHT / 2
+    )
+
+
+def _axis_names(x_axis: str, y_axis: str, across: tuple[float, float], down: tuple[float, float]) -> list[str]:
+    """Return the names of two axes: below the horizontal one, and along the vertical one."""
+    x, y = (across[0] + across[1]) / 2, (down[0] + down[1]) / 2
+    return [
+        f'<text class="tick" x="{x:.1f}" y="{down[1] + 36}" text-anchor="middle">{escape(x_axis)}</text>',
+        f'<text class="tick" x="16" y="{y:.1f}" text-anchor="middle" transform="rotate(-90 16 {y:.1f})">'
+        f"{escape(y_axis)}</text>",
+    ]
 
 
 @dataclass(frozen=True)
@@ -221,13 +321,18 @@ def ticks_between(low: float, high: float) -> list[float]:
     return [round(number * step, 10) for number in range(first, last + 1)]
 
 
-def _legend(series: Sequence[Series]) -> str:
-    pieces, x = [], 8.0
+def _legend(series: Sequence[Series]) -> tuple[str, int]:
+    """Return the names of series with their colours, and the number of rows that they take."""
+    pieces, x, row = [], 8.0, 0
     for entry in series:
-        pieces.append(f'<rect x="{x:.0f}" y="2" width="11" height="11" rx="2" fill="{entry.colour}"/>')
-        pieces.append(f'<text class="legend" x="{x + 16:.0f}" y="12">{escape(entry.name)}</text>')
-        x += 32 + 6.1 * len(entry.name)
-    return "".join(pieces)
+        width = 32 + 6.1 * len(entry.name)
+        if x + width > _WIDTH and x > 8.0:
+            x, row = 8.0, row + 1
+        y = 2 + row * _LEGEND_ROW
+        pieces.append(f'<rect x="{x:.0f}" y="{y}" width="11" height="11" rx="2" fill="{entry.colour}"/>')
+        pieces.append(f'<text class="legend" x="{x + 16:.0f}" y="{y + 10}">{escape(entry.name)}</text>')
+        x += width
+    return "".join(pieces), row + 1
 
 
 def _svg(width: int, height: float, title: str, body: Sequence[str]) -> str:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a report says, as plain data: the same for the page, the table and `results.json`."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The report: one self-contained HTML page, `results.json` beside it, and a text table."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Planes as pictures: the dense plane as pale ground, the sparse plane inlaid in strong colours.
 
 Each weight is one pixel. Rows are output channels; columns run over kernel taps and, within each, input channels, so

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a study found, as plain data: every design at the last rung that it reached, and the front."""
 
 import csv

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page of a study: interactive charts in one file that works offline, and a text table of the front."""
 
 import html

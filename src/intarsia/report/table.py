@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The results as a text table, for the terminal."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Simulation of the engine's RTL with Verilator: building, running, comparing every layer."""
 
 from intarsia.simulate.engine import LayerCounts, Run, SimulatedEngine

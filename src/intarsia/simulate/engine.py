@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Running a program on the simulated engine, from images to results, and reading what it did layer by layer."""
 
 import ctypes

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Drives one simulated engine from Python (ctypes): one C call a job. Built with the Verilator model into a shared
 // library; the model's name and the widths come from the model itself.
 #include <cstdint>

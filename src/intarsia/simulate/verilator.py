@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Building the engine with Verilator into a shared library, cached by a hash of all that goes into it."""
 
 import fcntl

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run one list of Yosys commands; started by `yosys.py` as a process of its own, because an error ends the interpreter.
 
 Argument: a JSON file holding the list of commands. The current folder holds the inputs and receives the outputs.

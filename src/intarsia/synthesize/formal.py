@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Proofs of small cells: assertions in SystemVerilog, proved by Yosys' SAT solver.
 
 For tests of cells: no stage of a run uses it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A wrapper with four pins for designs that have more ports than a package has pins.
 
 All inputs are fed from one shift register. All outputs are registered and folded into a second shift register by

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A small reader of Liberty cell libraries: area of each cell, and size and energies of memories."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cell and SRAM libraries of a PDK in the folder layout of IHP's open SG13G2."""
 
 from dataclasses import dataclass

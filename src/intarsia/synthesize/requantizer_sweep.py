@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the width of the requantization multipliers costs in area: the requantizer synthesized for each."""
 
 from collections.abc import Sequence

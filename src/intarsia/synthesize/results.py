@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What Yosys wrote about a synthesized design: cells by part, memories taken out, the slowest path."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which SRAM macros of a cell library stand for a memory of given width and depth, and what they cost."""
 
 import re

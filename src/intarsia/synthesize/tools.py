@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Starting outside tools with a time limit, and keeping their results under a hash of everything they depend on."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Execution units in the same shell, and what each costs in area: synthesized once, then read from the cache.
 
 The shell is a lane array: `lanes` output channels, each of which multiplies a block of `lanes` activations of 8 bits a

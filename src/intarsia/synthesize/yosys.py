@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run Yosys (the `pyosys` package with its slang front end for SystemVerilog 2017) in a process of its own."""
 
 import json

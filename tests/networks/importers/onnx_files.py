@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ONNX files written by hand, and what onnxruntime and an import compute of them."""
 
 from collections.abc import Sequence

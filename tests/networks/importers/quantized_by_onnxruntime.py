@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random small CNNs, quantized by onnxruntime's `quantize_static`: what users bring."""
 
 import logging

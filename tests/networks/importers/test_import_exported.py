@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Programs of torch.export, from memory and from .pt2 files, against the modules that they were made of."""
 
 import io

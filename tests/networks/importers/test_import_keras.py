@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keras files against Keras' own predictions."""
 
 import json

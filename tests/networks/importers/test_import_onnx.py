@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ONNX and QONNX graphs written here, against onnxruntime and against plain arithmetic."""
 
 import tempfile

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The reference models of MLPerf Tiny, imported, on their official test sets (the accuracies: the data's README)."""
 
 import os

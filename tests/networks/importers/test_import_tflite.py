@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TFLite files written here, against the TFLite interpreter."""
 
 import tempfile

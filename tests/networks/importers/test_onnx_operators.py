@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ONNX operators one by one: each computes what onnxruntime does, or is refused in a sentence."""
 
 from collections.abc import Callable

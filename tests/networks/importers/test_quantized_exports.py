@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files as real exporters write them: onnxruntime's quantizer, Brevitas, torch.onnx."""
 
 import logging

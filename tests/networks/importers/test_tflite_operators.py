@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TFLite operators one by one, against the interpreter: groups, gaps, signals, arithmetic, ranges that are a ReLU."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reshapes and transposes as names of axes, against NumPy."""
 
 import math

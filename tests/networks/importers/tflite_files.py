@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes small .tflite files, operator by operator, so that the tests need no converter and no stored models."""
 
 from collections.abc import Mapping, Sequence

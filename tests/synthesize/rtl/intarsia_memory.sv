@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Stand-in for the engine's memory wrapper (test design): one write port, one registered read port.
 module intarsia_memory #(
   parameter int unsigned Width = 16,

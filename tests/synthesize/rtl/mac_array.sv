@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Lanes multiply-accumulate cells that share one activation, weights from a memory (test design).
 module mac_array #(
   parameter int unsigned Lanes = 2,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One signed 8 × 8 multiply-accumulate lane with an accumulator of AccBits bits (test design).
 module mac_cell #(
   parameter int unsigned AccBits = 24

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A saturating adder of two's complement numbers with its specification as assertions (test design).
 module proof_cell #(
   parameter bit Wrong = 1'b0

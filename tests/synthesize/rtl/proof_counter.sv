@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A counter that stays below Limit (test design for proofs by induction).
 module proof_counter #(
   parameter int unsigned Limit = 10,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The trit decoder with its specification as assertions: packing its output again gives every legal word back.
 module proof_trits #(
   parameter int unsigned Count = 16,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Control: runs a program. Reads a layer's descriptor, starts the layer, waits until its last word is written, goes on.
 //
 // Parameters: AddressBits of the program memory.

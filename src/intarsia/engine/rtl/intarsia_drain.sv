@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Drain: takes finished accumulators in order, requantizes RequantLanes lanes a cycle and writes the output words.
 //
 // Order of the output words: outer tile, row, pixel tile, inner tile, pixel, as the sequencer finishes them.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The Intarsia engine: runs an integer network from one start command to one interrupt.
 //
 // Data flow: activation memory → loader → window → lanes (weights streamed from the dense and sparse memories) →

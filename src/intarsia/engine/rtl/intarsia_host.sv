@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Host port: a 32-bit bus on which the host writes images, starts the program and reads results.
 //
 // Address, in 32-bit words: bits 23…20 choose the region (intarsia_pkg::Region…). In a memory region the low bits

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Superposition lane: the hardware of one output channel.
 //
 // Each cycle it multiplies a block of activations by a block of trits (sign-and-gate and an adder tree, no multiplier)

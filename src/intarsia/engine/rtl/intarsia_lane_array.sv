@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Lane array: Lanes superposition lanes with the unpacking of their weights and the choice of their activations.
 //
 // Weights are read by the sequencer in stage 0, unpacked and registered here in stage 1 (only when they change), used

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Dense lane array: Lanes lanes with weights of one width, to compare the superposition array with at the same throughput.
 //
 // As intarsia_lane_array: weights are registered in stage 1 (only when they change), used in stage 2, accumulators are

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Dense lane: the hardware of one output channel with weights of one width, to compare the superposition lane with.
 //
 // Each cycle it multiplies a block of activations by a block of weights, one multiplier each, and adds the products in a

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Loader: walks over the input of a layer and streams its words into the activation window, ahead of the lanes.
 //
 // Word mode, in this order: outer tile, output row, pixel tile, inner tile, digit, kernel row, channel block, kernel

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Memory with one write and one read port, both synchronous.
 //
 // The only place where storage beyond registers is described: block RAM is inferred from it on an FPGA, and an SRAM

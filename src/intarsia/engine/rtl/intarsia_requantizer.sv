@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Requantizer of one lane: clip((dense·m0 + sparse·m1 + bias) >> shift, lo, hi).
 //
 // The rounding constant 2^(shift−1) is part of the bias (the compiler adds it), and so is the offset of tensors that

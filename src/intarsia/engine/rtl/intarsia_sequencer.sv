@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Sequencer: walks over the work of a layer, one step of all lanes a cycle, as soon as its operands are there.
 //
 // Loop order: outer tile, output row, pixel tile, inner tile, digit, kernel row, channel block, kernel column chunk,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Unpacks balanced-ternary digits: five trits in a byte (value Σ (t_i + 1)·3^i), the rest in the fewest bits.
 //
 // Parameters: Count, trits (1 to 64). PackedBits follows from it: 8·(Count / 5) and 0, 2, 4, 5 or 7 bits for the rest.

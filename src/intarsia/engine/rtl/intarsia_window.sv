@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Activation window: the registers between the activation memory and the lanes.
 //
 // Word mode: the Lanes words are a ring; the loader writes them in order, and one of them, chosen by ring_index_i, is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Networks from elsewhere: TFLite, ONNX, QONNX and Keras files, and exported PyTorch programs.
 
 from intarsia.networks.importers import import_float, import_integer

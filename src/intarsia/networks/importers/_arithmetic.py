@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sums, differences, products and quotients as users write them, of activations and constants."""
 
 from typing import Literal

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a program of `torch.export` to a `Graph`."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the readers of ATen's operators share: the program, the network so far, and what arguments stand for."""
 
 import numpy as np

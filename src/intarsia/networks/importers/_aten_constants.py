@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a program computes of its parameters alone: weight normalization, reshaped scales, constants it makes itself."""
 
 import math

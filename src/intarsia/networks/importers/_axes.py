@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which axes of an image (channels, height, width) the axes of a file's tensor hold."""
 
 import math

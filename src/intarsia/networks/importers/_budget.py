@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an import may unpack: so much that every real file passes, and so little that no file fills the memory."""
 
 #: Any file may unpack to so many bytes, and each of its bytes to so many more. A weight of one byte becomes a real

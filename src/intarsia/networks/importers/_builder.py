@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds a `Graph` operator by operator: shapes, names and what must fit are checked here, once for all readers."""
 
 import math

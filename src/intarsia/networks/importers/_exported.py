@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From an exported program in memory to a `Program`."""
 
 from collections.abc import Mapping, Sequence

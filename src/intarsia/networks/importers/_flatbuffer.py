@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads a .tflite file into plain data; whatever the bytes are, it either succeeds or says that the file is damaged."""
 
 import math

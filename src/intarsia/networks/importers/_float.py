@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a `Graph` to a PyTorch module that computes it in floating point.
 
 A quantizer of activations is a rounding and a clip. The rounding is left out, the clip stays: where a ReLU or a

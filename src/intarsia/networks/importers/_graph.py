@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every importer reads a file into: a list of operators in PyTorch's layout, (channels, height, width).
 
 Readers of files (TFLite, ONNX, exported programs) only translate into these operators; `_float` makes a PyTorch module

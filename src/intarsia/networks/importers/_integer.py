@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a `Graph` whose tensors are quantized to an integer network.
 
 A layer of the integer network is a weight layer, an addition or an average pool with all that follows it up to the

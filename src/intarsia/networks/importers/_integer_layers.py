@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weight layers of an imported integer network: their integers, planes and geometry."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a .keras or .h5 file to a `Graph`: Keras' (N, height, width, channels) becomes (N, channels, height, width)."""
 
 from collections.abc import Callable, Mapping

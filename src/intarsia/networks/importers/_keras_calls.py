@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a Keras model to its calls of layers, in order, networks within networks unfolded."""
 
 from collections.abc import Mapping

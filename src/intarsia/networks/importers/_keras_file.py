@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Opens a .keras or .h5 file with Keras, without running anything that the file brings.
 
 Keras can make any class that a file names, and Lambda layers hold Python code. So the file's description is read first,

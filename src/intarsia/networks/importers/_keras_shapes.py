@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What Keras' layers do to the shapes of tensors, and what they only do in training."""
 
 import math

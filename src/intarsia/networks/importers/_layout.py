@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Padding and the order of axes: what TFLite, ONNX and PyTorch each write in their own way."""
 
 from typing import Any

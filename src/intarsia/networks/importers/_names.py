@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Names of layers: from what converters call tensors to short names that PyTorch accepts."""
 
 import keyword

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From an .onnx file to a `Graph`: float networks, QONNX, quantize and dequantize pairs, and layers on integers."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The attributes of ONNX operators."""
 
 from collections.abc import Sequence

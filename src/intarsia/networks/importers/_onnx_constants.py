@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an ONNX graph computes from constants alone: weights behind quantizers and transposes, sizes for a reshape."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Opens an .onnx file: its nodes, its constants, its one input and its one output."""
 
 import math

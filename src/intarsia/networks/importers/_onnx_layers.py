@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ONNX operators that compute: layers, pools, arithmetic with constants, clips."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ONNX operators of quantized networks: quantize and dequantize pairs, QONNX, and layers on integers (QLinear…)."""
 
 import math

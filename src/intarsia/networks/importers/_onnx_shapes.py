@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ONNX operators that only rearrange: flatten, reshape, transpose, padding."""
 
 import math

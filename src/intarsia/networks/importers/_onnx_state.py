@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the handlers of ONNX operators share: the graph being built, the constants, and how each tensor is laid out."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A program of `torch.export` as data: calls of operators by name, the same from memory and from a file."""
 
 from collections.abc import Mapping

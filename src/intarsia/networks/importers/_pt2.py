@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a .pt2 file, as `torch.export.save` writes it, to a `Program`.
 
 The file is a zip archive: the graph is JSON, parameters are raw bytes. `torch.export.load` would also unpickle example

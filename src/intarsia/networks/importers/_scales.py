@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Integers for real factors: multipliers with shifts, biases, and the narrowest formats."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tensors of a graph under construction: by the keys of a reader, with their shapes and what may follow them."""
 
 import math

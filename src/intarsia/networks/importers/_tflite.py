@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a .tflite file to a `Graph`: NHWC becomes NCHW, fused activations become operators of their own."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tensors of a .tflite file: constants in real units, and what integers stand for."""
 
 import math

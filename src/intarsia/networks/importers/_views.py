@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tensors of a file whose operators reshape and transpose, over the images of a `GraphBuilder`.
 
 A reshape or a transpose computes nothing: it gives the axes of an image other names. A `View` says which axes of the

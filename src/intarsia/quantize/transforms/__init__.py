@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Function-preserving changes of a float network that make it easier to quantize.
 
 from intarsia.quantize import Scheme, Transforms, quantize

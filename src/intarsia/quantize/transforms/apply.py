@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Taking a float network through the transforms that were asked for."""
 
 from collections.abc import Mapping, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which tensors of a network share their channels, and what it takes to exchange or to scale these channels."""
 
 import math

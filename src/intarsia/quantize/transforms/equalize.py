@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Equalization of the input channels of layers whose outputs have a scale each.
 
 A positive factor passes through ReLU, pools and additions: a channel divided by s before them and multiplied by s after

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Channel permutations for n:m and fixed planes (Pool and Yu, Channel Permutations for N:M Sparsity, NeurIPS 2021).
 
 Of m consecutive input channels a sparse plane corrects n. Where the weights that need it crowd into one block, some are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which transforms a float network goes through before it is quantized, and how people write them."""
 
 import re

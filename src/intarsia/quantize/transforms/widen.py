@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Wider layers of the same function: copies of channels, between which the readers' weights are split.
 
 The copies are those of Net2WiderNet (Chen et al., Net2Net, 2016); that the channels hardest to quantize are copied, and

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The documentation is true: its Python runs, its commands parse, its links lead somewhere."""
+
+import json
+import re
+import runpy
+import shlex
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from intarsia import cli
+from intarsia.datasets import load_dataset
+from intarsia.integer.file import save
+
+pytest.importorskip("torch")
+
+from intarsia.quantize import Scheme, freeze, post_training
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+#: A block of code, with the language behind its fence and the comment that may stand above it.
+BLOCK = re.compile(r"(?:<!-- test: skip, (?P<reason>.*?) -->\n)?^```(?P<language>\w*)\n(?P<code>.*?)^```", re.M | re.S)
+LINK = re.compile(r"!?\[[^\]]*\]\((?P<target>[^)\s]+)\)")
+
+
+@dataclass(frozen=True)
+class Block:
+    page: Path
+    line: int
+    language: str
+    code: str
+    skipped: str | None
+
+
+def blocks(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    return [
+        Block(page, text.count("\n", 0, found.start("code")), found["language"], found["code"], found["reason"])
+        for found in BLOCK.finditer(text)
+    ]
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with the frozen networks that pages find there: those of finished runs."""
+    from fixed_networks import trained_digits  # noqa: PLC0415 (needs PyTorch)
+
+    network = freeze(
+        post_training(trained_digits(), load_dataset("digits"), Scheme.parse("superposition"), images=64), name="digits"
+    )
+    rule = load_dataset("digits").scaling.rule
+    network.metadata["input"] = rule
+    for run in ("digits", "mine"):
+        folder = tmp_path / "runs" / run / "quantize"
+        folder.mkdir(parents=True)
+        save(network, folder / "superposition-seed0.safetensors")
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if any(b.language == "python" for b in blocks(page))], ids=name_of
+)
+def test_the_python_of_a_page_runs(page: Path, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All blocks of a page, in order and with one namespace, as a reader would paste them."""
+    namespace: dict[str, object] = {"__name__": "page"}
+    for block in blocks(page):
+        if block.language != "python":
+            continue
+        if block.skipped is not None:
+            warnings.warn(f"{name_of(page)}:{block.line}: not run: {block.skipped}", stacklevel=1)
+            continue
+        code = compile("\n" * block.line + block.code, str(page), "exec")
+        exec(code, namespace)  # noqa: S102 (our own pages)
+    assert "False" not in capsys.readouterr().out  # what a page compares is equal
+
+
+def commands() -> list[tuple[str, list[str]]]:
+    """Return the command lines of `intarsia` that pages show in blocks for a shell, with where they stand."""
+    return [
+        (f"{name_of(page)}:{block.line + number}", words[1:])
+        for page in PAGES
+        for block in blocks(page)
+        if block.language == "sh"
+        for number, line in enumerate(block.code.splitlines(), 1)
+        if (words := shlex.split(line, comments=True)) and words[0] == "intarsia"
+    ]
+
+
+def test_the_command_lines_of_the_pages_parse() -> None:
+    found = commands()
+    assert len(found) >= 10
+    for place, arguments in found:
+        try:
+            cli._parser().parse_args(arguments)
+        except SystemExit:
+            pytest.fail(f"{place}: intarsia {shlex.join(arguments)} is not a command")
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    text = BLOCK.sub("", page.read_text(encoding="utf-8"))
+    titles = re.findall(r"^#+ (.*)$", text, re.M)
+    return {
+        re.sub(r"[^\w\- ]", "", re.sub(r"\[(.*?)\]\(.*?\)", r"\1", title).lower()).replace(" ", "-") for title in titles
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_the_relative_links_of_a_page_resolve(page: Path) -> None:
+    for found in LINK.finditer(BLOCK.sub("", page.read_text(encoding="utf-8"))):
+        if re.match(r"[a-z]+:", found["target"]):
+            continue
+        path, _, anchor = found["target"].partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{name_of(page)} links to {found['target']}, which is not there"
+        if anchor:
+            assert anchor in anchors(target), f"{name_of(page)} links to {found['target']}, which has no such heading"
+
+
+def test_no_block_is_left_without_a_language_that_is_a_program() -> None:
+    """A program in a block without a language would not be tested."""
+    for page in PAGES:
+        for block in blocks(page):
+            if not block.language:
+                assert not re.search(r"^(import|from|intarsia|make) ", block.code, re.M), (
+                    f"{name_of(page)}:{block.line}"
+                )
+
+
+def test_pages_of_kept_results_are_what_their_scripts_write() -> None:
+    """A sentence changed in the page alone would be lost when the script runs again."""
+    regularity = runpy.run_path(str(ROOT / "benchmarks/regularity.py"))
+    kept = [regularity["read_results"](ROOT / "studies/results" / f"{name}.json") for name in regularity["STUDIES"]]
+    assert (ROOT / "docs/regularity.md").read_text(encoding="utf-8") == regularity["page"](kept)
+    for study in kept:
+        for name, plot in regularity["plots"](study).items():
+            assert (ROOT / "docs" / name).read_text(encoding="utf-8") == regularity["standalone"](plot), name
+    tiny = runpy.run_path(str(ROOT / "benchmarks/mlperf_tiny.py"))
+    rows = json.loads((ROOT / "studies/results/mlperf-tiny.json").read_text(encoding="utf-8"))
+    page = tiny["page"]([rows[run] for run in sorted(rows, key=tiny["_place"])])
+    assert (ROOT / "docs/mlperf-tiny.md").read_text(encoding="utf-8") == page
+    diagrams = runpy.run_path(str(ROOT / "benchmarks/diagrams.py"))
+    for name in ("flow", "engine"):
+        assert (ROOT / f"docs/{name}.svg").read_text(encoding="utf-8") == diagrams[name]()
