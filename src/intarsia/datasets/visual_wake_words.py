@@ -214,7 +214,7 @@ def _official(
                 [(path, 0) for path, _ in files[split]],
                 (3, SIZE, SIZE),
                 np.uint8,
-                _decode,
+                decode,
                 progress=progress,
             )
             loaded[split] = Split(images, np.array([label for _, label in files[split]], np.int64))
@@ -259,7 +259,12 @@ def _number(path: Path) -> int:
     return int(match[1])
 
 
-def _decode(path: Path, _: int) -> NDArray[np.uint8]:
+def decode(path: Path, _: int = 0) -> NDArray[np.uint8]:
+    """Return a picture of a file, (3, 96, 96).
+
+    Raises:
+        IntarsiaError: it cannot be read, or has another size.
+    """
     try:
         from PIL import Image  # noqa: PLC0415 (needed for the official images only)
     except ImportError as error:
