@@ -96,6 +96,6 @@ class Processes:
         return self._options.home / f"worker{number}.log"
 
     def _last_words(self, number: int) -> str:
-        lines = self._messages(number).read_text(errors="replace").splitlines()
+        lines = self._messages(number).read_text(encoding="utf-8", errors="replace").splitlines()
         said = [line for line in lines if line.strip()]
         return said[-1].removeprefix("intarsia: error: ") if said else "a worker ended without a word; run it again."

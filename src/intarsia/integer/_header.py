@@ -3,6 +3,8 @@
 import math
 from typing import Any, NoReturn
 
+from intarsia.words import escaped
+
 
 class HeaderError(Exception):
     """A field is missing, unknown, or not what it must be; the message is a clause that names the field."""
@@ -20,7 +22,7 @@ class Fields:
     def finish(self) -> None:
         """Refuse fields that nobody took."""
         if self._left:
-            raise HeaderError(f"field {self.where}.{min(self._left)} is unknown")
+            raise HeaderError(f"field {self.where}.{escaped(min(self._left))} is unknown")
 
     def integer(self, key: str, lo: int, hi: int | None = None) -> int:
         """Take an integer of lo … hi."""

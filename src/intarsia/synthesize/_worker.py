@@ -24,7 +24,7 @@ def main() -> None:
     from pyosys import libyosys  # noqa: PLC0415 - importing it starts Yosys
 
     design = libyosys.Design()
-    for command in json.loads(Path(sys.argv[1]).read_text()):
+    for command in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")):
         if command == MERGE:
             while _merge(libyosys, design):
                 pass
@@ -47,7 +47,7 @@ def _merge(libyosys: Any, design: Any) -> bool:
     as often as there are lanes.
     """
     libyosys.run_pass("tee -q -o modules.txt dump", design)
-    text = Path("modules.txt").read_text()
+    text = Path("modules.txt").read_text(encoding="utf-8", errors="replace")
     first: dict[str, str] = {}
     merged = False
     for found in re.finditer(r"^module (\S+)\n(.*?)^end$", text, re.MULTILINE | re.DOTALL):

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from intarsia.cache import tell_damaged
 from intarsia.errors import IntarsiaError
 from intarsia.files import replacing, sha256
 from intarsia.synthesize._worker import MERGE
@@ -203,11 +204,13 @@ def place_and_route(
                 _run("ecppack", ["--compress", "placed.config", "design.bit"], folder, timeout_s)
                 with replacing(image) as temporary:
                     shutil.copyfile(folder / "design.bit", temporary)
+                report["bitstream_sha256"] = sha256(image)
             return report
 
-    if bitstream and not image.exists():
-        (cache / f"{digest(key)}.json").unlink(missing_ok=True)
     result = cached(cache, key, compute)
+    if bitstream and not _is_whole(image, result["bitstream_sha256"]):
+        (cache / f"{digest(key)}.json").unlink(missing_ok=True)
+        result = cached(cache, key, compute)
     return Ecp5Report(
         top=design.top,
         device=device,
@@ -220,6 +223,16 @@ def place_and_route(
         critical_to=str(result["critical_to"]),
         bitstream=image if bitstream else None,
     )
+
+
+def _is_whole(image: Path, checksum: str) -> bool:
+    """Whether a kept bitstream is as it was written."""
+    if not image.exists():
+        return False
+    if image.is_file() and sha256(image) == checksum:
+        return True
+    tell_damaged(image)
+    return False
 
 
 def placement_key(design: Design, options: Sequence[str], *, harness: bool, bitstream: bool) -> dict[str, Any]:
@@ -256,7 +269,7 @@ def netlist(design: Design, folder: Path, *, harness: bool, timeout_s: float) ->
         outputs=("netlist.json",),
         timeout_s=timeout_s,
     )
-    (folder / "netlist.json").write_text(outputs["netlist.json"])
+    (folder / "netlist.json").write_text(outputs["netlist.json"], encoding="utf-8")
 
 
 def how_far(log: str) -> str:
@@ -272,7 +285,7 @@ def how_far(log: str) -> str:
 def _place(folder: Path, options: list[str], timeout_s: float) -> dict[str, Any]:
     files = ["--json", "netlist.json", "--textcfg", "placed.config", "--report", "report.json"]
     _run("nextpnr_ecp5", [*options, *files], folder, timeout_s)
-    return read_report((folder / "report.json").read_text())
+    return read_report((folder / "report.json").read_text(encoding="utf-8"))
 
 
 def read_report(text: str) -> dict[str, Any]:

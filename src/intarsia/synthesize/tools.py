@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from intarsia.cache import digest_of_json, tell_damaged
 from intarsia.errors import IntarsiaError
 from intarsia.files import read_json, sha256, write_json
 from intarsia.synthesize._worker import PARENT
 
 # Raised by hand when the meaning of a kept result changes without a change in commands or tool versions.
-CACHE_VERSION = 1
+CACHE_VERSION = 2  # 2: with a checksum
 
 
 class TimeOverError(IntarsiaError):
@@ -87,16 +88,27 @@ def cached(cache: Path | None, key: Mapping[str, Any], compute: Callable[[], dic
     if cache is None:
         return compute()
     path = cache / f"{digest(key)}.json"
-    if path.exists():
-        try:
-            result = read_json(path)
-        except IntarsiaError:
-            result = None  # a damaged file is only a kept result: compute it anew
-        if isinstance(result, dict):
-            return result
+    kept = _kept(path)
+    if kept is not None:
+        return kept
     result = compute()
-    write_json(path, result)
+    write_json(path, {"sum": digest_of_json(result), "result": result})
     return result
+
+
+def _kept(path: Path) -> dict[str, Any] | None:
+    """Return a kept result; None where there is none, or one that is damaged."""
+    if not path.exists():
+        return None
+    try:
+        content = read_json(path)
+        result: dict[str, Any] = content["result"]
+        if content["sum"] == digest_of_json(result):
+            return result
+    except (IntarsiaError, LookupError, TypeError):
+        pass  # as damaged as a wrong sum
+    tell_damaged(path)
+    return None
 
 
 def digest(key: Mapping[str, Any]) -> str:

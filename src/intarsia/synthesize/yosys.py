@@ -89,15 +89,20 @@ def _run(commands: Sequence[str], inputs: Sequence[Path], outputs: Sequence[str]
         for path in inputs:
             (folder / path.name).symlink_to(path.resolve())
         job = folder / "job.json"
-        job.write_text(json.dumps(list(commands)))
+        job.write_text(json.dumps(list(commands)), encoding="utf-8")
         # -P: the modules beside the worker must not hide those of the library
         arguments = [sys.executable, "-P", str(_WORKER), job.name]
         status, log = run_tool("Yosys", arguments, folder=folder, timeout_s=timeout_s)
         if status:
             # a pass under `tee -q` leaves its error in its file only
-            log += "\n".join(path.read_text() for path in map(folder.joinpath, outputs) if path.exists())
+            log += "\n".join(_read(path) for path in map(folder.joinpath, outputs) if path.exists())
             raise IntarsiaError(f"Yosys failed: {first_error(log)}")
-        return {output: (folder / output).read_text() for output in outputs}
+        return {output: _read(folder / output) for output in outputs}
+
+
+def _read(path: Path) -> str:
+    """Return what Yosys wrote; names in it may come from a library in any encoding."""
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def first_error(log: str) -> str:
