@@ -10,17 +10,21 @@ import os
 import re
 import signal
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 PARENT = "INTARSIA_PARENT"  # environment variable: the process that started this one
 MERGE = "merge_identical_modules"
+#: A path that means the same to a shell, to a script of ABC and to the preprocessor of Verilog.
+PLAIN_PATH = re.compile(r"/[A-Za-z0-9_./-]*")
 _AUTO_NAME = re.compile(r"\$[\w.:$]*\$\d+")
 
 
 def main() -> None:
     """Run the commands of the file named on the command line, in order."""
     die_with_parent()
+    _hide_paths()
     from pyosys import libyosys  # noqa: PLC0415 - importing it starts Yosys
 
     design = libyosys.Design()
@@ -30,6 +34,20 @@ def main() -> None:
                 pass
         else:
             libyosys.run_pass(command, design)
+
+
+def _hide_paths() -> None:
+    """Keep the names of folders from Yosys, which hands those of its temporary and its own folder to a shell.
+
+    The current folder must have a plain path.
+    """
+    os.environ["TMPDIR"] = str(Path.cwd())
+    spec = find_spec("pyosys")
+    places = (spec and spec.submodule_search_locations) or []
+    if places and not PLAIN_PATH.fullmatch(places[0]):
+        Path("packages").mkdir()
+        Path("packages", "pyosys").symlink_to(places[0])
+        sys.path.insert(0, str(Path("packages").absolute()))
 
 
 def die_with_parent() -> None:

@@ -8,7 +8,6 @@ import json
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from intarsia.files import replacing, sha256
 from intarsia.synthesize._worker import MERGE
 from intarsia.synthesize.harness import harness_top, write_harness
 from intarsia.synthesize.results import Part, group_parts
-from intarsia.synthesize.tools import cached, digest, fingerprint, require_package, run_tool
+from intarsia.synthesize.tools import cached, digest, fingerprint, plain_folder, require_package, run_tool
 from intarsia.synthesize.yosys import Design, first_error, run_yosys
 
 #: Sizes of the device, and how many 18 × 18 multipliers each has.
@@ -196,7 +195,7 @@ def place_and_route(
     image = cache / f"{design.top}-{digest(key)}.bit"
 
     def compute() -> dict[str, Any]:
-        with tempfile.TemporaryDirectory(prefix="intarsia-ecp5-") as name:
+        with plain_folder("intarsia-ecp5-") as name:
             folder = Path(name)
             netlist(design, folder, harness=harness, timeout_s=timeout_s)
             report = _place(folder, options, timeout_s)

@@ -2,11 +2,11 @@
 
 import hashlib
 import importlib.metadata
-import importlib.util
 import json
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,13 @@ from typing import Any
 from intarsia.cache import digest_of_json, tell_damaged
 from intarsia.errors import IntarsiaError
 from intarsia.files import read_json, sha256, write_json
-from intarsia.synthesize._worker import PARENT
+from intarsia.synthesize._worker import PARENT, PLAIN_PATH
 
 # Raised by hand when the meaning of a kept result changes without a change in commands or tool versions.
 CACHE_VERSION = 2  # 2: with a checksum
+
+
+_TMP = "/tmp"  # noqa: S108 (what is made in it has a name that nobody can foresee)
 
 
 class TimeOverError(IntarsiaError):
@@ -40,6 +43,12 @@ def require_package(package: str) -> str:
         raise IntarsiaError(
             f"the Python package {package} is missing; install it with `pip install intarsia[synthesize]`."
         ) from None
+
+
+def plain_folder(prefix: str) -> "tempfile.TemporaryDirectory[str]":
+    """Return a temporary folder whose path means the same to every tool, whatever TMPDIR is."""
+    usual = tempfile.gettempdir()
+    return tempfile.TemporaryDirectory(prefix=prefix, dir=usual if PLAIN_PATH.fullmatch(usual) else _TMP)
 
 
 def run_tool(name: str, arguments: Sequence[str], *, folder: Path, timeout_s: float) -> tuple[int, str]:
