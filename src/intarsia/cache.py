@@ -84,8 +84,8 @@ def digest_of_json(value: object) -> str:
 
 
 def _sums(folder: Path) -> dict[str, str]:
-    return {path.name: sha256(path) for path in _files(folder)}
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in _files(folder)}
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    return (path for path in sorted(folder.iterdir()) if path.name != _SUMS)
+    return (path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / _SUMS)

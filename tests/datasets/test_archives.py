@@ -1,5 +1,7 @@
 import hashlib
 import io
+import os
+import stat
 import tarfile
 import tempfile
 from pathlib import Path
@@ -37,6 +39,18 @@ def test_an_archive_unpacks_to_its_content(prefix: str, tmp_path: Path) -> None:
     archive = archive_of(tmp_path / "set.tar.gz", [(f"{prefix}a/b.txt", b"one"), (f"{prefix}c.txt", b"")])
     unpack(archive, tmp_path / "out" / "set")
     assert content_of(tmp_path / "out") == {"set/a/b.txt": b"one", "set/c.txt": b""}
+
+
+@pytest.mark.parametrize("prefix", ["", "set/"])
+def test_what_is_unpacked_has_the_mode_that_the_umask_leaves(prefix: str, tmp_path: Path) -> None:
+    archive = archive_of(tmp_path / "set.tar.gz", [(f"{prefix}a.txt", b"one")])
+    before = os.umask(0o022)
+    try:
+        unpack(archive, tmp_path / "set")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "set").stat().st_mode) == 0o755
+    assert stat.S_IMODE((tmp_path / "set" / "a.txt").stat().st_mode) == 0o644
 
 
 def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:

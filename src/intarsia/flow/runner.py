@@ -57,7 +57,7 @@ def locked(folder: Path) -> Iterator[IO[str]]:
 def _sweep_cache() -> None:
     """Remove what killed runs left in the cache; others may be at work there, so only what is old."""
     with contextlib.suppress(IntarsiaError):  # who has no cache has nothing in it; what needs one says so
-        for leftovers in ("simulate/.build-*", "synthesize/.*.part"):
+        for leftovers in ("simulate/.build-*", "yowasp/.build-*", "synthesize/.*.part"):
             sweep(default_cache().glob(leftovers), older_than=STALE)
 
 

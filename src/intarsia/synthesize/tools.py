@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from intarsia.cache import digest_of_json, tell_damaged
@@ -51,8 +52,17 @@ def plain_folder(prefix: str) -> "tempfile.TemporaryDirectory[str]":
     return tempfile.TemporaryDirectory(prefix=prefix, dir=usual if PLAIN_PATH.fullmatch(usual) else _TMP)
 
 
-def run_tool(name: str, arguments: Sequence[str], *, folder: Path, timeout_s: float) -> tuple[int, str]:
+def run_tool(
+    name: str,
+    arguments: Sequence[str],
+    *,
+    folder: Path,
+    timeout_s: float,
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[int, str]:
     """Run a program in `folder` and return its exit status and its output (both streams, in order).
+
+    Its temporary files go to `folder`, too; `environment` is added to ours.
 
     The program and everything it started are ended when `timeout_s` seconds have passed.
 
@@ -68,7 +78,7 @@ def run_tool(name: str, arguments: Sequence[str], *, folder: Path, timeout_s: fl
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, PARENT: str(os.getpid())},
+            env={**os.environ, PARENT: str(os.getpid()), "TMPDIR": str(folder), **environment},
         )
     except OSError as error:
         raise IntarsiaError(f"cannot start {name} ({arguments[0]}): {error.strerror}.") from error
