@@ -299,11 +299,11 @@ def test_a_name_that_is_no_printable_line_is_refused(tmp_path: Path, place: str,
         old["name"] = name
 
     rewrite(path, rename)
-    with pytest.raises(IntarsiaError, match="has a control character") as caught:
+    with pytest.raises(IntarsiaError, match="holds a character that does not print") as caught:
         load(path)
     assert is_printable(str(caught.value))
 
 
 def test_a_network_is_not_made_with_a_name_that_no_file_could_hold() -> None:
-    with pytest.raises(IntarsiaError, match="has a control character"):
+    with pytest.raises(IntarsiaError, match="holds a character that does not print"):
         replace(any_network(3), name="a\nb")

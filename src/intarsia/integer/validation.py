@@ -51,7 +51,7 @@ def check_network(network: IntegerNetwork) -> None:
     """
     for name in (network.name, network.input.name, *(layer.output.name for layer in network.layers)):
         if not is_printable(name):
-            raise IntarsiaError(f"the name {name!a} has a control character or half of one; rename it.")
+            raise IntarsiaError(f"the name {name!a} holds a character that does not print.")
     if not 1 <= network.scale_bits <= 16:
         raise IntarsiaError(f"network {network.name}: scale_bits is {network.scale_bits}, it must be 1 to 16.")
     if not network.layers:
