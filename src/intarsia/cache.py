@@ -10,6 +10,7 @@ from pathlib import Path
 
 from intarsia.errors import IntarsiaError
 from intarsia.files import flush_folder, read_json, sha256, write_json
+from intarsia.words import escaped
 
 #: Says in a sentence what was found damaged; without a logging setup of the program's own, on standard error.
 _LOG = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ def is_whole(folder: Path) -> bool:
 
 def tell_damaged(path: Path) -> None:
     """Say that something in the cache is damaged."""
-    _LOG.warning("%s is damaged and is made again.", path)
+    _LOG.warning("%s is damaged and is made again.", escaped(str(path)))
 
 
 def keep(made: Path, folder: Path) -> None:

@@ -14,6 +14,7 @@ from intarsia.errors import IntarsiaError
 from intarsia.integer.executor import Executor
 from intarsia.simulate import SimulatedEngine
 from intarsia.simulate.verilator import build, verilator_root
+from intarsia.words import escaped
 from random_networks import random_images, random_layer_network
 
 
@@ -92,7 +93,7 @@ def test_a_damaged_build_is_made_again_in_a_folder_of_any_name(
     os.truncate(library, library.stat().st_size // 2)  # before anything has loaded it
     result = run()
     assert len(caplog.messages) == 1
-    assert caplog.messages[0] == f"{library.parent} is damaged and is made again."
+    assert caplog.messages[0] == f"{escaped(str(library.parent))} is damaged and is made again."
     np.testing.assert_array_equal(result, Executor(network).run(image[None]).reshape(result.shape))
     assert build(program.config, cache) == library
     assert len(caplog.messages) == 1
