@@ -22,17 +22,20 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
-from qonnx.core.modelwrapper import ModelWrapper
-from qonnx.core.onnx_exec import execute_onnx
-from qonnx.transformation.infer_shapes import InferShapes
 
 from intarsia.integer import Add, AveragePool, Conv2d, IntegerNetwork, Linear
 from intarsia.integer.executor import Executor
 from intarsia.integer.file import load
 from intarsia.integer.onnx import IR_VERSION, OPSET, export
+from intarsia.integer.runtime import switch_telemetry_off
+
+switch_telemetry_off()  # qonnx imports onnxruntime
+from qonnx.core.modelwrapper import ModelWrapper  # noqa: E402
+from qonnx.core.onnx_exec import execute_onnx  # noqa: E402
+from qonnx.transformation.infer_shapes import InferShapes  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from random_networks import random_images, resnet8_like
+from random_networks import random_images, resnet8_like  # noqa: E402
 
 ROUNDS = 7
 BATCHES = (1, 10, 100)

@@ -54,7 +54,7 @@ def main() -> None:
 
 def insert(path: Path, marks: tuple[str, str], text: str) -> None:
     """Replace what stands between two marks of a file."""
-    before, rest = path.read_text().split(marks[0])
+    before, rest = path.read_text(encoding="utf-8").split(marks[0])
     write_text(path, f"{before}{marks[0]}{text}{marks[1]}{rest.split(marks[1])[1]}")
 
 

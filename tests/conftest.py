@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from intarsia.integer.runtime import switch_telemetry_off
 from intarsia.synthesize.pdk import Pdk, load_pdk
+
+switch_telemetry_off()  # tests use onnxruntime themselves
 
 # Nothing is timed in a test: a busy machine must not make a property fail. In CI, the parent draws the same examples
 # each time.

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -10,7 +11,8 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-from intarsia.files import STALE, save_tensors, sweep
+from hostile import FOLDER
+from intarsia.files import STALE, save_tensors, sweep, write_text
 from intarsia.integer import file
 from random_networks import random_layer_network
 
@@ -110,3 +112,30 @@ def test_only_old_leftovers_are_swept_where_others_work(tmp_path: Path) -> None:
     sweep(tmp_path.glob(".*.part"))
     assert list(tmp_path.iterdir()) == []
     sweep((tmp_path / "nothing").glob("*"))
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)], ids=oct)
+def test_a_new_file_has_the_mode_that_the_umask_leaves(tmp_path: Path, mask: int, mode: int) -> None:
+    before = os.umask(mask)
+    try:
+        write_text(tmp_path / "file", "text")
+        plain = tmp_path / "plain"
+        plain.touch()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == mode == stat.S_IMODE(plain.stat().st_mode)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444], ids=oct)
+def test_a_file_that_is_replaced_keeps_its_mode(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "file"
+    path.touch(mode)
+    path.chmod(mode)
+    write_text(path, "new")
+    assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("new", mode)
+
+
+@pytest.mark.parametrize("name", [FOLDER, "é" * 127, "n" * 255, "-n", "\udcff"], ids=ascii)
+def test_a_file_of_any_name_is_written(tmp_path: Path, name: str) -> None:
+    write_text(tmp_path / name, "text")
+    assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, get_args
+from typing import Any, NoReturn, get_args
 
 from tqdm import tqdm
 
 from intarsia import __version__
+from intarsia.console import accept_any_text
 from intarsia.engine import EngineConfig
 from intarsia.engine.sources import write_sources
 from intarsia.errors import IntarsiaError
@@ -24,6 +25,7 @@ from intarsia.flow.settings import MODEL_FILE, MODELS, Budget, Defaults, named
 from intarsia.quantize.recipes import QUANTIZATION_RECIPES
 from intarsia.quantize.scheme import Scheme
 from intarsia.quantize.scheme_text import normalized
+from intarsia.words import escaped
 
 EXAMPLES = """examples:
   intarsia run digits                                  the whole path, from training to the report
@@ -54,6 +56,7 @@ _OUT = Path("runs")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status: 0, 2 for a user's mistake, 130 for an interrupt."""
+    accept_any_text()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         status = _dispatch(_parser().parse_args(arguments), arguments)
@@ -76,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _complain(text: str, status: int) -> int:
     with contextlib.suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
+        print(escaped(text), file=sys.stderr, flush=True)
     return status
 
 
@@ -90,7 +93,7 @@ def _dispatch(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         return 0
     if options.command == "rtl":
         for path in write_sources(options.folder):
-            print(path)
+            print(escaped(str(path)))
         return 0
     told = {name: value for name, value in vars(options).items() if name not in ("command", "network", "quiet")}
     if options.command == "explore":
@@ -98,7 +101,7 @@ def _dispatch(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         return 0
     progress = sys.stderr.isatty() and not options.quiet
     if options.command in _ON_FILES and _is_file(options.network):
-        print(_on_file(options.command, Path(options.network), told, progress=progress))
+        print(escaped(_on_file(options.command, Path(options.network), told, progress=progress)))
         return 0
     force = told.pop("force", False)
     if "from_study" in told or "design" in told:
@@ -110,14 +113,14 @@ def _dispatch(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     settings = before or _settings(options.network, told, shlex.join(["intarsia", *arguments]))
     if options.command == "run":
         outcome = run(settings, force=force, say=_say(options), progress=progress)
-        print(f"\n{outcome.table}\n\nreport: {outcome.page}")
+        print(f"\n{outcome.table}\n\nreport: {escaped(str(outcome.page))}")
     elif options.command == "report":
         outcome = report(settings)
-        print(f"{outcome.table}\n\nreport: {outcome.page}")
+        print(f"{outcome.table}\n\nreport: {escaped(str(outcome.page))}")
     else:
         records = run_stage(settings, options.command, force=force, say=_say(options), progress=progress)
         for name, record in records.items():
-            print(f"{name}: {record.result.get('summary', 'done')}")
+            print(escaped(f"{name}: {record.result.get('summary', 'done')}"))
     return 0
 
 
@@ -139,7 +142,7 @@ def _explore(told: Mapping[str, Any], say: "_Say") -> str:
         told.get("out", _OUT), told.get("study", told["space"].stem), data_dir=told.get("data"), **given
     )
     results = explore(told["space"], study, say=say)
-    return f"{study_table(results)}\n\nreport: {study.home / 'study.html'}"
+    return f"{study_table(results)}\n\nreport: {escaped(str(study.home / 'study.html'))}"
 
 
 def _of_study(network: str, told: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,7 +189,7 @@ class _Say:
 
     def __call__(self, text: str) -> None:
         if not self.quiet:
-            tqdm.write(text, file=sys.stderr)
+            tqdm.write(escaped(text), file=sys.stderr)
             sys.stderr.flush()
 
 
@@ -237,8 +240,16 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose messages show what it was given as one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """See `argparse.ArgumentParser`."""
+        super().error(escaped(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="intarsia",
         description="From a trained network to a verified accelerator of ternary and sparse high-precision planes.",
         epilog=EXAMPLES,

@@ -5,8 +5,9 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
+import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -36,23 +37,50 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        os.close(handle)
+        mode = _mode(path)
+        temporary = _new_file_beside(path, 0o666 if mode is None else mode | stat.S_IRUSR | stat.S_IWUSR)
     except OSError as error:
         raise IntarsiaError(f"cannot write {path}: {error.strerror}; choose a writable folder.") from error
-    temporary = Path(name)
     try:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
+        if mode is not None:
+            temporary.chmod(mode)
         temporary.replace(path)
+        flush_folder(path.parent)
     except OSError as error:
         raise IntarsiaError(
             f"cannot write {path}: {error.strerror or error}; free some space or choose another folder."
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _mode(path: Path) -> int | None:
+    """Return who may do what with a file; None where there is none, and the umask decides."""
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        return None
+
+
+def _new_file_beside(path: Path, mode: int) -> Path:
+    """Make an empty file beside `path`, of this mode less what the umask takes away."""
+    # A name has 255 bytes, four of which may be one character.
+    made = path.with_name(f".{path.name[:48]}.{secrets.token_hex(4)}.part")
+    os.close(os.open(made, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
+    return made
+
+
+def flush_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk; a file system that cannot do so for a folder is left alone."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -62,8 +90,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Replace the content of `path` in one step, as UTF-8."""
-    write_bytes(path, content.encode())
+    """Replace the content of `path` in one step, as UTF-8; what is not text (bytes of a file name) is escaped."""
+    write_bytes(path, content.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -121,7 +149,7 @@ def read_json(path: Path) -> Any:
         IntarsiaError: the file is missing, unreadable, or not JSON.
     """
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise IntarsiaError(f"cannot read {path}: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import hashlib
 import io
+import os
+import stat
 import tarfile
 import tempfile
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from intarsia.datasets import identity
 from intarsia.datasets.archives import Distribution, require_checksum, unpack
 from intarsia.datasets.fetch import FetchError
 from intarsia.datasets.prepared import prepared
@@ -38,6 +41,18 @@ def test_an_archive_unpacks_to_its_content(prefix: str, tmp_path: Path) -> None:
     archive = archive_of(tmp_path / "set.tar.gz", [(f"{prefix}a/b.txt", b"one"), (f"{prefix}c.txt", b"")])
     unpack(archive, tmp_path / "out" / "set")
     assert content_of(tmp_path / "out") == {"set/a/b.txt": b"one", "set/c.txt": b""}
+
+
+@pytest.mark.parametrize("prefix", ["", "set/"])
+def test_what_is_unpacked_has_the_mode_that_the_umask_leaves(prefix: str, tmp_path: Path) -> None:
+    archive = archive_of(tmp_path / "set.tar.gz", [(f"{prefix}a.txt", b"one")])
+    before = os.umask(0o022)
+    try:
+        unpack(archive, tmp_path / "set")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "set").stat().st_mode) == 0o755
+    assert stat.S_IMODE((tmp_path / "set" / "a.txt").stat().st_mode) == 0o644
 
 
 def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
@@ -152,11 +167,31 @@ def test_a_source_that_cannot_be_read_leaves_no_prepared_file(tmp_path: Path) ->
         prepared(tmp_path / "cache" / "stem", [(tmp_path / "gone", 0)], (2,), np.int8, make)
 
 
-def test_a_damaged_prepared_file_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"", b"half", "last byte", "another type"], ids=str)
+def test_a_damaged_prepared_file_is_made_again(
+    tmp_path: Path, content: bytes | str, caplog: pytest.LogCaptureFixture
+) -> None:
     items = [(tmp_path / "a", 0)]
     items[0][0].write_bytes(b"x")
-    prepared(tmp_path / "stem", items, (2,), np.int8, lambda *_: np.zeros(2))
+
+    def make() -> list[list[int]]:
+        values: list[list[int]] = prepared(tmp_path / "stem", items, (2,), np.int8, lambda *_: np.ones(2)).tolist()
+        return values
+
+    make()
     path = next(tmp_path.glob("stem-*.npy"))
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(IntarsiaError, match=r"stem-.*\.npy is damaged"):
-        prepared(tmp_path / "stem", items, (2,), np.int8, lambda *_: np.zeros(2))
+    if content == "another type":
+        np.save(path, np.ones((1, 2), np.int16))
+    else:
+        path.write_bytes(content if isinstance(content, bytes) else path.read_bytes()[:-1])
+    assert make() == [[1, 1]]
+    assert caplog.messages == [f"{path} is damaged and is made again."]
+    assert make() == [[1, 1]]
+    assert len(caplog.messages) == 1
+
+
+def test_files_whose_names_are_not_text_have_an_identity(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"\xff")
+    path.write_bytes(b"x")
+    assert identity.of_folder(tmp_path) == identity.of_folder(tmp_path)
+    assert prepared(tmp_path / "stem", [(path, 0)], (2,), np.int8, lambda *_: np.ones(2)).tolist() == [[1, 1]]

@@ -15,7 +15,7 @@ from intarsia.errors import IntarsiaError
 
 def write(path: Path, content: str = "a") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content)
+    path.write_text(content, encoding="utf-8")
 
 
 def test_what_checksums_pin_is_the_same_anywhere(tmp_path: Path) -> None:

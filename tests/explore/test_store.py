@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -12,8 +13,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from hostile import FOLDER
 from intarsia.errors import IntarsiaError
-from intarsia.explore.database import shown
+from intarsia.explore.database import shown, sqlite_url
+from intarsia.explore.options import StudyOptions
 from intarsia.explore.plan import first_jobs, is_over, means, next_jobs
 from intarsia.explore.space import Point
 from intarsia.explore.space_file import parse_space
@@ -32,7 +35,7 @@ rungs:
 
 
 def store_in(folder: Path, name: str = "study", beat: int = 10) -> Store:
-    return Store(f"sqlite:///{folder / 'study.db'}", name, beat=beat)
+    return Store(sqlite_url(folder / "study.db"), name, beat=beat)
 
 
 def metrics(job: Job) -> dict[str, float | None]:
@@ -338,3 +341,26 @@ def test_a_study_of_an_earlier_version_is_told_so(tmp_path: Path) -> None:
     store.create(SPACE, {"network": "digits"})
     with pytest.raises(IntarsiaError, match="by an earlier version, which did not note its float network"):
         store.create(SPACE, {"network": "digits", "float network": ["abc"]})
+
+
+def test_a_study_is_where_its_folder_says_whatever_that_is_called(tmp_path: Path) -> None:
+    home = StudyOptions(tmp_path / FOLDER, "s%tudy?").home
+    home.mkdir(parents=True)
+    url = StudyOptions(tmp_path / FOLDER, "s%tudy?").url
+    store = Store(url, "study")
+    begin(store, store.create(SPACE, {}))
+    assert sorted(path.name for path in home.iterdir()) == ["study.db"]
+    assert do_all(Store(url, "study"), "me") == 7 + 4 * 2
+    assert [path.name for path in tmp_path.iterdir()] == [FOLDER]
+
+
+def test_a_folder_that_no_url_can_name_is_a_sentence(tmp_path: Path) -> None:
+    options = StudyOptions(tmp_path / os.fsdecode(b"\xff"), "study")
+    with pytest.raises(IntarsiaError, match="is not UTF-8; choose another folder with --out"):
+        _ = options.url
+
+
+@pytest.mark.parametrize("url", ["postgresql+psycopg://me:{0}secret@127.0.0.1:1/x", "postgresql+psycopg://me@{/x"])
+def test_braces_in_a_url_are_no_format(url: str) -> None:
+    with pytest.raises(IntarsiaError):
+        Store(url, "study")

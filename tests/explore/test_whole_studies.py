@@ -154,10 +154,14 @@ def test_a_users_mistake_is_one_sentence(
     runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     monkeypatch.chdir(runs.parent)
-    Path("refused.yaml").write_text("network: digits\nschemes: ['ternary, nowhere=int8']\ncalibration: 64")
+    Path("refused.yaml").write_text(
+        "network: digits\nschemes: ['ternary, nowhere=int8']\ncalibration: 64", encoding="utf-8"
+    )
     monkeypatch.delenv("PDK_ROOT", raising=False)
-    Path("energy.yaml").write_text("network: digits\nschemes: [ternary]\nobjectives: [accuracy, memory_energy]")
-    Path("builtin.yaml").write_text("network: there/digits.onnx\nschemes: [int8]")
+    Path("energy.yaml").write_text(
+        "network: digits\nschemes: [ternary]\nobjectives: [accuracy, memory_energy]", encoding="utf-8"
+    )
+    Path("builtin.yaml").write_text("network: there/digits.onnx\nschemes: [int8]", encoding="utf-8")
     assert main(["explore", *arguments]) == 2
     error = capsys.readouterr().err
     assert message in error.splitlines()[-1]
@@ -192,7 +196,8 @@ def test_a_study_weighs_the_energy_of_memories_and_keeps_its_library(
     monkeypatch.chdir(runs.parent)
     Path("energy.yaml").write_text(
         "network: digits\nschemes: [ternary, ternary+2:16xint8, 'mix-outputs:int8@0.1/int2']\n"
-        "objectives: [accuracy, memory_energy]\ncalibration: 64\nimages: 64"
+        "objectives: [accuracy, memory_energy]\ncalibration: 64\nimages: 64",
+        encoding="utf-8",
     )
     command = ["explore", "energy.yaml", "--out", "runs", "--study", "energy"]
     assert main([*command, "--workers", "1"]) == 0

@@ -52,7 +52,7 @@ def save(folder: Path, x: np.ndarray, y: np.ndarray | None, **entries: Any) -> P
 
 
 def result(stage: str, name: str, run: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(Path("runs", run, stage, f"{name}.json").read_text())["result"]
+    content: dict[str, Any] = json.loads(Path("runs", run, stage, f"{name}.json").read_text(encoding="utf-8"))["result"]
     return content
 
 

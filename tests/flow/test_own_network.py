@@ -94,12 +94,12 @@ def test_weights_in_a_file_of_their_own_go_along(intarsia: Command, tmp_path: Pa
 
     split(0)
     before, record = scores(), Path("runs/split/train/float.json")
-    first = record.read_text()
+    first = record.read_text(encoding="utf-8")
     kept = Path("runs/split/train/float.onnx")
     assert onnx.numpy_helper.to_array(onnx.load(kept).graph.initializer[0]).size  # needs no other file
     split(1)
     scores()
-    assert record.read_text() != first
+    assert record.read_text(encoding="utf-8") != first
     split(0)
     assert scores() == before
     (tmp_path / "split.onnx.data").unlink()

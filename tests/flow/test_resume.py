@@ -39,7 +39,7 @@ def walk(folder: Path, target: str = "", count: int = 0) -> tuple[int, str, list
     command = [sys.executable, str(DYING), str(folder), target, str(count)]
     command += ["run", "digits", "--out", str(folder.parent), *TINY]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.returncode, done.stderr, Path(f"{folder}.writes").read_text().splitlines()
+    return done.returncode, done.stderr, Path(f"{folder}.writes").read_text(encoding="utf-8").splitlines()
 
 
 def records(folder: Path) -> dict[str, dict[str, Any]]:

@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
+from hostile import NAMES
 from intarsia.errors import IntarsiaError
 from intarsia.integer import IntegerNetwork, file
 from intarsia.integer.file import load, save
+from intarsia.words import is_printable
 from random_networks import random_network, resnet8_like
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -285,3 +287,24 @@ def test_a_network_with_a_scale_that_is_no_number_is_not_saved(tmp_path: Path) -
     with pytest.raises(IntarsiaError, match="its scale nan must be finite"):
         save(network, tmp_path / "network")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+@pytest.mark.parametrize("place", ["network", "input", "layer"])
+def test_a_name_that_is_no_printable_line_is_refused(tmp_path: Path, place: str, name: str) -> None:
+    path = tmp_path / "network.safetensors"
+    save(any_network(3), path)
+
+    def rename(header: dict[str, Any]) -> None:
+        old = {"network": header, "input": header["input"], "layer": header["layers"][-1]["output"]}[place]
+        old["name"] = name
+
+    rewrite(path, rename)
+    with pytest.raises(IntarsiaError, match="holds a character that does not print") as caught:
+        load(path)
+    assert is_printable(str(caught.value))
+
+
+def test_a_network_is_not_made_with_a_name_that_no_file_could_hold() -> None:
+    with pytest.raises(IntarsiaError, match="holds a character that does not print"):
+        replace(any_network(3), name="a\nb")

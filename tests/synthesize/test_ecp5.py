@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from hostile import FOLDER
 from intarsia.errors import IntarsiaError
 from intarsia.synthesize import ecp5
 from intarsia.synthesize.ecp5 import NoPlaceError, how_far, map_resources, place_and_route, placement_key, read_report
 from intarsia.synthesize.harness import harness_source, ports
 from intarsia.synthesize.yosys import Design
+from intarsia.words import escaped
 
 
 def test_resources_by_part_with_and_without_multipliers(mac_array: Callable[..., Design]) -> None:
@@ -39,6 +42,25 @@ def test_a_design_is_placed_and_its_bitstream_kept(mac_array: Callable[..., Desi
     before = kept.stat().st_mtime_ns
     assert place_and_route(design, cache=tmp_path, device="25k", harness=True) == report
     assert kept.stat().st_mtime_ns == before  # nothing was built again
+
+
+def test_a_damaged_bitstream_and_a_damaged_tool_are_made_again(
+    mac_array: Callable[..., Design], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = tmp_path / FOLDER
+    monkeypatch.setenv("INTARSIA_CACHE", str(cache))
+    design = mac_array(Lanes=1)
+    report = place_and_route(design, cache=cache, device="25k", harness=True)
+    assert report.bitstream is not None
+    content = report.bitstream.read_bytes()
+    tools = sorted(path for path in (cache / "yowasp").rglob("*") if path.is_file() and path.name != "sums.json")
+    assert len(tools) == 2
+    for path in (report.bitstream, *tools):
+        os.truncate(path, path.stat().st_size // 2)
+    assert place_and_route(design, cache=cache, device="25k", harness=True) == report
+    assert report.bitstream.read_bytes() == content
+    told = (report.bitstream, *(cache / "yowasp").iterdir())
+    assert sorted(caplog.messages) == sorted(f"{escaped(str(path))} is damaged and is made again." for path in told)
 
 
 def test_kept_results_depend_on_harness_and_synthesis(

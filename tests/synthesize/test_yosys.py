@@ -1,12 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+import os
+import shutil
 import sys
+import tempfile
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from hostile import FOLDER
+from intarsia.cache import digest_of_json
 from intarsia.errors import IntarsiaError
 from intarsia.synthesize import tools, yosys
+from intarsia.synthesize.area import transistors
 from intarsia.synthesize.yosys import Design, first_error, run_yosys
 
 RTL = Path(__file__).with_name("rtl")
@@ -75,7 +83,8 @@ def test_results_are_kept_until_a_source_changes(tmp_path: Path) -> None:
 
     first = cells()
     [kept] = cache.iterdir()
-    kept.write_text(json.dumps({"stat.json": "kept"}))
+    other = {"stat.json": "kept"}
+    kept.write_text(json.dumps({"sum": digest_of_json(other), "result": other}))
     assert cells() == "kept"
     kept.write_text("{ damaged")
     assert json.loads(cells())["modules"] == json.loads(first)["modules"]
@@ -105,3 +114,65 @@ def test_another_worker_gives_another_result(tmp_path: Path, monkeypatch: pytest
 )
 def test_the_first_error_line_of_a_log_is_found(log: str, line: str) -> None:
     assert first_error(log) == line
+
+
+def test_folders_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Yosys hands its temporary folder, and the one that it is installed in, to a shell."""
+    home = tmp_path / FOLDER.replace("$LIB", "")  # which the dynamic loader replaces, in every package of Python
+    for name in ("tmp", "sources", "packages"):
+        (home / name).mkdir(parents=True)
+    source = Path(shutil.copy(CELL, home / "sources"))
+    spec = find_spec("pyosys")
+    assert spec is not None
+    assert spec.origin is not None
+    (home / "packages" / "pyosys").symlink_to(Path(spec.origin).parent)
+    monkeypatch.setenv("TMPDIR", str(home / "tmp"))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # it is looked up once
+    monkeypatch.setenv("PYTHONPATH", f"{home / 'packages'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    report = transistors(Design((source,), "mac_cell"), cache=home / "cache")
+    assert report.total > 0
+    assert len(list((home / "cache").iterdir())) == 1
+    assert not list((home / "tmp").iterdir())
+
+
+def test_an_input_whose_name_would_change_the_command_is_refused(tmp_path: Path) -> None:
+    library = tmp_path / "a b.lib"
+    library.touch()
+    with pytest.raises(IntarsiaError, match="unusual characters"):
+        run_yosys([], inputs=(library,), outputs=())
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda _: "{}",
+        lambda _: "[1]",
+        lambda _: '{"sum": "", "result": {}}',
+        lambda text: text.replace("3", "4"),
+        lambda text: text.replace('"result"', '"results"'),
+    ],
+)
+def test_a_damaged_result_is_computed_again(
+    tmp_path: Path, spoil: Callable[[str], str], caplog: pytest.LogCaptureFixture
+) -> None:
+    counts: list[int] = []
+
+    def compute() -> dict[str, int]:
+        counts.append(1)
+        return {"area": 33}
+
+    assert tools.cached(tmp_path, {"key": 1}, compute) == {"area": 33}
+    (kept,) = tmp_path.iterdir()
+    kept.write_text(spoil(kept.read_text(encoding="utf-8")), encoding="utf-8")
+    assert tools.cached(tmp_path, {"key": 1}, compute) == {"area": 33}
+    assert caplog.messages == [f"{kept} is damaged and is made again."]
+    assert tools.cached(tmp_path, {"key": 1}, compute) == {"area": 33}
+    assert len(counts) == 2
+
+
+def test_bytes_that_are_no_result_are_computed_again(tmp_path: Path) -> None:
+    tools.cached(tmp_path, {}, lambda: {"area": 33})
+    (kept,) = tmp_path.iterdir()
+    kept.write_bytes(b"\xff\xfe\x00")
+    assert tools.cached(tmp_path, {}, lambda: {"area": 34}) == {"area": 34}

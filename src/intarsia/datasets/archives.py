@@ -50,9 +50,11 @@ def unpack(archive: Path, folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         sweep(folder.parent.glob(f".{folder.name}.*.part"), older_than=STALE)
         with _scratch(folder) as scratch:
-            _unpack(archive, scratch)
-            inner = scratch / folder.name
-            (inner if inner.is_dir() else scratch).rename(folder)
+            content = scratch / "content"
+            content.mkdir()  # `scratch` itself is the user's alone, whatever the umask says
+            _unpack(archive, content)
+            inner = content / folder.name
+            (inner if inner.is_dir() else content).rename(folder)
     except IntarsiaError:
         raise
     except OSError as error:

@@ -14,8 +14,8 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from intarsia.cache import default_cache
 from intarsia.datasets.cifar10_sources import OFFICIAL, Cifar10Source, fetch_files
-from intarsia.datasets.fetch import default_cache
 from intarsia.datasets.types import ALL_SPLITS, Dataset, InputScaling, Split, SplitName
 from intarsia.errors import IntarsiaError
 from intarsia.files import sha256
@@ -50,7 +50,7 @@ def load_cifar10(
     Args:
         data_dir: holds `cifar10/cifar-10-batches-bin/*.bin`, all six files or some.
         splits: which to load; only the files that these need are looked for. `test` needs one file of 31 MB.
-        cache: same layout; `$XDG_CACHE_HOME/intarsia` or `~/.cache/intarsia` by default.
+        cache: same layout; `default_cache()` by default.
         source: where to fetch from.
         progress: show progress bars.
 

@@ -2,7 +2,6 @@
 """Downloading a file so that an interruption costs nothing and a wrong byte is noticed."""
 
 import http.client
-import os
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -18,12 +17,6 @@ _TRIES = 4
 
 class FetchError(IntarsiaError):
     """A source could not be reached or did not give what it should; another source may."""
-
-
-def default_cache() -> Path:
-    """Return the user's cache folder of this program; it need not exist."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "intarsia"
 
 
 def download(url: str, target: Path, checksum: str, *, progress: bool = False, timeout: float = 20.0) -> None:

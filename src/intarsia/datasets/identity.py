@@ -23,4 +23,5 @@ def of_folder(root: Path) -> str:
     for folder, _, names in os.walk(root):
         relative = Path(folder).relative_to(root).as_posix()
         lines += [f"{relative}/{name}\0{Path(folder, name).stat().st_size}\n" for name in names]
-    return f"{root.name} {hashlib.sha256(''.join(sorted(lines)).encode()).hexdigest()}"
+    content = "".join(sorted(lines)).encode("utf-8", "surrogateescape")  # names of files need not be text
+    return f"{root.name} {hashlib.sha256(content).hexdigest()}"

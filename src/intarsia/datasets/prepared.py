@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from tqdm import tqdm
 
 from intarsia.array_files import map_npy
+from intarsia.cache import tell_damaged
 from intarsia.errors import IntarsiaError
 from intarsia.files import replacing
 
@@ -49,23 +50,48 @@ def prepared(
     if not items:
         return np.empty((0, *shape), dtype)
     path = stem.with_name(f"{stem.name}-{_digest(items)}.npy")
-    expected = (len(items), *shape)
-    if not path.is_file():
-        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": expected}
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.lib.format.write_array_header_2_0(file, header)
-            for source, start in tqdm(items, desc=f"preparing {stem.name}", disable=not progress):
-                values = make(source, start).astype(dtype)
-                if values.shape != shape:
-                    raise IntarsiaError(f"{source} makes an input of {values.shape}, not {shape}; remove it.")
-                file.write(values.tobytes())
+    kept = _kept(path, (len(items), *shape), np.dtype(dtype))
+    if kept is None:
+        _prepare(path, items, shape, np.dtype(dtype), make, title=stem.name, progress=progress)
+        kept = map_npy(path)
+    return np.asarray(kept)
+
+
+def _kept(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any] | None:
+    """Return what an earlier call prepared; None where there is nothing, or not all of it.
+
+    Its values are not compared with a checksum: that would read gigabytes before the first of them is needed.
+    """
+    if not path.exists():
+        return None
     try:
         values = map_npy(path)
-    except IntarsiaError as error:
-        raise IntarsiaError(f"{path} is damaged; delete it, and it will be made again.") from error
-    if values.shape != expected or values.dtype != np.dtype(dtype):
-        raise IntarsiaError(f"{path} is damaged; delete it, and it will be made again.")
-    return np.asarray(values)
+    except IntarsiaError:
+        values = None
+    if values is None or values.shape != shape or values.dtype != dtype:
+        tell_damaged(path)
+        return None
+    return values
+
+
+def _prepare(
+    path: Path,
+    items: Sequence[Item],
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    make: Callable[[Path, int], NDArray[Any]],
+    *,
+    title: str,
+    progress: bool,
+) -> None:
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (len(items), *shape)}
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_2_0(file, header)
+        for source, start in tqdm(items, desc=f"preparing {title}", disable=not progress):
+            values = make(source, start).astype(dtype)
+            if values.shape != shape:
+                raise IntarsiaError(f"{source} makes an input of {values.shape}, not {shape}; remove it.")
+            file.write(values.tobytes())
 
 
 def _digest(items: Sequence[Item]) -> str:
@@ -77,5 +103,5 @@ def _digest(items: Sequence[Item]) -> str:
                 sizes[path] = path.stat().st_size
             except OSError as error:
                 raise IntarsiaError(f"cannot read {path}: {error.strerror}.") from error
-        digest.update(f"{path.parent.name}/{path.name}\0{sizes[path]}\0{start}\n".encode())
+        digest.update(f"{path.parent.name}/{path.name}\0{sizes[path]}\0{start}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:16]

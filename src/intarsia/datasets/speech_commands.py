@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intarsia.array_files import read_npz, require_shape
+from intarsia.cache import default_cache
 from intarsia.datasets import identity
 from intarsia.datasets.archives import Distribution
 from intarsia.datasets.audio import RATE, mfcc, read_wav
 from intarsia.datasets.clip_variants import mfcc_variants
-from intarsia.datasets.fetch import FetchError, default_cache
+from intarsia.datasets.fetch import FetchError
 from intarsia.datasets.prepared import Item, prepared
 from intarsia.datasets.types import ALL_SPLITS, Dataset, InputScaling, Split, SplitName
 from intarsia.errors import IntarsiaError
@@ -265,6 +266,6 @@ def _items(root: Path) -> dict[SplitName, list[tuple[Item, int]]]:
 
 def _list(path: Path) -> frozenset[str]:
     try:
-        return frozenset(path.read_text().split())
+        return frozenset(path.read_text(encoding="utf-8").split())
     except (OSError, UnicodeDecodeError) as error:
         raise IntarsiaError(f"cannot read {path} ({error}); unpack the archive anew.") from error

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intarsia.array_files import read_npz, require_shape
+from intarsia.cache import default_cache
 from intarsia.datasets import identity
 from intarsia.datasets.audio import log_mel, read_wav
-from intarsia.datasets.fetch import default_cache
 from intarsia.datasets.prepared import prepared
 from intarsia.datasets.types import ALL_SPLITS, Dataset, InputScaling, Split, SplitName
 from intarsia.errors import IntarsiaError

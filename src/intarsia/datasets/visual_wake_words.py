@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intarsia.array_files import read_npz, require_shape
+from intarsia.cache import default_cache
 from intarsia.datasets import identity
 from intarsia.datasets.archives import Distribution
 from intarsia.datasets.cifar10 import find_training_images, names_of_training_images
-from intarsia.datasets.fetch import FetchError, default_cache, download
+from intarsia.datasets.fetch import FetchError, download
 from intarsia.datasets.picture_variants import bilinear_weights, picture_variants
 from intarsia.datasets.prepared import prepared
 from intarsia.datasets.types import ALL_SPLITS, Dataset, InputScaling, Split, SplitName
@@ -229,7 +230,7 @@ def _official(
 def _test_numbers(path: Path) -> frozenset[int]:
     """Return the COCO numbers of the images to test on: lines of `000000343218.bin,2,1`."""
     try:
-        lines = path.read_text().split()
+        lines = path.read_text(encoding="utf-8").split()
         return frozenset(int(line.split(".", 1)[0]) for line in lines)
     except (OSError, ValueError) as error:
         raise IntarsiaError(f"{path} is no list of images ({error}); take {LABELS} of MLPerf Tiny's vww01.") from error

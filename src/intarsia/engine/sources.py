@@ -26,7 +26,7 @@ def write_sources(folder: Path) -> list[Path]:
     written = [package]
     for source in sorted(rtl_folder().glob("*.sv")):
         target = folder / source.name
-        write_text(target, source.read_text())
+        write_text(target, source.read_text(encoding="utf-8"))
         written.append(target)
-    write_text(folder / "intarsia.vlt", (rtl_folder() / "intarsia.vlt").read_text())
+    write_text(folder / "intarsia.vlt", (rtl_folder() / "intarsia.vlt").read_text(encoding="utf-8"))
     return written

@@ -80,15 +80,24 @@ class Processes:
 
     def _start(self, number: int) -> "subprocess.Popen[bytes]":
         options = self._options
-        command = [sys.executable, "-m", "intarsia.explore.worker", "--study", options.name]
-        command += ["--out", str(options.folder), "--device", options.device]
-        command += ["--threads", str(options.threads), "--beat", str(options.beat)]
+        # One word for an option and its value: a name may begin with a dash.
+        command = [sys.executable, "-m", "intarsia.explore.worker", f"--study={options.name}"]
+        command += [f"--out={options.folder}", f"--device={options.device}"]
+        command += [f"--threads={options.threads}", f"--beat={options.beat}"]
         if options.data_dir is not None:
-            command += ["--data", str(options.data_dir)]
+            command += [f"--data={options.data_dir}"]
         threads = {
             name: str(options.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
         }
-        environment = os.environ | threads | {STORAGE_VARIABLE: options.url, "OMP_WAIT_POLICY": "passive"}
+        environment = (
+            os.environ
+            | threads
+            | {
+                STORAGE_VARIABLE: options.url,
+                "OMP_WAIT_POLICY": "passive",
+                "PYTHONIOENCODING": "utf-8:backslashreplace",  # as its messages are read
+            }
+        )
         with self._messages(number).open("wb") as messages:
             return subprocess.Popen(command, env=environment, stderr=messages)
 
@@ -97,6 +106,6 @@ class Processes:
         return self._options.home / f"worker{number}.log"
 
     def _last_words(self, number: int) -> str:
-        lines = self._messages(number).read_text(errors="replace").splitlines()
+        lines = self._messages(number).read_text(encoding="utf-8", errors="replace").splitlines()
         said = [line for line in lines if line.strip()]
         return said[-1].removeprefix("intarsia: error: ") if said else "a worker ended without a word; run it again."

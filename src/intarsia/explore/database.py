@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from optuna.exceptions import ExperimentalWarning, OptunaError, StorageInternalError
 from optuna.storages import RDBStorage
-from sqlalchemy import Engine, event
+from sqlalchemy import URL, Engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from intarsia.errors import IntarsiaError
@@ -61,14 +61,10 @@ def connect(url: str, beat: int) -> RDBStorage:
         IntarsiaError: it cannot be reached, or a package for it is missing.
     """
     options: dict[str, Any] = {"pool_pre_ping": True}
-    if url.startswith("sqlite:///"):
-        folder = Path(url.removeprefix("sqlite:///")).parent
-        if not folder.is_dir():
-            raise IntarsiaError(
-                f"there is no folder {folder} for the database; create it, or choose another --storage."
-            )
-        options["connect_args"] = {"timeout": _SQLITE_BUSY}
     try:
+        if url.startswith("sqlite:"):
+            _require_folder(make_url(url).database)
+            options["connect_args"] = {"timeout": _SQLITE_BUSY}
         storage = _opened(url, options, beat)
     except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
         raise IntarsiaError(
@@ -84,18 +80,41 @@ def connect(url: str, beat: int) -> RDBStorage:
     return storage
 
 
+def _require_folder(database: str | None) -> None:
+    folder = Path(database or "").parent
+    if not folder.is_dir():
+        raise IntarsiaError(f"there is no folder {folder} for the database; create it, or choose another --storage.")
+
+
+def sqlite_url(path: Path) -> str:
+    """Return the URL of a database in a file, whatever signs its path has.
+
+    Raises:
+        IntarsiaError: the path is not text, which a URL must be.
+    """
+    try:
+        return URL.create("sqlite", database=str(path)).render_as_string()
+    except UnicodeEncodeError:
+        raise IntarsiaError(f"the path {path} is not UTF-8; choose another folder with --out.") from None
+
+
 def _opened(url: str, options: dict[str, Any], beat: int) -> RDBStorage:
     """Open a database and make its tables where they are missing; again, where somebody else makes them just now."""
     for tries in range(_MOST_OPENINGS, 0, -1):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)  # heartbeats: the version is pinned
-                return RDBStorage(url, engine_kwargs=options, heartbeat_interval=beat, grace_period=3 * beat)
+                return RDBStorage(_literal(url), engine_kwargs=options, heartbeat_interval=beat, grace_period=3 * beat)
         except DBAPIError:
             if tries == 1:
                 raise
             time.sleep(0.5)
     raise AssertionError("the last try returns or raises")
+
+
+def _literal(url: str) -> str:
+    """Return a URL that Optuna does not take for a format string, as it does with braces."""
+    return url.replace("{", "%7B").replace("}", "%7D")
 
 
 def _lock_at_once(engine: Engine) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from intarsia.errors import IntarsiaError
+from intarsia.explore.database import sqlite_url
 
 
 @dataclass(frozen=True)
@@ -53,4 +54,4 @@ class StudyOptions:
     @property
     def url(self) -> str:
         """URL of the database."""
-        return self.storage or f"sqlite:///{self.home / 'study.db'}"
+        return self.storage or sqlite_url(self.home / "study.db")

@@ -50,7 +50,7 @@ def explore(path: Path, options: StudyOptions, *, say: Say = print) -> StudyResu
         cell_library(space)  # before anything long
         settings = settings_of(space.network, options.folder, options.data_dir, device=options.device)
         ready(settings)
-        store.create(path.read_text(), identity(settings, space))
+        store.create(path.read_text(encoding="utf-8"), identity(settings, space))
         begin(store, space)
     say(f"study {options.name} in {shown(options.url)}: {_progress(store, space)}")
     if options.workers:

@@ -42,7 +42,7 @@ def read_space(path: Path) -> DesignSpace:
         IntarsiaError: the file cannot be read or is malformed; the sentence names file and line.
     """
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise IntarsiaError(f"cannot read the design space {path} ({error}); give the path of a YAML file.") from error
     return parse_space(text, str(path))

@@ -15,6 +15,7 @@ from intarsia.errors import IntarsiaError
 from intarsia.explore.plan import first_jobs, is_over, next_jobs
 from intarsia.explore.space import DesignSpace
 from intarsia.explore.store import Entry, Job, Store, Taken
+from intarsia.words import escaped
 
 #: The environment variable that holds the URL of the database: it may have a password, and command lines are public.
 STORAGE_VARIABLE = "INTARSIA_STORAGE"
@@ -132,7 +133,7 @@ def main() -> int:
         store = Store(os.environ[STORAGE_VARIABLE], options.study, beat=options.beat)
         work(store, options.out, options.data, device=options.device, threads=options.threads)
     except (IntarsiaError, MemoryError, OSError) as error:
-        print(f"intarsia: error: {error or 'out of memory'}", file=sys.stderr)
+        print(escaped(f"intarsia: error: {error or 'out of memory'}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

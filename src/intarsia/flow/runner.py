@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO
 
+from intarsia.cache import default_cache
 from intarsia.errors import IntarsiaError
 from intarsia.files import STALE, sweep
 from intarsia.flow.settings import Settings
@@ -34,7 +35,7 @@ def locked(folder: Path) -> Iterator[IO[str]]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("a+")
+        lock = (folder / ".lock").open("a+", encoding="utf-8")
     except OSError as error:
         raise IntarsiaError(f"cannot write {folder}: {error.strerror}; choose another folder with --out.") from error
     with lock:
@@ -56,10 +57,9 @@ def locked(folder: Path) -> Iterator[IO[str]]:
 
 def _sweep_cache() -> None:
     """Remove what killed runs left in the cache; others may be at work there, so only what is old."""
-    from intarsia.simulate.verilator import default_cache  # noqa: PLC0415 (heavy only where it is used)
-
-    for leftovers in ("simulate/.build-*", "synthesize/.*.part"):
-        sweep(default_cache().glob(leftovers), older_than=STALE)
+    with contextlib.suppress(IntarsiaError):  # who has no cache has nothing in it; what needs one says so
+        for leftovers in ("simulate/.build-*", "yowasp/.build-*", "synthesize/.*.part"):
+            sweep(default_cache().glob(leftovers), older_than=STALE)
 
 
 def run_tasks(

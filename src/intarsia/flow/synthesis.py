@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from intarsia import synthesize
+from intarsia.cache import default_cache
 from intarsia.engine import EngineConfig, compile_network, config_for
 from intarsia.engine.cycles import predict
 from intarsia.engine.sources import TOP, write_sources
@@ -260,8 +261,6 @@ def _sources() -> Iterator[tuple[Path, ...]]:
 
 def cache_folder() -> Path:
     """Return the user's folder of kept results of synthesis."""
-    from intarsia.simulate.verilator import default_cache  # noqa: PLC0415 (heavy only where it is used)
-
     return default_cache() / "synthesize"
 
 

@@ -4,6 +4,8 @@
 import sys
 from typing import Any, NoReturn
 
+from intarsia.words import escaped
+
 _LARGEST_REAL = sys.float_info.max
 
 
@@ -23,7 +25,7 @@ class Fields:
     def finish(self) -> None:
         """Refuse fields that nobody took."""
         if self._left:
-            raise HeaderError(f"field {self.where}.{min(self._left)} is unknown")
+            raise HeaderError(f"field {self.where}.{escaped(min(self._left))} is unknown")
 
     def integer(self, key: str, lo: int, hi: int | None = None) -> int:
         """Take an integer of lo … hi."""

@@ -34,6 +34,7 @@ from intarsia.integer.network import (
     MaxPool,
     Tensor,
 )
+from intarsia.integer.runtime import load_onnxruntime
 
 OPSET = 21
 IR_VERSION = 10
@@ -50,7 +51,7 @@ def export(network: IntegerNetwork, path: Path, *, all_outputs: bool = False) ->
     Raises:
         IntarsiaError: the package onnx is missing, or the file cannot be written.
     """
-    onnx = _require("onnx")
+    onnx = _load_onnx()
     graph = _Graph(onnx, network)
     for layer in network.layers:
         graph.layer(layer)
@@ -67,7 +68,7 @@ def execute(path: Path, images: Ints, *, threads: int | None = None, batch: int 
     Raises:
         IntarsiaError: the package onnxruntime is missing, or it refuses the file or the images.
     """
-    runtime = _require("onnxruntime")
+    runtime = load_onnxruntime()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads or 0
     try:
@@ -86,11 +87,13 @@ def execute(path: Path, images: Ints, *, threads: int | None = None, batch: int 
     return {name: np.concatenate(parts) for name, parts in zip(names, zip(*chunks, strict=True), strict=True)}
 
 
-def _require(package: str) -> ModuleType:
+def _load_onnx() -> ModuleType:
     try:
-        return __import__(package)
+        import onnx  # noqa: PLC0415 (an optional part)
     except ImportError as error:
-        raise IntarsiaError(f"the package {package} is missing; pip install intarsia[onnx]") from error
+        raise IntarsiaError("the package onnx is missing; pip install intarsia[onnx]") from error
+    module: ModuleType = onnx
+    return module
 
 
 class _Graph:

@@ -11,6 +11,7 @@ import numpy as np
 from intarsia.errors import IntarsiaError
 from intarsia.integer.network import LARGEST_TENSOR, MAX_SHIFT, Add, AveragePool, Conv2d, Linear, MaxPool
 from intarsia.integer.units import support, taken_units, unit_numbers
+from intarsia.words import is_printable
 
 if TYPE_CHECKING:
     from intarsia.integer.network import (
@@ -50,6 +51,9 @@ def check_network(network: IntegerNetwork) -> None:
     Raises:
         IntarsiaError: names the layer and what is wrong with it.
     """
+    for name in (network.name, network.input.name, *(layer.output.name for layer in network.layers)):
+        if not is_printable(name):
+            raise IntarsiaError(f"the name {name!a} holds a character that does not print.")
     if not 1 <= network.scale_bits <= 16:
         raise IntarsiaError(f"network {network.name}: scale_bits is {network.scale_bits}, it must be 1 to 16.")
     if not network.layers:

@@ -60,7 +60,7 @@ def render(results: Results, pictures: Sequence[PlanePicture]) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"kib": lambda bits: f"{bits / 8192:,.1f}", "percent": lambda part: f"{part:.2%}"}
-    template = environment.from_string((files("intarsia.report") / "page.html.j2").read_text())
+    template = environment.from_string((files("intarsia.report") / "page.html.j2").read_text(encoding="utf-8"))
     return template.render(
         r=results,
         amount=amount,

@@ -11,6 +11,7 @@ from typing import Any
 from intarsia.errors import IntarsiaError
 from intarsia.quantize.scheme_text import read_scheme
 from intarsia.report.study import METRICS, Design, StudyResults
+from intarsia.words import escaped
 
 #: From free to regular; what a design's planes are called by.
 FAMILIES: Mapping[str, str] = {
@@ -87,7 +88,7 @@ def study_page(results: StudyResults) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    template = environment.from_string((files("intarsia.report") / "study.html.j2").read_text())
+    template = environment.from_string((files("intarsia.report") / "study.html.j2").read_text(encoding="utf-8"))
     return template.render(
         r=results,
         charts={name: _script(chart) for name, chart in charts(results).items()},
@@ -127,7 +128,7 @@ def study_table(results: StudyResults) -> str:
         rows.append((str(len(design.seeds)), *cells, name))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     lines = ["  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=False)) for row in rows]
-    return "\n".join(f"{line}  {row[-1]}" for line, row in zip(lines, rows, strict=True))
+    return "\n".join(f"{line}  {escaped(row[-1])}" for line, row in zip(lines, rows, strict=True))
 
 
 def figure(name: str, value: float | None) -> str:

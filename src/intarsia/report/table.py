@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from intarsia.report.data import Area, Fpga, Results
 from intarsia.synthesize.compare import NETWORK_AREA, PEAK_AREA
-from intarsia.words import counted
+from intarsia.words import counted, escaped
 
 _ARRAYS = {PEAK_AREA: "lane array, equal peak", NETWORK_AREA: "lane array × cycles"}
 
@@ -95,5 +95,6 @@ def _equal(values: int, layers: int, images: int) -> str:
 
 
 def _aligned(rows: Sequence[tuple[str, str]]) -> str:
-    width = max((len(name) for name, _ in rows), default=0)
-    return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
+    lines = [(escaped(name), escaped(text)) for name, text in rows]
+    width = max((len(name) for name, _ in lines), default=0)
+    return "\n".join(f"{name:<{width}}  {text}" for name, text in lines)

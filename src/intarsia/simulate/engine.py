@@ -2,6 +2,7 @@
 """Running a program on the simulated engine, from images to results, and reading what it did layer by layer."""
 
 import ctypes
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -212,12 +213,24 @@ def _extract(memory: NDArray[np.int8], placement: Placement, lanes: int) -> NDAr
     return placement.restore(rows.reshape(placement.words, lanes))
 
 
+def _opened(path: Path) -> ctypes.CDLL:
+    """Open a shared library; the loader replaces `$LIB` and the like in a path, so it is not given one with a `$`."""
+    if "$" not in str(path):
+        return ctypes.CDLL(str(path))
+    folder = os.open(path.parent.parent, os.O_RDONLY)
+    try:
+        # The name of the engine's own folder stays: the loader takes equal paths for one library.
+        return ctypes.CDLL(f"/proc/self/fd/{folder}/{path.parent.name}/{path.name}")
+    finally:
+        os.close(folder)
+
+
 def _address(region: str) -> int:
     return REGIONS[region] << REGION_SHIFT
 
 
 def _load(path: Path) -> ctypes.CDLL:
-    library = ctypes.CDLL(str(path))
+    library = _opened(path)
     handle, words = ctypes.c_void_p, ctypes.c_uint32
     library.engine_create.argtypes = [words]
     library.engine_create.restype = handle

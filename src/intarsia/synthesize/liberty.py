@@ -75,7 +75,7 @@ def read_liberty(path: Path) -> Library:
         IntarsiaError: the file is missing or not Liberty.
     """
     try:
-        text = path.read_text(errors="replace")
+        text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise IntarsiaError(f"cannot read the cell library {path}: {error.strerror}; check PDK_ROOT.") from error
     try:

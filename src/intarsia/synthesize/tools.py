@@ -3,21 +3,26 @@
 
 import hashlib
 import importlib.metadata
-import importlib.util
 import json
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from intarsia.cache import digest_of_json, tell_damaged
 from intarsia.errors import IntarsiaError
 from intarsia.files import read_json, sha256, write_json
-from intarsia.synthesize._worker import PARENT
+from intarsia.synthesize._worker import PARENT, PLAIN_PATH
 
 # Raised by hand when the meaning of a kept result changes without a change in commands or tool versions.
-CACHE_VERSION = 1
+CACHE_VERSION = 2  # 2: with a checksum
+
+
+_TMP = "/tmp"  # noqa: S108 (what is made in it has a name that nobody can foresee)
 
 
 class TimeOverError(IntarsiaError):
@@ -42,8 +47,23 @@ def require_package(package: str) -> str:
         ) from None
 
 
-def run_tool(name: str, arguments: Sequence[str], *, folder: Path, timeout_s: float) -> tuple[int, str]:
+def plain_folder(prefix: str) -> "tempfile.TemporaryDirectory[str]":
+    """Return a temporary folder whose path means the same to every tool, whatever TMPDIR is."""
+    usual = tempfile.gettempdir()
+    return tempfile.TemporaryDirectory(prefix=prefix, dir=usual if PLAIN_PATH.fullmatch(usual) else _TMP)
+
+
+def run_tool(
+    name: str,
+    arguments: Sequence[str],
+    *,
+    folder: Path,
+    timeout_s: float,
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[int, str]:
     """Run a program in `folder` and return its exit status and its output (both streams, in order).
+
+    Its temporary files go to `folder`, too; `environment` is added to ours.
 
     The program and everything it started are ended when `timeout_s` seconds have passed.
 
@@ -59,7 +79,7 @@ def run_tool(name: str, arguments: Sequence[str], *, folder: Path, timeout_s: fl
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, PARENT: str(os.getpid())},
+            env={**os.environ, PARENT: str(os.getpid()), "TMPDIR": str(folder), **environment},
         )
     except OSError as error:
         raise IntarsiaError(f"cannot start {name} ({arguments[0]}): {error.strerror}.") from error
@@ -88,16 +108,27 @@ def cached(cache: Path | None, key: Mapping[str, Any], compute: Callable[[], dic
     if cache is None:
         return compute()
     path = cache / f"{digest(key)}.json"
-    if path.exists():
-        try:
-            result = read_json(path)
-        except IntarsiaError:
-            result = None  # a damaged file is only a kept result: compute it anew
-        if isinstance(result, dict):
-            return result
+    kept = _kept(path)
+    if kept is not None:
+        return kept
     result = compute()
-    write_json(path, result)
+    write_json(path, {"sum": digest_of_json(result), "result": result})
     return result
+
+
+def _kept(path: Path) -> dict[str, Any] | None:
+    """Return a kept result; None where there is none, or one that is damaged."""
+    if not path.exists():
+        return None
+    try:
+        content = read_json(path)
+        result: dict[str, Any] = content["result"]
+        if content["sum"] == digest_of_json(result):
+            return result
+    except (IntarsiaError, LookupError, TypeError):
+        pass  # as damaged as a wrong sum
+    tell_damaged(path)
+    return None
 
 
 def digest(key: Mapping[str, Any]) -> str:

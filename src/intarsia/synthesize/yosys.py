@@ -4,14 +4,13 @@
 import json
 import re
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from intarsia.errors import IntarsiaError
 from intarsia.files import sha256
-from intarsia.synthesize.tools import cached, fingerprint, require_package, run_tool
+from intarsia.synthesize.tools import cached, fingerprint, plain_folder, require_package, run_tool
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
@@ -43,11 +42,15 @@ class Design:
             if not _NAME.fullmatch(name):
                 raise IntarsiaError(f"{name!r} is no SystemVerilog identifier; correct the module or parameter name.")
         for source in self.sources:
-            if not _FILE.fullmatch(source.name):
-                raise IntarsiaError(f"the source file name {source.name!r} has unusual characters; rename the file.")
+            _require_plain(source)
         values = [f"-G {name}={int(value)}" for name, value in sorted(self.parameters.items())]
         files = [source.name for source in self.sources]
         return " ".join(["read_slang --threads 1 --top", self.top, *options, *values, *files])
+
+
+def _require_plain(path: Path) -> None:
+    if not _FILE.fullmatch(path.name):
+        raise IntarsiaError(f"the source file name {path.name!r} has unusual characters; rename the file.")
 
 
 def run_yosys(
@@ -74,6 +77,8 @@ def run_yosys(
     Raises:
         IntarsiaError: pyosys is missing, the time is over, or a command failed (with Yosys' first error line).
     """
+    for path in inputs:
+        _require_plain(path)
     key = {
         "tool": f"pyosys {require_package('pyosys')}",
         "commands": list(commands),
@@ -85,20 +90,25 @@ def run_yosys(
 
 
 def _run(commands: Sequence[str], inputs: Sequence[Path], outputs: Sequence[str], timeout_s: float) -> dict[str, str]:
-    with tempfile.TemporaryDirectory(prefix="intarsia-yosys-") as name:
+    with plain_folder("intarsia-yosys-") as name:
         folder = Path(name)
         for path in inputs:
             (folder / path.name).symlink_to(path.resolve())
         job = folder / "job.json"
-        job.write_text(json.dumps(list(commands)))
+        job.write_text(json.dumps(list(commands)), encoding="utf-8")
         # -P: the modules beside the worker must not hide those of the library
         arguments = [sys.executable, "-P", str(_WORKER), job.name]
         status, log = run_tool("Yosys", arguments, folder=folder, timeout_s=timeout_s)
         if status:
             # a pass under `tee -q` leaves its error in its file only
-            log += "\n".join(path.read_text() for path in map(folder.joinpath, outputs) if path.exists())
+            log += "\n".join(_read(path) for path in map(folder.joinpath, outputs) if path.exists())
             raise IntarsiaError(f"Yosys failed: {first_error(log)}")
-        return {output: (folder / output).read_text() for output in outputs}
+        return {output: _read(folder / output) for output in outputs}
+
+
+def _read(path: Path) -> str:
+    """Return what Yosys wrote; names in it may come from a library in any encoding."""
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def first_error(log: str) -> str:

@@ -150,7 +150,7 @@ def _check_functions(model: Any) -> None:
 def _package() -> Any:
     try:
         import onnx  # noqa: PLC0415 (an extra)
-        import onnx.inliner  # noqa: PLC0415
+        import onnx.inliner  # noqa: PLC0415, F401 (it becomes an attribute of the package)
     except ImportError as error:
         raise IntarsiaError("reading .onnx files needs the onnx package; pip install 'intarsia[import]'.") from error
     return onnx
