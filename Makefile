@@ -12,13 +12,14 @@ ifneq ($(wildcard ../shared/pdk),)
 export PDK_ROOT ?= $(abspath ../shared/pdk)
 endif
 
-.PHONY: run test test-anywhere lint study docs clean help
+.PHONY: run test test-anywhere fuzz lint study docs clean help
 
 help:
 	@echo "make run    install, then train, freeze, compile, verify and report the digits network (runs/digits/report.html)"
 	@echo "make test   install, then linters, types, import rules and the test suite"
 	@echo "make test-anywhere"
 	@echo "            the test suite as other machines run it: other Pythons, PyTorch kernels, threads and draws"
+	@echo "make fuzz   50,000 damaged files for all readers (COUNT=...), outside the test suite"
 	@echo "make lint   only linters, types and import rules"
 	@echo "make study  the long experiments, outside the test suite"
 	@echo "make docs   install, then the documentation with the API reference (build/docs/index.html)"
@@ -45,6 +46,9 @@ test: lint
 # PYTHONS="python3.12 python3.13" chooses; each gets a virtual environment of its own.
 test-anywhere:
 	.ci/anywhere $(PYTHONS)
+
+fuzz: $(STAMP)
+	PYTHONPATH=tests:tests/networks/importers OMP_NUM_THREADS=1 $(BIN)/python -m fuzz --count $(or $(COUNT),50000)
 
 study: $(STAMP)
 	$(BIN)/python -m pytest -m study

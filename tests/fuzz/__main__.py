@@ -8,6 +8,7 @@ with 1 if any reader raised what it should not, took more than 10 s or 2 GB, or 
 """
 
 import argparse
+import resource
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ _BATCH = 500  # inputs that a process reads; then a fresh one, so that memory co
 #: Inputs of a format per one of the cheapest formats.
 _WEIGHTS = {"tflite": 4, "onnx": 6, "pt2": 1, "keras": 0.5, "frozen": 4}
 _SILENCE = 120  # seconds until a process that says nothing is taken for dead: the first input loads PyTorch
+_MEMORY = 2 << 30  # bytes of a process, PyTorch included
 _READY = "ready\n"
 
 
@@ -93,7 +95,7 @@ def _process(batch: Batch) -> Iterator[tuple[int, str]]:
         _, errors = process.communicate()
     if not ready:
         sys.exit(f"the inputs of {batch.format} cannot be made: {errors}")
-    if last < batch.first + batch.count - 1:
+    if process.returncode and last < batch.first + batch.count - 1:
         yield last + 1, f"{batch.format} {last + 1}: the process ended with {process.returncode}: {errors[-500:]}"
 
 
@@ -107,7 +109,12 @@ def work(batch: Batch) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for number in range(batch.first, batch.first + batch.count):
             found = fault(batch.format, number, Path(folder))
+            used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+            if used > _MEMORY and not found:
+                found = f"takes {used >> 20} MiB"
             print(number, found.replace("\n", "\\n"), flush=True)
+            if used > _MEMORY:
+                return  # the next ones want a process that counts from the beginning
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads one damaged file and judges what the reader does."""
 
-import resource
 import signal
 import traceback
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ from fuzz.formats import FORMATS, damaged
 from intarsia.errors import IntarsiaError
 
 PATIENCE = 10  # seconds
-_MEMORY = 2 << 30  # bytes
 
 
 class _HangError(BaseException):
@@ -23,7 +21,7 @@ class _HangError(BaseException):
 def fault(name: str, seed: int, folder: Path) -> str:
     """Return what is wrong with how a format's reader takes the input of a number; empty if nothing is.
 
-    It may return, or raise IntarsiaError with one printable line, within 10 s and 2 GB of the whole process.
+    It may return, or raise IntarsiaError with one printable line, within 10 s.
     """
     path = folder / f"{name}-{seed}{FORMATS[name].suffix}"
     path.write_bytes(damaged(name, seed))
@@ -41,8 +39,7 @@ def fault(name: str, seed: int, folder: Path) -> str:
     finally:
         for made in folder.iterdir():
             made.unlink()
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return f"takes {used >> 20} MiB" if used > _MEMORY else ""
+    return ""
 
 
 @contextmanager

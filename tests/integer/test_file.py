@@ -136,7 +136,7 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
         (lambda h: h["layers"][0].update(padding=[1 << 40] * 4), "padding must be an integer of 0"),
         (lambda h: h["layers"][0].update(depthwise=1), "depthwise must be true or false"),
         (lambda h: h["layers"][0]["planes"][0].update(pattern="2:1"), "pattern n:m needs"),
-        (lambda h: h["layers"][0]["planes"][0].update(pattern="1:99999999999999"), "against its pattern"),
+        (lambda h: h["layers"][0]["planes"][0].update(pattern="1:999999999"), "against its pattern"),
         (lambda h: h["layers"][0]["planes"][0].update(pattern="stripes"), "cannot read pattern 'stripes'; write dense"),
         (lambda h: h["layers"][0]["planes"][0].update(pattern="rest-inputs"), "needs a plane before it"),
         (lambda h: h["layers"][0]["planes"][0].update(format="float8"), "unknown weight format 'float8'"),

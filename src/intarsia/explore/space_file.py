@@ -60,7 +60,7 @@ def parse_space(text: str, name: str = "the design space") -> DesignSpace:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise IntarsiaError(f"{name}, line {line}: {error.problem or 'this is no YAML'}; correct it.") from error
     except yaml.YAMLError as error:
-        raise IntarsiaError(f"{name} is no YAML ({error}); correct it.") from error
+        raise IntarsiaError(f"{name} is not YAML ({' '.join(str(error).split())}); correct it.") from error
     except RecursionError as error:
         raise IntarsiaError(f"{name} nests lists or names too deeply; a design space needs three levels.") from error
     if root is None:
