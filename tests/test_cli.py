@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from intarsia import cli
+from intarsia.errors import INTERRUPTED
 from intarsia.flow import DEFAULTS
 from intarsia.integer import Conv2d, IntegerNetwork, Pattern, WeightFormat, file
 from intarsia.integer.executor import Executor
@@ -341,7 +342,7 @@ def test_a_full_disk_is_named() -> None:
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("no /dev/full")
-    command = [sys.executable, "-m", "intarsia.cli", "networks"]
+    command = [sys.executable, "-m", "intarsia", "networks"]
     with full.open("w") as stream:
         done = subprocess.run(command, stdout=stream, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 2
@@ -350,7 +351,7 @@ def test_a_full_disk_is_named() -> None:
 
 def test_a_reader_that_has_gone_is_no_error() -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "intarsia.cli", "networks"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "intarsia", "networks"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     assert process.stdout is not None
     assert process.stderr is not None
@@ -362,7 +363,7 @@ def test_a_reader_that_has_gone_is_no_error() -> None:
 def test_an_interrupt_says_so_in_one_line(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     process = subprocess.Popen(
-        [sys.executable, "-m", "intarsia.cli", "train", "digits", "--out", str(tmp_path)],
+        [sys.executable, "-m", "intarsia", "train", "digits", "--out", str(tmp_path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -377,6 +378,113 @@ def test_an_interrupt_says_so_in_one_line(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert error.splitlines()[-1].startswith("intarsia: interrupted")
     assert "Traceback" not in error
+
+
+#: Sends this process an interrupt as soon as it imports a module, then runs the command.
+INTERRUPTED_AT_IMPORT = """
+import builtins, os, signal, sys
+import intarsia.__main__ as entry
+signal.signal(signal.SIGINT, signal.default_int_handler)
+real, wanted = builtins.__import__, sys.argv.pop(1)
+def importing(name, *rest):
+    if name == wanted:
+        os.kill(os.getpid(), signal.SIGINT)
+    return real(name, *rest)
+builtins.__import__ = importing
+sys.exit(entry.main())
+"""
+
+
+@pytest.mark.parametrize("module", ["intarsia.cli", "tqdm", "numpy", "numpy._core", "intarsia.flow"])
+def test_an_interrupt_of_the_first_second_says_so_in_one_line(module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_AT_IMPORT, module, "networks"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == INTERRUPTED + "\n"
+
+
+def test_an_interrupt_that_a_package_turns_into_an_error_of_its_own_is_an_interrupt() -> None:
+    code = """
+import os, signal, sys
+import intarsia.__main__ as entry
+from intarsia import cli
+signal.signal(signal.SIGINT, signal.default_int_handler)
+def confused():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        object().lock
+cli.main = confused
+sys.exit(entry.main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, INTERRUPTED + "\n")
+
+
+def test_an_interrupt_after_the_last_result_shows_no_traceback() -> None:
+    code = """
+import atexit, os, signal, sys
+import intarsia.__main__ as entry
+signal.signal(signal.SIGINT, signal.default_int_handler)
+atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))
+sys.exit(entry.main())
+"""
+    done = subprocess.run([sys.executable, "-c", code, "networks"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, INTERRUPTED + "\n")
+    assert done.stdout.startswith("digits")
+
+
+@pytest.mark.parametrize("closed", [(1,), (2,), (1, 2), (0, 1, 2)])
+@pytest.mark.parametrize(("words", "status"), [(["networks"], 0), (["execute", "n.safetensors"], 2), (["--help"], 0)])
+def test_closed_streams_are_no_error(closed: tuple[int, ...], words: list[str], status: int) -> None:
+    def close() -> None:
+        for number in closed:
+            os.close(number)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "intarsia", *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        preexec_fn=close,
+        check=False,
+    )
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+    assert bool(done.stdout) == (1 not in closed and status == 0)
+
+
+def test_what_tools_print_never_gets_into_a_file_that_took_a_closed_streams_number(tmp_path: Path) -> None:
+    code = """
+import os, sys
+import intarsia.__main__ as entry
+from intarsia import cli
+def work():
+    file = open(sys.argv[1], "w")
+    os.system("echo words")
+    file.close()
+    return 0
+cli.main = work
+sys.exit(entry.main())
+"""
+    path = tmp_path / "result"
+    subprocess.run([sys.executable, "-c", code, path], preexec_fn=lambda: os.close(1), check=True)
+    assert path.read_text() == ""
+
+
+@pytest.mark.parametrize(("words", "status"), [(["networks"], 2), (["--help"], 0)])  # argparse looks away
+def test_a_full_disk_behind_either_stream_shows_no_traceback(words: list[str], status: int) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full")
+    command = [sys.executable, "-m", "intarsia", *words]
+    with full.open("w") as stream:
+        done = subprocess.run(command, stdout=stream, stderr=subprocess.PIPE, text=True, check=False)
+        assert "Traceback" not in done.stderr
+        assert "Exception ignored" not in done.stderr
+        assert done.returncode == status
+        assert subprocess.run(command, stdout=stream, stderr=stream, check=False).returncode == status
 
 
 def test_all_images_of_a_file_are_simulated_unless_fewer_are_asked_for(

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from intarsia import __version__
 from intarsia.engine import EngineConfig
 from intarsia.engine.sources import write_sources
-from intarsia.errors import IntarsiaError
+from intarsia.errors import INTERRUPTED, IntarsiaError
 from intarsia.flow import BASELINES, DEFAULTS, STAGES, Settings, last_settings, report, run, run_stage, single
 from intarsia.flow.settings import MODEL_FILE, MODELS, Budget, Defaults, named
 from intarsia.quantize.recipes import QUANTIZATION_RECIPES
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except IntarsiaError as error:
         return _complain(f"intarsia: error: {error}", 2)
     except KeyboardInterrupt:
-        return _complain("intarsia: interrupted; what was finished stays, run the same command to go on.", 130)
+        return _complain(INTERRUPTED, 130)
     except BrokenPipeError:
         # Whoever read our output has gone; keep Python from complaining about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,14 @@
-"""The one exception that stands for a user's mistake or a missing tool."""
+"""The one exception that stands for a user's mistake or a missing tool, and sentences that many places need."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: What the command line says when it is interrupted.
+INTERRUPTED = "intarsia: interrupted; what was finished stays, run the same command to go on."
 
 
 class IntarsiaError(Exception):
@@ -6,3 +16,8 @@ class IntarsiaError(Exception):
 
     The command line prints the message and exits with status 2; it never shows a traceback for this class.
     """
+
+
+def unreadable(path: Path, error: OSError, remedy: str = "correct the path") -> IntarsiaError:
+    """Return the error that says why the system does not let a file be read: it is missing, a folder, forbidden, …"""
+    return IntarsiaError(f"cannot read {path}: {error.strerror or error}; {remedy}.")
