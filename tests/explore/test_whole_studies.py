@@ -137,7 +137,7 @@ def test_two_machines_share_a_study_on_postgresql_that_loses_its_connections(run
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere.yaml"], "cannot read the design space nowhere.yaml"),
+        (["nowhere.yaml"], "there is no file nowhere.yaml"),
         (["energy.yaml"], "give its folder with PDK_ROOT"),
         (["space.yaml", "--storage", "postgresql+psycopg://me:secret@127.0.0.1:1/x"], "cannot be reached"),
         (["space.yaml", "--out", "/proc/nowhere"], "cannot write /proc/nowhere"),

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from intarsia.errors import IntarsiaError
+from intarsia.errors import IntarsiaError, unreadable
 
 RATE = 16_000  # samples a second of both data sets
 _MFCC_WINDOW, _MFCC_FFT, _MFCC_FRAMES = 480, 512, 49
@@ -34,7 +34,7 @@ def read_wav(path: Path) -> NDArray[np.int16]:
     except (wave.Error, EOFError) as error:
         raise IntarsiaError(f"{path} is no sound file that can be read ({error}); fetch it again.") from error
     except OSError as error:
-        raise IntarsiaError(f"cannot read {path}: {error.strerror}.") from error
+        raise unreadable(path, error) from error
     if kind != (1, 16, RATE):
         raise IntarsiaError(
             f"{path} has {kind[0]} channels of {kind[1]} bits at {kind[2]:,} Hz; "

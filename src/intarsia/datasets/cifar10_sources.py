@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from intarsia.datasets.fetch import FetchError, download
 from intarsia.errors import IntarsiaError
-from intarsia.files import STALE, sweep, write_bytes
+from intarsia.files import LEFTOVERS, STALE, sweep, write_bytes
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def fetch_files(sums: Mapping[str, str], folder: Path, source: Cifar10Source, *,
     Raises:
         IntarsiaError: neither place gives the files, or `folder` cannot be written.
     """
-    sweep([*folder.glob(".npm-*"), *folder.glob(".*.part")], older_than=STALE)
+    sweep([*folder.glob(".npm-*"), *folder.glob(LEFTOVERS)], older_than=STALE)
     try:
         _from_archive(sums, folder, source, progress)
         return

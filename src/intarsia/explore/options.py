@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from intarsia.errors import IntarsiaError
+from intarsia.flow.settings import STUDIES
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class StudyOptions:
     @property
     def home(self) -> Path:
         """The study's own folder."""
-        return self.folder / "studies" / self.name
+        return self.folder / STUDIES / self.name
 
     @property
     def url(self) -> str:

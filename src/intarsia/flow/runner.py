@@ -1,7 +1,6 @@
 """Walking through the tasks of a run: skip what is done, do the rest, never two runs in one folder."""
 
 import contextlib
-import fcntl
 import os
 import threading
 import time
@@ -11,11 +10,14 @@ from types import MappingProxyType
 from typing import IO
 
 from intarsia.errors import IntarsiaError
-from intarsia.files import STALE, sweep
+from intarsia.files import LEFTOVERS, STALE, hold, open_lock, sweep
 from intarsia.flow.settings import Settings
 from intarsia.flow.task import Job, Record, Task, finished, perform, record_path
 
 Say = Callable[[str], None]
+
+#: In the folder of a run: the file that the run at work there has locked.
+LOCK = ".lock"
 
 
 class FolderBusyError(IntarsiaError):
@@ -33,22 +35,17 @@ def locked(folder: Path) -> Iterator[IO[str]]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("a+")
     except OSError as error:
         raise IntarsiaError(f"cannot write {folder}: {error.strerror}; choose another folder with --out.") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.seek(0)
-            holder = lock.read().strip() or "unknown"
+    had_run = (folder / LOCK).exists()
+    with open_lock(folder / LOCK) as lock:
+        holder = hold(lock)
+        if holder is not None:
             raise FolderBusyError(
                 f"another run (process {holder}) works in {folder}; wait for it or choose another folder with --out."
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        sweep(folder.rglob(".*.part"))  # nobody else writes here now
+            )
+        if had_run:  # else what looks like a leftover is not ours
+            sweep(folder.rglob(LEFTOVERS))  # nobody else writes here now
         _sweep_cache()
         yield lock
 
@@ -57,7 +54,7 @@ def _sweep_cache() -> None:
     """Remove what killed runs left in the cache; others may be at work there, so only what is old."""
     from intarsia.simulate.verilator import default_cache  # noqa: PLC0415 (heavy only where it is used)
 
-    for leftovers in ("simulate/.build-*", "synthesize/.*.part"):
+    for leftovers in ("simulate/.build-????????", f"synthesize/{LEFTOVERS}"):
         sweep(default_cache().glob(leftovers), older_than=STALE)
 
 

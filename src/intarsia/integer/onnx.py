@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intarsia.errors import IntarsiaError
+from intarsia.errors import IntarsiaError, unreadable
 from intarsia.files import replacing
 from intarsia.integer.formats import ActivationFormat
 from intarsia.integer.kernels import storage
@@ -70,7 +70,11 @@ def execute(path: Path, images: Ints, *, threads: int | None = None, batch: int 
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads or 0
     try:
-        session = runtime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        content = path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error) from error
+    try:
+        session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         source = session.get_inputs()[0]
         width = np.dtype(source.type.removeprefix("tensor(").removesuffix(")"))
         names = [output.name for output in session.get_outputs()]
@@ -78,8 +82,6 @@ def execute(path: Path, images: Ints, *, threads: int | None = None, batch: int 
             session.run(names, {source.name: images[start : start + batch].astype(width)})
             for start in range(0, max(1, len(images)), batch)
         ]
-    except OSError as error:
-        raise IntarsiaError(f"cannot read {path}: {error.strerror}.") from error
     except Exception as error:  # onnxruntime has no common class of its own for what it raises
         raise IntarsiaError(f"onnxruntime refuses {path}: {error}") from error
     return {name: np.concatenate(parts) for name, parts in zip(names, zip(*chunks, strict=True), strict=True)}

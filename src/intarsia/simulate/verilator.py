@@ -6,7 +6,6 @@ import importlib.metadata
 import json
 import os
 import shutil
-import subprocess
 import tempfile
 from importlib.resources import files
 from importlib.util import find_spec
@@ -15,8 +14,11 @@ from pathlib import Path
 from intarsia.engine.config import EngineConfig
 from intarsia.engine.sources import TOP, write_sources
 from intarsia.errors import IntarsiaError
+from intarsia.files import open_lock
+from intarsia.processes import run_tool
 
 LIBRARY = "libengine.so"
+_BUILD_S = 3600.0  # a build takes a minute or two
 _FLAGS = ("--cc", "--exe", "--build", "-Wall", "--assert", "-O3", "--x-assign", "unique", "--x-initial", "unique")
 
 
@@ -75,11 +77,12 @@ def build(config: EngineConfig, cache: Path | None = None) -> Path:
         if target.exists():
             return target
         check_tools()
-        with (folder / f".{key}.lock").open("w") as lock:
+        with open_lock(folder / f".{key}.lock") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be building the same engine
             if not target.exists():
-                _run_verilator(work, sources, harness, observe, config)
-                (work / "out").rename(folder / key)
+                library = _run_verilator(work, sources, harness, observe, config)
+                target.parent.mkdir(exist_ok=True)  # it may hold what a killed process began to remove
+                library.replace(target)
         return target
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -95,7 +98,7 @@ def _key(sources: list[Path], config: EngineConfig) -> str:
     return digest.hexdigest()[:24]
 
 
-def _run_verilator(work: Path, sources: list[Path], harness: Path, observe: Path, config: EngineConfig) -> None:
+def _run_verilator(work: Path, sources: list[Path], harness: Path, observe: Path, config: EngineConfig) -> Path:
     root = verilator_root()
     objects = work / "obj"
     command = [
@@ -110,12 +113,11 @@ def _run_verilator(work: Path, sources: list[Path], harness: Path, observe: Path
         *map(str, sources),
         str(harness),
     ]
-    environment = {**os.environ, "VERILATOR_ROOT": str(root)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    environment = {"VERILATOR_ROOT": str(root)}
+    status, log = run_tool("Verilator", command, folder=Path(), timeout_s=_BUILD_S, environment=environment)
     library = objects / LIBRARY
-    if done.returncode != 0 or not library.exists():
-        lines = (done.stdout + done.stderr).splitlines()
+    if status or not library.exists():
+        lines = log.splitlines()
         errors = [line for line in lines if line.startswith(("%Warning", "%Error")) or "error:" in line] or lines[-1:]
         raise IntarsiaError(f"building the simulation failed: {errors[0] if errors else 'no output'}.")
-    (work / "out").mkdir()
-    shutil.move(library, work / "out" / LIBRARY)
+    return library

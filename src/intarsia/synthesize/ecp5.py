@@ -17,10 +17,11 @@ from typing import Any
 
 from intarsia.errors import IntarsiaError
 from intarsia.files import replacing, sha256
+from intarsia.processes import run_tool
 from intarsia.synthesize._worker import MERGE
 from intarsia.synthesize.harness import harness_top, write_harness
 from intarsia.synthesize.results import Part, group_parts
-from intarsia.synthesize.tools import cached, digest, fingerprint, require_package, run_tool
+from intarsia.synthesize.tools import cached, digest, fingerprint, require_package
 from intarsia.synthesize.yosys import Design, first_error, run_yosys
 
 #: Sizes of the device, and how many 18 × 18 multipliers each has.

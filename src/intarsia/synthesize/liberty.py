@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from intarsia.errors import IntarsiaError
+from intarsia.errors import IntarsiaError, unreadable
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|/\*.*?\*/|//[^\n]*|\\\r?\n|[{}();:,]|[^\s{}();:,"]+', re.DOTALL)
 #: A condition of a port's memory enable, write enable or read enable (IHP's names), negated or not.
@@ -73,7 +73,7 @@ def read_liberty(path: Path) -> Library:
     try:
         text = path.read_text(errors="replace")
     except OSError as error:
-        raise IntarsiaError(f"cannot read the cell library {path}: {error.strerror}; check PDK_ROOT.") from error
+        raise unreadable(path, error, "check PDK_ROOT") from error
     try:
         root = _parse(text)
         cells = tuple(_cell(group) for group in root.find("cell"))

@@ -1,30 +1,18 @@
-"""Starting outside tools with a time limit, and keeping their results under a hash of everything they depend on."""
+"""Keeping the results of outside tools under a hash of everything they depend on."""
 
 import hashlib
 import importlib.metadata
 import importlib.util
 import json
-import os
-import signal
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from intarsia.errors import IntarsiaError
 from intarsia.files import read_json, sha256, write_json
-from intarsia.synthesize._worker import PARENT
 
 # Raised by hand when the meaning of a kept result changes without a change in commands or tool versions.
 CACHE_VERSION = 1
-
-
-class TimeOverError(IntarsiaError):
-    """A tool was ended because its time was over; `output` is what it had written until then."""
-
-    def __init__(self, message: str, output: str) -> None:
-        super().__init__(message)
-        self.output = output
 
 
 def require_package(package: str) -> str:
@@ -39,41 +27,6 @@ def require_package(package: str) -> str:
         raise IntarsiaError(
             f"the Python package {package} is missing; install it with `pip install intarsia[synthesize]`."
         ) from None
-
-
-def run_tool(name: str, arguments: Sequence[str], *, folder: Path, timeout_s: float) -> tuple[int, str]:
-    """Run a program in `folder` and return its exit status and its output (both streams, in order).
-
-    The program and everything it started are ended when `timeout_s` seconds have passed.
-
-    Raises:
-        TimeOverError: the time is over.
-        IntarsiaError: the program cannot be started.
-    """
-    try:
-        process = subprocess.Popen(
-            list(arguments),
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env={**os.environ, PARENT: str(os.getpid())},
-        )
-    except OSError as error:
-        raise IntarsiaError(f"cannot start {name} ({arguments[0]}): {error.strerror}.") from error
-    try:
-        output, _ = process.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired as error:
-        raise TimeOverError(
-            f"{name} did not finish within {timeout_s:g} s; give it more time or a smaller design.",
-            (error.output or b"").decode(errors="replace"),
-        ) from None
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    return process.returncode, output.decode(errors="replace")
 
 
 def cached(cache: Path | None, key: Mapping[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
