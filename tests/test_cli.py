@@ -62,7 +62,7 @@ def test_a_model_file_that_is_missing_or_has_no_data_is_named(intarsia: Command,
         assert status == 2
         return sentence(error)
 
-    assert "no file" in refused()
+    assert "there is no file" in refused()
     (tmp_path / name).write_bytes(b"nothing")
     assert "needs data" in refused()
     assert "no data at" in refused("--data", tmp_path / "mistyped")
@@ -181,6 +181,103 @@ def test_compiling_a_file_writes_program_and_images(
     assert len(program["layers"]) == len(network[0].layers)
     assert "cycles an image" in text
     assert (tmp_path / "program" / "images.safetensors").stat().st_size > 0
+
+
+@pytest.mark.parametrize(("stage", "made"), [("export-onnx", "network.onnx"), ("compile", "network/program.json")])
+def test_anothers_file_is_written_over_only_where_its_path_is_given(
+    intarsia: Command, network: tuple[IntegerNetwork, Path], tmp_path: Path, stage: str, made: str
+) -> None:
+    pytest.importorskip("onnxruntime")
+    target = tmp_path / made
+    target.parent.mkdir(exist_ok=True)
+    target.write_text('{"name": "mine"}')
+    options = ["--onnx-images", "3"] if stage == "export-onnx" else []
+    status, _, error = intarsia(stage, network[1], *options)
+    assert status == 2
+    assert f"{target} is there and not of this program" in sentence(error)
+    assert target.read_text() == '{"name": "mine"}'
+    output = target if stage == "export-onnx" else target.parent
+    assert intarsia(stage, network[1], *options, "--output", output)[0] == 0
+    ours = target.read_bytes()
+    assert intarsia(stage, network[1], *options)[0] == 0  # now it is ours
+    assert target.read_bytes() == ours
+
+
+@pytest.mark.parametrize("stage", ["execute", "export-onnx", "compile"])
+def test_what_is_read_is_never_written_over(
+    intarsia: Command, network: tuple[IntegerNetwork, Path], tmp_path: Path, stage: str
+) -> None:
+    images = images_for(network[0], 1, tmp_path / "images.npy")
+    folder = tmp_path / "program"
+    folder.mkdir()
+    path = network[1].rename(folder / "images.safetensors")
+    before = path.read_bytes()
+    options = ["--input", images] if stage == "execute" else []
+    (tmp_path / "link").symlink_to(path)
+    for output in (folder,) if stage == "compile" else (path, tmp_path / "link"):
+        status, _, error = intarsia(stage, path, *options, "--output", output)
+        assert status == 2
+        assert "is read here" in sentence(error)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", [".safetensors", "..safetensors", "...safetensors"])
+def test_a_program_never_goes_into_the_current_folder_or_the_one_above(
+    intarsia: Command,
+    network: tuple[IntegerNetwork, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    network[1].rename(here / name)
+    monkeypatch.chdir(here)
+    status, _, error = intarsia("compile", name)
+    assert status == 2
+    assert "no name for a folder beside it" in sentence(error)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == sorted([name, "here"])
+
+
+@pytest.mark.parametrize("name", ["..onnx", "...onnx", "....tflite", "studies.onnx"])
+def test_a_model_file_whose_name_is_no_folder_for_a_run_is_refused(
+    intarsia: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes(b"model")
+    np.savez("data.npz", x=np.zeros((30, 1, 8, 8), np.uint8), y=np.zeros(30, np.int64))
+    for out in ([], ["--out", "."]) if name != "studies.onnx" else ([],):
+        status, _, error = intarsia("run", name, "--data", "data.npz", *out)
+        assert status == 2
+        assert "rename the file" in sentence(error)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "data.npz"])
+
+
+@pytest.mark.parametrize("stage", ["execute", "export-onnx", "compile"])
+def test_an_output_that_cannot_be_written_is_named_before_any_work(
+    intarsia: Command, network: tuple[IntegerNetwork, Path], tmp_path: Path, stage: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(b"")  # work would begin with this
+    options = ["--input", damaged] if stage == "execute" else []
+    status, _, error = intarsia(stage, damaged, *options, "--output", tmp_path / "file" / "below")
+    assert status == 2
+    assert "choose another --output" in sentence(error)
+
+
+def test_sources_that_were_changed_by_hand_are_kept(intarsia: Command, tmp_path: Path) -> None:
+    assert intarsia("rtl", tmp_path)[0] == 0
+    assert intarsia("rtl", tmp_path)[0] == 0
+    changed = tmp_path / "intarsia_lane.sv"
+    changed.write_text("// mine")
+    missing = tmp_path / "intarsia_pkg.sv"
+    missing.unlink()
+    status, _, error = intarsia("rtl", tmp_path)
+    assert status == 2
+    assert f"{changed} is there with other content" in sentence(error)
+    assert changed.read_text() == "// mine"
+    assert not missing.exists()
 
 
 def test_a_layer_that_the_engine_cannot_run_is_named(

@@ -203,9 +203,9 @@ def _on_file(command: str, path: Path, told: Mapping[str, Any], *, progress: boo
             raise IntarsiaError("a network file needs images to execute; give them with --input IMAGES.npy.")
         return single.execute(path, told["input"], told.get("labels"), output)
     if command == "export-onnx":
-        return single.export_onnx(path, output or path.with_suffix(".onnx"), told.get("onnx_images", 100))
+        return single.export_onnx(path, output, told.get("onnx_images", 100))
     if command == "compile":
-        return single.compile_file(path, output or path.with_suffix(""), config)
+        return single.compile_file(path, output, config)
     return single.simulate(path, told.get("input"), told.get("images"), config, progress=progress)
 
 

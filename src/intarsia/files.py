@@ -44,7 +44,7 @@ def replacing(path: Path) -> Iterator[Path]:
         IntarsiaError: the folder cannot be written, the disk is full, or `path` is a folder, a device or the like; it
             keeps its old content.
     """
-    _require_replaceable(path)
+    require_replaceable(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -66,8 +66,12 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _require_replaceable(path: Path) -> None:
-    """Refuse what is no file to be replaced; an administrator could replace even /dev/null."""
+def require_replaceable(path: Path) -> None:
+    """Refuse what is not a file to be replaced; an administrator could replace even /dev/null.
+
+    Raises:
+        IntarsiaError: says what it is.
+    """
     try:
         mode = path.lstat().st_mode
         leads_to_stream = stat.S_ISLNK(mode) and path.readlink().is_relative_to("/proc")  # as /dev/stdout does
@@ -130,15 +134,26 @@ def open_lock(path: Path) -> IO[str]:
     except OSError as error:
         reason = "it is a link" if error.errno == errno.ELOOP else error.strerror
         raise IntarsiaError(f"cannot lock {path}: {reason}; move it away or choose another folder.") from error
-    lock = os.fdopen(descriptor, "r+", errors="replace")
-    holder = "a device"
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        holder = lock.read(_LONGEST_HOLDER + 1).strip()
-        lock.seek(0)
-    if holder and not (holder.isdecimal() and len(holder) <= _LONGEST_HOLDER):
-        lock.close()
+    is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+    holder = os.pread(descriptor, _LONGEST_HOLDER + 1, 0).strip() if is_file else b"a device"
+    if holder and not (holder.isdigit() and len(holder) <= _LONGEST_HOLDER):
+        os.close(descriptor)
         raise IntarsiaError(f"{path} is not a lock of a run; move it away or choose another folder.")
-    return lock
+    return os.fdopen(descriptor, "r+")
+
+
+def write_anew(path: Path) -> IO[bytes]:
+    """Open a file that others may read while it is written; a link at `path` is not followed.
+
+    Raises:
+        IntarsiaError: the file cannot be written.
+    """
+    require_replaceable(path)
+    try:
+        path.unlink(missing_ok=True)
+        return path.open("xb")
+    except OSError as error:
+        raise IntarsiaError(f"cannot write {path}: {error.strerror}; choose another folder.") from error
 
 
 def hold(lock: IO[str]) -> str | None:

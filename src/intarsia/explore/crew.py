@@ -10,10 +10,12 @@ from typing import Protocol
 from intarsia.errors import IntarsiaError
 from intarsia.explore.options import StudyOptions
 from intarsia.explore.worker import STORAGE_VARIABLE
+from intarsia.files import write_anew
 
 Say = Callable[[str], None]
 #: Times that workers which were killed are started again, all together.
 _MOST_RESTARTS = 20
+_LEAVING = 30.0  # seconds that a worker may take to give its job back
 _USERS_MISTAKE = 2  # exit status of a worker that cannot go on
 
 
@@ -63,7 +65,11 @@ class Processes:
         for worker in self._running:
             worker.terminate()
         for worker in self._running:
-            worker.wait()
+            try:
+                worker.wait(_LEAVING)
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                worker.wait()
 
     def ended(self, say: Say) -> bool:
         """See `Workers`."""
@@ -79,16 +85,23 @@ class Processes:
 
     def _start(self, number: int) -> "subprocess.Popen[bytes]":
         options = self._options
-        command = [sys.executable, "-m", "intarsia.explore.worker", "--study", options.name]
-        command += ["--out", str(options.folder), "--device", options.device]
-        command += ["--threads", str(options.threads), "--beat", str(options.beat)]
+        given = {
+            "study": options.name,
+            "out": options.folder,
+            "device": options.device,
+            "threads": options.threads,
+            "beat": options.beat,
+        }
         if options.data_dir is not None:
-            command += ["--data", str(options.data_dir)]
+            given["data"] = options.data_dir
+        # In one word each: a name may begin with a dash.
+        words = [f"--{name}={value}" for name, value in given.items()]
+        command = [sys.executable, "-m", "intarsia.explore.worker", *words]
         threads = {
             name: str(options.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
         }
         environment = os.environ | threads | {STORAGE_VARIABLE: options.url, "OMP_WAIT_POLICY": "passive"}
-        with self._messages(number).open("wb") as messages:
+        with write_anew(self._messages(number)) as messages:
             return subprocess.Popen(command, env=environment, stderr=messages)
 
     def _messages(self, number: int) -> Path:

@@ -36,6 +36,7 @@ from intarsia.integer.network import (
 
 OPSET = 21
 IR_VERSION = 10
+_PRODUCER = "intarsia"
 _OFFSET_BITS = 61
 
 
@@ -58,6 +59,15 @@ def export(network: IntegerNetwork, path: Path, *, all_outputs: bool = False) ->
     onnx.checker.check_model(model, full_check=True)
     with replacing(path) as temporary:
         temporary.write_bytes(model.SerializeToString())
+
+
+def is_export(path: Path) -> bool:
+    """Whether a file is a graph that `export` wrote."""
+    onnx = _require("onnx")
+    try:
+        return bool(onnx.load(path, load_external_data=False).producer_name == _PRODUCER)
+    except Exception:  # the reader has no common class of its own for what it raises
+        return False
 
 
 def execute(path: Path, images: Ints, *, threads: int | None = None, batch: int = 100) -> dict[str, Ints]:
@@ -118,7 +128,7 @@ class _Graph:
             self._constants,
         )
         opset = [helper.make_opsetid("", OPSET)]
-        model = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="intarsia")
+        model = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name=_PRODUCER)
         scales = {f"scale.{name}": repr(float(tensor.scale)) for name, tensor in self._tensors.items()}
         helper.set_model_props(model, scales)
         return model

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from intarsia.errors import IntarsiaError
+from intarsia.errors import IntarsiaError, unreadable
 from intarsia.files import read_json, require_readable
 
 #: Metrics of a design, in the order of tables, with what people read beside them.
@@ -127,7 +127,10 @@ def read_results(path: Path) -> StudyResults:
     Raises:
         IntarsiaError: there are none, or the file is damaged.
     """
-    file = path / "results.json" if path.is_dir() else path
+    try:
+        file = path / "results.json" if path.is_dir() else path
+    except OSError as error:
+        raise unreadable(path, error) from error
     require_readable(file, "run intarsia explore first")
     fields = read_json(file)
     if not isinstance(fields, dict):
