@@ -32,6 +32,7 @@ __all__ = [
     "identity_of",
     "identity_of_npz",
     "load_dataset",
+    "require_folder",
 ]
 
 #: Each takes a folder of data sets, `splits` and `progress`.
@@ -74,7 +75,7 @@ def load_dataset(
     Raises:
         IntarsiaError: the name is unknown, the folder is none, or the data is damaged or cannot be had.
     """
-    folder = _folder(name, data_dir)
+    folder = require_folder(name, data_dir)
     return _LOADERS[name](folder, splits=splits, progress=progress)
 
 
@@ -86,10 +87,15 @@ def identity_of(name: str, data_dir: Path | None = None, *, splits: Collection[S
     Raises:
         IntarsiaError: the name is unknown, or the folder is none.
     """
-    return _IDENTITIES[name](_folder(name, data_dir), splits) if name in _IDENTITIES else []
+    return _IDENTITIES[name](require_folder(name, data_dir), splits) if name in _IDENTITIES else []
 
 
-def _folder(name: str, data_dir: Path | None) -> Path | None:
+def require_folder(name: str, data_dir: Path | None) -> Path | None:
+    """Return the folder in which a data set is looked for first; None where only the cache may have it.
+
+    Raises:
+        IntarsiaError: the name is unknown, or the folder is none.
+    """
     if data_dir is not None and not data_dir.is_dir():
         raise IntarsiaError(f"there is no folder of data sets at {data_dir}; correct --data.")
     if name not in _LOADERS:

@@ -34,9 +34,9 @@ class StudyOptions:
     ray: str | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("workers", 0), ("threads", 1), ("beat", 1)):
-            if getattr(self, name) < least:
-                raise IntarsiaError(f"{name} must be {least} or more, not {getattr(self, name)}; correct --{name}.")
+        for name, least, most in (("workers", 0, 1024), ("threads", 1, 1024), ("beat", 1, 86_400)):
+            if not least <= getattr(self, name) <= most:
+                raise IntarsiaError(f"{name} must be {least} to {most:,}, not {getattr(self, name)}; correct --{name}.")
         if Path(self.name).name != self.name or self.name in ("", ".", ".."):
             raise IntarsiaError(f"{self.name!r} names no folder; choose another name with --study.")
         if self.ray and self.url.startswith("sqlite:"):

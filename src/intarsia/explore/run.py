@@ -16,6 +16,9 @@ from intarsia.explore.space_file import read_space
 from intarsia.explore.store import Entry, Store
 from intarsia.explore.worker import begin, finished
 from intarsia.files import write_json, write_text
+from intarsia.flow import Settings
+from intarsia.flow.early import require_possible
+from intarsia.flow.learn import require_device
 from intarsia.report.study import StudyResults
 from intarsia.report.study_page import study_page, study_table
 from intarsia.words import counted
@@ -38,6 +41,9 @@ def explore(path: Path, options: StudyOptions, *, say: Say = print) -> StudyResu
             cannot go on.
     """
     space = read_space(path)
+    settings = settings_of(space.network, options.folder, options.data_dir, device=options.device)
+    if options.workers:
+        _require_possible(space, settings, options)
     try:
         options.home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -46,8 +52,6 @@ def explore(path: Path, options: StudyOptions, *, say: Say = print) -> StudyResu
         ) from error
     store = Store(options.url, options.name, beat=options.beat)
     if options.workers:
-        cell_library(space)  # before anything long
-        settings = settings_of(space.network, options.folder, options.data_dir, device=options.device)
         ready(settings)
         store.create(path.read_text(), identity(settings, space))
         begin(store, space)
@@ -55,6 +59,22 @@ def explore(path: Path, options: StudyOptions, *, say: Say = print) -> StudyResu
     if options.workers:
         _watch(store, space, options, say)
     return write_results(_found(collect(store, space)), options.home)
+
+
+def _require_possible(space: DesignSpace, settings: Settings, options: StudyOptions) -> None:
+    """Refuse, before anything long, a study whose workers are sure to fail.
+
+    Raises:
+        IntarsiaError: a library, data, the device or the cluster is not there.
+    """
+    cell_library(space)
+    require_possible(settings, ())
+    if options.device != StudyOptions.device:
+        require_device(options.device)
+    if options.ray is not None:
+        from intarsia.explore.cluster import require_cluster  # noqa: PLC0415 (an optional part)
+
+        require_cluster(options.ray)
 
 
 def _found(results: StudyResults) -> StudyResults:

@@ -9,7 +9,7 @@ from pathlib import Path
 from intarsia.errors import IntarsiaError
 from intarsia.files import read_json, sha256, write_json
 from intarsia.flow.collect import collect, finished_records
-from intarsia.flow.learn import require_device
+from intarsia.flow.early import require_possible
 from intarsia.flow.runner import LOCK, Beside, Say, locked, run_tasks
 from intarsia.flow.settings import Settings
 from intarsia.flow.stages import STAGES, all_tasks, require_fit, tasks_until
@@ -42,8 +42,8 @@ def run(settings: Settings, *, force: bool = False, say: Say = print, progress: 
     """
     require_fit(settings)
     _refuse_other_network(settings)
-    if settings.device != Settings.device:
-        require_device(settings.device)
+    tasks = all_tasks(settings)
+    require_possible(settings, tasks, () if force else finished_records(settings))
     stop = threading.Event()
     stages = frozenset(stage.name for stage in STAGES) if force else frozenset()
 
@@ -52,7 +52,6 @@ def run(settings: Settings, *, force: bool = False, say: Say = print, progress: 
     def bring(tasks: list[Task]) -> dict[str, Record]:
         return run_tasks(tasks, settings, force=stages, say=say, progress=progress, stop=stop, known=fitted)
 
-    tasks = all_tasks(settings)
     with locked(settings.folder) as lock:
         fitted |= bring([task for task in tasks if task.stage == "fit"])
         routing = [task for task in tasks if task.stage == "synthesize" and task.name == "ecp5"]
@@ -98,10 +97,10 @@ def run_stage(
     if any(task.stage == "fit" for task in tasks):
         require_fit(settings)
     _refuse_other_network(settings)
-    if settings.device != Settings.device and any(task.stage == "quantize" for task in tasks):
-        require_device(settings.device)
+    forced = frozenset({stage}) if force else frozenset()
+    done = finished_records(settings)
+    require_possible(settings, tasks, [name for name in done if name.partition("/")[0] not in forced])
     with locked(settings.folder):
-        forced = frozenset({stage}) if force else frozenset()
         records = run_tasks(tasks, settings, force=forced, say=say, progress=progress)
     return {name: record for name, record in records.items() if name.startswith(f"{stage}/")}
 

@@ -24,6 +24,8 @@ from intarsia.words import counted
 
 Images = NDArray[np.integer]
 
+_MOST_IMAGES = 1_000_000  # all of them are in memory at once
+
 
 def execute(network_file: Path, images_file: Path, labels_file: Path | None, output: Path | None) -> str:
     """Run a network on images from a NumPy file; write its outputs (N, features), and say how accurate it is.
@@ -115,7 +117,7 @@ def simulate(
     Raises:
         IntarsiaError: a file is damaged, the network or the images do not fit, a tool is missing, or a layer differs.
     """
-    _require_positive("images", count)
+    _require_count("images", count)
     network = file.load(network_file)
     if images_file is None:
         images = random_images(network, 10 if count is None else count)
@@ -133,7 +135,7 @@ def export_onnx(network_file: Path, output: Path | None, count: int) -> str:
         IntarsiaError: the file is damaged, a package is missing, the results differ, or at the default path there is a
             file that is another's.
     """
-    _require_positive("onnx images", count)
+    _require_count("onnx images", count)
     require("onnx", "onnx")
     require("onnxruntime", "onnx")
     from intarsia.integer import onnx  # noqa: PLC0415 (an optional part)
@@ -150,9 +152,11 @@ def export_onnx(network_file: Path, output: Path | None, count: int) -> str:
     return f"{network.name}: written to {path}; equal in onnxruntime on {counted(count, 'random image')}"
 
 
-def _require_positive(name: str, count: int | None) -> None:
+def _require_count(name: str, count: int | None) -> None:
     if count is not None and count < 1:
         raise IntarsiaError(f"{name} must be 1 or more, not {count}.")
+    if count is not None and count > _MOST_IMAGES:
+        raise IntarsiaError(f"{name} must be at most {_MOST_IMAGES:,}, not {count}.")
 
 
 def random_images(network: IntegerNetwork, count: int) -> Images:
