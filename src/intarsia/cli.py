@@ -401,7 +401,8 @@ def _file_options(parser: argparse.ArgumentParser, stage: str) -> None:
     if stage == "execute":
         group.add_argument("--labels", type=Path, metavar="FILE.npy", help="classes (N,), to measure accuracy")
     if stage != "simulate":
-        group.add_argument("--output", type=Path, metavar="PATH", help="where to write")
+        default = "" if stage == "execute" else " (default: beside the network file, if nothing of another's is there)"
+        group.add_argument("--output", type=Path, metavar="PATH", help=f"where to write{default}")
 
 
 if __name__ == "__main__":
