@@ -435,6 +435,24 @@ def test_more_random_images_than_memory_holds_are_refused_before_any_work(
     assert list(tmp_path.iterdir()) == [network[1]]
 
 
+@pytest.mark.parametrize(("name", "reason"), [("loop", "Too many levels"), ("file/below", "Not a directory")])
+def test_data_that_the_system_does_not_let_us_see_is_not_called_missing(
+    intarsia: Command, tmp_path: Path, name: str, reason: str
+) -> None:
+    pytest.importorskip("torch")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").write_text("")
+    (tmp_path / "model.onnx").write_bytes(b"model")
+    for network in ("digits", tmp_path / "model.onnx"):
+        status, _, error = intarsia("run", network, "--out", tmp_path / "runs", "--data", tmp_path / name)
+        assert status == 2
+        assert f"cannot read {tmp_path / name}: {reason}" in sentence(error)
+        assert "correct --data" in error
+    status, _, error = intarsia("execute", tmp_path / f"{name}.safetensors", "--input", tmp_path / name)
+    assert status == 2
+    sentence(error)
+
+
 @pytest.mark.parametrize("variable", [False, True])
 def test_a_folder_of_data_that_is_not_there_is_named(
     intarsia: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: bool

@@ -3,6 +3,7 @@
 All else is imported inside `main`: an interrupt is answered in one line from the first instruction on.
 """
 
+import atexit
 import contextlib
 import os
 import signal
@@ -36,7 +37,12 @@ def main() -> int:
         finally:
             if listens:
                 signal.signal(signal.SIGINT, _leave)  # nothing is left to do but to end
-        return _flushed(status)
+        status = _flushed(status)
+        if status == _STATUS_INTERRUPTED:
+            # Python would kill itself by the signal instead where the interrupt met code that was made from a text.
+            atexit._run_exitfuncs()
+            os._exit(status)
+        return status
     except BaseException:
         # A second interrupt while the first was answered, or an error of a package that did not expect one.
         if interrupts.noted:

@@ -74,13 +74,17 @@ def require_replaceable(path: Path) -> None:
     """
     try:
         mode = path.lstat().st_mode
-        leads_to_stream = stat.S_ISLNK(mode) and path.readlink().is_relative_to("/proc")  # as /dev/stdout does
-        if not leads_to_stream and (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+        if stat.S_ISREG(mode) or (stat.S_ISLNK(mode) and not _leads_to_stream(path)):
             return
     except OSError:
         return  # nothing is there, or it cannot be looked at: writing will say why
     what = "a folder" if stat.S_ISDIR(mode) else "a device, a pipe or a stream"
     raise IntarsiaError(f"cannot write {path}: it is {what}; give the path of a file.")
+
+
+def _leads_to_stream(link: Path) -> bool:
+    """Whether a link stands for an open stream, as /dev/stdout does."""
+    return link.readlink().is_relative_to("/proc") or link.absolute().parent == Path("/dev")
 
 
 def require_writable(folder: Path, remedy: str) -> None:
@@ -101,6 +105,21 @@ def require_writable(folder: Path, remedy: str) -> None:
         if not os.access(existing, os.W_OK | os.X_OK):
             raise IntarsiaError(f"cannot write {folder}: {existing} is not writable; {remedy}.")
         return
+
+
+def is_there(path: Path, remedy: str = "correct the path") -> bool:
+    """Return whether there is a file or a folder.
+
+    Raises:
+        IntarsiaError: the system does not let us know; that is another thing than a missing file.
+    """
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise unreadable(path, error, remedy) from error
+    return True
 
 
 def require_readable(path: Path, remedy: str = "correct the path") -> None:

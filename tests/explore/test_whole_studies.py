@@ -177,6 +177,18 @@ def test_a_study_may_be_called_like_an_option(runs: Path, monkeypatch: pytest.Mo
     assert (runs / "studies" / "-x" / "study.html").is_file()
 
 
+def test_a_folder_that_is_not_of_a_study_is_not_written_over(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(runs.parent)
+    mine = runs / "studies" / "mine"
+    mine.mkdir(parents=True)
+    (mine / "designs.csv").write_text("chairs,tables")
+    assert main(["explore", "space.yaml", "--out", "runs", "--study", "mine"]) == 2
+    assert "is not the folder of a study, but holds designs.csv" in capsys.readouterr().err
+    assert [path.name for path in mine.iterdir()] == ["designs.csv"]
+
+
 def test_messages_of_a_worker_never_go_through_a_link(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(runs.parent)
     Path("one.yaml").write_text("network: digits\nschemes: [ternary]\ncalibration: 64")

@@ -18,6 +18,7 @@ from intarsia.datasets.toycar import identity_of_toycar, load_toycar
 from intarsia.datasets.types import ALL_SPLITS, ChannelGrid, Dataset, InputScaling, Metric, Split, SplitName
 from intarsia.datasets.visual_wake_words import identity_of_visual_wake_words, load_visual_wake_words
 from intarsia.errors import IntarsiaError
+from intarsia.files import is_there
 
 __all__ = [
     "ALL_SPLITS",
@@ -96,12 +97,12 @@ def require_folder(name: str, data_dir: Path | None) -> Path | None:
     Raises:
         IntarsiaError: the name is unknown, or the folder is none.
     """
-    if data_dir is not None and not data_dir.is_dir():
+    if data_dir is not None and not (is_there(data_dir, "correct --data") and data_dir.is_dir()):
         raise IntarsiaError(f"there is no folder of data sets at {data_dir}; correct --data.")
     if name not in _LOADERS:
         raise IntarsiaError(f"there is no data set {name!r}; choose one of {', '.join(DATASETS)}.")
     if name != "digits" and data_dir is None and (variable := os.environ.get("INTARSIA_DATA")):
         data_dir = Path(variable)
-        if not data_dir.is_dir():
+        if not (is_there(data_dir, "correct INTARSIA_DATA") and data_dir.is_dir()):
             raise IntarsiaError(f"there is no folder of data sets at {data_dir}; correct INTARSIA_DATA.")
     return data_dir

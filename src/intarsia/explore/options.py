@@ -6,6 +6,9 @@ from pathlib import Path
 from intarsia.errors import IntarsiaError
 from intarsia.flow.settings import STUDIES
 
+#: In the folder of a study: its database, unless it is elsewhere.
+DATABASE = "study.db"
+
 
 @dataclass(frozen=True)
 class StudyOptions:
@@ -53,4 +56,4 @@ class StudyOptions:
     @property
     def url(self) -> str:
         """URL of the database."""
-        return self.storage or f"sqlite:///{self.home / 'study.db'}"
+        return self.storage or f"sqlite:///{self.home / DATABASE}"
