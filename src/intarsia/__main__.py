@@ -3,15 +3,18 @@
 All else is imported inside `main`: an interrupt is answered in one line from the first instruction on.
 """
 
+# Only what Python has loaded already, so that hardly any time passes before `main`; `signal` alone takes milliseconds.
+import _signal as signal  # type: ignore[import-not-found]
 import atexit
-import contextlib
 import os
-import signal
 import sys
-from types import FrameType
-from typing import NoReturn
 
 from intarsia.errors import INTERRUPTED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import NoReturn
 
 _STATUS_INTERRUPTED = 130
 _STATUS_READER_GONE = 141
@@ -55,21 +58,27 @@ class _Interrupts:
 
     noted = False
 
-    def note(self, _: int, __: FrameType | None) -> NoReturn:
+    def note(self, _: int, __: "FrameType | None") -> "NoReturn":
         """Answer the signal."""
         self.noted = True
         raise KeyboardInterrupt
 
 
-def _leave(_: int = 0, __: FrameType | None = None) -> NoReturn:
+def _leave(_: int = 0, __: "FrameType | None" = None) -> "NoReturn":
     """End at once: nothing is at work before the command begins and after it ends.
 
     An exception would not do, because some packages catch all that their import raises, and others turn it into their
     own.
     """
-    with contextlib.suppress(OSError):
-        os.write(2, f"{INTERRUPTED}\n".encode())
+    _complain(INTERRUPTED)
     os._exit(_STATUS_INTERRUPTED)
+
+
+def _complain(text: str) -> None:
+    try:
+        os.write(2, f"{text}\n".encode())
+    except OSError:
+        return  # nobody reads it
 
 
 def _open_streams() -> None:
@@ -100,8 +109,7 @@ def _flushed(status: int) -> int:
             if isinstance(error, BrokenPipeError):
                 return status or _STATUS_READER_GONE
             if number == 1:
-                with contextlib.suppress(OSError):
-                    os.write(2, f"intarsia: error: cannot write the output: {error.strerror}.\n".encode())
+                _complain(f"intarsia: error: cannot write the output: {error.strerror}.")
             status = status or 2
     return status
 

@@ -1,9 +1,6 @@
 """The one exception that stands for a user's mistake or a missing tool, and sentences that many places need."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # as in `typing`, which the first instructions of the command line have no time for
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -18,7 +15,7 @@ class IntarsiaError(Exception):
     """
 
 
-def unreadable(path: Path, error: OSError, remedy: str = "correct the path") -> IntarsiaError:
+def unreadable(path: "Path", error: OSError, remedy: str = "correct the path") -> IntarsiaError:
     """Return the error that says why the system does not let a file be read: it is missing, a folder, forbidden, …"""
     if isinstance(error, FileNotFoundError):
         return IntarsiaError(f"there is no file {path}; {remedy}.")
