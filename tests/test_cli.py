@@ -10,10 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from intarsia import cli
-from intarsia.errors import INTERRUPTED
+from intarsia.errors import INTERRUPTED, IntarsiaError
 from intarsia.flow import DEFAULTS
+from intarsia.flow.settings import MODELS, STUDIES, named
 from intarsia.integer import Conv2d, IntegerNetwork, Pattern, WeightFormat, file
 from intarsia.integer.executor import Executor
 from random_networks import random_layer_network
@@ -251,6 +254,30 @@ def test_a_model_file_whose_name_is_no_folder_for_a_run_is_refused(
         assert status == 2
         assert "rename the file" in sentence(error)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "data.npz"])
+
+
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_a_folder_is_not_a_network(
+    intarsia: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command in ("report", "run", "compile"):
+        status, _, error = intarsia(command, name)
+        assert status == 2
+        assert "is not a network; give one" in sentence(error)
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(stem=st.text(), suffix=st.sampled_from(MODELS), alone=st.booleans())
+def test_a_run_of_any_model_file_has_a_folder_of_its_own(stem: str, suffix: str, alone: bool) -> None:
+    stem = stem.replace("/", "").replace("\0", "")
+    try:
+        name, model = named(stem + suffix, alone=alone)
+    except IntarsiaError:
+        return
+    assert (model is None) == (not stem)  # then the suffix is a name, of no network
+    assert os.path.normpath(Path("runs", name)) == f"runs/{name}"
+    assert alone or name not in (*DEFAULTS, STUDIES)
 
 
 @pytest.mark.parametrize("stage", ["execute", "export-onnx", "compile"])

@@ -144,6 +144,8 @@ def named(network: str, *, alone: bool = False) -> tuple[str, Path | None]:
             of a folder.
     """
     path = Path(network)
+    if not network.strip("."):
+        raise IntarsiaError(f"{network!r} is not a network; give one that `intarsia networks` lists, or {MODEL_FILE}.")
     if path.suffix.lower() not in MODELS:
         if network not in DEFAULTS and (path.suffix or os.sep in network):
             raise IntarsiaError(
