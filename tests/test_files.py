@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from intarsia.errors import IntarsiaError
-from intarsia.files import STALE, require_readable, require_writable, save_tensors, sweep, write_anew, write_text
+from intarsia.files import STALE, open_fresh, require_readable, require_writable, save_tensors, sweep, write_text
 from intarsia.integer import file
 from intarsia.networks import load_weights
 from intarsia.report.study import read_results
@@ -142,7 +142,7 @@ def test_what_a_link_leads_to_keeps_its_content(tmp_path: Path) -> None:
     link.symlink_to(valuable)
     log.symlink_to(valuable)
     write_text(link, "new")
-    with write_anew(log) as file:
+    with open_fresh(log) as file:
         file.write(b"new")
     assert (valuable.read_text(), link.read_text(), log.read_text()) == ("old", "new", "new")
 

@@ -161,7 +161,7 @@ def open_lock(path: Path) -> IO[str]:
     return os.fdopen(descriptor, "r+")
 
 
-def write_anew(path: Path) -> IO[bytes]:
+def open_fresh(path: Path) -> IO[bytes]:
     """Open a file that others may read while it is written; a link at `path` is not followed.
 
     Raises:

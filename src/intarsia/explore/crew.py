@@ -10,7 +10,7 @@ from typing import Protocol
 from intarsia.errors import IntarsiaError
 from intarsia.explore.options import StudyOptions
 from intarsia.explore.worker import STORAGE_VARIABLE
-from intarsia.files import write_anew
+from intarsia.files import open_fresh
 
 Say = Callable[[str], None]
 #: Times that workers which were killed are started again, all together.
@@ -101,7 +101,7 @@ class Processes:
             name: str(options.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
         }
         environment = os.environ | threads | {STORAGE_VARIABLE: options.url, "OMP_WAIT_POLICY": "passive"}
-        with write_anew(self._messages(number)) as messages:
+        with open_fresh(self._messages(number)) as messages:
             return subprocess.Popen(command, env=environment, stderr=messages)
 
     def _messages(self, number: int) -> Path:
