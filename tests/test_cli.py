@@ -520,7 +520,7 @@ def test_a_full_disk_is_named() -> None:
     if not full.exists():
         pytest.skip("no /dev/full")
     command = [sys.executable, "-m", "intarsia", "networks"]
-    with full.open("w") as stream:
+    with full.open("w", encoding="utf-8") as stream:
         done = subprocess.run(command, stdout=stream, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 2
     assert "No space left" in sentence(done.stderr)
@@ -656,7 +656,7 @@ def test_a_full_disk_behind_either_stream_shows_no_traceback(words: list[str], s
     if not full.exists():
         pytest.skip("no /dev/full")
     command = [sys.executable, "-m", "intarsia", *words]
-    with full.open("w") as stream:
+    with full.open("w", encoding="utf-8") as stream:
         done = subprocess.run(command, stdout=stream, stderr=subprocess.PIPE, text=True, check=False)
         assert "Traceback" not in done.stderr
         assert "Exception ignored" not in done.stderr

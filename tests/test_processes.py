@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tools that are started: none of them outlives what it was started for."""
 
 import os
@@ -92,6 +93,8 @@ def test_status_output_folder_and_variables_are_the_tools(tmp_path: Path) -> Non
         "it", [sys.executable, "-c", code], folder=tmp_path, timeout_s=1000.0, environment={"WORD": "said"}
     )
     assert (status, output) == (7, f"{tmp_path} said \n")
+    (tmp_path / "here").symlink_to("/bin/true")
+    assert run_tool("it", ["./here"], folder=tmp_path, timeout_s=1000.0) == (0, "")
     killed = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
     assert run_tool("it", killed, folder=tmp_path, timeout_s=1000.0)[0] == 128 + 9
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command `intarsia`, also `python -m intarsia`: starts and ends well, whatever is done to the process meanwhile.
 
 All else is imported inside `main`: an interrupt is answered in one line from the first instruction on.
@@ -93,9 +94,9 @@ def _open_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
             os.set_inheritable(number, True)
     if sys.stdout is None:
-        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 (for as long as the process lives)
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 (for as long as the process lives)
     if sys.stderr is None:
-        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
 def _flushed(status: int) -> int:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run a tool, and end it and everything that it started when whoever started this process is gone, however it went.
 
 `python _guard.py TOOL ARGUMENTS…` in a process group of its own. Standard input is a pipe into which nothing is ever

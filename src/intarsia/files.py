@@ -158,7 +158,7 @@ def open_lock(path: Path) -> IO[str]:
     if holder and not (holder.isdigit() and len(holder) <= _LONGEST_HOLDER):
         os.close(descriptor)
         raise IntarsiaError(f"{path} is not a lock of a run; move it away or choose another folder.")
-    return os.fdopen(descriptor, "r+")
+    return os.fdopen(descriptor, "r+", encoding="utf-8")
 
 
 def open_fresh(path: Path) -> IO[bytes]:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Starting outside tools: with a time limit, and so that none of them outlives what it was started for."""
 
 import os
@@ -40,7 +41,7 @@ def run_tool(
 
     Args:
         name: of the program, for people.
-        arguments: the program's file and its arguments.
+        arguments: the program, a name or a path from `folder`, and its arguments.
         folder: where it runs.
         timeout_s: at most `LONGEST_TIMEOUT_S`.
         environment: variables beside those of this process.
@@ -49,8 +50,9 @@ def run_tool(
         TimeOverError: the time is over.
         IntarsiaError: the program cannot be started.
     """
-    if shutil.which(arguments[0]) is None:
-        raise IntarsiaError(f"cannot start {name}: there is no program {arguments[0]}; install it.")
+    program = arguments[0] if os.sep not in arguments[0] else str(folder / arguments[0])
+    if shutil.which(program) is None:
+        raise IntarsiaError(f"cannot start {name}: there is no program {program}; install it.")
     ends, held = os.pipe()  # what the guard waits for the end of
     try:
         process = subprocess.Popen(

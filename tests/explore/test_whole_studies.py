@@ -172,7 +172,7 @@ def test_a_users_mistake_is_one_sentence(
 
 def test_a_study_may_be_called_like_an_option(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(runs.parent)
-    Path("one.yaml").write_text("network: digits\nschemes: [ternary]\ncalibration: 64")
+    Path("one.yaml").write_text("network: digits\nschemes: [ternary]\ncalibration: 64", encoding="utf-8")
     assert main(["explore", "one.yaml", "--out", "runs", "--study=-x", "--quiet"]) == 0
     assert (runs / "studies" / "-x" / "study.html").is_file()
 
@@ -191,13 +191,13 @@ def test_a_folder_that_is_not_of_a_study_is_not_written_over(
 
 def test_messages_of_a_worker_never_go_through_a_link(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(runs.parent)
-    Path("one.yaml").write_text("network: digits\nschemes: [ternary]\ncalibration: 64")
+    Path("one.yaml").write_text("network: digits\nschemes: [ternary]\ncalibration: 64", encoding="utf-8")
     home = runs / "studies" / "linked"
     home.mkdir(parents=True)
-    Path("valuable").write_text("old")
+    Path("valuable").write_text("old", encoding="utf-8")
     (home / "worker0.log").symlink_to(Path("valuable").absolute())
     assert main(["explore", "one.yaml", "--out", "runs", "--study", "linked", "--quiet"]) == 0
-    assert Path("valuable").read_text() == "old"
+    assert Path("valuable").read_text(encoding="utf-8") == "old"
 
 
 def test_a_design_of_the_front_is_taken_to_hardware(

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is asked before any work: a mistake should not cost the hours of a training before it is told."""
 
 from collections.abc import Collection, Sequence
