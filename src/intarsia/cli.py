@@ -19,7 +19,7 @@ from intarsia import __version__
 from intarsia.console import accept_any_text
 from intarsia.engine import EngineConfig
 from intarsia.engine.sources import write_sources
-from intarsia.errors import IntarsiaError
+from intarsia.errors import INTERRUPTED, IntarsiaError
 from intarsia.flow import BASELINES, DEFAULTS, STAGES, Settings, last_settings, report, run, run_stage, single
 from intarsia.flow.settings import MODEL_FILE, MODELS, Budget, Defaults, named
 from intarsia.quantize.recipes import QUANTIZATION_RECIPES
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except IntarsiaError as error:
         return _complain(f"intarsia: error: {error}", 2)
     except KeyboardInterrupt:
-        return _complain("intarsia: interrupted; what was finished stays, run the same command to go on.", 130)
+        return _complain(INTERRUPTED, 130)
     except BrokenPipeError:
         # Whoever read our output has gone; keep Python from complaining about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -207,9 +207,9 @@ def _on_file(command: str, path: Path, told: Mapping[str, Any], *, progress: boo
             raise IntarsiaError("a network file needs images to execute; give them with --input IMAGES.npy.")
         return single.execute(path, told["input"], told.get("labels"), output)
     if command == "export-onnx":
-        return single.export_onnx(path, output or path.with_suffix(".onnx"), told.get("onnx_images", 100))
+        return single.export_onnx(path, output, told.get("onnx_images", 100))
     if command == "compile":
-        return single.compile_file(path, output or path.with_suffix(""), config)
+        return single.compile_file(path, output, config)
     return single.simulate(path, told.get("input"), told.get("images"), config, progress=progress)
 
 
@@ -413,7 +413,8 @@ def _file_options(parser: argparse.ArgumentParser, stage: str) -> None:
     if stage == "execute":
         group.add_argument("--labels", type=Path, metavar="FILE.npy", help="classes (N,), to measure accuracy")
     if stage != "simulate":
-        group.add_argument("--output", type=Path, metavar="PATH", help="where to write")
+        default = "" if stage == "execute" else " (default: beside the network file, if nothing of another's is there)"
+        group.add_argument("--output", type=Path, metavar="PATH", help=f"where to write{default}")
 
 
 if __name__ == "__main__":

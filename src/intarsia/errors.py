@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one exception that stands for a user's mistake or a missing tool."""
+"""The one exception that stands for a user's mistake or a missing tool, and sentences that many places need."""
 
-from intarsia.words import escaped
+TYPE_CHECKING = False  # as in `typing`, which the first instructions of the command line have no time for
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: What the command line says when it is interrupted.
+INTERRUPTED = "intarsia: interrupted; what was finished stays, run the same command to go on."
 
 
 class IntarsiaError(Exception):
@@ -12,4 +17,13 @@ class IntarsiaError(Exception):
     """
 
     def __init__(self, message: str) -> None:
+        from intarsia.words import escaped  # noqa: PLC0415 (needs `re`; as above)
+
         super().__init__(escaped(message))
+
+
+def unreadable(path: "Path", error: OSError, remedy: str = "correct the path") -> IntarsiaError:
+    """Return the error that says why the system does not let a file be read: it is missing, a folder, forbidden, …"""
+    if isinstance(error, FileNotFoundError):
+        return IntarsiaError(f"there is no file {path}; {remedy}.")
+    return IntarsiaError(f"cannot read {path}: {error.strerror or error}; {remedy}.")

@@ -119,6 +119,17 @@ def test_the_package_becomes_the_official_format(
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == official
 
 
+def test_an_archive_that_somebody_put_there_is_kept(
+    small: tuple[dict[str, bytes], dict[str, bytes]], tmp_path: Path
+) -> None:
+    _, official = small
+    members = {f"cifar-10-batches-bin/{name}": content for name, content in official.items()}
+    archive = tar_of(tmp_path / NOWHERE.url.rsplit("/", 1)[-1], members)
+    fetch_files(sums_of(official), tmp_path, NOWHERE)
+    assert archive.is_file()
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.bin")} == official
+
+
 def test_npm_comes_after_the_archive(small: tuple[dict[str, bytes], dict[str, bytes]], tmp_path: Path) -> None:
     members, official = small
     tarball = tar_of(tmp_path / "p.tgz", members)

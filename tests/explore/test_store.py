@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import os
+import re
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -15,6 +17,7 @@ from optuna.trial import TrialState
 
 from hostile import FOLDER
 from intarsia.errors import IntarsiaError
+from intarsia.explore import database
 from intarsia.explore.database import shown, sqlite_url
 from intarsia.explore.options import StudyOptions
 from intarsia.explore.plan import first_jobs, is_over, means, next_jobs
@@ -312,6 +315,74 @@ def test_a_database_that_cannot_be_had_is_one_sentence(url: str, message: str) -
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def spoil(path: Path, page: int) -> None:
+    """Overwrite a page of a database, counted from 1."""
+    with sqlite3.connect(path) as connection:
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    content = bytearray(path.read_bytes())
+    content[(page - 1) * size : page * size] = b"\xa5" * size
+    path.write_bytes(content)
+
+
+def pages_of(path: Path) -> int:
+    with sqlite3.connect(path) as connection:
+        return int(connection.execute("PRAGMA page_count").fetchone()[0])
+
+
+def test_a_damaged_page_is_told_at_once_whichever_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(_: float) -> None:
+        raise AssertionError("a damaged database is not tried again")
+
+    store = store_in(tmp_path)
+    begin(store, store.create(SPACE, {"network": "digits"}))
+    whole = (tmp_path / "study.db").read_bytes()
+    monkeypatch.setattr(database.time, "sleep", never)
+    pages = pages_of(tmp_path / "study.db")
+    assert pages > 10
+    for page in range(1, pages + 1):
+        (tmp_path / "study.db").write_bytes(whole)
+        spoil(tmp_path / "study.db", page)
+        with pytest.raises(IntarsiaError) as caught:
+            store_in(tmp_path)
+        assert re.search(
+            r"study\.db is damaged \([^\n]+\); put a copy of it in its place, or move it away", str(caught.value)
+        )
+
+
+def test_a_database_that_is_damaged_meanwhile_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(_: float) -> None:
+        raise AssertionError("a damaged database is not tried again")
+
+    store = store_in(tmp_path)
+    begin(store, store.create(SPACE, {"network": "digits"}))
+    monkeypatch.setattr(database.time, "sleep", never)
+    store._storage.engine.dispose()  # what it has in memory is read again
+    for page in range(2, pages_of(tmp_path / "study.db") + 1):
+        spoil(tmp_path / "study.db", page)
+    with pytest.raises(IntarsiaError, match="is damaged"):
+        store.entries(0)
+
+
+def test_a_file_that_is_no_database_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "study.db").write_text("notes of mine\n" * 1000)
+    with pytest.raises(IntarsiaError, match=r"is damaged \(file is not a database\)"):
+        store_in(tmp_path)
+    assert (tmp_path / "study.db").read_text() == "notes of mine\n" * 1000
+
+
+def test_a_database_that_another_has_locked_is_waited_for(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    store.create(SPACE, {"network": "digits"})
+    other = sqlite3.connect(tmp_path / "study.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN EXCLUSIVE")
+    release = threading.Timer(1.0, lambda: other.execute("ROLLBACK"))
+    release.start()
+    begin(store, store.space())
+    release.join()
+    other.close()
+    assert len(store.entries(0)) == 7
 
 
 def test_a_password_is_never_shown() -> None:

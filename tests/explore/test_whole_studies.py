@@ -138,12 +138,18 @@ def test_two_machines_share_a_study_on_postgresql_that_loses_its_connections(run
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere.yaml"], "cannot read the design space nowhere.yaml"),
+        (["nowhere.yaml"], "there is no file nowhere.yaml"),
         (["energy.yaml"], "give its folder with PDK_ROOT"),
         (["space.yaml", "--storage", "postgresql+psycopg://me:secret@127.0.0.1:1/x"], "cannot be reached"),
         (["space.yaml", "--out", "/proc/nowhere"], "cannot write /proc/nowhere"),
         (["space.yaml", "--data", "nowhere"], "there is no folder of data sets at nowhere"),
         (["space.yaml", "--workers", "-1"], "workers"),
+        (["space.yaml", "--threads", "99999999999"], "threads must be 1 to 1,024, not 99999999999"),
+        (["space.yaml", "--beat", "0"], "beat must be 1 to 86,400, not 0"),
+        (["space.yaml", "--device", "meta"], "has no device 'meta'"),
+        (["space.yaml", "--device=-x"], "has no device '-x'"),
+        (["space.yaml", "--out", "space.yaml"], "cannot write space.yaml"),
+        (["space.yaml", "--storage", "sqlite:///space.yaml"], "is damaged (file is not a database)"),
         (["space.yaml", "--workers", "0"], "there is no study space"),
         (["space.yaml", "--study", "../elsewhere"], "names no folder"),
         (["refused.yaml", "--out", "runs"], "no design of the study refused can be evaluated"),
@@ -167,6 +173,36 @@ def test_a_users_mistake_is_one_sentence(
     assert message in error.splitlines()[-1]
     assert "Traceback" not in error
     assert "secret" not in error
+
+
+def test_a_study_may_be_called_like_an_option(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(runs.parent)
+    Path("one.yaml").write_text("network: digits\nschemes: [ternary]\ncalibration: 64", encoding="utf-8")
+    assert main(["explore", "one.yaml", "--out", "runs", "--study=-x", "--quiet"]) == 0
+    assert (runs / "studies" / "-x" / "study.html").is_file()
+
+
+def test_a_folder_that_is_not_of_a_study_is_not_written_over(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(runs.parent)
+    mine = runs / "studies" / "mine"
+    mine.mkdir(parents=True)
+    (mine / "designs.csv").write_text("chairs,tables")
+    assert main(["explore", "space.yaml", "--out", "runs", "--study", "mine"]) == 2
+    assert "is not the folder of a study, but holds designs.csv" in capsys.readouterr().err
+    assert [path.name for path in mine.iterdir()] == ["designs.csv"]
+
+
+def test_messages_of_a_worker_never_go_through_a_link(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(runs.parent)
+    Path("one.yaml").write_text("network: digits\nschemes: [ternary]\ncalibration: 64", encoding="utf-8")
+    home = runs / "studies" / "linked"
+    home.mkdir(parents=True)
+    Path("valuable").write_text("old", encoding="utf-8")
+    (home / "worker0.log").symlink_to(Path("valuable").absolute())
+    assert main(["explore", "one.yaml", "--out", "runs", "--study", "linked", "--quiet"]) == 0
+    assert Path("valuable").read_text(encoding="utf-8") == "old"
 
 
 def test_a_design_of_the_front_is_taken_to_hardware(

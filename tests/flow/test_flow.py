@@ -172,14 +172,51 @@ def test_a_failed_task_leaves_no_record_and_what_was_before_it_stays(tmp_path: P
 
 def test_two_runs_never_share_a_folder_and_leftovers_are_swept(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
-    half = tmp_path / "one" / ".x.txt.abc.part"
+    half, others = tmp_path / "one" / ".x.txt.abcdefgh.part", tmp_path / "one" / ".download.part"
     half.write_text("half")
+    others.write_text("another program's")
+    with locked(tmp_path):
+        assert half.exists()  # no run was here: it cannot be ours
     with locked(tmp_path):
         assert not half.exists()
+        assert others.exists()
         with pytest.raises(IntarsiaError, match=rf"process {os.getpid()}.*--out"), locked(tmp_path):
             pass
     with locked(tmp_path), (tmp_path / ".lock").open() as lock, pytest.raises(OSError):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "text", "pipe", "folder"])
+def test_what_is_not_a_lock_is_neither_followed_nor_changed(tmp_path: Path, kind: str) -> None:
+    folder, valuable = tmp_path / "run", tmp_path / "valuable"
+    folder.mkdir()
+    lock = folder / ".lock"
+    if kind == "link":
+        valuable.write_text("1234")
+    if "link" in kind:
+        lock.symlink_to(valuable)
+    elif kind == "pipe":
+        os.mkfifo(lock)
+    elif kind == "folder":
+        lock.mkdir()
+    else:
+        lock.write_text("notes of mine")
+    with pytest.raises(IntarsiaError, match=r"\.lock.*move it away or choose another folder"), locked(folder):
+        pass
+    assert valuable.exists() == (kind == "link")
+    assert kind != "link" or valuable.read_text() == "1234"
+    assert kind != "text" or lock.read_text() == "notes of mine"
+
+
+@pytest.mark.parametrize("name", ["report.html", "results.json", "train"])
+def test_a_folder_of_another_kind_is_not_written_over(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("torch")
+    (tmp_path / name).mkdir()
+    settings = settings_in(tmp_path)
+    for action in (lambda: run(settings, say=quiet), lambda: run_stage(settings, "train", say=quiet)):
+        with pytest.raises(IntarsiaError, match=rf"is not the folder of a run, but holds {name}.*--out"):
+            action()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_work_beside_gives_its_records_or_its_error(tmp_path: Path) -> None:

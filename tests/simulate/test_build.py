@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Building the simulation: missing tools, illegal parameters in the hardware, wrong images."""
 
+import contextlib
 import os
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +17,9 @@ from intarsia.engine.sources import write_sources
 from intarsia.errors import IntarsiaError
 from intarsia.integer.executor import Executor
 from intarsia.simulate import SimulatedEngine
-from intarsia.simulate.verilator import build, verilator_root
+from intarsia.simulate.verilator import LIBRARY, build, verilator_root
 from intarsia.words import escaped
+from patience import wait_for
 from random_networks import random_images, random_layer_network
 
 
@@ -100,3 +104,50 @@ def test_a_damaged_build_is_made_again_in_a_folder_of_any_name(
     assert len(caplog.messages) == 1
     assert not list((cache / "simulate").glob(".build-*"))
     assert not list(scratch.iterdir())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc to see which tools are at work")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_build_that_is_ended_leaves_no_compiler_at_work(tmp_path: Path, number: signal.Signals) -> None:
+    code = f"""
+import signal
+from pathlib import Path
+from intarsia.engine import EngineConfig
+from intarsia.simulate.verilator import build
+signal.signal(signal.SIGINT, signal.default_int_handler)
+build(EngineConfig(lanes=8), Path({str(tmp_path)!r}))
+"""
+
+    def at_work() -> list[str]:
+        found = []
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit() and (entry / "cwd").readlink().is_relative_to(tmp_path):
+                    found.append((entry / "comm").read_text().strip())
+        return found
+
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    wait_for(lambda: "cc1plus" in at_work() or process.poll() is not None, every=0.01)
+    assert process.poll() is None
+    process.send_signal(number)
+    process.wait()
+    wait_for(lambda: not at_work(), every=0.01)
+    assert not list(tmp_path.glob(f"simulate/*/{LIBRARY}"))
+
+
+def test_a_folder_of_a_build_that_somebody_emptied_is_built_again(tmp_path: Path) -> None:
+    built = build(EngineConfig(lanes=8), tmp_path)
+    built.rename(built.with_name("moved"))
+    assert build(EngineConfig(lanes=8), tmp_path) == built
+    assert built.is_file()
+
+
+def test_a_link_in_place_of_a_builds_lock_is_not_followed(tmp_path: Path) -> None:
+    built = build(EngineConfig(lanes=8))  # from the user's cache, where it is built already
+    key = built.parent.name
+    (tmp_path / "simulate").mkdir()
+    (tmp_path / "valuable").write_text("1")
+    (tmp_path / "simulate" / f".{key}.lock").symlink_to(tmp_path / "valuable")
+    with pytest.raises(IntarsiaError, match="it is a link; move it away"):
+        build(EngineConfig(lanes=8), tmp_path)
+    assert (tmp_path / "valuable").read_text() == "1"

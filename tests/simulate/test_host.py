@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from intarsia.engine import EngineConfig, Program, compile_network
 from intarsia.engine.cycles import predict
-from intarsia.engine.layout import IDENTITY, REGION_SHIFT, REGIONS, REGISTERS, STATUS_BITS
+from intarsia.engine.layout import IDENTITY, REGION_SHIFT, REGIONS, REGISTERS, STATUS_BITS, Descriptor
 from intarsia.errors import IntarsiaError
 from intarsia.simulate import SimulatedEngine
 from random_networks import random_images, random_network
@@ -108,6 +108,49 @@ def test_a_write_beyond_a_memory_is_caught(case: tuple[Program, NDArray[np.integ
     program, _ = case
     with SimulatedEngine(program) as engine, pytest.raises(IntarsiaError, match="assertion"):
         engine.write_bus((REGIONS["Program"] << REGION_SHIFT) + program.config.program_depth, 1)
+
+
+def write_descriptor(engine: SimulatedEngine, descriptor: Descriptor) -> None:
+    """Put another first layer into the engine's program memory."""
+    for offset, word in enumerate(descriptor.words()):
+        engine.write_bus((REGIONS["Program"] << REGION_SHIFT) + offset, word)
+
+
+@pytest.mark.parametrize("mistake", ["activations while busy", "weights while busy", "beyond a memory", "empty loop"])
+def test_an_engine_is_used_again_after_an_assertion(case: tuple[Program, NDArray[np.integer]], mistake: str) -> None:
+    program, image = case
+    base = {name: number << REGION_SHIFT for name, number in REGIONS.items()}
+
+    def make(engine: SimulatedEngine) -> None:
+        if mistake == "empty loop":
+            write_descriptor(engine, replace(program.layers[0].descriptor, blocks=0))
+            engine.run(image)
+        if mistake == "beyond a memory":
+            engine.write_bus(base["Program"] + program.config.program_depth, 1)
+        engine.write_register("Control", 1)  # the memories are the engine's now
+        engine.write_bus(base["Activations" if mistake == "activations while busy" else "Dense"], 1)
+
+    with SimulatedEngine(program) as engine:
+        expected = engine.run(image, trace=True)
+        for _ in range(2):
+            with pytest.raises(IntarsiaError, match="an assertion of the hardware failed"):
+                make(engine)
+            assert engine.read_register("Status") == 0
+            again = engine.run(image, trace=True)
+            assert again.counts == expected.counts
+            for name, values in expected.values.items():
+                np.testing.assert_array_equal(again.values[name], values, err_msg=name)
+
+
+def test_an_engine_that_never_ends_is_stopped_soon_and_used_again(case: tuple[Program, NDArray[np.integer]]) -> None:
+    program, image = case
+    with SimulatedEngine(program) as engine:
+        expected = engine.run(image)
+        # Far more rows than the program has, all in one place.
+        write_descriptor(engine, replace(program.layers[0].descriptor, out_height=60_000, out_row_pitch=0))
+        with pytest.raises(IntarsiaError, match=rf"not ended .* the cycle model predicts {cycles(program):,};"):
+            engine.run(image)
+        assert engine.run(image).counts == expected.counts
 
 
 @pytest.mark.parametrize("field", ["blocks", "out_width", "tile_pixels"])

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from intarsia import processes
 from intarsia.engine import EngineConfig
 from intarsia.errors import IntarsiaError
-from intarsia.synthesize import tools, yosys
+from intarsia.synthesize import yosys
 from intarsia.synthesize.harness import ports
 from intarsia.synthesize.pdk import Pdk
 from intarsia.synthesize.units import ExecutionUnit, Positions, characterize
@@ -128,7 +129,7 @@ def test_kept_areas_start_no_tool_and_know_their_own_sources(
 
     def counted(*arguments: object, **options: object) -> tuple[int, str]:
         runs.append(1)
-        return tools.run_tool(*arguments, **options)  # type: ignore[arg-type]
+        return processes.run_tool(*arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(yosys, "run_tool", counted)
     first = characterize([TERNARY, TERNARY], sources, cache=tmp_path / "cache")

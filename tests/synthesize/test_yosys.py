@@ -13,6 +13,7 @@ import pytest
 from hostile import FOLDER
 from intarsia.cache import digest_of_json
 from intarsia.errors import IntarsiaError
+from intarsia.processes import TimeOverError, run_tool
 from intarsia.synthesize import tools, yosys
 from intarsia.synthesize.area import transistors
 from intarsia.synthesize.yosys import Design, first_error, run_yosys
@@ -46,14 +47,14 @@ def test_names_that_would_change_the_command_are_refused() -> None:
 
 def test_the_time_limit_ends_the_run() -> None:
     design = Design((CELL,), "mac_cell")
-    with pytest.raises(tools.TimeOverError, match=r"did not finish within 0\.01 s"):
+    with pytest.raises(TimeOverError, match=r"did not finish within 0\.01 s"):
         run_yosys([design.read_command()], inputs=design.sources, outputs=(), timeout_s=0.01)
 
 
 def test_what_a_tool_wrote_before_its_time_was_over_is_kept(tmp_path: Path) -> None:
     script = "print('placed', flush=True); import time; time.sleep(60)"
-    with pytest.raises(tools.TimeOverError) as caught:
-        tools.run_tool("it", [sys.executable, "-c", script], folder=tmp_path, timeout_s=10.0)
+    with pytest.raises(TimeOverError) as caught:
+        run_tool("it", [sys.executable, "-c", script], folder=tmp_path, timeout_s=10.0)
     assert caught.value.output == "placed\n"
 
 

@@ -19,6 +19,7 @@ from intarsia.datasets.toycar import identity_of_toycar, load_toycar
 from intarsia.datasets.types import ALL_SPLITS, ChannelGrid, Dataset, InputScaling, Metric, Split, SplitName
 from intarsia.datasets.visual_wake_words import identity_of_visual_wake_words, load_visual_wake_words
 from intarsia.errors import IntarsiaError
+from intarsia.files import is_there
 
 __all__ = [
     "ALL_SPLITS",
@@ -33,6 +34,7 @@ __all__ = [
     "identity_of",
     "identity_of_npz",
     "load_dataset",
+    "require_folder",
 ]
 
 #: Each takes a folder of data sets, `splits` and `progress`.
@@ -75,7 +77,7 @@ def load_dataset(
     Raises:
         IntarsiaError: the name is unknown, the folder is none, or the data is damaged or cannot be had.
     """
-    folder = _folder(name, data_dir)
+    folder = require_folder(name, data_dir)
     return _LOADERS[name](folder, splits=splits, progress=progress)
 
 
@@ -87,16 +89,21 @@ def identity_of(name: str, data_dir: Path | None = None, *, splits: Collection[S
     Raises:
         IntarsiaError: the name is unknown, or the folder is none.
     """
-    return _IDENTITIES[name](_folder(name, data_dir), splits) if name in _IDENTITIES else []
+    return _IDENTITIES[name](require_folder(name, data_dir), splits) if name in _IDENTITIES else []
 
 
-def _folder(name: str, data_dir: Path | None) -> Path | None:
-    if data_dir is not None and not data_dir.is_dir():
+def require_folder(name: str, data_dir: Path | None) -> Path | None:
+    """Return the folder in which a data set is looked for first; None where only the cache may have it.
+
+    Raises:
+        IntarsiaError: the name is unknown, or the folder is none.
+    """
+    if data_dir is not None and not (is_there(data_dir, "correct --data") and data_dir.is_dir()):
         raise IntarsiaError(f"there is no folder of data sets at {data_dir}; correct --data.")
     if name not in _LOADERS:
         raise IntarsiaError(f"there is no data set {name!r}; choose one of {', '.join(DATASETS)}.")
     if name != "digits" and data_dir is None and (variable := os.environ.get("INTARSIA_DATA")):
         data_dir = Path(variable)
-        if not data_dir.is_dir():
+        if not (is_there(data_dir, "correct INTARSIA_DATA") and data_dir.is_dir()):
             raise IntarsiaError(f"there is no folder of data sets at {data_dir}; correct INTARSIA_DATA.")
     return data_dir

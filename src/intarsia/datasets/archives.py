@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from intarsia.datasets import identity
 from intarsia.datasets.fetch import download
-from intarsia.errors import IntarsiaError
+from intarsia.errors import IntarsiaError, unreadable
 from intarsia.files import STALE, sha256, sweep, unpacked_limit
 
 _CHUNK = 1 << 20
@@ -26,7 +26,7 @@ def require_checksum(path: Path, checksum: str) -> None:
     try:
         found = sha256(path)
     except OSError as error:
-        raise IntarsiaError(f"cannot read {path}: {error.strerror}.") from error
+        raise unreadable(path, error) from error
     if found != checksum:
         raise IntarsiaError(
             f"{path} is damaged (SHA-256 {found[:16]}… instead of {checksum[:16]}…); delete it and fetch it again."

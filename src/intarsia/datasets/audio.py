@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from intarsia.errors import IntarsiaError
+from intarsia.errors import IntarsiaError, unreadable
 
 RATE = 16_000  # samples a second of both data sets
 _MFCC_WINDOW, _MFCC_FFT, _MFCC_FRAMES = 480, 512, 49
@@ -33,7 +33,7 @@ def read_wav(path: Path) -> NDArray[np.int16]:
             kind = (sound.getnchannels(), 8 * sound.getsampwidth(), sound.getframerate())
             content = sound.readframes(sound.getnframes())
     except OSError as error:
-        raise IntarsiaError(f"cannot read {path}: {error.strerror}.") from error
+        raise unreadable(path, error) from error
     except Exception as error:  # wave raises kinds of its own, RuntimeError where a chunk ends early
         reason = str(error) or "it ends early"
         raise IntarsiaError(f"{path} is not a sound file that can be read ({reason}); fetch it again.") from error

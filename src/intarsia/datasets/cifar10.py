@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from intarsia.cache import default_cache
 from intarsia.datasets.cifar10_sources import OFFICIAL, Cifar10Source, fetch_files
 from intarsia.datasets.types import ALL_SPLITS, Dataset, InputScaling, Split, SplitName
-from intarsia.errors import IntarsiaError
+from intarsia.errors import IntarsiaError, unreadable
 from intarsia.files import sha256
 
 FOLDER = Path("cifar10", "cifar-10-batches-bin")
@@ -128,7 +128,7 @@ def _read(path: Path, checksum: str) -> NDArray[np.uint8]:
             raise IntarsiaError(f"{path} is damaged (SHA-256 {found[:16]}… instead of {checksum[:16]}…); {remedy}.")
         return np.fromfile(path, np.uint8).reshape(-1, _RECORD)
     except OSError as error:
-        raise IntarsiaError(f"cannot read {path}: {error.strerror}.") from error
+        raise unreadable(path, error) from error
 
 
 def _split(records: NDArray[np.uint8]) -> Split:

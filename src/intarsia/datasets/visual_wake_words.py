@@ -23,7 +23,7 @@ from intarsia.datasets.fetch import FetchError, download
 from intarsia.datasets.picture_variants import bilinear_weights, picture_variants
 from intarsia.datasets.prepared import prepared
 from intarsia.datasets.types import ALL_SPLITS, Dataset, InputScaling, Split, SplitName
-from intarsia.errors import IntarsiaError
+from intarsia.errors import IntarsiaError, unreadable
 from intarsia.files import sha256
 
 CLASSES = ("non_person", "person")
@@ -232,7 +232,9 @@ def _test_numbers(path: Path) -> frozenset[int]:
     try:
         lines = path.read_text(encoding="utf-8").split()
         return frozenset(int(line.split(".", 1)[0]) for line in lines)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise unreadable(path, error, f"take {LABELS} of MLPerf Tiny's vww01") from error
+    except ValueError as error:
         raise IntarsiaError(f"{path} is no list of images ({error}); take {LABELS} of MLPerf Tiny's vww01.") from error
 
 

@@ -5,9 +5,11 @@ from importlib.resources import files
 from pathlib import Path
 
 from intarsia.engine.layout import systemverilog_package
+from intarsia.errors import IntarsiaError, unreadable
 from intarsia.files import write_text
 
 TOP = "intarsia_engine"
+_WAIVERS = "intarsia.vlt"
 
 
 def rtl_folder() -> Path:
@@ -18,15 +20,27 @@ def rtl_folder() -> Path:
 def write_sources(folder: Path) -> list[Path]:
     """Copy all sources into `folder`, the generated package first; return them in an order that compiles.
 
+    Files that are there already must have just this content: they may have been changed by hand.
+
     Raises:
-        IntarsiaError: the folder cannot be written.
+        IntarsiaError: a file is there with other content (nothing is written then), or the folder cannot be written.
     """
-    package = folder / "intarsia_pkg.sv"
-    write_text(package, systemverilog_package())
-    written = [package]
-    for source in sorted(rtl_folder().glob("*.sv")):
-        target = folder / source.name
-        write_text(target, source.read_text(encoding="utf-8"))
-        written.append(target)
-    write_text(folder / "intarsia.vlt", (rtl_folder() / "intarsia.vlt").read_text(encoding="utf-8"))
-    return written
+    contents = {"intarsia_pkg.sv": systemverilog_package()}
+    contents |= {source.name: source.read_text(encoding="utf-8") for source in sorted(rtl_folder().glob("*.sv"))}
+    contents[_WAIVERS] = (rtl_folder() / _WAIVERS).read_text(encoding="utf-8")
+    for name, content in contents.items():
+        _require_same(folder / name, content)
+    for name, content in contents.items():
+        write_text(folder / name, content)
+    return [folder / name for name in contents if name != _WAIVERS]
+
+
+def _require_same(path: Path, content: str) -> None:
+    try:
+        same = path.read_bytes() == content.encode()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise unreadable(path, error, "choose another folder") from error
+    if not same:
+        raise IntarsiaError(f"{path} is there with other content; move it away or choose another folder.")

@@ -35,15 +35,11 @@ class RayTasks:
         self._running: list[ray.ObjectRef[str]] = []
 
     def __enter__(self) -> "RayTasks":
+        require_cluster(self._address)
         try:
-            _reach(self._address)
             ray.init(address=self._address, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, RuntimeError, ValueError, RayError) as error:
-            reason = str(error).partition("\n")[0].rstrip(".")
-            raise IntarsiaError(
-                f"there is no Ray cluster at {self._address} ({reason}); start one with `ray start --head`, or correct "
-                "--ray."
-            ) from error
+            raise _no_cluster(self._address, error) from error
         self._running = [self._start() for _ in range(self._options.workers)]
         return self
 
@@ -82,12 +78,27 @@ class RayTasks:
         return task.remote(here)
 
 
-def _reach(address: str) -> None:
-    """Connect to an address like host:port and leave at once: Ray itself goes on trying for minutes."""
+def require_cluster(address: str) -> None:
+    """Connect to an address like host:port and leave at once: Ray itself goes on trying for minutes.
+
+    Raises:
+        IntarsiaError: nobody answers there.
+    """
     host, colon, port = address.rpartition(":")
-    if colon and "/" not in host:
+    if not colon or "/" in host:
+        return
+    try:
         with socket.create_connection((host, int(port)), timeout=_PATIENCE):
             pass
+    except (OSError, ValueError, OverflowError) as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> IntarsiaError:
+    reason = str(error).partition("\n")[0].rstrip(".")
+    return IntarsiaError(
+        f"there is no Ray cluster at {address} ({reason}); start one with `ray start --head`, or correct --ray."
+    )
 
 
 def _work(options: StudyOptions) -> str:

@@ -11,10 +11,12 @@ from typing import Protocol
 from intarsia.errors import IntarsiaError
 from intarsia.explore.options import StudyOptions
 from intarsia.explore.worker import STORAGE_VARIABLE
+from intarsia.files import open_fresh
 
 Say = Callable[[str], None]
 #: Times that workers which were killed are started again, all together.
 _MOST_RESTARTS = 20
+_LEAVING = 30.0  # seconds that a worker may take to give its job back
 _USERS_MISTAKE = 2  # exit status of a worker that cannot go on
 
 
@@ -64,7 +66,11 @@ class Processes:
         for worker in self._running:
             worker.terminate()
         for worker in self._running:
-            worker.wait()
+            try:
+                worker.wait(_LEAVING)
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                worker.wait()
 
     def ended(self, say: Say) -> bool:
         """See `Workers`."""
@@ -80,12 +86,18 @@ class Processes:
 
     def _start(self, number: int) -> "subprocess.Popen[bytes]":
         options = self._options
-        # One word for an option and its value: a name may begin with a dash.
-        command = [sys.executable, "-m", "intarsia.explore.worker", f"--study={options.name}"]
-        command += [f"--out={options.folder}", f"--device={options.device}"]
-        command += [f"--threads={options.threads}", f"--beat={options.beat}"]
+        given = {
+            "study": options.name,
+            "out": options.folder,
+            "device": options.device,
+            "threads": options.threads,
+            "beat": options.beat,
+        }
         if options.data_dir is not None:
-            command += [f"--data={options.data_dir}"]
+            given["data"] = options.data_dir
+        # In one word each: a name may begin with a dash.
+        words = [f"--{name}={value}" for name, value in given.items()]
+        command = [sys.executable, "-m", "intarsia.explore.worker", *words]
         threads = {
             name: str(options.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
         }
@@ -98,7 +110,7 @@ class Processes:
                 "PYTHONIOENCODING": "utf-8:backslashreplace",  # as its messages are read
             }
         )
-        with self._messages(number).open("wb") as messages:
+        with open_fresh(self._messages(number)) as messages:
             return subprocess.Popen(command, env=environment, stderr=messages)
 
     def _messages(self, number: int) -> Path:

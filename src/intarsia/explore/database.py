@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The database of studies: opened, and tried again where the connection to it is lost."""
 
+import sqlite3
 import time
 import warnings
 from collections.abc import Callable
@@ -20,12 +21,21 @@ _PATIENCE = 60.0  # seconds that a lost connection is tried again
 _MOST_OPENINGS = 4  # tries to open a database
 _SQLITE_BUSY = 60.0  # seconds that a writer waits for another
 
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_HOPELESS = _DAMAGED | {
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_TOOBIG,
+}
+
 
 def again(storage: RDBStorage, url: str, action: Callable[[], Result]) -> Result:
-    """Do something with a database, again for a minute while the connection is lost.
+    """Do something with a database, again for a minute while the connection is lost or others have it locked.
 
     Raises:
-        IntarsiaError: the connection does not come back.
+        IntarsiaError: the connection does not come back, or the database cannot be used as it is.
     """
     deadline = time.monotonic() + _PATIENCE
     pause = 0.05
@@ -33,6 +43,8 @@ def again(storage: RDBStorage, url: str, action: Callable[[], Result]) -> Result
         try:
             return action()
         except (DBAPIError, StorageInternalError) as error:
+            if _hopeless(error):
+                raise _unusable(url, error) from error
             if time.monotonic() > deadline:
                 raise IntarsiaError(
                     f"the database {shown(url)} cannot be reached any more ({_reason(error)}); what is finished stays, "
@@ -41,6 +53,37 @@ def again(storage: RDBStorage, url: str, action: Callable[[], Result]) -> Result
         storage.remove_session()
         time.sleep(pause)
         pause = min(2 * pause, 5.0)
+
+
+def _hopeless(error: BaseException) -> bool:
+    """Whether an error of SQLite comes again however often one tries; a lock goes away, a damaged file does not."""
+    return _sqlite_code(error) in _HOPELESS
+
+
+def _sqlite_code(error: BaseException) -> int | None:
+    """Return the number that SQLite gives the reason of an error; None where the error is another's."""
+    reached: BaseException | None = error
+    while reached is not None and not isinstance(reached, sqlite3.Error):
+        reached = getattr(reached, "orig", None) or reached.__cause__
+    code = getattr(reached, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF  # the rest says more than we ask
+
+
+def _unusable(url: str, error: BaseException) -> IntarsiaError:
+    if _sqlite_code(error) in _DAMAGED:
+        return damaged(url, _reason(error))
+    return IntarsiaError(
+        f"the database {shown(url)} cannot be used ({_reason(error)}); free some space, make file and folder writable, "
+        "or choose another --storage."
+    )
+
+
+def damaged(url: str, reason: str) -> IntarsiaError:
+    """Return the error of a database whose content is not what was written."""
+    return IntarsiaError(
+        f"the database {shown(url)} is damaged ({reason}); put a copy of it in its place, or move it away to begin the "
+        "study again."
+    )
 
 
 def shown(url: str) -> str:
@@ -72,10 +115,13 @@ def connect(url: str, beat: int) -> RDBStorage:
             "postgresql+psycopg://user@host/name, and for PostgreSQL install intarsia[explore]."
         ) from error
     except (SQLAlchemyError, OptunaError, RuntimeError) as error:
+        if _hopeless(error):
+            raise _unusable(url, error) from error
         raise IntarsiaError(
             f"the database {shown(url)} cannot be reached ({_reason(error)}); correct --storage or start its server."
         ) from error
     if storage.engine.dialect.name == "sqlite":
+        _require_whole(storage.engine, url)
         _lock_at_once(storage.engine)
     return storage
 
@@ -105,8 +151,8 @@ def _opened(url: str, options: dict[str, Any], beat: int) -> RDBStorage:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)  # heartbeats: the version is pinned
                 return RDBStorage(_literal(url), engine_kwargs=options, heartbeat_interval=beat, grace_period=3 * beat)
-        except DBAPIError:
-            if tries == 1:
+        except DBAPIError as error:
+            if tries == 1 or _hopeless(error):
                 raise
             time.sleep(0.5)
     raise AssertionError("the last try returns or raises")
@@ -115,6 +161,21 @@ def _opened(url: str, options: dict[str, Any], beat: int) -> RDBStorage:
 def _literal(url: str) -> str:
     """Return a URL that Optuna does not take for a format string, as it does with braces."""
     return url.replace("{", "%7B").replace("}", "%7D")
+
+
+def _require_whole(engine: Engine, url: str) -> None:
+    """Refuse a file of SQLite with a damaged page: it would show only once that page is read, hours later perhaps.
+
+    Raises:
+        IntarsiaError: it has one, or cannot be read.
+    """
+    try:
+        with engine.connect() as connection:
+            found = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())
+    except DBAPIError as error:
+        raise _unusable(url, error) from error
+    if found != "ok":
+        raise damaged(url, " ".join(found.split()))
 
 
 def _lock_at_once(engine: Engine) -> None:

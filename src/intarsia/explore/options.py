@@ -6,6 +6,10 @@ from pathlib import Path
 
 from intarsia.errors import IntarsiaError
 from intarsia.explore.database import sqlite_url
+from intarsia.flow.settings import STUDIES
+
+#: In the folder of a study: its database, unless it is elsewhere.
+DATABASE = "study.db"
 
 
 @dataclass(frozen=True)
@@ -35,9 +39,9 @@ class StudyOptions:
     ray: str | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("workers", 0), ("threads", 1), ("beat", 1)):
-            if getattr(self, name) < least:
-                raise IntarsiaError(f"{name} must be {least} or more, not {getattr(self, name)}; correct --{name}.")
+        for name, least, most in (("workers", 0, 1024), ("threads", 1, 1024), ("beat", 1, 86_400)):
+            if not least <= getattr(self, name) <= most:
+                raise IntarsiaError(f"{name} must be {least} to {most:,}, not {getattr(self, name)}; correct --{name}.")
         if Path(self.name).name != self.name or self.name in ("", ".", ".."):
             raise IntarsiaError(f"{self.name!r} names no folder; choose another name with --study.")
         if self.ray and self.url.startswith("sqlite:"):
@@ -49,9 +53,9 @@ class StudyOptions:
     @property
     def home(self) -> Path:
         """The study's own folder."""
-        return self.folder / "studies" / self.name
+        return self.folder / STUDIES / self.name
 
     @property
     def url(self) -> str:
         """URL of the database."""
-        return self.storage or sqlite_url(self.home / "study.db")
+        return self.storage or sqlite_url(self.home / DATABASE)

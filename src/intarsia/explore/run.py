@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A study from its file to its results: put into the database, worked on, watched and reported."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -9,7 +10,7 @@ from pathlib import Path
 from intarsia.errors import IntarsiaError
 from intarsia.explore.crew import Processes, Workers
 from intarsia.explore.database import shown
-from intarsia.explore.options import StudyOptions
+from intarsia.explore.options import DATABASE, StudyOptions
 from intarsia.explore.results import collect
 from intarsia.explore.source import cell_library, identity, ready, settings_of
 from intarsia.explore.space import DesignSpace
@@ -17,13 +18,19 @@ from intarsia.explore.space_file import read_space
 from intarsia.explore.store import Entry, Store
 from intarsia.explore.worker import begin, finished
 from intarsia.files import write_json, write_text
-from intarsia.report.study import StudyResults
+from intarsia.flow import Settings
+from intarsia.flow.early import require_possible
+from intarsia.flow.learn import require_device
+from intarsia.report.study import StudyResults, read_results
 from intarsia.report.study_page import study_page, study_table
 from intarsia.words import counted
 
 Say = Callable[[str], None]
 _LOOK = 1.0  # seconds between two looks at the workers
 _TELL = 60.0  # seconds between two lines about what remains
+
+#: What a study writes into its folder when it ends, the first of them first.
+_FILES = (_RESULTS, _DESIGNS, _TABLE, _PAGE) = ("results.json", "designs.csv", "results.txt", "study.html")
 
 
 def explore(path: Path, options: StudyOptions, *, say: Say = print) -> StudyResults:
@@ -39,6 +46,10 @@ def explore(path: Path, options: StudyOptions, *, say: Say = print) -> StudyResu
             cannot go on.
     """
     space = read_space(path)
+    settings = settings_of(space.network, options.folder, options.data_dir, device=options.device)
+    if options.workers:
+        _require_possible(space, settings, options)
+    _refuse_foreign_folder(options.home)
     try:
         options.home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -47,8 +58,6 @@ def explore(path: Path, options: StudyOptions, *, say: Say = print) -> StudyResu
         ) from error
     store = Store(options.url, options.name, beat=options.beat)
     if options.workers:
-        cell_library(space)  # before anything long
-        settings = settings_of(space.network, options.folder, options.data_dir, device=options.device)
         ready(settings)
         store.create(path.read_text(encoding="utf-8"), identity(settings, space))
         begin(store, space)
@@ -56,6 +65,40 @@ def explore(path: Path, options: StudyOptions, *, say: Say = print) -> StudyResu
     if options.workers:
         _watch(store, space, options, say)
     return write_results(_found(collect(store, space)), options.home)
+
+
+def _refuse_foreign_folder(home: Path) -> None:
+    """Refuse to write over what is not of a study.
+
+    Raises:
+        IntarsiaError: names what is there.
+    """
+    found = [name for name in _FILES if os.path.lexists(home / name)]
+    if not found or (home / DATABASE).exists():
+        return
+    try:
+        read_results(home)
+    except IntarsiaError as error:
+        raise IntarsiaError(
+            f"{home} is not the folder of a study, but holds {found[0]}, which the study would write over; choose "
+            "another name with --study."
+        ) from error
+
+
+def _require_possible(space: DesignSpace, settings: Settings, options: StudyOptions) -> None:
+    """Refuse, before anything long, a study whose workers are sure to fail.
+
+    Raises:
+        IntarsiaError: a library, data, the device or the cluster is not there.
+    """
+    cell_library(space)
+    require_possible(settings, ())
+    if options.device != StudyOptions.device:
+        require_device(options.device)
+    if options.ray is not None:
+        from intarsia.explore.cluster import require_cluster  # noqa: PLC0415 (an optional part)
+
+        require_cluster(options.ray)
 
 
 def _found(results: StudyResults) -> StudyResults:
@@ -79,10 +122,10 @@ def write_results(results: StudyResults, folder: Path) -> StudyResults:
         IntarsiaError: a package for the page is missing, or a file cannot be written.
     """
     page = study_page(results)
-    write_json(folder / "results.json", results.as_json())
-    write_text(folder / "designs.csv", results.as_csv())
-    write_text(folder / "results.txt", study_table(results) + "\n")
-    write_text(folder / "study.html", page)
+    write_json(folder / _RESULTS, results.as_json())
+    write_text(folder / _DESIGNS, results.as_csv())
+    write_text(folder / _TABLE, study_table(results) + "\n")
+    write_text(folder / _PAGE, page)
     return results
 
 

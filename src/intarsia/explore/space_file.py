@@ -8,7 +8,7 @@ from typing import TypeVar, get_args
 
 import yaml
 
-from intarsia.errors import IntarsiaError
+from intarsia.errors import IntarsiaError, unreadable
 from intarsia.explore.space import (
     DEFAULT,
     DIRECTIONS,
@@ -43,8 +43,12 @@ def read_space(path: Path) -> DesignSpace:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise IntarsiaError(f"cannot read the design space {path} ({error}); give the path of a YAML file.") from error
+    except OSError as error:
+        raise unreadable(path, error, "give the path of a YAML file") from error
+    except UnicodeDecodeError as error:
+        raise IntarsiaError(
+            f"the design space {path} is not a text ({error}); give the path of a YAML file."
+        ) from error
     return parse_space(text, str(path))
 
 

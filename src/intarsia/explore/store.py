@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
 from intarsia.errors import IntarsiaError
-from intarsia.explore.database import Result, again, connect, shown
+from intarsia.explore.database import Result, again, connect, damaged, shown
 from intarsia.explore.front import losses
 from intarsia.explore.space import DIRECTIONS, DesignSpace, Point
 from intarsia.explore.space_file import parse_space
@@ -177,7 +177,10 @@ class Store:
     def entries(self, rung: int) -> list[Entry]:
         """Return every job of a rung, in the order in which they were put in."""
         trials = self._again(lambda: self._storage.get_all_trials(self._study_id(rung)))
-        return [_entry(trial, rung) for trial in trials if "job" in trial.user_attrs]
+        try:
+            return [_entry(trial, rung) for trial in trials if "job" in trial.user_attrs]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise damaged(self.url, f"a job of rung {rung} cannot be read") from error
 
     def add(self, jobs: Sequence[Job]) -> None:
         """Put jobs in, to be taken in this order; those already there and not lost are left out."""

@@ -80,7 +80,7 @@ def export_onnx(job: Job) -> dict[str, Any]:
     images = data.scaling.integers(data.test.images[: job.task.parameters["images"]])
     onnx.export(network, job.product("onnx"))
     executor, values = Executor(network), 0
-    with tempfile.TemporaryDirectory(prefix=".", suffix=".part", dir=job.folder) as folder:
+    with tempfile.TemporaryDirectory(prefix=".every-layer.", suffix=".part", dir=job.folder) as folder:
         every_layer = Path(folder) / "every-layer.onnx"
         onnx.export(network, every_layer, all_outputs=True)
         for start in tqdm(range(0, len(images), _TRACED), leave=False, disable=not job.progress):

@@ -5,6 +5,7 @@ from collections.abc import Collection
 
 from intarsia.datasets import ALL_SPLITS, Dataset, SplitName, from_npz, identity_of, identity_of_npz, load_dataset
 from intarsia.errors import IntarsiaError
+from intarsia.files import is_there
 from intarsia.flow.settings import Settings
 from intarsia.flow.task import read_record
 
@@ -32,7 +33,7 @@ def data_key(settings: Settings, splits: Collection[SplitName] = ALL_SPLITS) -> 
     """
     if settings.model is None or settings.data_dir is None:
         found = identity_of(settings.defaults.dataset, settings.data_dir, splits=splits)
-    elif not settings.data_dir.exists():
+    elif not is_there(settings.data_dir, "correct --data"):
         raise IntarsiaError(f"there is no data at {settings.data_dir}; give an .npz file, or a folder of them.")
     else:
         found = identity_of_npz(settings.data_dir)

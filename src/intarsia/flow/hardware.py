@@ -9,13 +9,17 @@ from typing import Any
 from intarsia.engine import EngineConfig, Placement, Program, compile_network, config_for
 from intarsia.engine.cycles import predict
 from intarsia.engine.roofs import roofs
-from intarsia.files import save_tensors, write_json
+from intarsia.errors import IntarsiaError
+from intarsia.files import read_json, save_tensors, write_json
 from intarsia.flow.task import Job, Record
 from intarsia.integer import IntegerNetwork, file
 from intarsia.words import counted
 
 #: The task that fits the engine to the network of a run, as `STAGE/NAME`.
 FIT = "fit/engine"
+
+#: What `intarsia compile` writes for a network file.
+PROGRAM_FILE, IMAGES_FILE = "program.json", "images.safetensors"
 
 
 def engine_of(records: Mapping[str, Record]) -> EngineConfig:
@@ -83,6 +87,15 @@ def write_program(program: Program, summary: Path, images: Path) -> None:
         "program": program.descriptors,
     }
     save_tensors(images, arrays)
+
+
+def is_program(path: Path) -> bool:
+    """Whether a file is what `write_program` writes for people."""
+    try:
+        content = read_json(path)
+    except IntarsiaError:
+        return False
+    return isinstance(content, dict) and {"name", "engine", "memory_bits", "layers"} <= content.keys()
 
 
 def _placement(placement: Placement) -> dict[str, Any]:

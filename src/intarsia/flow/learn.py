@@ -359,8 +359,8 @@ def require_device(name: str) -> str:
     import torch  # noqa: PLC0415
 
     try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
+        torch.ones(1, device=name).sum().item()  # some devices have shapes and no values
+    except (RuntimeError, AssertionError, ImportError) as error:
         reason = str(error).splitlines()[0]
         raise IntarsiaError(f"PyTorch has no device {name!r} here ({reason}); use --device cpu.") from error
     return name

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Running the path, whole or up to a stage."""
 
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,12 +10,12 @@ from pathlib import Path
 from intarsia.errors import IntarsiaError
 from intarsia.files import read_json, sha256, write_json
 from intarsia.flow.collect import collect, finished_records
-from intarsia.flow.learn import require_device
-from intarsia.flow.runner import Beside, Say, locked, run_tasks
+from intarsia.flow.early import require_possible
+from intarsia.flow.runner import LOCK, Beside, Say, locked, run_tasks
 from intarsia.flow.settings import Settings
 from intarsia.flow.stages import STAGES, all_tasks, require_fit, tasks_until
 from intarsia.flow.task import Record, Task
-from intarsia.report import Results, table, write_report
+from intarsia.report import REPORT_FILES, Results, table, write_report
 
 #: Beside the report: the settings of the run that it is of.
 _SETTINGS = "settings.json"
@@ -42,8 +43,8 @@ def run(settings: Settings, *, force: bool = False, say: Say = print, progress: 
     """
     require_fit(settings)
     _refuse_other_network(settings)
-    if settings.device != Settings.device:
-        require_device(settings.device)
+    tasks = all_tasks(settings)
+    require_possible(settings, tasks, () if force else finished_records(settings))
     stop = threading.Event()
     stages = frozenset(stage.name for stage in STAGES) if force else frozenset()
 
@@ -52,7 +53,6 @@ def run(settings: Settings, *, force: bool = False, say: Say = print, progress: 
     def bring(tasks: list[Task]) -> dict[str, Record]:
         return run_tasks(tasks, settings, force=stages, say=say, progress=progress, stop=stop, known=fitted)
 
-    tasks = all_tasks(settings)
     with locked(settings.folder) as lock:
         fitted |= bring([task for task in tasks if task.stage == "fit"])
         routing = [task for task in tasks if task.stage == "synthesize" and task.name == "ecp5"]
@@ -98,10 +98,10 @@ def run_stage(
     if any(task.stage == "fit" for task in tasks):
         require_fit(settings)
     _refuse_other_network(settings)
-    if settings.device != Settings.device and any(task.stage == "quantize" for task in tasks):
-        require_device(settings.device)
+    forced = frozenset({stage}) if force else frozenset()
+    done = finished_records(settings)
+    require_possible(settings, tasks, [name for name in done if name.partition("/")[0] not in forced])
     with locked(settings.folder):
-        forced = frozenset({stage}) if force else frozenset()
         records = run_tasks(tasks, settings, force=forced, say=say, progress=progress)
     return {name: record for name, record in records.items() if name.startswith(f"{stage}/")}
 
@@ -144,12 +144,30 @@ def last_settings(folder: Path, *, model: Path | None = None, data_dir: Path | N
     return Settings.from_json(fields, folder)
 
 
-def _refuse_other_network(settings: Settings) -> None:
-    """Refuse to work in the folder of a run of another network.
+def _refuse_foreign_folder(folder: Path) -> None:
+    """Refuse to work in a folder that is not of a run, where this one would write over what is there.
 
     Raises:
-        IntarsiaError: the run that was reported there is of another network: not from the same path, nor the same file.
+        IntarsiaError: names what is there.
     """
+    if any((folder / mark).exists() for mark in (LOCK, _SETTINGS)):
+        return
+    for name in (*REPORT_FILES, *(stage.name for stage in STAGES)):
+        if os.path.lexists(folder / name):
+            raise IntarsiaError(
+                f"{folder} is not the folder of a run, but holds {name}, which this run would write over; choose "
+                "another folder with --out."
+            )
+
+
+def _refuse_other_network(settings: Settings) -> None:
+    """Refuse to work in the folder of a run of another network, or of no run.
+
+    Raises:
+        IntarsiaError: the run that was reported there is of another network: not from the same path, nor the same file;
+            or the folder is another's.
+    """
+    _refuse_foreign_folder(settings.folder)
     try:
         fields = read_json(settings.folder / _SETTINGS)
     except IntarsiaError:

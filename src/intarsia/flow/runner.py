@@ -2,7 +2,6 @@
 """Walking through the tasks of a run: skip what is done, do the rest, never two runs in one folder."""
 
 import contextlib
-import fcntl
 import os
 import threading
 import time
@@ -13,11 +12,14 @@ from typing import IO
 
 from intarsia.cache import default_cache
 from intarsia.errors import IntarsiaError
-from intarsia.files import STALE, sweep
+from intarsia.files import LEFTOVERS, STALE, hold, open_lock, sweep
 from intarsia.flow.settings import Settings
 from intarsia.flow.task import Job, Record, Task, finished, perform, record_path
 
 Say = Callable[[str], None]
+
+#: In the folder of a run: the file that the run at work there has locked.
+LOCK = ".lock"
 
 
 class FolderBusyError(IntarsiaError):
@@ -35,22 +37,17 @@ def locked(folder: Path) -> Iterator[IO[str]]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("a+", encoding="utf-8")
     except OSError as error:
         raise IntarsiaError(f"cannot write {folder}: {error.strerror}; choose another folder with --out.") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.seek(0)
-            holder = lock.read().strip() or "unknown"
+    had_run = (folder / LOCK).exists()
+    with open_lock(folder / LOCK) as lock:
+        holder = hold(lock)
+        if holder is not None:
             raise FolderBusyError(
                 f"another run (process {holder}) works in {folder}; wait for it or choose another folder with --out."
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        sweep(folder.rglob(".*.part"))  # nobody else writes here now
+            )
+        if had_run:  # else what looks like a leftover is not ours
+            sweep(folder.rglob(LEFTOVERS))  # nobody else writes here now
         _sweep_cache()
         yield lock
 
@@ -58,7 +55,7 @@ def locked(folder: Path) -> Iterator[IO[str]]:
 def _sweep_cache() -> None:
     """Remove what killed runs left in the cache; others may be at work there, so only what is old."""
     with contextlib.suppress(IntarsiaError):  # who has no cache has nothing in it; what needs one says so
-        for leftovers in ("simulate/.build-*", "yowasp/.build-*", "synthesize/.*.part"):
+        for leftovers in ("simulate/.build-????????", "yowasp/.build-????????", f"synthesize/{LEFTOVERS}"):
             sweep(default_cache().glob(leftovers), older_than=STALE)
 
 

@@ -12,6 +12,8 @@ from typing import Any, Literal, get_args
 
 from intarsia.engine import EngineConfig
 from intarsia.errors import IntarsiaError
+from intarsia.files import require_readable
+from intarsia.processes import LONGEST_TIMEOUT_S
 from intarsia.quantize.recipes import LARGEST_SEED, QUANTIZATION_RECIPES, QuantizationRecipe, recipe_of
 from intarsia.quantize.scheme import LayerScheme
 from intarsia.quantize.scheme_text import normalized, read_scheme
@@ -20,6 +22,9 @@ from intarsia.quantize.transforms.settings import Transforms
 Route = Literal["engine", "lane", "none"]
 #: What the layer-wise baseline must not cost more of than the network it is beside.
 Budget = Literal["bits", "cycles"]
+
+#: The folder of all studies, among those of runs.
+STUDIES = "studies"
 
 #: What the file of a float network to import ends in.
 MODELS = (".tflite", ".onnx", ".pt2", ".keras", ".h5")
@@ -143,9 +148,12 @@ def named(network: str, *, alone: bool = False) -> tuple[str, Path | None]:
         alone: whether the run has a folder of its own choice, where it cannot meet a network that is built in.
 
     Raises:
-        IntarsiaError: it is another kind of file, or is called as a network that is built in.
+        IntarsiaError: it is another kind of file, is called as a network that is built in, or its name cannot be that
+            of a folder.
     """
     path = Path(network)
+    if not network.strip("."):
+        raise IntarsiaError(f"{network!r} is not a network; give one that `intarsia networks` lists, or {MODEL_FILE}.")
     if path.suffix.lower() not in MODELS:
         if network not in DEFAULTS and (path.suffix or os.sep in network):
             raise IntarsiaError(
@@ -154,6 +162,13 @@ def named(network: str, *, alone: bool = False) -> tuple[str, Path | None]:
             )
         return network, None
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem)
+    if not name.strip("."):
+        raise IntarsiaError(f"{path} has no name that a folder could have; rename the file.")
+    if name == STUDIES and not alone:
+        raise IntarsiaError(
+            f"{path} would share the folder of all studies; rename the file (or, for a run, choose another folder with "
+            "--out)."
+        )
     if name in DEFAULTS and not alone:
         raise IntarsiaError(
             f"{path} would share the folder of the network {name} that is built in; rename the file (or, for a run, "
@@ -258,8 +273,11 @@ class Settings:
                 f"float epochs are of training from scratch, but {self.network} takes its float weights from the zoo; "
                 "add --retrain."
             )
-        if not self.route_seconds > 0:
-            raise IntarsiaError(f"place and route needs more than {self.route_seconds:g} seconds.")
+        if not 0 < self.route_seconds <= LONGEST_TIMEOUT_S:
+            raise IntarsiaError(
+                f"the time limit of place and route must be above 0 and at most {LONGEST_TIMEOUT_S:,.0f} seconds, not "
+                f"{self.route_seconds:g}."
+            )
 
     def _check_baselines(self) -> None:
         if unknown := [name for name in self.baselines if name not in BASELINES]:
@@ -293,8 +311,8 @@ class Settings:
             )
 
     def _check_source(self) -> None:
-        if self.model is not None and not self.model.is_file():
-            raise IntarsiaError(f"there is no file {self.model}; give the path of {MODEL_FILE}.")
+        if self.model is not None:
+            require_readable(self.model, f"give the path of {MODEL_FILE}")
         if self.model is not None and self.data_dir is None:
             raise IntarsiaError(
                 f"{self.model} needs data; give an .npz file of x and y, or a folder of them, with --data."

@@ -2,6 +2,8 @@
 """Single steps on one integer-network file: for people who have a frozen network and no training stack."""
 
 import math
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +15,17 @@ from intarsia.datasets.metrics import classes_of, classes_told
 from intarsia.engine import EngineConfig, compile_network, config_for
 from intarsia.engine.cycles import predict
 from intarsia.errors import IntarsiaError
-from intarsia.files import replacing
+from intarsia.files import replacing, require_replaceable, require_writable
 from intarsia.flow.check import require_equal, verify_on_engine
-from intarsia.flow.hardware import write_program
+from intarsia.flow.hardware import IMAGES_FILE, PROGRAM_FILE, is_program, write_program
 from intarsia.flow.settings import require
 from intarsia.integer import IntegerNetwork, file
 from intarsia.integer.executor import Executor
 from intarsia.words import counted
 
 Images = NDArray[np.integer]
+
+_MOST_IMAGES = 1_000_000  # all of them are in memory at once
 
 
 def execute(network_file: Path, images_file: Path, labels_file: Path | None, output: Path | None) -> str:
@@ -30,6 +34,8 @@ def execute(network_file: Path, images_file: Path, labels_file: Path | None, out
     Raises:
         IntarsiaError: a file is missing or damaged, or the images do not fit the network.
     """
+    if output is not None:
+        _require_output(output, network_file, images_file, labels_file)
     network = file.load(network_file)
     images = read_array(images_file)
     labels = None if labels_file is None else read_array(labels_file)
@@ -55,15 +61,49 @@ def _require_classes(path: Path | None, labels: Images, outputs: int) -> None:
         )
 
 
-def compile_file(network_file: Path, folder: Path, config: EngineConfig) -> str:
-    """Compile a network and write its program and memory images into a folder.
+def _require_output(output: Path, *inputs: Path | None) -> None:
+    """Refuse, before any work, to write where that is impossible or over what is read.
 
     Raises:
-        IntarsiaError: the file is damaged, or the network does not fit the engine.
+        IntarsiaError: says which it is.
     """
+    require_replaceable(output)
+    require_writable(output.parent, "choose another --output")
+    for path in inputs:
+        if path is not None and output.exists() and path.exists() and output.samefile(path):
+            raise IntarsiaError(f"{output} is read here and would be written over; choose another --output.")
+
+
+def _require_unused(path: Path, ours: Callable[[Path], bool]) -> None:
+    """Refuse to write over another's file, where nobody gave its path.
+
+    Raises:
+        IntarsiaError: names it.
+    """
+    if os.path.lexists(path) and not ours(path):
+        raise IntarsiaError(f"{path} is there and not of this program; give a path with --output, this one or another.")
+
+
+def compile_file(network_file: Path, output: Path | None, config: EngineConfig) -> str:
+    """Compile a network and write its program and memory images into a folder, by default beside its file.
+
+    Raises:
+        IntarsiaError: the file is damaged, the network does not fit the engine, or the default folder holds files of
+            these names that are another's.
+    """
+    folder = output or network_file.with_suffix("")
+    if output is None and (network_file.suffix == "" or not folder.name.strip(".")):
+        raise IntarsiaError(f"{network_file} has no name for a folder beside it; give one with --output.")
+    require_writable(folder, "choose another --output")
     network = file.load(network_file)
     program = compile_network(network, config_for(network, config))
-    write_program(program, folder / "program.json", folder / "images.safetensors")
+    files = (folder / PROGRAM_FILE, folder / IMAGES_FILE)
+    for path in files:
+        if output is None:
+            _require_unused(path, lambda path: is_program(path.with_name(PROGRAM_FILE)))
+        else:
+            _require_output(path, network_file)
+    write_program(program, *files)
     cycles = sum(layer.cycles for layer in predict(program))
     return f"{program.name}: {counted(len(program.layers), 'layer')}, {cycles:,} cycles an image; written to {folder}"
 
@@ -78,7 +118,7 @@ def simulate(
     Raises:
         IntarsiaError: a file is damaged, the network or the images do not fit, a tool is missing, or a layer differs.
     """
-    _require_positive("images", count)
+    _require_count("images", count)
     network = file.load(network_file)
     if images_file is None:
         images = random_images(network, 10 if count is None else count)
@@ -89,28 +129,35 @@ def simulate(
     return f"{network.name}: {result['summary']}"
 
 
-def export_onnx(network_file: Path, output: Path, count: int) -> str:
-    """Export a network to ONNX, and compare its results in onnxruntime on random images.
+def export_onnx(network_file: Path, output: Path | None, count: int) -> str:
+    """Export a network to ONNX, by default beside its file, and compare its results in onnxruntime on random images.
 
     Raises:
-        IntarsiaError: the file is damaged, a package is missing, or the results differ.
+        IntarsiaError: the file is damaged, a package is missing, the results differ, or at the default path there is a
+            file that is another's.
     """
-    _require_positive("onnx images", count)
+    _require_count("onnx images", count)
     require("onnx", "onnx")
     require("onnxruntime", "onnx")
     from intarsia.integer import onnx  # noqa: PLC0415 (an optional part)
 
+    path = output or network_file.with_suffix(".onnx")
+    _require_output(path, network_file)
     network = file.load(network_file)
-    onnx.export(network, output)
+    if output is None:
+        _require_unused(path, onnx.is_export)
+    onnx.export(network, path)
     images = random_images(network, count)
-    found = onnx.execute(output, images)[network.output.name].reshape(count, -1)
+    found = onnx.execute(path, images)[network.output.name].reshape(count, -1)
     require_equal("the exported graph", network.output.name, found, Executor(network).run(images), 0)
-    return f"{network.name}: written to {output}; equal in onnxruntime on {counted(count, 'random image')}"
+    return f"{network.name}: written to {path}; equal in onnxruntime on {counted(count, 'random image')}"
 
 
-def _require_positive(name: str, count: int | None) -> None:
+def _require_count(name: str, count: int | None) -> None:
     if count is not None and count < 1:
         raise IntarsiaError(f"{name} must be 1 or more, not {count}.")
+    if count is not None and count > _MOST_IMAGES:
+        raise IntarsiaError(f"{name} must be at most {_MOST_IMAGES:,}, not {count}.")
 
 
 def random_images(network: IntegerNetwork, count: int) -> Images:

@@ -24,12 +24,13 @@ from intarsia.flow.hardware import FIT, engine_of
 from intarsia.flow.settings import Settings, require
 from intarsia.flow.task import Job, Record, Task
 from intarsia.integer import IntegerNetwork
+from intarsia.processes import TimeOverError
 from intarsia.report.data import Area, AreaPart, Comparison, Fpga, FpgaPart
 from intarsia.synthesize.area import AreaReport, liberty_area, transistors
 from intarsia.synthesize.compare import Quantity, compare_arrays, int8_cycles, network_quantities
 from intarsia.synthesize.ecp5 import NoPlaceError, how_far, map_resources, place_and_route
 from intarsia.synthesize.pdk import load_pdk
-from intarsia.synthesize.tools import TimeOverError, digest, fingerprint
+from intarsia.synthesize.tools import digest, fingerprint
 from intarsia.synthesize.yosys import Design
 
 #: The host writes these only while the engine stands still, so one port serves them.

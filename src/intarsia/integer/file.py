@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from intarsia.errors import IntarsiaError
-from intarsia.files import save_tensors
+from intarsia.errors import IntarsiaError, unreadable
+from intarsia.files import require_readable, save_tensors
 from intarsia.integer._header import Fields, HeaderError
 from intarsia.integer.formats import ActivationFormat, Pattern, WeightFormat
 from intarsia.integer.network import (
@@ -51,13 +51,26 @@ Arrays = dict[str, Ints]
 def save(network: IntegerNetwork, path: Path) -> None:
     """Write the network to `path` in one step: the old content or the new, never a part.
 
+    The reader sees the content first, so what is written is always read.
+
     Raises:
-        IntarsiaError: the file cannot be written, or a scale is no finite positive number.
+        IntarsiaError: the file cannot be written, or the network has a value that a reader refuses; `path` keeps its
+            old content.
     """
-    for tensor in network.tensors.values():
-        if not (np.isfinite(tensor.scale) and tensor.scale > 0):
-            raise IntarsiaError(f"tensor {tensor.name}: its scale {tensor.scale} must be finite and positive.")
     arrays: Arrays = {}
+    try:
+        text = _header(network, arrays)
+        _network(json.loads(text, parse_constant=_refuse_constant), dict(arrays))
+    except (HeaderError, IntarsiaError, TypeError, ValueError, OverflowError) as error:
+        reason = str(error).rstrip(".")
+        raise IntarsiaError(f"the network {network.name} cannot be saved: {reason}; correct it.") from error
+    save_tensors(path, arrays, {_KEY: text})
+
+
+def _header(network: IntegerNetwork, arrays: Arrays) -> str:
+    """Return the JSON header of a network's file, and put its arrays into `arrays`."""
+    if odd := [name for name in network.metadata if not isinstance(name, str)]:
+        raise TypeError(f"metadata has the name {odd[0]!r}, which is not a text")  # JSON would make it one
     header = {
         "format": FORMAT,
         "version": VERSION,
@@ -68,7 +81,14 @@ def save(network: IntegerNetwork, path: Path) -> None:
         "layers": [_layer_fields(layer, number, arrays) for number, layer in enumerate(network.layers)],
     }
     header["sha256"] = _sum(arrays)
-    save_tensors(path, arrays, {_KEY: json.dumps(header, allow_nan=False)})
+    return json.dumps(header, default=_plain)
+
+
+def _plain(value: object) -> object:
+    """Return NumPy's numbers and truth values as JSON has them."""
+    if isinstance(value, np.bool_ | np.integer | np.floating):
+        return value.item()
+    raise TypeError(f"{value!r} is a {type(value).__name__}")
 
 
 def load(path: Path) -> IntegerNetwork:
@@ -78,6 +98,7 @@ def load(path: Path) -> IntegerNetwork:
         IntarsiaError: the file is missing, truncated, foreign, of another version, has an unknown or missing field or
             array, arrays of another sum, or its layers do not fit together; the sentence names the file and the field.
     """
+    require_readable(path)
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -88,7 +109,7 @@ def load(path: Path) -> IntegerNetwork:
             arrays: Arrays = {name: file.get_tensor(name) for name in dtypes}
         return _network(json.loads(metadata[_KEY], parse_constant=_refuse_constant), arrays)
     except OSError as error:
-        raise IntarsiaError(f"cannot read {path}: {error.strerror or error}.") from error
+        raise unreadable(path, error) from error
     except SafetensorError as error:
         raise IntarsiaError(f"{path} is truncated or no network file ({error}); make it again.") from error
     except (HeaderError, IntarsiaError) as error:
@@ -129,7 +150,7 @@ def _tensor_fields(tensor: Tensor) -> dict[str, Any]:
         "shape": list(tensor.shape),
         "bits": tensor.format.bits,
         "signed": tensor.format.signed,
-        "scale": float(tensor.scale),
+        "scale": tensor.scale,
     }
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intarsia.errors import IntarsiaError
+from intarsia.errors import IntarsiaError, unreadable
 from intarsia.files import replacing
 from intarsia.integer.formats import ActivationFormat
 from intarsia.integer.kernels import storage
@@ -38,6 +38,7 @@ from intarsia.integer.runtime import load_onnxruntime
 
 OPSET = 21
 IR_VERSION = 10
+_PRODUCER = "intarsia"
 _OFFSET_BITS = 61
 
 
@@ -62,6 +63,15 @@ def export(network: IntegerNetwork, path: Path, *, all_outputs: bool = False) ->
         temporary.write_bytes(model.SerializeToString())
 
 
+def is_export(path: Path) -> bool:
+    """Whether a file is a graph that `export` wrote."""
+    onnx = _load_onnx()
+    try:
+        return bool(onnx.load(path, load_external_data=False).producer_name == _PRODUCER)
+    except Exception:  # the reader has no common class of its own for what it raises
+        return False
+
+
 def execute(path: Path, images: Ints, *, threads: int | None = None, batch: int = 100) -> dict[str, Ints]:
     """Run an exported graph in onnxruntime on `images` (N, C, H, W); return every graph output by name.
 
@@ -72,7 +82,11 @@ def execute(path: Path, images: Ints, *, threads: int | None = None, batch: int 
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads or 0
     try:
-        session = runtime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        content = path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error) from error
+    try:
+        session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         source = session.get_inputs()[0]
         width = np.dtype(source.type.removeprefix("tensor(").removesuffix(")"))
         names = [output.name for output in session.get_outputs()]
@@ -80,8 +94,6 @@ def execute(path: Path, images: Ints, *, threads: int | None = None, batch: int 
             session.run(names, {source.name: images[start : start + batch].astype(width)})
             for start in range(0, max(1, len(images)), batch)
         ]
-    except OSError as error:
-        raise IntarsiaError(f"cannot read {path}: {error.strerror}.") from error
     except Exception as error:  # onnxruntime has no common class of its own for what it raises
         raise IntarsiaError(f"onnxruntime refuses {path}: {error}") from error
     return {name: np.concatenate(parts) for name, parts in zip(names, zip(*chunks, strict=True), strict=True)}
@@ -120,7 +132,7 @@ class _Graph:
             self._constants,
         )
         opset = [helper.make_opsetid("", OPSET)]
-        model = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="intarsia")
+        model = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name=_PRODUCER)
         scales = {f"scale.{name}": repr(float(tensor.scale)) for name, tensor in self._tensors.items()}
         helper.set_model_props(model, scales)
         return model

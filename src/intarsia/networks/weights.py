@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from intarsia.errors import IntarsiaError
-from intarsia.files import save_tensors
+from intarsia.files import require_readable, save_tensors
 from intarsia.networks.registry import NETWORKS, build, network_spec
 
 _FORMAT = "intarsia-float-weights-1"
@@ -61,8 +61,7 @@ def load_weights(path: Path) -> tuple[nn.Module, WeightsCard]:
     Raises:
         IntarsiaError: the file is missing, damaged, of another format, or does not fit its network.
     """
-    if not path.is_file():
-        raise IntarsiaError(f"there are no weights at {path}; train the network first.")
+    require_readable(path, "train the network first")
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from intarsia.errors import IntarsiaError
-from intarsia.files import save_tensors
+from intarsia.files import require_readable, save_tensors
 
 _FORMAT = "intarsia-checkpoint-2"
 
@@ -161,6 +161,7 @@ def damage(path: Path) -> str:
 
 
 def _read(path: Path, remedy: str) -> tuple[dict[str, str], dict[str, torch.Tensor], Progress]:
+    require_readable(path, remedy)
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}

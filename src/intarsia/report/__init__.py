@@ -2,7 +2,7 @@
 """The report of a run: plain data in, one HTML page, `results.json` and a text table out."""
 
 from intarsia.report.data import Results
-from intarsia.report.page import render, write_report
+from intarsia.report.page import REPORT_FILES, render, write_report
 from intarsia.report.table import table
 
-__all__ = ["Results", "render", "table", "write_report"]
+__all__ = ["REPORT_FILES", "Results", "render", "table", "write_report"]

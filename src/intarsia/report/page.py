@@ -33,6 +33,10 @@ _BITS = (
 )
 
 
+#: What a report consists of.
+REPORT_FILES = (_RESULTS, _TABLE, _PAGE) = ("results.json", "results.txt", "report.html")
+
+
 def write_report(results: Results, pictures: Sequence[PlanePicture], folder: Path) -> Path:
     """Write `report.html`, `results.json` and `results.txt` into a folder; return the path of the page.
 
@@ -40,10 +44,10 @@ def write_report(results: Results, pictures: Sequence[PlanePicture], folder: Pat
         IntarsiaError: Jinja2 is missing, or a file cannot be written.
     """
     page = render(results, pictures)
-    write_json(folder / "results.json", results.as_json())
-    write_text(folder / "results.txt", table(results) + "\n")
-    write_text(folder / "report.html", page)
-    return folder / "report.html"
+    write_json(folder / _RESULTS, results.as_json())
+    write_text(folder / _TABLE, table(results) + "\n")
+    write_text(folder / _PAGE, page)
+    return folder / _PAGE
 
 
 def render(results: Results, pictures: Sequence[PlanePicture]) -> str:

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from intarsia.errors import IntarsiaError
-from intarsia.files import read_json
+from intarsia.errors import IntarsiaError, unreadable
+from intarsia.files import read_json, require_readable
 
 #: Metrics of a design, in the order of tables, with what people read beside them.
 METRICS: Mapping[str, str] = {
@@ -128,9 +128,11 @@ def read_results(path: Path) -> StudyResults:
     Raises:
         IntarsiaError: there are none, or the file is damaged.
     """
-    file = path / "results.json" if path.is_dir() else path
-    if not file.is_file():
-        raise IntarsiaError(f"there are no results of a study at {path}; run intarsia explore first.")
+    try:
+        file = path / "results.json" if path.is_dir() else path
+    except OSError as error:
+        raise unreadable(path, error) from error
+    require_readable(file, "run intarsia explore first")
     fields = read_json(file)
     if not isinstance(fields, dict):
         raise IntarsiaError(f"{file} holds no results of a study; give a results.json of one.")

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intarsia.engine.config import bus_words
+from intarsia.engine.cycles import predict
 from intarsia.engine.layout import REGION_SHIFT, REGIONS, REGISTERS
 from intarsia.engine.packing import Words, activation_words
 from intarsia.engine.program import Placement, Program
@@ -18,6 +19,10 @@ from intarsia.errors import IntarsiaError
 from intarsia.simulate.verilator import build
 
 _COUNTS = ("cycles", "steps", "activation_reads", "activation_writes", "dense_reads", "sparse_reads", "parameter_reads")
+
+#: The cycle model is exact, so an engine that takes twice as long, and some, never ends.
+_MARGIN, _LEAST_LIMIT = 2, 10_000
+_LIMIT_REACHED = -1  # what `engine_run` returns
 
 
 @dataclass(frozen=True)
@@ -65,11 +70,10 @@ class SimulatedEngine:
     def __init__(self, program: Program, *, cache: Path | None = None, seed: int = 1) -> None:
         self.program = program
         self._library = _load(build(program.config, cache))
+        self._predicted = _predicted_cycles(program)
         self._handle = self._library.engine_create(seed)
-        self._write("Dense", program.dense)
-        self._write("Sparse", program.sparse)
-        self._write("Parameters", program.params)
-        self._write("Program", program.descriptors[:, None])
+        self._load_program()
+        self._check_assertions()
 
     def __enter__(self) -> Self:
         return self
@@ -83,8 +87,14 @@ class SimulatedEngine:
             self._library.engine_destroy(self._handle)
             self._handle = None
 
+    def _load_program(self) -> None:
+        self._write("Dense", self.program.dense)
+        self._write("Sparse", self.program.sparse)
+        self._write("Parameters", self.program.params)
+        self._write("Program", self.program.descriptors[:, None])
+
     def reset(self) -> None:
-        """Reset the hardware, even in the middle of a run; its memories keep their content."""
+        """Reset the hardware, even in the middle of a run or after an assertion; its memories keep their content."""
         self._library.engine_reset(self._handle)
 
     @property
@@ -115,8 +125,7 @@ class SimulatedEngine:
             IntarsiaError: an assertion of the hardware failed.
         """
         data = np.zeros(1, np.uint32)
-        self._library.engine_read(self._handle, address, 1, 1, 1, data.ctypes.data_as(ctypes.c_void_p))
-        self._check_assertions()
+        self._fetch(address, 1, data)
         return int(data[0])
 
     def write_bus(self, address: int, value: int) -> None:
@@ -129,15 +138,32 @@ class SimulatedEngine:
         self._library.engine_write(self._handle, address, 1, 1, 1, data.ctypes.data_as(ctypes.c_void_p))
         self._check_assertions()
 
+    def _fetch(self, address: int, stride: int, data: NDArray[np.uint32]) -> None:
+        """Fill `data` (words, parts of 32 bits) over the host's bus."""
+        words, parts = (*data.shape, 1)[:2]
+        answered = self._library.engine_read(
+            self._handle, address, words, parts, stride, data.ctypes.data_as(ctypes.c_void_p)
+        )
+        self._check_assertions()
+        if answered < 0:
+            raise self._failed(f"the engine does not answer a read while it holds {self.program.name}")
+
     def _check_assertions(self) -> None:
         if self._library.engine_failed(self._handle):
-            raise IntarsiaError(f"an assertion of the hardware failed while it ran {self.program.name} (see above).")
+            raise self._failed(f"an assertion of the hardware failed while it ran {self.program.name} (see above)")
+
+    def _failed(self, reason: str) -> IntarsiaError:
+        """Return the error for a fault, with the engine as it was at the start: it can be used again."""
+        self.reset()
+        self._load_program()  # the fault may have changed it
+        return IntarsiaError(f"{reason}; please report this as a bug of the hardware.")
 
     def run(self, image: NDArray[np.integer], *, trace: bool = False) -> Run:
         """Run one inference on an image (C, H, W) of the network's integers.
 
         Raises:
-            IntarsiaError: the image does not fit the network's input, or the engine never ends.
+            IntarsiaError: the image does not fit the network's input, an assertion of the hardware failed, or the
+                engine never ends; it can be used again after that.
         """
         program = self.program
         lanes = program.config.lanes
@@ -160,7 +186,7 @@ class SimulatedEngine:
         counts = np.zeros((layers, len(_COUNTS)), np.uint64)
         memory_bytes = config.act_depth * config.lanes
         memories = np.zeros((layers if trace else 0, config.act_depth, config.lanes), np.int8)
-        limit = 1000 * (layers + sum(layer.macs for layer in program.layers)) + 10_000_000
+        limit = _MARGIN * self._predicted + _LEAST_LIMIT
         ended = self._library.engine_run(
             self._handle,
             _address("Registers") + REGISTERS["Control"],
@@ -171,10 +197,14 @@ class SimulatedEngine:
             memory_bytes,
         )
         self._check_assertions()
-        if ended != layers:
-            raise IntarsiaError(
-                f"the engine ended {ended} of {layers} layers of {program.name}: the hardware is at fault."
+        if ended == _LIMIT_REACHED:
+            raise self._failed(
+                f"the engine has not ended {program.name} after {limit:,} cycles, where the cycle model predicts "
+                f"{self._predicted:,}"
             )
+        if ended != layers:
+            found = f"{ended} of {layers}" if ended >= 0 else f"more than {layers}"
+            raise self._failed(f"the engine ended {found} layers of {program.name}")
         return counts, memories
 
     def _write(self, region: str, words: Words, first: int = 0) -> int:
@@ -197,15 +227,16 @@ class SimulatedEngine:
         parts = lanes // 4
         data = np.zeros((placement.words, parts), np.uint32)
         stride = bus_words(32 * parts)
-        self._library.engine_read(
-            self._handle,
-            _address("Activations") + placement.base * stride,
-            placement.words,
-            parts,
-            stride,
-            data.ctypes.data_as(ctypes.c_void_p),
-        )
+        self._fetch(_address("Activations") + placement.base * stride, stride, data)
         return placement.restore(data.view(np.int8).reshape(placement.words, lanes))
+
+
+def _predicted_cycles(program: Program) -> int:
+    """Return the cycles of an inference; 0 for a program that no compiler made, which ends at an assertion."""
+    try:
+        return sum(layer.cycles for layer in predict(program))
+    except (ValueError, IndexError, ZeroDivisionError):
+        return 0
 
 
 def _extract(memory: NDArray[np.int8], placement: Placement, lanes: int) -> NDArray[np.int64]:
@@ -243,6 +274,7 @@ def _load(path: Path) -> ctypes.CDLL:
     library.engine_write.argtypes = [handle, words, words, words, words, handle]
     library.engine_write.restype = ctypes.c_uint64
     library.engine_read.argtypes = [handle, words, words, words, words, handle]
+    library.engine_read.restype = ctypes.c_int32
     library.engine_run.argtypes = [handle, words, words, ctypes.c_uint64, handle, handle, ctypes.c_uint64]
     library.engine_run.restype = ctypes.c_int32
     return library

@@ -55,14 +55,19 @@ struct Simulation {
     top.req_i = 0;
     top.we_i = 0;
   }
-  uint32_t read(uint32_t address) {
+  // Whether the bus answered; a read takes a few cycles.
+  bool read(uint32_t address, uint32_t* data) {
     top.req_i = 1;
     top.we_i = 0;
     top.addr_i = address;
     tick();
     top.req_i = 0;
-    while (!top.rvalid_o) tick();
-    return top.rdata_o;
+    for (int waited = 0; !top.rvalid_o; ++waited) {
+      if (waited == 1000) return false;
+      tick();
+    }
+    *data = top.rdata_o;
+    return true;
   }
 };
 }  // namespace
@@ -77,15 +82,18 @@ void engine_destroy(Simulation* simulation) {
   delete simulation;
 }
 
-// Reset the hardware; memories keep their content.
+// Reset the hardware and forget failed assertions; memories keep their content.
 void engine_reset(Simulation* simulation) {
   simulation->enter();
+  simulation->context.gotError(false);
+  simulation->context.gotFinish(false);  // else no further assertion would be noticed
+  simulation->context.errorCount(0);
   simulation->reset();
 }
 
 int32_t engine_interrupt(Simulation* simulation) { return simulation->top.irq_o; }
 
-// Whether an assertion of the hardware has failed so far.
+// Whether an assertion of the hardware has failed since the last reset.
 int32_t engine_failed(Simulation* simulation) { return simulation->context.gotError(); }
 
 // Write `words` wide words of `parts` 32-bit parts each from word address `base` (host bus, 32-bit) on; a wide word
@@ -98,11 +106,14 @@ uint64_t engine_write(Simulation* simulation, uint32_t base, uint32_t words, uin
   return uint64_t(words) * parts;
 }
 
-void engine_read(Simulation* simulation, uint32_t base, uint32_t words, uint32_t parts, uint32_t stride,
-                 uint32_t* data) {
+// As engine_write; returns 0, or −1 when the bus does not answer.
+int32_t engine_read(Simulation* simulation, uint32_t base, uint32_t words, uint32_t parts, uint32_t stride,
+                    uint32_t* data) {
   simulation->enter();
   for (uint32_t w = 0; w < words; ++w)
-    for (uint32_t p = 0; p < parts; ++p) data[w * parts + p] = simulation->read(base + w * stride + p);
+    for (uint32_t p = 0; p < parts; ++p)
+      if (!simulation->read(base + w * stride + p, data + w * parts + p)) return -1;
+  return 0;
 }
 
 // Start the program and run to the interrupt, at most `limit` cycles. For layer l, counts[7*l …] become: cycles, steps,

@@ -9,9 +9,7 @@ import fcntl
 import hashlib
 import importlib.metadata
 import json
-import os
 import shutil
-import subprocess
 import tempfile
 from importlib.resources import files
 from importlib.util import find_spec
@@ -21,8 +19,11 @@ from intarsia.cache import default_cache, is_whole, keep, seal, tell_damaged
 from intarsia.engine.config import EngineConfig
 from intarsia.engine.sources import TOP, write_sources
 from intarsia.errors import IntarsiaError
+from intarsia.files import open_lock
+from intarsia.processes import run_tool
 
 LIBRARY = "libengine.so"
+_BUILD_S = 3600.0  # a build takes a minute or two
 #: Options for Verilator. All that it writes goes to the folder where it is started.
 _FLAGS = (
     *("--cc", "--exe", "--build", "--Mdir", ".", "--top-module", TOP, "-o", LIBRARY),
@@ -85,7 +86,7 @@ def build(config: EngineConfig, cache: Path | None = None) -> Path:
         if is_whole(target):
             return target / LIBRARY
         check_tools()
-        with (folder / f".{key}.lock").open("wb") as lock:
+        with open_lock(folder / f".{key}.lock") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be building the same engine
             if not is_whole(target):
                 if target.exists():
@@ -121,12 +122,10 @@ def _run_verilator(work: Path, sources: list[str], config: EngineConfig) -> None
         f"{_RTL}/intarsia.vlt",
         *sources,
     ]
-    environment = {**os.environ, "VERILATOR_ROOT": _ROOT}
-    done = subprocess.run(
-        command, cwd=work, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
-    )
-    if done.returncode != 0 or not (work / LIBRARY).exists():
-        lines = done.stdout.decode("utf-8", errors="replace").splitlines()
+    environment = {"VERILATOR_ROOT": _ROOT}
+    status, log = run_tool("Verilator", command, folder=work, timeout_s=_BUILD_S, environment=environment)
+    if status or not (work / LIBRARY).exists():
+        lines = log.splitlines()
         errors = [line for line in lines if line.startswith(("%Warning", "%Error")) or "error:" in line] or lines[-1:]
         raise IntarsiaError(f"building the simulation failed: {errors[0] if errors else 'no output'}.")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from intarsia.errors import IntarsiaError
+from intarsia.errors import IntarsiaError, unreadable
 from intarsia.words import whole_number
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|/\*.*?\*/|//[^\n]*|\\\r?\n|[{}();:,]|[^\s{}();:,"]+', re.DOTALL)
@@ -77,7 +77,7 @@ def read_liberty(path: Path) -> Library:
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
-        raise IntarsiaError(f"cannot read the cell library {path}: {error.strerror}; check PDK_ROOT.") from error
+        raise unreadable(path, error, "check PDK_ROOT") from error
     try:
         root = _parse(text)
         cells = tuple(_cell(group) for group in root.find("cell"))

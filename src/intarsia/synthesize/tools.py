@@ -1,36 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starting outside tools with a time limit, and keeping their results under a hash of everything they depend on."""
+"""Keeping the results of outside tools under a hash of everything they depend on."""
 
 import hashlib
 import importlib.metadata
 import json
-import os
-import signal
-import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from intarsia.cache import digest_of_json, tell_damaged
 from intarsia.errors import IntarsiaError
 from intarsia.files import read_json, sha256, write_json
-from intarsia.synthesize._worker import PARENT, PLAIN_PATH
+from intarsia.synthesize._worker import PLAIN_PATH
 
 # Raised by hand when the meaning of a kept result changes without a change in commands or tool versions.
 CACHE_VERSION = 2  # 2: with a checksum
 
 
 _TMP = "/tmp"  # noqa: S108 (what is made in it has a name that nobody can foresee)
-
-
-class TimeOverError(IntarsiaError):
-    """A tool was ended because its time was over; `output` is what it had written until then."""
-
-    def __init__(self, message: str, output: str) -> None:
-        super().__init__(message)
-        self.output = output
 
 
 def require_package(package: str) -> str:
@@ -51,50 +39,6 @@ def plain_folder(prefix: str) -> "tempfile.TemporaryDirectory[str]":
     """Return a temporary folder whose path means the same to every tool, whatever TMPDIR is."""
     usual = tempfile.gettempdir()
     return tempfile.TemporaryDirectory(prefix=prefix, dir=usual if PLAIN_PATH.fullmatch(usual) else _TMP)
-
-
-def run_tool(
-    name: str,
-    arguments: Sequence[str],
-    *,
-    folder: Path,
-    timeout_s: float,
-    environment: Mapping[str, str] = MappingProxyType({}),
-) -> tuple[int, str]:
-    """Run a program in `folder` and return its exit status and its output (both streams, in order).
-
-    Its temporary files go to `folder`, too; `environment` is added to ours.
-
-    The program and everything it started are ended when `timeout_s` seconds have passed.
-
-    Raises:
-        TimeOverError: the time is over.
-        IntarsiaError: the program cannot be started.
-    """
-    try:
-        process = subprocess.Popen(
-            list(arguments),
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env={**os.environ, PARENT: str(os.getpid()), "TMPDIR": str(folder), **environment},
-        )
-    except OSError as error:
-        raise IntarsiaError(f"cannot start {name} ({arguments[0]}): {error.strerror}.") from error
-    try:
-        output, _ = process.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired as error:
-        raise TimeOverError(
-            f"{name} did not finish within {timeout_s:g} s; give it more time or a smaller design.",
-            (error.output or b"").decode(errors="replace"),
-        ) from None
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    return process.returncode, output.decode(errors="replace")
 
 
 def cached(cache: Path | None, key: Mapping[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:

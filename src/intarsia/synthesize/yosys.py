@@ -10,7 +10,8 @@ from pathlib import Path
 
 from intarsia.errors import IntarsiaError
 from intarsia.files import sha256
-from intarsia.synthesize.tools import cached, fingerprint, plain_folder, require_package, run_tool
+from intarsia.processes import run_tool
+from intarsia.synthesize.tools import cached, fingerprint, plain_folder, require_package
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
