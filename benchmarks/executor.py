@@ -194,7 +194,7 @@ def main() -> None:
             "qonnx integers": float((integers == expected[: len(integers)]).mean()),
             "qonnx Quant": float((quant == expected[: len(quant)]).mean()),
         },
-        "images a second (name@batch)": {name: round(rate, 1) for name, rate in race.rates.items()},
+        "images per second (name@batch)": {name: round(rate, 1) for name, rate in race.rates.items()},
         "images a processor second": {name: round(rate, 1) for name, rate in race.cpu_rates.items()},
         "ratio to qonnx's best, by time": ratio(race.rates),
         "ratio to qonnx's best, by processor time": ratio(race.cpu_rates),

@@ -66,7 +66,7 @@ def test_a_model_file_that_is_missing_or_has_no_data_is_named(intarsia: Command,
         assert status == 2
         return sentence(error)
 
-    assert "there is no file" in refused()
+    assert "there is not a file" in refused()
     (tmp_path / name).write_bytes(b"nothing")
     assert "needs data" in refused()
     assert "no data at" in refused("--data", tmp_path / "mistyped")
@@ -183,7 +183,7 @@ def test_compiling_a_file_writes_program_and_images(
     assert status == 0
     program = json.loads((tmp_path / "program" / "program.json").read_text())
     assert len(program["layers"]) == len(network[0].layers)
-    assert "cycles an image" in text
+    assert "cycles per image" in text
     assert (tmp_path / "program" / "images.safetensors").stat().st_size > 0
 
 
@@ -409,8 +409,8 @@ def test_an_unsupported_scheme_is_refused_in_one_sentence_before_any_work(
         (("execute", "digits", "--input", "FILE"), "--input goes with a network file"),
         (("execute", "digits", "--labels", "FILE"), "--labels goes with a network file"),
         (("export-onnx", "digits", "--output", "FILE"), "--output goes with a network file"),
-        (("compile", "FILE", "--seeds", "3"), "--seeds means nothing to compile with a network file"),
-        (("execute", "FILE", "--onnx-images", "3"), "--onnx-images means nothing to execute"),
+        (("compile", "FILE", "--seeds", "3"), "--seeds is not supported by compile with a network file"),
+        (("execute", "FILE", "--onnx-images", "3"), "--onnx-images is not supported by execute"),
         (("simulate", "FILE", "--skip-synthesis"), "--skip-synthesis means nothing"),
         (("train", "resnet8", "--float-epochs", "3"), "--retrain"),
     ],
@@ -441,7 +441,7 @@ def test_what_a_later_stage_needs_is_asked_for_before_anything_is_trained(
     options, message = {
         "compiler": ([], "g++ is missing"),
         "cache": ([], "set INTARSIA_CACHE to a writable folder"),
-        "data": (["--data", str(tmp_path / "nowhere")], "there is no folder of data sets at"),
+        "data": (["--data", str(tmp_path / "nowhere")], "there is not a folder of data sets at"),
         "folder": (["--out", str(tmp_path / "file" / "below")], "choose another folder with --out"),
         "device": (["--device", "meta"], "has no device 'meta'"),
         "time limit": (["--route-seconds", "inf"], "above 0 and at most 2,000,000 seconds, not inf"),

@@ -33,7 +33,7 @@ EXAMPLES = """examples:
   intarsia run resnet8 --scheme ternary+2:16xint8 --slots 2
   intarsia run model.tflite --data data.npz            your own trained network, with inputs x and labels y
   intarsia fit model.tflite --data data.npz            whether the engine takes it, before it is trained
-  intarsia simulate digits --images 300                one stage, and before it what is not done yet
+  intarsia simulate digits --images 300                one stage and its unfinished prerequisites
   intarsia simulate network.safetensors --input images.npy
   intarsia export-onnx network.safetensors --output network.onnx
   intarsia rtl rtl/                                    the engine's SystemVerilog
@@ -157,7 +157,7 @@ def _of_study(network: str, told: Mapping[str, Any]) -> dict[str, Any]:
         raise IntarsiaError("--design is a number in the front of a study; give the study with --from-study.")
     for name in ("scheme", "transforms"):
         if name in told:
-            raise IntarsiaError(f"--{name} and --from-study both say what to build; leave one out.")
+            raise IntarsiaError(f"--{name} cannot be combined with --from-study.")
     results = read_results(told["from_study"])
     if results.network != network and Path(results.network).resolve() != Path(network).resolve():
         raise IntarsiaError(f"the study in {told['from_study']} is of {results.network}, not of {network}.")
@@ -200,7 +200,7 @@ def _is_file(network: str) -> bool:
 
 def _on_file(command: str, path: Path, told: Mapping[str, Any], *, progress: bool) -> str:
     if useless := sorted(told.keys() - _ON_FILES[command]):
-        raise IntarsiaError(f"{_flag(useless[0])} means nothing to {command} with a network file; leave it out.")
+        raise IntarsiaError(f"{_flag(useless[0])} is not supported by {command} with a network file; leave it out.")
     output, config = told.get("output"), _engine(told)
     if command == "execute":
         if "input" not in told:
@@ -277,7 +277,7 @@ def _parser() -> argparse.ArgumentParser:
         _force_option(made)
         if on_file:
             _file_options(made, stage.name)
-    command("report", "write the report of what is done, by default with the options of the last run", "network")
+    command("report", "write the report of finished stages, by default with the options of the last run", "network")
     _explore_command(commands)
     sources = commands.add_parser("rtl", help="write the engine's SystemVerilog sources")
     sources.add_argument("folder", type=Path, help="where to write them")
@@ -299,7 +299,12 @@ def _run_options(parser: argparse.ArgumentParser, network: str) -> None:
         help="folder of data sets (default: INTARSIA_DATA); with your own network, its .npz file or folder of them",
     )
     learning.add_argument(
-        "--seeds", "--seed", type=int, nargs="+", metavar="N", help="a network each; the first is built (default: 0)"
+        "--seeds",
+        "--seed",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="one network per seed; the first is compiled to hardware (default: 0)",
     )
     learning.add_argument("--scheme", metavar="TEXT", help="superposition (default), or planes like ternary+2:16xint8")
     learning.add_argument(
@@ -315,7 +320,10 @@ def _run_options(parser: argparse.ArgumentParser, network: str) -> None:
         f"own scheme {_own_defaults('transforms')})",
     )
     learning.add_argument(
-        "--epochs", type=int, metavar="N", help="of quantization-aware training; 0 quantizes after training only"
+        "--epochs",
+        type=int,
+        metavar="N",
+        help="QAT epochs; 0 = post-training quantization only",
     )
     learning.add_argument(
         "--recipe",
@@ -342,11 +350,11 @@ def _run_options(parser: argparse.ArgumentParser, network: str) -> None:
     learning.add_argument(
         "--layerwise-budget",
         choices=get_args(Budget),
-        help="as many as of the network beside it: effective bits (default), or cycles, with formats of the engine",
+        help="budget of the layer-wise baseline, taken from the main scheme: effective bits (default) or cycles",
     )
-    learning.add_argument("--baseline-epochs", type=int, metavar="N", help="the same for the baselines")
+    learning.add_argument("--baseline-epochs", type=int, metavar="N", help="QAT epochs of the baselines")
     learning.add_argument("--retrain", action="store_true", help="train the float network from scratch")
-    learning.add_argument("--float-epochs", type=int, metavar="N", help="of that training")
+    learning.add_argument("--float-epochs", type=int, metavar="N", help="epochs of training from scratch")
     learning.add_argument("--device", metavar="NAME", help="where PyTorch trains: cpu (default), cuda, mps")
     hardware = parser.add_argument_group("hardware")
     hardware.add_argument("--lanes", type=int, metavar="N", help="lanes of the engine, 8 or 16 (default)")
@@ -363,7 +371,7 @@ def _run_options(parser: argparse.ArgumentParser, network: str) -> None:
     hardware.add_argument(
         "--route",
         choices=("engine", "lane", "none"),
-        help="what nextpnr places and routes: the engine takes it long (default: the engine, and a lane for "
+        help="what nextpnr places and routes; routing the whole engine is slow (default: the engine, and a lane for "
         f"{', '.join(name for name, entry in DEFAULTS.items() if entry.route == 'lane')})",
     )
     hardware.add_argument("--route-seconds", type=float, metavar="S", help="its time limit (default: 1800)")
@@ -403,7 +411,7 @@ def _explore_command(commands: Any) -> None:
 
 
 def _force_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--force", action="store_true", help="do again what is done already")
+    parser.add_argument("--force", action="store_true", help="re-run even if up to date")
 
 
 def _file_options(parser: argparse.ArgumentParser, stage: str) -> None:

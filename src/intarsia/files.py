@@ -241,8 +241,8 @@ def write_json(path: Path, value: Any) -> None:
 def save_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None) -> None:
     """Replace the content of `path` by a safetensors file of arrays of any shape, with metadata in its header.
 
-    The `save_file` of safetensors is no help: it writes a temporary file of its own, which a kill leaves behind, and a
-    full disk is no `OSError` to it.
+    The `save_file` of safetensors does not help: it writes a temporary file of its own, which a kill leaves behind, and
+    does not report a full disk as an `OSError`.
 
     Raises:
         IntarsiaError: the file cannot be written, the disk is full, or names and metadata are more than a reader takes;

@@ -123,7 +123,7 @@ def _planes(layer: LayerSpace) -> list[str]:
     [
         ("", "is empty"),
         ("network: [", "line 1: expected the node content"),
-        ("layers: {default: ternary}", "line 1: there is no network"),
+        ("layers: {default: ternary}", "line 1: there is not a network"),
         ("network: resnet8", "neither layers nor schemes"),
         ("network: resnet8\nlayer: {}", "line 2: unknown name 'layer'"),
         ("network: a\nnetwork: b", "line 2: network stands here twice"),
@@ -132,7 +132,7 @@ def _planes(layer: LayerSpace) -> list[str]:
         ("network: resnet8\nlayers:\n  default:\n    dense: [ternary, int9]", "line 4: unknown weight format 'int9'"),
         ("network: resnet8\nlayers:\n  default:\n    dense: ternary\n    sparse: int8", "needs a pattern"),
         ("network: resnet8\nlayers:\n  default:\n    pattern: 17", "line 4: cannot read pattern '17'"),
-        ("network: r\nlayers:\n  default:\n    dense: ternary\n    density: 2", "line 5: a density lies above 0"),
+        ("network: r\nlayers:\n  default:\n    dense: ternary\n    density: 2", "line 5: the density must be in"),
         ("network: r\nlayers:\n  default:\n    dense: ternary\n    activations: [8, 3]", "line 5: activations have"),
         ("network: r\nlayers:\n  default: {dense: none}", "neither a dense nor a sparse plane"),
         ("network: r\nlayers:\n  default: {planes: ternary, dense: ternary}", "line 3: planes are given whole or by"),
@@ -194,7 +194,7 @@ def test_a_grid_that_nobody_can_walk_is_refused() -> None:
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(IntarsiaError, match=r"there is no file .*none.yaml"):
+    with pytest.raises(IntarsiaError, match=r"there is not a file .*none.yaml"):
         read_space(tmp_path / "none.yaml")
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(IntarsiaError, match="is not a text"):

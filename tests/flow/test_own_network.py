@@ -204,7 +204,7 @@ def test_a_folder_of_another_file_of_the_same_name_is_refused(intarsia: Command,
     assert f"holds a run of {first}/small.onnx, not of {other}/small.onnx" in text
     shutil.copy(first / "small.onnx", other / "small.onnx")  # the same network, from elsewhere
     assert intarsia("execute", other / "small.onnx", "--data", data, *QUICK)[0] == 0
-    write_model(first / "small.onnx", 2)  # exported anew to the same path
+    write_model(first / "small.onnx", 2)  # exported again to the same path
     assert intarsia("execute", first / "small.onnx", "--data", data, *QUICK)[0] == 0
 
 
@@ -255,7 +255,7 @@ def test_a_file_that_a_command_does_not_take_is_refused(intarsia: Command, name:
 def test_a_model_in_a_folder_is_no_frozen_network(intarsia: Command, tmp_path: Path) -> None:
     status, text = intarsia("simulate", tmp_path / "small.onnx")
     assert status == 2
-    assert "there is no file" in text
+    assert "there is not a file" in text
     assert ".tflite, .onnx, .pt2, .keras or .h5" in text
 
 

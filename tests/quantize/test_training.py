@@ -522,7 +522,7 @@ def test_the_average_is_looked_at_and_kept_and_survives_an_interruption(
     history = train_network(unbroken, data, recipe, seed=1, candidates=candidates)
     plain = build("digits", 1)
     train_network(plain, data, replace(recipe, average=0.0), seed=1, candidates=candidates)
-    assert same(plain, unbroken) == (history.kept == 0), "only the network that was given is no average"
+    assert same(plain, unbroken) == (history.kept == 0), "only the network that was given is not an average"
     assert (
         history.kept == 0
         or candidates is None

@@ -215,7 +215,7 @@ def test_the_table_has_units_and_aligns() -> None:
     lines = table(FULL).splitlines()
     assert len({len(line) - len(line.split("  ", 1)[1].lstrip()) for line in lines}) == 1
     text = "\n".join(lines)
-    for unit in ("bits a weight", "KiB", "transistors", "MHz", "LUT", "images"):
+    for unit in ("bits per weight", "KiB", "transistors", "MHz", "LUT", "images"):
         assert unit in text
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from intarsia.errors import IntarsiaError, unreadable
 
-RATE = 16_000  # samples a second of both data sets
+RATE = 16_000  # samples per second of both data sets
 _MFCC_WINDOW, _MFCC_FFT, _MFCC_FRAMES = 480, 512, 49
 MFCC_STRIDE = 320  # samples from one window to the next
 _MEL_FFT, _MEL_HOP = 1024, 512

@@ -118,7 +118,7 @@ def _find(name: str, data_dir: Path | None, cache: Path) -> Path | None:
 
 def _read(path: Path, checksum: str) -> NDArray[np.uint8]:
     """Return the records (10000, 3073) of a file whose checksum is right."""
-    remedy = "delete the file, and it will be fetched anew"
+    remedy = "delete the file, and it will be fetched again"
     try:
         size = path.stat().st_size
         if size != 10_000 * _RECORD:

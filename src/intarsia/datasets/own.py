@@ -160,7 +160,7 @@ def _split(path: Path, arrays: Arrays, images: Stored) -> Split:
         raise IntarsiaError(f"{path}: y is {y.dtype} {y.shape}, it must be one integer class for each input.")
     labels = y.reshape(-1).astype(np.int64)
     if len(labels) != len(images):
-        raise IntarsiaError(f"{path}: x holds {len(images)} inputs, y {len(labels)} classes; they must be as many.")
+        raise IntarsiaError(f"{path}: x holds {len(images)} inputs, y {len(labels)} classes; give one class per input.")
     if labels.max() >= _MOST_CLASSES:
         raise IntarsiaError(f"{path}: y holds {labels.max()}; classes count from 0 to at most {_MOST_CLASSES - 1:,}.")
     if labels.min() < -1:

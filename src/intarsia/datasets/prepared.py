@@ -31,7 +31,7 @@ def prepared(
     """Return one input for each item, from a file that the first call writes.
 
     The file is `<stem>-<digest>.npy`; its digest is over the names, sizes and beginnings of the items, so other files
-    are prepared anew. Whoever changes what `make` computes changes the stem.
+    are prepared again. Whoever changes what `make` computes changes the stem.
 
     Args:
         stem: path in the cache.

@@ -260,7 +260,7 @@ def _items(root: Path) -> dict[SplitName, list[tuple[Item, int]]]:
         for start in range(0, len(read_wav(path)) - RATE, RATE // 2):
             items[_HELD_OUT.get(path.name, "train")].append(((path, start), _SILENCE))
     if not items["train"]:
-        raise IntarsiaError(f"there are no sound files to train on in the folders of {root}; unpack the archive anew.")
+        raise IntarsiaError(f"there are no sound files to train on in the folders of {root}; unpack the archive again.")
     return items
 
 

@@ -170,7 +170,7 @@ def _files(folder: Path) -> list[tuple[Path, re.Match[str]]]:
     matches = [(path, _NAME.fullmatch(path.name)) for path in sorted(folder.glob("*.wav"))]
     found = [(path, match) for path, match in matches if match is not None]
     if not found:
-        raise IntarsiaError(f"there are no files such as normal_id_01_00000000.wav in {folder}; unpack the set anew.")
+        raise IntarsiaError(f"there are no files such as normal_id_01_00000000.wav in {folder}; unpack the set again.")
     return found
 
 

@@ -235,7 +235,9 @@ def _test_numbers(path: Path) -> frozenset[int]:
     except OSError as error:
         raise unreadable(path, error, f"take {LABELS} of MLPerf Tiny's vww01") from error
     except ValueError as error:
-        raise IntarsiaError(f"{path} is no list of images ({error}); take {LABELS} of MLPerf Tiny's vww01.") from error
+        raise IntarsiaError(
+            f"{path} is not a list of images ({error}); take {LABELS} of MLPerf Tiny's vww01."
+        ) from error
 
 
 def _files(root: Path, tested: frozenset[int]) -> dict[SplitName, list[tuple[Path, int]]]:
@@ -245,20 +247,20 @@ def _files(root: Path, tested: frozenset[int]) -> dict[SplitName, list[tuple[Pat
         numbered = [(path, _number(path)) for path in sorted((root / name).glob("*.jpg"))]
         rest = [(path, label) for path, number in numbered if number not in tested]
         if len(rest) < 2:
-            raise IntarsiaError(f"there are no images in {root / name}; unpack the archive anew.")
+            raise IntarsiaError(f"there are not images in {root / name}; unpack the archive again.")
         cut = max(1, len(rest) // 10)
         files["validation"] += rest[:cut]
         files["train"] += rest[cut:]
         files["test"] += [(path, label) for path, number in numbered if number in tested]
     if len(files["test"]) != len(tested):
-        raise IntarsiaError(f"{root} has {len(files['test'])} of {len(tested)} test images; unpack the archive anew.")
+        raise IntarsiaError(f"{root} has {len(files['test'])} of {len(tested)} test images; unpack the archive again.")
     return files
 
 
 def _number(path: Path) -> int:
     match = re.search(r"(\d+)$", path.stem)
     if match is None:
-        raise IntarsiaError(f"the name of {path} does not end in its COCO number; unpack the archive anew.")
+        raise IntarsiaError(f"the name of {path} does not end in its COCO number; unpack the archive again.")
     return int(match[1])
 
 
@@ -280,4 +282,4 @@ def decode(path: Path, _: int = 0) -> NDArray[np.uint8]:
     except IntarsiaError:
         raise
     except Exception as error:  # Pillow's decoders raise a dozen kinds; a picture of impossible size is one of them
-        raise IntarsiaError(f"{path} cannot be read as an image ({error}); unpack the archive anew.") from error
+        raise IntarsiaError(f"{path} cannot be read as an image ({error}); unpack the archive again.") from error

@@ -29,7 +29,7 @@ class EngineConfig:
     """One build of the engine.
 
     Attributes:
-        lanes: output channels a cycle, and input channels of a block (8 or 16); an activation word holds so many bytes.
+        lanes: output channels per cycle, and input channels per block (8 or 16); an activation word has as many bytes.
         slots: sparse high-precision weights of a lane in a block (1 to 4).
         slot_bits: bits of a sparse weight, two's complement (2 to 8).
         scale_bits: bits of a requantization multiplier, unsigned (2 to 16).

@@ -4,7 +4,7 @@
 The engine multiplies dense planes digit by digit, so dense planes of other formats become digits (`in_digits`). Then
 there are two freedoms that save cycles, both of them decided before anything is mapped:
 
-- **transposed**: rows and columns of every tensor and kernel exchanged. A row of output pixels that starts anew costs
+- **transposed**: rows and columns of every tensor and kernel exchanged. A row of output pixels that starts again costs
   the engine cycles in window mode, so long rows are better than many.
 - **unfolded**: the host writes the input as patches (`Patches`), and the first layer becomes a 1×1 kernel over them.
 """

@@ -27,7 +27,7 @@ class Costs:
     """Costs of one network on one engine.
 
     Attributes:
-        bits: effective bits a weight.
+        bits: effective bits per weight.
         bytes: of everything stored for the weights, biases included.
         cycles: of an inference; None where no engine runs these planes.
         unit: the lanes that multiply; None where there are none for these planes.

@@ -120,4 +120,8 @@ class Processes:
     def _last_words(self, number: int) -> str:
         lines = self._messages(number).read_text(encoding="utf-8", errors="replace").splitlines()
         said = [line for line in lines if line.strip()]
-        return said[-1].removeprefix("intarsia: error: ") if said else "a worker ended without a word; run it again."
+        return (
+            said[-1].removeprefix("intarsia: error: ")
+            if said
+            else "a worker exited without an error message; run the study again."
+        )

@@ -111,7 +111,7 @@ def connect(url: str, beat: int) -> RDBStorage:
         storage = _opened(url, options, beat)
     except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
         raise IntarsiaError(
-            f"{shown(url)} is no database to write to ({_reason(error)}); write sqlite:///study.db or "
+            f"{shown(url)} is not a database to write to ({_reason(error)}); write sqlite:///study.db or "
             "postgresql+psycopg://user@host/name, and for PostgreSQL install intarsia[explore]."
         ) from error
     except (SQLAlchemyError, OptunaError, RuntimeError) as error:
@@ -129,7 +129,7 @@ def connect(url: str, beat: int) -> RDBStorage:
 def _require_folder(database: str | None) -> None:
     folder = Path(database or "").parent
     if not folder.is_dir():
-        raise IntarsiaError(f"there is no folder {folder} for the database; create it, or choose another --storage.")
+        raise IntarsiaError(f"there is not a folder {folder} for the database; create it, or choose another --storage.")
 
 
 def sqlite_url(path: Path) -> str:

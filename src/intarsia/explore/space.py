@@ -89,7 +89,7 @@ class LayerSpace:
     activations: tuple[str, ...] = ()
 
     def choices(self, where: str) -> tuple[Choice, ...]:
-        """Return the coordinates of these planes; those with one value are no choice, but still named."""
+        """Return the coordinates of these planes; those with one value are not a choice, but are still named."""
         parts = {
             name: getattr(self, name) for name in ("planes", "dense", "sparse", "pattern", "density", "activations")
         }

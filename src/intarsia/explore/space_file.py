@@ -62,7 +62,7 @@ def parse_space(text: str, name: str = "the design space") -> DesignSpace:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise IntarsiaError(f"{name}, line {line}: {error.problem or 'this is no YAML'}; correct it.") from error
+        raise IntarsiaError(f"{name}, line {line}: {error.problem or 'this is not YAML'}; correct it.") from error
     except yaml.YAMLError as error:
         raise IntarsiaError(f"{name} is not YAML ({' '.join(str(error).split())}); correct it.") from error
     except RecursionError as error:
@@ -74,7 +74,7 @@ def parse_space(text: str, name: str = "the design space") -> DesignSpace:
 
 @dataclass(frozen=True)
 class _Node:
-    """A node of the file, which knows where it stands. Scalars are kept as written: `1:16` is no number."""
+    """A node of the file, which knows where it stands. Scalars are kept as written: `1:16` is not a number."""
 
     node: yaml.Node
     file: str
@@ -146,7 +146,7 @@ def _space(root: _Node) -> DesignSpace:
              "rungs")  # fmt: skip
     fields = root.fields(known)
     if "network" not in fields:
-        raise root.fail("there is no network; add network: resnet8, say.")
+        raise root.fail("there is not a network; add network: resnet8, say.")
     if "layers" not in fields and "schemes" not in fields:
         raise root.fail("there are neither layers nor schemes; add layers: with a default.")
     options: dict[str, object] = {}
@@ -275,7 +275,7 @@ def _density(text: str) -> None:
     except ValueError:
         value = 0.0
     if not 0.0 < value <= 1.0:
-        raise IntarsiaError(f"a density lies above 0 and at most at 1, not at {text!r}.")
+        raise IntarsiaError(f"the density must be in (0, 1], not {text!r}.")
 
 
 def _bits(text: str) -> None:

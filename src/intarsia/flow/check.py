@@ -129,7 +129,7 @@ def verify_on_engine(
         expected = ", ".join(map(str, network.input.shape))
         raise IntarsiaError(f"network {network.name} takes images of shape (N, {expected}), not {images.shape}.")
     if len(images) == 0:
-        raise IntarsiaError("there are no images to simulate; give at least one.")
+        raise IntarsiaError("there are not images to simulate; give at least one.")
     model, executor = predict(program), Executor(network)
     workers = min(executor.threads, len(images))
     stop = threading.Event()
@@ -175,7 +175,7 @@ def verify_on_engine(
     cycles = sum(cycles_by_layer)
     return {
         "summary": f"{counted(len(images), 'image')}, {counted(len(network.layers), 'layer')}, {values:,} values "
-        f"equal; {cycles:,} cycles an image, as predicted",
+        f"equal; {cycles:,} cycles per image, as predicted",
         "images": len(images),
         "layers": len(network.layers),
         "values": values,

@@ -39,7 +39,7 @@ def compile_program(job: Job) -> dict[str, Any]:
     layers = [asdict(layer) for layer in predict(program)]
     cycles = sum(layer["cycles"] for layer in layers)
     return {
-        "summary": f"{counted(len(layers), 'layer')}, {cycles:,} cycles an image",
+        "summary": f"{counted(len(layers), 'layer')}, {cycles:,} cycles per image",
         "layers": layers,
         "roofs": [asdict(layer) for layer in roofs(program)],
         "macs": [layer.macs for layer in program.layers],

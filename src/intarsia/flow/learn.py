@@ -104,14 +104,14 @@ def _train(job: Job) -> dict[str, Any]:
 
 
 def _checkpoint(job: Job) -> Path:
-    """Return where a training keeps its state; what cannot be read there is set aside, and the training starts anew."""
+    """Return where a training keeps its state; what cannot be read there is set aside, to start again."""
     from intarsia.quantize.checkpoint import damage  # noqa: PLC0415
 
     path = job.checkpoint()
     if path.exists() and (reason := damage(path)):
         aside = path.with_name(f"{path.name}.damaged")
         path.replace(aside)
-        job.say(f"{reason}; it is set aside as {aside.name}, and this training starts anew")
+        job.say(f"{reason}; it is set aside as {aside.name}, and this training starts again")
     return path
 
 

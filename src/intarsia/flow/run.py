@@ -88,7 +88,7 @@ def _join(beside: Sequence[Beside], records: dict[str, Record]) -> list[Intarsia
 def run_stage(
     settings: Settings, stage: str, *, force: bool = False, say: Say = print, progress: bool = False
 ) -> dict[str, Record]:
-    """Run one stage, and before it what it depends on and is not done; `force` runs the stage anew.
+    """Run one stage, and before it what it depends on and is not done; `force` runs the stage again.
 
     Raises:
         IntarsiaError: the network does not fit the engine that the stage is for, a stage failed, or another run works
@@ -171,7 +171,7 @@ def _refuse_other_network(settings: Settings) -> None:
     try:
         fields = read_json(settings.folder / _SETTINGS)
     except IntarsiaError:
-        return  # no report, or one that is written anew
+        return  # no report, or one that is written again
     if not isinstance(fields, dict) or fields.get("network") != settings.network:
         return
     before, now = fields.get("model"), settings.model
@@ -215,7 +215,7 @@ def _shown(path: Path) -> set[str]:
     content = read_json(path)
     stages = content.get("stages") if isinstance(content, dict) else None
     if not (isinstance(stages, list) and all(isinstance(entry, list) and len(entry) == 2 for entry in stages)):
-        raise IntarsiaError(f"{path} is damaged; delete it, and the report will be written anew.")
+        raise IntarsiaError(f"{path} is damaged; delete it, and the report will be written again.")
     return {str(name) for name, _ in stages}
 
 

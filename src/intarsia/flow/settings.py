@@ -30,7 +30,7 @@ STUDIES = "studies"
 MODELS = (".tflite", ".onnx", ".pt2", ".keras", ".h5")
 MODEL_FILE = f"a {', '.join(MODELS[:-1])} or {MODELS[-1]} file"
 
-#: What runs report beside the scheme that was asked for; `layerwise` has one format a layer, searched.
+#: What runs report beside the scheme that was asked for; `layerwise` has one format per layer, searched.
 BASELINES = ("ternary", "int8", "int4", "int2", "layerwise")
 SUPERPOSITION, TERNARY, INT8, LAYERWISE = "superposition", "ternary", "int8", "layerwise"
 
@@ -136,7 +136,7 @@ def defaults_of(network: str, model: Path | None = None) -> Defaults:
     if model is not None:
         return replace(_OWN, title=f"imported from {model.name}")
     if network not in DEFAULTS:
-        raise IntarsiaError(f"there is no network {network!r}; choose one of {', '.join(DEFAULTS)}.")
+        raise IntarsiaError(f"there is not a network {network!r}; choose one of {', '.join(DEFAULTS)}.")
     return DEFAULTS[network]
 
 
@@ -285,7 +285,9 @@ class Settings:
         if len(set(self.baselines)) != len(self.baselines):
             raise IntarsiaError(f"the baselines must be different ones, not {' '.join(self.baselines)}.")
         if self.scheme in self.baselines:
-            raise IntarsiaError(f"{self.scheme} is a baseline of this run; choose another scheme, superposition say.")
+            raise IntarsiaError(
+                f"{self.scheme} is already in --baselines; choose another scheme or remove the baseline."
+            )
         if not self.layerwise_formats:
             raise IntarsiaError("a layer-wise network chooses from at least one format; give --layerwise-formats.")
         for text in self.layerwise_formats:
@@ -384,7 +386,7 @@ class Settings:
         """Return the settings that `as_json` gave, for a run in `folder`.
 
         Raises:
-            IntarsiaError: these are no settings of this version.
+            IntarsiaError: these are not settings of this version.
         """
         try:
             for name, value in fields.items():

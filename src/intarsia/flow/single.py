@@ -105,7 +105,7 @@ def compile_file(network_file: Path, output: Path | None, config: EngineConfig) 
             _require_output(path, network_file)
     write_program(program, *files)
     cycles = sum(layer.cycles for layer in predict(program))
-    return f"{program.name}: {counted(len(program.layers), 'layer')}, {cycles:,} cycles an image; written to {folder}"
+    return f"{program.name}: {counted(len(program.layers), 'layer')}, {cycles:,} cycles per image; written to {folder}"
 
 
 def simulate(

@@ -46,7 +46,7 @@ class LayerBits:
         indices: positions of sparse values.
         padding: values and indices that only fill the last block of a row or the last lanes, and their scales.
         scales: multipliers and shifts of real channels.
-        biases: 32 bits a channel; reported apart, no part of the effective bits.
+        biases: 32 bits per channel; reported apart, no part of the effective bits.
     """
 
     name: str
@@ -111,7 +111,7 @@ class EffectiveBits:
 
     @property
     def per_weight(self) -> float:
-        """Effective bits a weight, over all layers."""
+        """Effective bits per weight, over all layers."""
         return self.total / self.weights if self.weights else 0.0
 
 

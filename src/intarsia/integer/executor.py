@@ -53,7 +53,7 @@ class Executor:
         with the number of images that were finished since the last call; `tqdm.update` fits.
 
         Raises:
-            IntarsiaError: the images have another shape, are no integers, or pass the range of the input's format.
+            IntarsiaError: the images have another shape, are not integers, or pass the range of the input's format.
         """
         images = self._checked(images)
         output = self.network.output

@@ -114,7 +114,7 @@ def load(path: Path) -> IntegerNetwork:
         raise IntarsiaError(f"{path} is truncated or no network file ({error}); make it again.") from error
     except (HeaderError, IntarsiaError) as error:
         reason = str(error).rstrip(".")
-        raise IntarsiaError(f"{path} is no network that this version can read: {reason}; make it again.") from error
+        raise IntarsiaError(f"{path} is not a network that this version can read: {reason}; make it again.") from error
     except (ValueError, RecursionError) as error:
         raise IntarsiaError(f"{path} has a damaged header ({error}); make it again.") from error
 

@@ -19,7 +19,7 @@ DIGIT_LIMITS = {digits: (3**digits - 1) // 2 for digits in range(1, 6)}
 
 @dataclass(frozen=True)
 class ActivationFormat:
-    """Integers of `bits` bits (2, 4, 8 or 16), two's complement if `signed`; one scale a tensor, no zero-point."""
+    """Integers of `bits` bits (2, 4, 8 or 16), two's complement if `signed`; one scale per tensor, no zero-point."""
 
     bits: int
     signed: bool

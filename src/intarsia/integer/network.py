@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The integer network: where learning ends and integers begin (one of Intarsia's two contracts).
 
-Activations are integers with one scale a tensor and no zero-point. A weight layer with planes p computes, for each
+Activations are integers with one scale per tensor and no zero-point. A weight layer with planes p computes, for each
 output channel o,
 
     acc_p[o] = Σ W_p[o,·] · x                                        exact, fits int32
@@ -67,7 +67,7 @@ class Requantization:
 
 @dataclass(frozen=True, eq=False)
 class Conv2d:
-    """2-D convolution; depthwise if `depthwise` (one filter a channel). Padding is (top, left, bottom, right)."""
+    """2-D convolution; depthwise if `depthwise` (one filter per channel). Padding is (top, left, bottom, right)."""
 
     input: str
     output: Tensor

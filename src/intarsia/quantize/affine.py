@@ -2,7 +2,7 @@
 """Factors and offsets (normalization, arithmetic with constants): folded into a neighbour, else a layer of their own.
 
 The layer before takes them up, if nothing else reads its result (`fold_back`). Else those after take them up where that
-is exact: all of them read the tensor alone, and what a convolution pads with is no offset. What is left follows the
+is exact: all of them read the tensor alone, and what a convolution pads with is not an offset. What is left follows the
 pool after it, which has fewer pixels, or stands alone as a depthwise convolution with a 1×1 kernel.
 """
 

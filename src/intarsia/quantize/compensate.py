@@ -16,7 +16,7 @@ from intarsia.quantize.planes import PlanedWeight
 from intarsia.quantize.step import Step
 
 _ROWS = 20_000  # of inputs that a layer's statistics are taken from
-_PIECE = 64  # images, in each of which places are counted anew
+_PIECE = 64  # images, in each of which places are counted again
 _DAMPING = 0.01  # of the mean of their squares
 _MOST_GAIN = 2.0  # of a channel's steps, either way
 _REMAINDER = 0.2  # of what rounding took away, that a weight keeps
@@ -46,7 +46,7 @@ def compensated(
 
     Returns:
         Float weights, as many, on which the planes have to be read. They lie near what they are rounded to: training
-        that begins here does not round them anew at the first small step, which would undo all of this.
+        that begins here does not round them again at the first small step, which would undo all of this.
     """
     squares, products = _statistics(step, found, wanted)
     flat = weight.reshape(len(squares), -1, squares.shape[1])  # groups of outputs that see the same inputs

@@ -59,7 +59,7 @@ class MixedWeight(PlanedWeight):
     def choose(
         self, weight: torch.Tensor, *, criterion: Criterion = "residual", gradient: torch.Tensor | None = None
     ) -> None:
-        """Choose the positions anew for the present weight and the present scales."""
+        """Choose the positions again for the present weight and the present scales."""
         step = self.scales()[-1].view(self._shape)
         residual = weight - integer_values(weight, step, self.mix.rest) * step
         cost = self.by_tap(position_cost(residual, gradient, criterion))

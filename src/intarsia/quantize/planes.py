@@ -111,7 +111,7 @@ class PlanedWeight(nn.Module, ABC):
     def choose(
         self, weight: torch.Tensor, *, criterion: Criterion = "residual", gradient: torch.Tensor | None = None
     ) -> None:
-        """Choose the positions anew for the present weight and the present scales."""
+        """Choose the positions again for the present weight and the present scales."""
 
     @abstractmethod
     def used(self) -> torch.Tensor:
@@ -243,7 +243,7 @@ class SuperposedWeight(PlanedWeight):
     def choose(
         self, weight: torch.Tensor, *, criterion: Criterion = "residual", gradient: torch.Tensor | None = None
     ) -> None:
-        """Choose the positions anew for the present weight and the present scales."""
+        """Choose the positions again for the present weight and the present scales."""
         if self.scheme.sparse is None:
             return
         cost = self.by_tap(position_cost(weight - self._dense(weight), gradient, criterion))

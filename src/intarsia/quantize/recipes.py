@@ -60,7 +60,7 @@ class Recipe(_Brief):
 
     Attributes:
         phases: in order; their epochs add up.
-        batch: images a step.
+        batch: images per step.
         optimizer: `sgd` with Nesterov momentum 0.9, or `adam` with decoupled weight decay.
         peak_rate: highest learning rate of a group whose `rate_factor` is 1; of quantized networks, whose every tensor
             is a group of its own, a part of the tensor's root mean square (Shazeer and Stern, Adafactor, 2018). With
@@ -154,7 +154,7 @@ class QuantizationRecipe(_Brief):
 
     Attributes:
         training: the loop's recipe.
-        settle: epochs before which positions are chosen anew, at the start of each; 0 keeps those chosen first.
+        settle: epochs before which positions are chosen again, at the start of each; 0 keeps those chosen first.
         snap: part of all epochs after which every scale is one that integers express, 0 to 1; that of the last epoch
             always is.
         criterion: what decides the sparse positions.

@@ -35,7 +35,7 @@ class Mix:
             raise IntarsiaError(f"a mix has two formats at least; write for example {_MIX}outputs:int8@0.1/int2.")
         shares = [share for _, share in self.parts]
         if not all(share > 0 for share in shares) or not sum(shares) < 1:
-            raise IntarsiaError(f"the parts of a mix lie over 0 and leave a rest below 1, unlike {self}.")
+            raise IntarsiaError(f"the fractions of a mix must be positive and sum to less than 1: {self}.")
 
     @classmethod
     def parse(cls, text: str) -> "Mix":
@@ -87,7 +87,7 @@ class LayerScheme:
         if self.sparse is not None and (self.pattern.kind == "dense" or self.pattern.rest):
             raise IntarsiaError(f"a sparse plane needs a pattern such as 1:16 or unstructured, not {self.pattern}.")
         if not 0.0 < self.density <= 1.0:
-            raise IntarsiaError(f"a density lies between 0 and 1, not at {self.density}.")
+            raise IntarsiaError(f"the density must be in (0, 1], not {self.density}.")
         if self.activation_bits not in (2, 4, 8, 16):
             raise IntarsiaError(f"activations have 2, 4, 8 or 16 bits, not {self.activation_bits}.")
 
@@ -139,7 +139,7 @@ def _pattern(text: str, whole: str) -> tuple[Pattern, float]:
     where, mark, density = text.partition("@")
     pattern = Pattern.parse(where)
     if mark and not pattern.has_density:
-        raise IntarsiaError(f"the pattern {where} in scheme {whole!r} says itself how many weights it has, without @.")
+        raise IntarsiaError(f"the pattern {where} in scheme {whole!r} fixes its own density; remove '@'.")
     return pattern, _number(density, whole) if mark else _DENSITY
 
 

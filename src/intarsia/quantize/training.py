@@ -230,7 +230,7 @@ def _asked(teacher: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 
 class _Rates:
-    """The learning rates of an optimizer's groups; for recorded steps, which read them anew each time, in a device's
+    """The learning rates of an optimizer's groups; for recorded steps, which read them again each time, in a device's
     memory.
     """
 

@@ -18,7 +18,7 @@ class Accuracy:
         name: `float`, `superposition`, `ternary`, `int8`.
         detail: planes, for people.
         seeds: of training, one network each.
-        accuracies: 0 to 1, one a seed.
+        accuracies: 0 to 1, one per seed.
         images: in the test set; clips of a detector of anomalies.
         effective_bits: bits stored for a weight, over all layers; 32 for float.
         training: how it was trained, for people.

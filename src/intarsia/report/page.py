@@ -122,7 +122,7 @@ def _parts_a_weight(layer: LayerBits) -> tuple[float, ...]:
 
 
 def _accesses(results: Results) -> list[dict[str, Any]]:
-    """Return accesses an inference of each memory: words and KiB read and written."""
+    """Return accesses per inference of each memory: words and KiB read and written."""
     kinds = (
         ("activations, read", "activation_reads", "activations"),
         ("activations, written", "activation_writes", "activations"),

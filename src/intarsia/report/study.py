@@ -14,11 +14,11 @@ from intarsia.files import read_json, require_readable
 #: Metrics of a design, in the order of tables, with what people read beside them.
 METRICS: Mapping[str, str] = {
     "accuracy": "accuracy",
-    "bits": "effective bits a weight",
+    "bits": "effective bits per weight",
     "bytes": "bytes of weights",
-    "cycles": "cycles an inference",
+    "cycles": "cycles per inference",
     "area": "transistors of the lanes",
-    "memory_energy": "nJ of memory accesses an inference, estimated",
+    "memory_energy": "nJ of memory accesses per inference, estimated",
 }
 
 
@@ -86,7 +86,7 @@ class StudyResults:
         return asdict(self)
 
     def as_csv(self) -> str:
-        """Return a table of the designs, one a line."""
+        """Return a table of the designs, one per line."""
         names = sorted({name for design in self.designs for name in design.chosen})
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -109,7 +109,7 @@ class StudyResults:
         """Return the results that `as_json` gave; `name` is what errors call their file.
 
         Raises:
-            IntarsiaError: these are no results of a study.
+            IntarsiaError: these are not results of a study.
         """
         try:
             designs = tuple(

@@ -11,11 +11,11 @@ _ARRAYS = {PEAK_AREA: "lane array, equal peak", NETWORK_AREA: "lane array × cyc
 
 
 def table(results: Results) -> str:
-    """Return the figures that matter most, with units, one a line."""
+    """Return the figures that matter most, with units, one per line."""
     rows: list[tuple[str, str]] = []
     for entry in results.accuracies:
         seeds = f", mean of seeds {', '.join(map(str, entry.seeds))}" if len(entry.seeds) > 1 else ""
-        bits = f"{entry.effective_bits:.2f} bits a weight"
+        bits = f"{entry.effective_bits:.2f} bits per weight"
         training = f"; {entry.training.partition(', distilled')[0]}" if entry.training else ""
         text = f"{results.score(entry.mean)}  of {counted(entry.images, 'test image')}, {bits}{seeds}{training}"
         rows.append((f"{results.metric_name} {entry.name}", text))
@@ -23,12 +23,12 @@ def table(results: Results) -> str:
         rows.append(("input rounding", results.input_rounding))
     if results.cycles:
         ideal = sum(layer.ideal for layer in results.cycles)
-        rows.append(("cycles an image", f"{results.total_cycles:,}  (ideal {ideal:,.0f}, {proof_of_cycles(results)})"))
+        rows.append(("cycles per image", f"{results.total_cycles:,}  (ideal {ideal:,.0f}, {proof_of_cycles(results)})"))
     if results.memory_bits:
         used = results.memory_bits
         weights = used["dense"] + used["sparse"] + used["parameters"]
         count = max(sum(layer.stored.weights for layer in results.bits), 1)
-        each = f"{weights / count:.2f} bits a weight, biases included"
+        each = f"{weights / count:.2f} bits per weight, biases included"
         activations = f"{used['activations'] / 8192:,.1f} KiB activations"
         rows.append(("memory", f"{weights / 8192:,.1f} KiB weights ({each}), {activations}"))
     if results.simulated is not None:

@@ -98,7 +98,7 @@ def compare_arrays(
 ) -> ArrayComparison:
     """Synthesize the superposition array and the int8 array and set their sizes side by side.
 
-    Both take `lanes` × `lanes` weights a cycle, choose their activations in the same way, and hold `acc_slots` output
+    Both take `lanes` × `lanes` weights per cycle, choose their activations in the same way, and hold `acc_slots` output
     pixels. The superposition array applies `lanes · slots` high-precision weights beside and keeps two accumulators.
 
     Args:

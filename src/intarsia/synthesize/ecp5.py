@@ -174,7 +174,7 @@ def place_and_route(
         cache: folder of kept results and bitstreams, made when missing.
         device: size of the device: 12k, 25k, 45k or 85k.
         seed: of the placement; the same seed gives the same result.
-        target_mhz: clock frequency to optimize for in MHz; missing it is no error.
+        target_mhz: clock frequency to optimize for in MHz; missing it is not an error.
         harness: put shift registers around the ports, for a design with more ports than pins.
         bitstream: also write the configuration file.
         timeout_s: time limit of each of the three tools in seconds.

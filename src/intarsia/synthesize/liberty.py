@@ -40,8 +40,8 @@ class Cell:
     Attributes:
         name: cell name.
         area_um2: cell area in µm².
-        words: memory words; 0 when the cell is no memory.
-        bits: bits of a memory word; 0 when the cell is no memory.
+        words: memory words; 0 when the cell is not a memory.
+        bits: bits of a memory word; 0 when the cell is not a memory.
         read_pj: energy in pJ of a clock edge that reads a word, without what address and data inputs switch; None where
             the library does not say.
         write_pj: the same of one that writes a word.

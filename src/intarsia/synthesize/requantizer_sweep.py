@@ -42,7 +42,7 @@ def requantizer_areas(
 ) -> tuple[RequantizerArea, ...]:
     """Synthesize the requantizer with each width of its multipliers, by the scripts that measure the engine.
 
-    An engine has `requant_lanes` of them; the memory for their parameters shrinks by 2 bits a channel for each bit.
+    An engine has `requant_lanes` of them; the memory for their parameters shrinks by 2 bits per channel for each bit.
 
     Args:
         sources: the engine's SystemVerilog files (`intarsia.engine.sources.write_sources`).

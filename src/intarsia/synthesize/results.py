@@ -80,7 +80,7 @@ def group_parts(
             elif not cell.startswith(f"{MEMORY_MODULE}$"):
                 each = cost(cell)
                 if each is None:
-                    raise IntarsiaError(f"synthesis of {top} left cells {cell} that have no area; rewrite them.")
+                    raise IntarsiaError(f"synthesis of {top} left cells {cell} of unknown area.")
                 mine += number * each
                 flip_flops[_module(name)] += number if is_flip_flop(cell) else 0
         own[_module(name)] += mine

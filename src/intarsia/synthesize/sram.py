@@ -64,7 +64,7 @@ def map_memory(memory: Memory, cells: Sequence[Cell], *, multiplexer_um2: float)
 
     Args:
         memory: what to cover.
-        cells: of the library; those that are no memories are passed over.
+        cells: of the library; those that are not memories are passed over.
         multiplexer_um2: area of a two-input multiplexer of one bit in µm².
 
     Raises:

@@ -42,7 +42,7 @@ class ExecutionUnit:
         positions: where the sparse weights lie in the block: `own` to each lane, `shared` by all lanes (not in
             depthwise layers), or `fixed` in hardware; None without slots.
         weight_bits: bits of a dense unit's weights, two's complement (2 to 8); None in a superposition.
-        lanes: output channels a cycle, and activations of a block (8 or 16).
+        lanes: output channels per cycle, and activations of a block (8 or 16).
         acc_bits: bits of an accumulator (16 to 32); a dense unit needs 8 + weight_bits + log2(lanes) at least.
         acc_slots: output pixels whose accumulators a lane holds (2 to 16). A superposition with slots has two each.
 

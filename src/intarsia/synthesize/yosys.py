@@ -37,7 +37,7 @@ class Design:
         """Return the Yosys command that reads the design (file names relative to the folder of the run).
 
         Raises:
-            IntarsiaError: a name is no identifier, or a file name has characters a command cannot carry.
+            IntarsiaError: a name is not an identifier, or a file name has characters a command cannot carry.
         """
         for name in (self.top, *self.parameters):
             if not _NAME.fullmatch(name):

@@ -9,7 +9,7 @@
 // 3 accumulators.
 //
 // Parameters:
-//   Lanes         output channels a cycle and input channels of a block (8 or 16).
+//   Lanes         output channels per cycle and input channels of a block (8 or 16).
 //   Slots         sparse weights of a lane in a block (1 to 4); SlotBits, bits of each (2 to 8).
 //   ScaleBits     bits of a requantization multiplier (2 to 16).
 //   AccBits       bits of an accumulator (16 to 32); AccSlots, output pixels held (2 to 16).

@@ -10,7 +10,7 @@
 // Two stages compute the address (coordinates, then address); the third issues the read when there is room.
 //
 // Parameters: Lanes, words of the ring (8 or 16); AddressBits of the activation memory.
-// Latency: the first read is issued three cycles after start_i; then one a cycle.
+// Latency: the first read is issued three cycles after start_i; then one per cycle.
 module intarsia_loader
   import intarsia_pkg::*;
 #(

@@ -105,7 +105,7 @@ class _Importer(Importing):
 
     def _weights(self, call: Call, argument: Argument) -> Floats:
         weights = self.constant(argument, "weights")
-        assert isinstance(argument, Ref)  # noqa: S101 (else it is no constant)
+        assert isinstance(argument, Ref)  # noqa: S101 (else it is not a constant)
         root = self.stored[argument.name].name
         if root in self.used:
             self.builder.dropped.append(f"the sharing of {root!r}: each layer that has it got a copy")

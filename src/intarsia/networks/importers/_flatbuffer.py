@@ -52,7 +52,7 @@ _OPTIONS["MAX_POOL_2D"] = _OPTIONS["AVERAGE_POOL_2D"]
 _PER_ENTRY = 32  # bytes that a number or a table takes in Python
 _AXES = 8  # more than any layer's tensor has
 
-#: What the accessors of the `tflite` package raise on bytes that are no model.
+#: What the accessors of the `tflite` package raise on bytes that are not a model.
 _DAMAGE = (struct.error, IndexError, ValueError, TypeError, OverflowError, AttributeError, UnicodeDecodeError)
 
 
@@ -136,7 +136,7 @@ def read_model(path: Path) -> FileModel:
     except OSError as error:
         raise IntarsiaError(f"cannot read {path}: {error.strerror}.") from error
     if content[4:8] != b"TFL3":
-        raise IntarsiaError(f"{path.name} is no TFLite model (field identifier is not TFL3); export it again.")
+        raise IntarsiaError(f"{path.name} is not a TFLite model (field identifier is not TFL3); export it again.")
     try:
         return _Reader(tflite, content).model()
     except _DAMAGE as error:

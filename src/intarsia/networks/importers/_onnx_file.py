@@ -157,7 +157,7 @@ def _package() -> Any:
 
 
 def _check_texts(graph: Any) -> None:
-    """Refuse names that are no text: protobuf gives those as bytes."""
+    """Refuse names that are not text: protobuf gives those as bytes."""
     names = [value.name for value in (*graph.input, *graph.output, *graph.initializer)]
     for node in graph.node:
         names += [node.op_type, node.name, *node.input, *node.output, *(entry.name for entry in node.attribute)]

@@ -3,8 +3,8 @@
 
 A positive factor passes through ReLU, pools and additions: a channel divided by s before them and multiplied by s after
 them computes the same (Nagel et al., Data-Free Quantization through Weight Equalization, 2019). There s makes the
-weights that write a channel and those that read it alike, for one scale a tensor. Here every output channel has a scale
-of its own, and a writer takes up any s for nothing. So s is chosen for the readers alone: their weights of all input
+weights that write a channel and those that read it alike, for one scale per tensor. Here every output channel has its
+own scale, and a writer takes up any s for nothing. So s is chosen for the readers alone: their weights of all input
 channels become alike in size, and few levels fit them all. What it costs is that activations spread more widely, and
 eight bits bear that.
 """

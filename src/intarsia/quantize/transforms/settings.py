@@ -61,7 +61,7 @@ class Transforms:
             widen = _WIDEN.fullmatch(name)
             kind = "widen" if widen else name
             if kind in found or not (widen or kind in ("equalize", "permute")):
-                why = "twice is one too many" if kind in found else "there is no such transform"
+                why = "it is listed twice" if kind in found else "there is no such transform"
                 raise IntarsiaError(
                     f"cannot read {name!r} in transforms {text!r}: {why}; write none, or some of "
                     "equalize, widen1.25 and permute, joined by +."
