@@ -40,7 +40,7 @@ def table(results: Results) -> str:
     if results.areas and results.synthesized:
         rows.append(("area is of an engine", f"not fitted to this network: {otherwise(results)}"))
     for area in results.areas:
-        text = f"{amount(area.total, area.unit)}{path(area)}, {area.memory_bits / 8192:,.1f} KiB memory beside"
+        text = f"{amount(area.total, area.unit)} plus {area.memory_bits / 8192:,.1f} KiB memory{path(area)}"
         rows.append((f"area {area.design}", text))
     for comparison in results.comparisons:
         if comparison.what in _ARRAYS and comparison.ratio is not None:
@@ -76,7 +76,7 @@ def amount(value: float, unit: str) -> str:
 
 def path(area: Area) -> str:
     """Return the delay at which an area was taken, as it follows the area; empty if it is not known."""
-    return "" if area.path_ps is None else f" at a slowest path of {area.path_ps / 1000:.2f} ns without wires"
+    return "" if area.path_ps is None else f"; longest path inside one module {area.path_ps / 1000:.2f} ns, no wires"
 
 
 def speed(fpga: Fpga) -> str:

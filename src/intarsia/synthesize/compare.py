@@ -138,7 +138,7 @@ def _gates(superposition: AreaReport, int8: AreaReport, lanes: int) -> list[Quan
     if superposition.path and int8.path:
         delays = (superposition.path.delay_ps / 1000, int8.path.delay_ps / 1000)
         note = "of the areas in kGE: within one part, without wires"
-        quantities.append(Quantity("slowest path", "ns", *delays, note))
+        quantities.append(Quantity("longest path", "ns", *delays, note))
     return quantities
 
 
