@@ -408,3 +408,24 @@ def test_a_name_that_is_no_printable_line_is_refused(tmp_path: Path, place: str,
 def test_a_network_is_not_made_with_a_name_that_no_file_could_hold() -> None:
     with pytest.raises(IntarsiaError, match="holds a character that does not print"):
         replace(any_network(3), name="a\nb")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda h: h["input"].update(shape=[1, 20_000, 20_000]), "has more than 16,777,216 elements"),
+        (lambda h: h["input"].update(shape=[65_536, 65_536, 65_536]), "has more than 16,777,216 elements"),
+        (lambda h: h["layers"][0].update(padding=[60_000] * 4), "has more than 16,777,216 elements"),
+        (lambda h: h["input"].update(scale=10**400), "field header.input.scale must be a finite number above 0"),
+        (lambda h: h.update(scale_bits=10**400), "field header.scale_bits must be an integer"),
+        (lambda h: h["layers"][0]["output"].update(shape=[10**400, 1, 1]), "shape must be an integer"),
+    ],
+)
+def test_sizes_and_numbers_without_bounds_are_refused(
+    change: Callable[[dict[str, Any]], object], sentence: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "network.safetensors"
+    save(any_network(0), path)
+    rewrite(path, change)
+    with pytest.raises(IntarsiaError, match=sentence):
+        load(path)
