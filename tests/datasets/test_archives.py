@@ -101,6 +101,17 @@ def distribution(content: bytes) -> Distribution:
     return Distribution("kws", "set", "http://127.0.0.1:9/set.tar.gz", hashlib.sha256(content).hexdigest())
 
 
+def test_a_sparse_archive_leaves_nothing(tmp_path: Path) -> None:
+    entry = tarfile.TarInfo("content/zeros")
+    entry.size = 1 << 40  # holes take no room in the archive
+    entry.pax_headers = {"GNU.sparse.major": "0", "GNU.sparse.minor": "1", "GNU.sparse.map": "0,0"}
+    entry.pax_headers["GNU.sparse.size"] = str(1 << 40)
+    (tmp_path / "a.tar").write_bytes(entry.tobuf(tarfile.PAX_FORMAT) + bytes(10_240))
+    with pytest.raises(IntarsiaError, match="unpacks to far more than its size justifies"):
+        unpack(tmp_path / "a.tar", tmp_path / "content")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tar"]
+
+
 def test_an_unpacked_folder_comes_before_an_archive_and_is_made_once(tmp_path: Path) -> None:
     data, cache = tmp_path / "data", tmp_path / "cache"
     archive = archive_of(data / "kws" / "set.tar.gz", [("set/a", b"packed")])

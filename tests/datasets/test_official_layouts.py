@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from intarsia.datasets import visual_wake_words
 from intarsia.datasets.archives import Distribution
 from intarsia.datasets.audio import RATE, log_mel, mfcc
 from intarsia.datasets.speech_commands import CLASSES, load_speech_commands
 from intarsia.datasets.toycar import load_toycar
-from intarsia.datasets.visual_wake_words import enlarge, load_visual_wake_words
+from intarsia.datasets.visual_wake_words import decode, enlarge, load_visual_wake_words
 from intarsia.errors import IntarsiaError
 
 RANDOM = np.random.default_rng(5)
@@ -191,6 +192,17 @@ def test_what_is_wrong_with_wake_words_is_named(
     (pictures / "vww" / "vw_coco2014_96" / name).write_bytes(content)
     with pytest.raises(IntarsiaError, match=message):
         load_visual_wake_words(pictures, cache=tmp_path / "cache")
+
+
+def test_a_picture_of_impossible_size_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    content = io.BytesIO()
+    Image.new("L", (8, 8)).save(content, "JPEG")
+    bomb = bytearray(content.getvalue())
+    start = bomb.index(b"\xff\xc0") + 5
+    bomb[start : start + 4] = b"\xff\xff\xff\xff"  # height and width
+    (tmp_path / "bomb.jpg").write_bytes(bomb)
+    with pytest.raises(IntarsiaError, match="cannot be read as an image"):
+        decode(tmp_path / "bomb.jpg")
 
 
 def test_enlarging_interpolates_between_centres() -> None:

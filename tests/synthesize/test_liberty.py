@@ -69,6 +69,23 @@ def test_a_damaged_library_is_refused(tmp_path: Path, text: str) -> None:
         read_liberty(path)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("address_width : 4;", "", "is a memory without a usable address_width"),
+        ("address_width : 4;", "address_width : 999999999;", "is a memory without a usable address_width"),
+        ("word_width : 8;", f"word_width : {'9' * 5000};", "is a memory without a usable word_width"),
+        ("area : 7.2576 ;", "area : large ;", "the area of cell NAND is large"),
+    ],
+)
+def test_a_library_with_unusable_numbers_is_refused(tmp_path: Path, old: str, new: str, sentence: str) -> None:
+    assert old in LIBRARY
+    path = tmp_path / "small.lib"
+    path.write_text(LIBRARY.replace(old, new))
+    with pytest.raises(IntarsiaError, match=sentence):
+        read_liberty(path)
+
+
 def test_a_wrong_pdk_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(IntarsiaError, match="check PDK_ROOT"):
         load_pdk(tmp_path)
