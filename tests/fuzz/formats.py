@@ -116,7 +116,7 @@ def _run_frozen(path: Path) -> None:
     from intarsia.engine import compile_network  # noqa: PLC0415
     from intarsia.integer import file  # noqa: PLC0415
     from intarsia.integer.executor import Executor  # noqa: PLC0415
-    from intarsia.integer.network import Conv2d, Linear  # noqa: PLC0415
+    from intarsia.integer.layers import Conv2d, Linear  # noqa: PLC0415
 
     network = file.load(path)
     file.save(network, path.with_suffix(".again"))

@@ -4,7 +4,8 @@ import pytest
 
 from intarsia.integer.effective import LayerBits, effective_bits
 from intarsia.integer.formats import ActivationFormat, Pattern, WeightFormat
-from intarsia.integer.network import Conv2d, IntegerNetwork, Linear, Plane, Requantization, Tensor
+from intarsia.integer.layers import Conv2d, Linear, Plane, Requantization, Tensor
+from intarsia.integer.network import IntegerNetwork
 
 INT8 = ActivationFormat(8, signed=True)
 

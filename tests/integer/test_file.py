@@ -17,7 +17,7 @@ from intarsia.errors import IntarsiaError
 from intarsia.integer import IntegerNetwork, file
 from intarsia.integer.file import load, save
 from intarsia.integer.formats import ActivationFormat
-from intarsia.integer.network import AveragePool, Conv2d, MaxPool, Tensor
+from intarsia.integer.layers import AveragePool, Conv2d, MaxPool, Tensor
 from intarsia.integer.validation import window_output
 from intarsia.words import is_printable
 from random_networks import random_network, resnet8_like

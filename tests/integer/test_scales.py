@@ -7,16 +7,8 @@ from hypothesis import strategies as st
 from intarsia.errors import IntarsiaError
 from intarsia.integer.executor import Executor
 from intarsia.integer.formats import ActivationFormat, Pattern, WeightFormat
-from intarsia.integer.network import (
-    Add,
-    AveragePool,
-    Conv2d,
-    IntegerNetwork,
-    Linear,
-    Plane,
-    Requantization,
-    Tensor,
-)
+from intarsia.integer.layers import Add, AveragePool, Conv2d, Linear, Plane, Requantization, Tensor
+from intarsia.integer.network import IntegerNetwork
 from intarsia.integer.scales import fit_multipliers, narrow_scales
 from random_networks import random_images, random_layer_network
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from intarsia.errors import IntarsiaError
 from intarsia.integer.formats import trit_bits
-from intarsia.integer.network import SHIFT_BITS
+from intarsia.integer.layers import SHIFT_BITS
 
 #: A bias with rounding and storage offsets folded in (intarsia_requantizer); the compiler refuses a greater one.
 BIAS_BITS = 40

@@ -8,7 +8,7 @@ same loop nest (docs/inside.md); the fields are its bounds, strides and bases.
 from dataclasses import dataclass, fields
 
 from intarsia.engine.config import BIAS_BITS
-from intarsia.integer.network import SHIFT_BITS
+from intarsia.integer.layers import SHIFT_BITS
 
 
 def _field(bits: int) -> dict[str, int]:

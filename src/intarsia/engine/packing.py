@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from intarsia.engine.config import BIAS_BITS, EngineConfig
 from intarsia.integer.formats import trit_bits
-from intarsia.integer.network import SHIFT_BITS
+from intarsia.integer.layers import SHIFT_BITS
 
 Words = NDArray[np.uint32]
 Ints = NDArray[np.int64]

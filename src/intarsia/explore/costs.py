@@ -14,7 +14,7 @@ from intarsia.errors import IntarsiaError
 from intarsia.integer import IntegerNetwork
 from intarsia.integer.effective import effective_bits
 from intarsia.integer.formats import Pattern, WeightFormat
-from intarsia.integer.network import Conv2d, Plane, WeightLayer
+from intarsia.integer.layers import Conv2d, Plane, WeightLayer
 from intarsia.synthesize.energy import memory_energy
 from intarsia.synthesize.pdk import Pdk
 from intarsia.synthesize.units import ExecutionUnit, Positions

@@ -2,11 +2,10 @@
 """The integer network: its arithmetic, its executor, its file format and its export to ONNX."""
 
 from intarsia.integer.formats import ActivationFormat, Pattern, WeightFormat
-from intarsia.integer.network import (
+from intarsia.integer.layers import (
     Add,
     AveragePool,
     Conv2d,
-    IntegerNetwork,
     Layer,
     Linear,
     MaxPool,
@@ -15,6 +14,7 @@ from intarsia.integer.network import (
     Tensor,
     WeightLayer,
 )
+from intarsia.integer.network import IntegerNetwork
 
 __all__ = [
     "ActivationFormat",

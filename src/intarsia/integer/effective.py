@@ -26,7 +26,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from intarsia.integer.formats import UNIT_KINDS, Pattern
-from intarsia.integer.network import SHIFT_BITS, Conv2d, IntegerNetwork, Plane, WeightLayer
+from intarsia.integer.layers import SHIFT_BITS, Conv2d, Plane, WeightLayer
+from intarsia.integer.network import IntegerNetwork
 from intarsia.integer.units import block_size, support, taken_units, unit_numbers
 
 BLOCK = 16

@@ -10,7 +10,8 @@ from threadpoolctl import threadpool_limits
 
 from intarsia.errors import IntarsiaError
 from intarsia.integer.kernels import Kernel, build_kernel, storage
-from intarsia.integer.network import IntegerNetwork, Ints
+from intarsia.integer.layers import Ints
+from intarsia.integer.network import IntegerNetwork
 
 #: Elements of the largest tensor of a chunk of images that one thread takes at a time.
 _CHUNK = 1 << 19

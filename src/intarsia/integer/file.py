@@ -22,11 +22,10 @@ from intarsia.errors import IntarsiaError, unreadable
 from intarsia.files import require_readable, save_tensors
 from intarsia.integer._header import Fields, HeaderError
 from intarsia.integer.formats import ActivationFormat, Pattern, WeightFormat
-from intarsia.integer.network import (
+from intarsia.integer.layers import (
     Add,
     AveragePool,
     Conv2d,
-    IntegerNetwork,
     Ints,
     Layer,
     Linear,
@@ -36,6 +35,7 @@ from intarsia.integer.network import (
     Tensor,
     WeightLayer,
 )
+from intarsia.integer.network import IntegerNetwork
 
 FORMAT = "integer network"
 VERSION = 2  # 2: weights of linear layers have the shape of their input

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from intarsia.errors import IntarsiaError
 from intarsia.integer.formats import ActivationFormat
-from intarsia.integer.network import Add, AveragePool, Conv2d, Ints, Layer, Linear, MaxPool, Tensor, WeightLayer
+from intarsia.integer.layers import Add, AveragePool, Conv2d, Ints, Layer, Linear, MaxPool, Tensor, WeightLayer
 
 Floats = NDArray[Any]
 Kernel = Callable[..., Ints]

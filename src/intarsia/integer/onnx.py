@@ -23,17 +23,8 @@ from intarsia.errors import IntarsiaError, unreadable
 from intarsia.files import replacing
 from intarsia.integer.formats import ActivationFormat
 from intarsia.integer.kernels import storage
-from intarsia.integer.network import (
-    Add,
-    AveragePool,
-    Conv2d,
-    IntegerNetwork,
-    Ints,
-    Layer,
-    Linear,
-    MaxPool,
-    Tensor,
-)
+from intarsia.integer.layers import Add, AveragePool, Conv2d, Ints, Layer, Linear, MaxPool, Tensor
+from intarsia.integer.network import IntegerNetwork
 from intarsia.integer.runtime import load_onnxruntime
 
 OPSET = 21

@@ -7,18 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intarsia.errors import IntarsiaError
-from intarsia.integer.network import (
-    Add,
-    AveragePool,
-    IntegerNetwork,
-    Ints,
-    Layer,
-    MaxPool,
-    Plane,
-    Requantization,
-    Tensor,
-    WeightLayer,
-)
+from intarsia.integer.layers import Add, AveragePool, Ints, Layer, MaxPool, Plane, Requantization, Tensor, WeightLayer
+from intarsia.integer.network import IntegerNetwork
 from intarsia.integer.validation import INT32_MAX, accumulator_bound, greatest_magnitude
 
 #: Greatest shift that scales are fitted to. Beyond it a bias of 2^10 output steps would leave 32 bits.

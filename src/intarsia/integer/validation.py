@@ -1,29 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """What makes an integer network well formed; every refusal names the layer and the field."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
 from intarsia.errors import IntarsiaError
-from intarsia.integer.network import LARGEST_TENSOR, MAX_SHIFT, Add, AveragePool, Conv2d, Linear, MaxPool
+from intarsia.integer.layers import (
+    LARGEST_TENSOR,
+    MAX_SHIFT,
+    Add,
+    AveragePool,
+    Conv2d,
+    Ints,
+    Layer,
+    Linear,
+    MaxPool,
+    Plane,
+    Requantization,
+    Shape,
+    Tensor,
+    WeightLayer,
+)
 from intarsia.integer.units import support, taken_units, unit_numbers
 from intarsia.words import is_printable
-
-if TYPE_CHECKING:
-    from intarsia.integer.network import (
-        IntegerNetwork,
-        Ints,
-        Layer,
-        Plane,
-        Requantization,
-        Shape,
-        Tensor,
-        WeightLayer,
-    )
 
 _INT32 = np.iinfo(np.int32)
 #: Greatest accumulator.
@@ -45,27 +46,27 @@ def window_output(
     )
 
 
-def check_network(network: IntegerNetwork) -> None:
+def check_layers(name: str, source: Tensor, layers: Sequence[Layer], scale_bits: int) -> None:
     """Refuse a network whose layers do not fit together.
 
     Raises:
         IntarsiaError: names the layer and what is wrong with it.
     """
-    for name in (network.name, network.input.name, *(layer.output.name for layer in network.layers)):
-        if not is_printable(name):
-            raise IntarsiaError(f"the name {name!a} holds a character that does not print.")
-    if not 1 <= network.scale_bits <= 16:
-        raise IntarsiaError(f"network {network.name}: scale_bits is {network.scale_bits}, it must be 1 to 16.")
-    if not network.layers:
-        raise IntarsiaError(f"network {network.name} has no layers.")
-    _check_size(network.input.shape, f"input {network.input.name}")
-    tensors: dict[str, Tensor] = {network.input.name: network.input}
-    reach = {network.input.name: _reach(network.input.format.lo, network.input.format.hi)}
-    for layer in network.layers:
+    for text in (name, source.name, *(layer.output.name for layer in layers)):
+        if not is_printable(text):
+            raise IntarsiaError(f"the name {text!a} holds a character that does not print.")
+    if not 1 <= scale_bits <= 16:
+        raise IntarsiaError(f"network {name}: scale_bits is {scale_bits}, it must be 1 to 16.")
+    if not layers:
+        raise IntarsiaError(f"network {name} has no layers.")
+    _check_size(source.shape, f"input {source.name}")
+    tensors: dict[str, Tensor] = {source.name: source}
+    reach = {source.name: _reach(source.format.lo, source.format.hi)}
+    for layer in layers:
         where = f"layer {layer.output.name}"
-        for name in layer.inputs:
-            if name not in tensors:
-                raise IntarsiaError(f"{where}: reads tensor {name!r}, which no layer before it writes.")
+        for read in layer.inputs:
+            if read not in tensors:
+                raise IntarsiaError(f"{where}: reads tensor {read!r}, which no layer before it writes.")
         if layer.output.name in tensors:
             raise IntarsiaError(f"{where}: writes a tensor that exists already.")
         if isinstance(layer, Conv2d | Linear):
@@ -74,7 +75,7 @@ def check_network(network: IntegerNetwork) -> None:
         _check_size(expected, where)
         if layer.output.shape != expected:
             raise IntarsiaError(f"{where}: its output is {layer.output.shape}, but its input makes {expected}.")
-        _check_values(layer, tensors[layer.inputs[0]], reach[layer.inputs[0]], network.scale_bits, where)
+        _check_values(layer, tensors[layer.inputs[0]], reach[layer.inputs[0]], scale_bits, where)
         tensors[layer.output.name] = layer.output
         reach[layer.output.name] = reach[layer.inputs[0]] if isinstance(layer, MaxPool) else _reach(*_limits(layer))
 

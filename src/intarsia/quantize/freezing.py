@@ -10,18 +10,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from intarsia.errors import IntarsiaError
-from intarsia.integer.network import (
-    Add,
-    AveragePool,
-    Conv2d,
-    IntegerNetwork,
-    Layer,
-    Linear,
-    MaxPool,
-    Plane,
-    Requantization,
-    Tensor,
-)
+from intarsia.integer.layers import Add, AveragePool, Conv2d, Layer, Linear, MaxPool, Plane, Requantization, Tensor
+from intarsia.integer.network import IntegerNetwork
 from intarsia.quantize.module import QuantizedNetwork, attach
 from intarsia.quantize.planes import fit_multipliers
 from intarsia.quantize.scheme import Scheme

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from intarsia.errors import IntarsiaError
-from intarsia.integer.network import LARGEST_TENSOR
+from intarsia.integer.layers import LARGEST_TENSOR
 from intarsia.networks.importers._graph import (
     Addition,
     Clip,

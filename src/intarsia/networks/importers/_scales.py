@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from intarsia.errors import IntarsiaError
 from intarsia.integer import ActivationFormat, WeightFormat
-from intarsia.integer.network import MAX_SHIFT
+from intarsia.integer.layers import MAX_SHIFT
 from intarsia.integer.scales import fit_multipliers
 
 _INT32 = np.iinfo(np.int32)

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from dataclasses import replace
 
 from intarsia.errors import IntarsiaError
-from intarsia.integer.network import LARGEST_TENSOR
+from intarsia.integer.layers import LARGEST_TENSOR
 from intarsia.networks.importers._budget import Budget
 from intarsia.networks.importers._graph import Op, Quantization, Requantize, Shape
 from intarsia.networks.importers._names import Names, shortened
