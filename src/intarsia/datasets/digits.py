@@ -4,7 +4,7 @@
 import numpy as np
 
 from intarsia.datasets.types import Dataset, InputScaling, Split
-from intarsia.errors import IntarsiaError
+from intarsia.packages import load_package
 
 _TRAIN, _VALIDATION = 1_197, 300
 _SEED = 0  # of the split; the same for everybody, whatever the seed of the training
@@ -16,13 +16,7 @@ def load_digits() -> Dataset:
     Raises:
         IntarsiaError: scikit-learn is not installed.
     """
-    try:
-        from sklearn.datasets import load_digits as load  # noqa: PLC0415 (a heavy part of the training extra)
-    except ImportError as error:
-        raise IntarsiaError(
-            "the digits ship inside scikit-learn, which is not installed; install intarsia[train]."
-        ) from error
-    pixels, labels = load(return_X_y=True)
+    pixels, labels = load_package("sklearn.datasets", "train").load_digits(return_X_y=True)
     order = np.random.default_rng(_SEED).permutation(len(labels))
     images = pixels.reshape(-1, 1, 8, 8).astype(np.uint8)[order]
     classes = labels.astype(np.int64)[order]

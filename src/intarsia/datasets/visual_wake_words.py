@@ -25,6 +25,7 @@ from intarsia.datasets.prepared import prepared
 from intarsia.datasets.types import ALL_SPLITS, Dataset, InputScaling, Split, SplitName
 from intarsia.errors import IntarsiaError, unreadable
 from intarsia.files import sha256
+from intarsia.packages import load_package
 
 CLASSES = ("non_person", "person")
 SIZE = 96
@@ -270,12 +271,9 @@ def decode(path: Path, _: int = 0) -> NDArray[np.uint8]:
     Raises:
         IntarsiaError: it cannot be read, or has another size.
     """
+    pillow = load_package("PIL.Image", "train")
     try:
-        from PIL import Image  # noqa: PLC0415 (needed for the official images only)
-    except ImportError as error:
-        raise IntarsiaError("Pillow is not installed; install intarsia[train].") from error
-    try:
-        with Image.open(path) as image:
+        with pillow.open(path) as image:
             if image.size != (SIZE, SIZE):
                 raise IntarsiaError(f"{path} has {image.size[0]}x{image.size[1]} pixels instead of {SIZE}x{SIZE}.")
             return np.asarray(image.convert("RGB"), np.uint8).transpose(2, 0, 1)

@@ -21,10 +21,10 @@ from intarsia.errors import IntarsiaError
 from intarsia.flow.data import load_data
 from intarsia.flow.hardware import engine_of
 from intarsia.flow.learn import float_model, learning, require_match
-from intarsia.flow.settings import require
 from intarsia.flow.task import Job
 from intarsia.integer import IntegerNetwork, file
 from intarsia.integer.executor import Executor
+from intarsia.packages import require
 from intarsia.words import counted
 
 Images = NDArray[np.integer]

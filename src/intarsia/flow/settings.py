@@ -5,7 +5,6 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_args
@@ -427,15 +426,3 @@ _READERS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
         "layerwise_formats": tuple,
     }
 )
-
-
-def require(package: str, extra: str) -> None:
-    """Refuse to go on without an optional package.
-
-    Raises:
-        IntarsiaError: names the package and the extra that brings it.
-    """
-    if find_spec(package) is None:
-        raise IntarsiaError(
-            f"the Python package {package} is missing; install it with: pip install 'intarsia[{extra}]'."
-        )

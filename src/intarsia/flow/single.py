@@ -18,9 +18,9 @@ from intarsia.errors import IntarsiaError
 from intarsia.files import replacing, require_replaceable, require_writable
 from intarsia.flow.check import require_equal, verify_on_engine
 from intarsia.flow.hardware import IMAGES_FILE, PROGRAM_FILE, is_program, write_program
-from intarsia.flow.settings import require
 from intarsia.integer import IntegerNetwork, file
 from intarsia.integer.executor import Executor
+from intarsia.packages import require
 from intarsia.words import counted
 
 Images = NDArray[np.integer]

@@ -21,9 +21,10 @@ from intarsia.engine.cycles import predict
 from intarsia.engine.sources import TOP, write_sources
 from intarsia.files import replacing
 from intarsia.flow.hardware import FIT, engine_of
-from intarsia.flow.settings import Settings, require
+from intarsia.flow.settings import Settings
 from intarsia.flow.task import Job, Record, Task
 from intarsia.integer import IntegerNetwork
+from intarsia.packages import require
 from intarsia.processes import TimeOverError
 from intarsia.report.data import Area, AreaPart, Comparison, Fpga, FpgaPart
 from intarsia.synthesize.area import AreaReport, liberty_area, transistors

@@ -26,6 +26,7 @@ from intarsia.integer.kernels import storage
 from intarsia.integer.layers import Add, AveragePool, Conv2d, Ints, Layer, Linear, MaxPool, Tensor
 from intarsia.integer.network import IntegerNetwork
 from intarsia.integer.runtime import load_onnxruntime
+from intarsia.packages import load_package
 
 OPSET = 21
 IR_VERSION = 10
@@ -43,7 +44,7 @@ def export(network: IntegerNetwork, path: Path, *, all_outputs: bool = False) ->
     Raises:
         IntarsiaError: the package onnx is missing, or the file cannot be written.
     """
-    onnx = _load_onnx()
+    onnx = load_package("onnx", "onnx")
     graph = _Graph(onnx, network)
     for layer in network.layers:
         graph.layer(layer)
@@ -56,7 +57,7 @@ def export(network: IntegerNetwork, path: Path, *, all_outputs: bool = False) ->
 
 def is_export(path: Path) -> bool:
     """Whether a file is a graph that `export` wrote."""
-    onnx = _load_onnx()
+    onnx = load_package("onnx", "onnx")
     try:
         return bool(onnx.load(path, load_external_data=False).producer_name == _PRODUCER)
     except Exception:  # the reader has no common class of its own for what it raises
@@ -88,15 +89,6 @@ def execute(path: Path, images: Ints, *, threads: int | None = None, batch: int 
     except Exception as error:  # onnxruntime has no common class of its own for what it raises
         raise IntarsiaError(f"onnxruntime refuses {path}: {error}") from error
     return {name: np.concatenate(parts) for name, parts in zip(names, zip(*chunks, strict=True), strict=True)}
-
-
-def _load_onnx() -> ModuleType:
-    try:
-        import onnx  # noqa: PLC0415 (an optional part)
-    except ImportError as error:
-        raise IntarsiaError("the package onnx is missing; pip install intarsia[onnx]") from error
-    module: ModuleType = onnx
-    return module
 
 
 class _Graph:

@@ -4,7 +4,7 @@
 import os
 from types import ModuleType
 
-from intarsia.errors import IntarsiaError
+from intarsia.packages import load_package
 
 #: What onnxruntime reads when it is imported. Its function `disable_telemetry_events` comes too late: by then a device
 #: identifier and a database of events lie in the user's cache, and the sender has asked for its server's address.
@@ -26,10 +26,6 @@ def load_onnxruntime() -> ModuleType:
         IntarsiaError: the package is missing.
     """
     switch_telemetry_off()
-    try:
-        import onnxruntime  # noqa: PLC0415 (an optional part)
-    except ImportError as error:
-        raise IntarsiaError("the package onnxruntime is missing; pip install intarsia[onnx]") from error
+    onnxruntime = load_package("onnxruntime", "onnx")
     onnxruntime.disable_telemetry_events()  # for a program that had imported it before
-    module: ModuleType = onnxruntime
-    return module
+    return onnxruntime

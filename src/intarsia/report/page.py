@@ -4,14 +4,13 @@
 import base64
 from collections.abc import Sequence
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from intarsia.engine.cycles import LayerCycles
-from intarsia.errors import IntarsiaError
 from intarsia.files import write_json, write_text
 from intarsia.integer.effective import LayerBits
+from intarsia.packages import require
 from intarsia.report.charts import Bar, Series, dots, stacked_bars
 from intarsia.report.data import PlanePicture, Results
 from intarsia.report.table import amount, otherwise, path, proof_of_cycles, speed, table
@@ -56,8 +55,7 @@ def render(results: Results, pictures: Sequence[PlanePicture]) -> str:
     Raises:
         IntarsiaError: Jinja2 is missing.
     """
-    if find_spec("jinja2") is None:
-        raise IntarsiaError("the Python package jinja2 is missing; install it with: pip install 'intarsia[report]'.")
+    require("jinja2", "report")
     import jinja2  # noqa: PLC0415 (an optional part)
 
     environment = jinja2.Environment(

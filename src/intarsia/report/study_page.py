@@ -5,10 +5,9 @@ import html
 import json
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from importlib.util import find_spec
 from typing import Any
 
-from intarsia.errors import IntarsiaError
+from intarsia.packages import require
 from intarsia.quantize.scheme_text import read_scheme
 from intarsia.report.study import METRICS, Design, StudyResults
 from intarsia.words import escaped
@@ -78,10 +77,7 @@ def study_page(results: StudyResults) -> str:
         IntarsiaError: Jinja2 or Plotly is missing.
     """
     for package in ("jinja2", "plotly"):
-        if find_spec(package) is None:
-            raise IntarsiaError(
-                f"the Python package {package} is missing; install it with: pip install 'intarsia[explore]'."
-            )
+        require(package, "explore")
     import jinja2  # noqa: PLC0415 (optional parts)
     from plotly.offline import get_plotlyjs  # noqa: PLC0415
 

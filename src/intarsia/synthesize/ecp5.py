@@ -20,7 +20,7 @@ from intarsia.files import replacing, sha256
 from intarsia.synthesize._worker import MERGE
 from intarsia.synthesize.harness import harness_top, write_harness
 from intarsia.synthesize.results import Part, group_parts
-from intarsia.synthesize.tools import cached, digest, fingerprint, plain_folder, require_package
+from intarsia.synthesize.tools import cached, digest, fingerprint, plain_folder, tool_version
 from intarsia.synthesize.wasm import PACKAGE, run_wasm
 from intarsia.synthesize.yosys import Design, first_error, run_yosys
 
@@ -238,7 +238,7 @@ def placement_key(design: Design, options: Sequence[str], *, harness: bool, bits
         IntarsiaError: a tool or a source is missing.
     """
     return {
-        "tools": [f"{name} {require_package(name)}" for name in ("pyosys", PACKAGE)],
+        "tools": [f"{name} {tool_version(name)}" for name in ("pyosys", PACKAGE)],
         "read": design.read_command(),
         "sources": fingerprint(design.sources),
         "options": list(options),

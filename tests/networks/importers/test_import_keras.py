@@ -426,12 +426,12 @@ def test_a_description_with_any_change_is_read_or_refused(file: Path, tmp_path: 
 
 def test_a_missing_or_old_keras_names_the_extra_that_brings_it(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "keras", None)
-    with pytest.raises(IntarsiaError, match=r"needs Keras; pip install 'intarsia\[keras\]'"):
+    with pytest.raises(IntarsiaError, match=r"keras is missing; install it with: pip install 'intarsia\[keras\]'"):
         import_float(file)
     old = types.ModuleType("keras")
     old.__version__ = "2.15.0"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "keras", old)
-    with pytest.raises(IntarsiaError, match=r"needs Keras 3, not 2.15.0; pip install 'intarsia\[keras\]'"):
+    with pytest.raises(IntarsiaError, match=r"need Keras 3, not 2.15.0; install it with: pip install 'intarsia\[keras\]'"):
         import_float(file)
 
 

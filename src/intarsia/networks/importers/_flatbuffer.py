@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from intarsia.errors import IntarsiaError
 from intarsia.networks.importers._budget import Budget
+from intarsia.packages import load_package
 
 #: What NumPy type the tensors are stored in that an import understands.
 _DTYPES = {
@@ -125,12 +126,7 @@ def read_model(path: Path) -> FileModel:
     Raises:
         IntarsiaError: the file cannot be read, is damaged or holds several subgraphs, or a package is missing.
     """
-    try:
-        import tflite  # noqa: PLC0415 (an extra)
-    except ImportError as error:
-        raise IntarsiaError(
-            "reading .tflite files needs the tflite package; pip install 'intarsia[import]'."
-        ) from error
+    tflite = load_package("tflite", "import")
     try:
         content = path.read_bytes()
     except OSError as error:

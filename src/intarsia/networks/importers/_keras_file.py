@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Any
 
 from intarsia.errors import IntarsiaError
+from intarsia.packages import load_package
 
 Json = Mapping[str, Any]
 
@@ -78,17 +79,12 @@ def import_keras() -> Any:
     """
     if sys.modules.get("keras") is None:
         with tempfile.TemporaryDirectory() as home, _environment(KERAS_HOME=home, KERAS_BACKEND="torch"):
-            try:
-                import keras  # noqa: PLC0415 (an extra)
-            except ImportError as error:
-                raise IntarsiaError(
-                    "reading .keras and .h5 files needs Keras; pip install 'intarsia[keras]'."
-                ) from error
+            load_package("keras", "keras")
     keras = sys.modules["keras"]
     version = str(getattr(keras, "__version__", "unknown"))
     if not version.startswith("3."):
         raise IntarsiaError(
-            f"reading .keras and .h5 files needs Keras 3, not {version}; pip install 'intarsia[keras]'."
+            f".keras and .h5 files need Keras 3, not {version}; install it with: pip install 'intarsia[keras]'."
         )
     return keras
 

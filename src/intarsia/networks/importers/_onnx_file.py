@@ -13,6 +13,7 @@ from intarsia.errors import IntarsiaError
 from intarsia.networks.importers._budget import Budget
 from intarsia.networks.importers._onnx_attributes import Attributes, Unsupported
 from intarsia.networks.importers._onnx_constants import Constant
+from intarsia.packages import load_package
 
 _MOST_NODES = 100_000  # behind calls of functions
 _DEEPEST = 50
@@ -148,11 +149,8 @@ def _check_functions(model: Any) -> None:
 
 
 def _package() -> Any:
-    try:
-        import onnx  # noqa: PLC0415 (an extra)
-        import onnx.inliner  # noqa: PLC0415, F401 (it becomes an attribute of the package)
-    except ImportError as error:
-        raise IntarsiaError("reading .onnx files needs the onnx package; pip install 'intarsia[import]'.") from error
+    onnx = load_package("onnx", "import")
+    load_package("onnx.inliner", "import")  # it becomes an attribute of the package
     return onnx
 
 
