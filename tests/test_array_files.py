@@ -124,7 +124,7 @@ def test_what_is_wrong_with_an_npz_is_one_sentence(tmp_path: Path) -> None:
         "empty": "is damaged or not an .npz file",
         "cut": "is damaged or not an .npz file",
         "flipped": "x has a damaged header",
-        "missing": "there is not a file",
+        "missing": "there is no file",
         "folder": "cannot read",
     }.items():
         with pytest.raises(IntarsiaError, match=message):

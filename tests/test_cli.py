@@ -66,7 +66,7 @@ def test_a_model_file_that_is_missing_or_has_no_data_is_named(intarsia: Command,
         assert status == 2
         return sentence(error)
 
-    assert "there is not a file" in refused()
+    assert "there is no file" in refused()
     (tmp_path / name).write_bytes(b"nothing")
     assert "needs data" in refused()
     assert "no data at" in refused("--data", tmp_path / "mistyped")
@@ -411,7 +411,7 @@ def test_an_unsupported_scheme_is_refused_in_one_sentence_before_any_work(
         (("export-onnx", "digits", "--output", "FILE"), "--output goes with a network file"),
         (("compile", "FILE", "--seeds", "3"), "--seeds is not supported by compile with a network file"),
         (("execute", "FILE", "--onnx-images", "3"), "--onnx-images is not supported by execute"),
-        (("simulate", "FILE", "--skip-synthesis"), "--skip-synthesis means nothing"),
+        (("simulate", "FILE", "--skip-synthesis"), "--skip-synthesis is not supported"),
         (("train", "resnet8", "--float-epochs", "3"), "--retrain"),
     ],
 )
@@ -441,7 +441,7 @@ def test_what_a_later_stage_needs_is_asked_for_before_anything_is_trained(
     options, message = {
         "compiler": ([], "g++ is missing"),
         "cache": ([], "set INTARSIA_CACHE to a writable folder"),
-        "data": (["--data", str(tmp_path / "nowhere")], "there is not a folder of data sets at"),
+        "data": (["--data", str(tmp_path / "nowhere")], "there is no folder of data sets at"),
         "folder": (["--out", str(tmp_path / "file" / "below")], "choose another folder with --out"),
         "device": (["--device", "meta"], "has no device 'meta'"),
         "time limit": (["--route-seconds", "inf"], "above 0 and at most 2,000,000 seconds, not inf"),

@@ -48,7 +48,7 @@ def test_every_command_prints_on_a_poor_terminal(poor: Mapping[str, str], tmp_pa
     assert done.stdout.count(b"\n") == 1
     done = run("run", "no…×·−é", poor=poor)
     assert done.returncode == 2
-    assert done.stderr.startswith(b"intarsia: error: there is not a network")
+    assert done.stderr.startswith(b"intarsia: error: there is no network")
     assert done.stderr.count(b"\n") == 1
 
 

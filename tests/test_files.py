@@ -192,7 +192,7 @@ def test_each_reason_why_a_file_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     os.mkfifo(tmp_path / "pipe")
     reasons = {
-        "none": "there is not a file",
+        "none": "there is no file",
         "": "Is a directory",
         "loop": "Too many levels of symbolic links",
         "file/below": "Not a directory",

@@ -100,7 +100,7 @@ def test_status_output_folder_and_variables_are_the_tools(tmp_path: Path) -> Non
 
 
 def test_a_tool_that_cannot_be_started_is_named(tmp_path: Path) -> None:
-    with pytest.raises(IntarsiaError, match="cannot start it: there is not a program nothing-of-this-name"):
+    with pytest.raises(IntarsiaError, match="cannot start it: there is no program nothing-of-this-name"):
         run_tool("it", ["nothing-of-this-name"], folder=tmp_path, timeout_s=1.0)
     with pytest.raises(IntarsiaError, match=r"cannot start it .*: No such file"):
         run_tool("it", [sys.executable], folder=tmp_path / "nowhere", timeout_s=1.0)

@@ -106,7 +106,7 @@ def require_shape(path: Path, name: str, values: NDArray[Any], shape: tuple[int 
 
 def _unreadable(path: Path, error: OSError) -> IntarsiaError:
     if isinstance(error, FileNotFoundError):
-        return IntarsiaError(f"there is not a file {path}; correct the path.")
+        return IntarsiaError(f"there is no file {path}; correct the path.")
     return IntarsiaError(f"cannot read {path}: {error.strerror or error}.")
 
 

@@ -63,6 +63,7 @@ def is_whole(folder: Path) -> bool:
 
 def tell_damaged(path: Path) -> None:
     """Say that something in the cache is damaged."""
+    _LOG.disabled = False  # Optuna's migrations of databases disable all loggers of the process
     _LOG.warning("%s is damaged and is made again.", escaped(str(path)))
 
 

@@ -25,5 +25,5 @@ class IntarsiaError(Exception):
 def unreadable(path: "Path", error: OSError, remedy: str = "correct the path") -> IntarsiaError:
     """Return the error that says why the system does not let a file be read: it is missing, a folder, forbidden, …"""
     if isinstance(error, FileNotFoundError):
-        return IntarsiaError(f"there is not a file {path}; {remedy}.")
+        return IntarsiaError(f"there is no file {path}; {remedy}.")
     return IntarsiaError(f"cannot read {path}: {error.strerror or error}; {remedy}.")

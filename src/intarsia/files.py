@@ -179,7 +179,7 @@ def open_lock(path: Path) -> IO[str]:
     Links are not followed, and nothing is written: it may be another's file.
 
     Raises:
-        IntarsiaError: what is there is not a lock of this program, or cannot be opened.
+        IntarsiaError: what is there is no lock of this program, or cannot be opened.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY, 0o644)

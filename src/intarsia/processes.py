@@ -54,7 +54,7 @@ def run_tool(
     """
     program = arguments[0] if os.sep not in arguments[0] else str(folder / arguments[0])
     if shutil.which(program) is None:
-        raise IntarsiaError(f"cannot start {name}: there is not a program {program}; install it.")
+        raise IntarsiaError(f"cannot start {name}: there is no program {program}; install it.")
     ends, held = os.pipe()  # what the guard waits for the end of
     try:
         process = subprocess.Popen(

@@ -174,7 +174,7 @@ def test_a_source_that_cannot_be_read_leaves_no_prepared_file(tmp_path: Path) ->
     with pytest.raises(IntarsiaError, match="broken"):
         prepared(tmp_path / "cache" / "stem", [(tmp_path / "a", 0)], (2,), np.int8, make)
     assert list((tmp_path / "cache").iterdir()) == []
-    with pytest.raises(IntarsiaError, match="there is not a file"):
+    with pytest.raises(IntarsiaError, match="there is no file"):
         prepared(tmp_path / "cache" / "stem", [(tmp_path / "gone", 0)], (2,), np.int8, make)
 
 

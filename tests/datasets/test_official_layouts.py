@@ -112,7 +112,7 @@ def test_without_data_and_network_it_is_said_what_to_put_where(tmp_path: Path) -
 def test_small_sets_that_are_half_there_name_the_other_half(tmp_path: Path) -> None:
     (tmp_path / "kws").mkdir()
     np.savez(tmp_path / "kws" / "train_free_spoken_digits.npz", x=np.zeros((2, 49, 10), np.float16))
-    with pytest.raises(IntarsiaError, match=r"there is not a file .*train_arabic_speech_commands\.npz"):
+    with pytest.raises(IntarsiaError, match=r"there is no file .*train_arabic_speech_commands\.npz"):
         load_speech_commands(tmp_path, splits=("train",), cache=tmp_path / "cache")
     (tmp_path / "ad").mkdir()
     np.savez(tmp_path / "ad" / "train_normal.npz", x=np.zeros((20, 100, 128), np.float16))
@@ -182,7 +182,7 @@ def test_wake_words_come_out_of_the_archive(pictures: Path, tmp_path: Path) -> N
         ("person/COCO_7.jpg", picture(3)[:400], "cannot be read as an image"),
         ("person/COCO_7.jpg", picture(3, 95), "95x95 pixels instead of 96x96"),
         ("person/COCO_x.jpg", picture(3), "does not end in its COCO number"),
-        ("../y_labels.csv", b"x,2,1\n", r"no list of images .*take y_labels\.csv of MLPerf Tiny"),
+        ("../y_labels.csv", b"x,2,1\n", r"not a list of images .*take y_labels\.csv of MLPerf Tiny"),
         ("../y_labels.csv", b"000000999999.bin,2,1\n", "has 0 of 1 test images"),
     ],
 )

@@ -123,7 +123,7 @@ def _planes(layer: LayerSpace) -> list[str]:
     [
         ("", "is empty"),
         ("network: [", "line 1: expected the node content"),
-        ("layers: {default: ternary}", "line 1: there is not a network"),
+        ("layers: {default: ternary}", "line 1: there is no network"),
         ("network: resnet8", "neither layers nor schemes"),
         ("network: resnet8\nlayer: {}", "line 2: unknown name 'layer'"),
         ("network: a\nnetwork: b", "line 2: network stands here twice"),
@@ -194,7 +194,7 @@ def test_a_grid_that_nobody_can_walk_is_refused() -> None:
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(IntarsiaError, match=r"there is not a file .*none.yaml"):
+    with pytest.raises(IntarsiaError, match=r"there is no file .*none.yaml"):
         read_space(tmp_path / "none.yaml")
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(IntarsiaError, match="is not a text"):

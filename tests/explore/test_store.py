@@ -263,7 +263,7 @@ def test_a_study_is_joined_by_its_own_space_only(tmp_path: Path) -> None:
     assert {study.study_name for study in store._storage.get_all_studies()} == {"study", "study, rung 1"}
     with pytest.raises(IntarsiaError, match="began with another network"):
         store_in(tmp_path).create(SPACE, {"network": "another"})
-    with pytest.raises(IntarsiaError, match="there is not a study other"):
+    with pytest.raises(IntarsiaError, match="there is no study other"):
         store_in(tmp_path, "other").space()
 
 
@@ -302,7 +302,7 @@ def test_metrics_survive_the_database(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("sqlite:////nowhere/at/all/study.db", "there is not a folder /nowhere/at/all"),
+        ("sqlite:////nowhere/at/all/study.db", "there is no folder /nowhere/at/all"),
         ("what is this", "is not a database to write to"),
         ("oracle9://x", "is not a database to write to"),
         ("postgresql+psycopg://user@localhost:abc/x", "is not a database to write to"),

@@ -138,11 +138,11 @@ def test_two_machines_share_a_study_on_postgresql_that_loses_its_connections(run
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere.yaml"], "there is not a file nowhere.yaml"),
+        (["nowhere.yaml"], "there is no file nowhere.yaml"),
         (["energy.yaml"], "give its folder with PDK_ROOT"),
         (["space.yaml", "--storage", "postgresql+psycopg://me:secret@127.0.0.1:1/x"], "cannot be reached"),
         (["space.yaml", "--out", "/proc/nowhere"], "cannot write /proc/nowhere"),
-        (["space.yaml", "--data", "nowhere"], "there is not a folder of data sets at nowhere"),
+        (["space.yaml", "--data", "nowhere"], "there is no folder of data sets at nowhere"),
         (["space.yaml", "--workers", "-1"], "workers"),
         (["space.yaml", "--threads", "99999999999"], "threads must be 1 to 1,024, not 99999999999"),
         (["space.yaml", "--beat", "0"], "beat must be 1 to 86,400, not 0"),
@@ -150,7 +150,7 @@ def test_two_machines_share_a_study_on_postgresql_that_loses_its_connections(run
         (["space.yaml", "--device=-x"], "has no device '-x'"),
         (["space.yaml", "--out", "space.yaml"], "cannot write space.yaml"),
         (["space.yaml", "--storage", "sqlite:///space.yaml"], "is damaged (file is not a database)"),
-        (["space.yaml", "--workers", "0"], "there is not a study space"),
+        (["space.yaml", "--workers", "0"], "there is no study space"),
         (["space.yaml", "--study", "../elsewhere"], "names no folder"),
         (["refused.yaml", "--out", "runs"], "no design of the study refused can be evaluated"),
         (["builtin.yaml"], "would share the folder of the network digits"),

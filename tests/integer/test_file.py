@@ -271,7 +271,7 @@ def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
 
 
 def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(IntarsiaError, match=r"there is not a file .*nothing"):
+    with pytest.raises(IntarsiaError, match=r"there is no file .*nothing"):
         load(tmp_path / "nothing")
     with pytest.raises(IntarsiaError, match=r"cannot read .*: Is a directory"):
         load(tmp_path)

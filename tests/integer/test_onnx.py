@@ -78,5 +78,5 @@ def test_a_file_that_is_no_graph_is_refused(folder: Path) -> None:
     path.write_bytes(b"no graph at all")
     with pytest.raises(IntarsiaError, match=r"onnxruntime refuses .*foreign"):
         execute(path, np.zeros((1, 1, 1, 1), np.int8))
-    with pytest.raises(IntarsiaError, match=r"there is not a file .*nothing"):
+    with pytest.raises(IntarsiaError, match=r"there is no file .*nothing"):
         execute(folder / "nothing.onnx", np.zeros((1, 1, 1, 1), np.int8))

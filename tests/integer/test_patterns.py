@@ -215,7 +215,7 @@ def test_a_plane_against_its_pattern_or_format_is_refused(
 
 
 def test_what_patterns_and_formats_allow_is_taken() -> None:
-    network_of([plane_of([[7, 0, 0], [5, 0, 0]], "int8", "fixed1:99999999999999999999")])
+    network_of([plane_of([[7, 0, 0], [5, 0, 0]], "int8", "fixed1:999999999")])
     network_of([plane_of([[1, -1], [0, 0]], "binary", "outputs"), plane_of([[0, 0], [0, 3]], "int3", "rest-outputs")])
-    network_of([plane_of([[9, 0], [0, 0]], "int8", "blocks99999999999999999999")])
+    network_of([plane_of([[9, 0], [0, 0]], "int8", "blocks999999999")])
     network_of([plane_of([[1, 0], [0, -1]], "binary", "unstructured")])

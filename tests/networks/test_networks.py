@@ -83,7 +83,7 @@ def test_weights_and_card_come_back(tmp_path: Path) -> None:
 
 def test_damaged_and_foreign_weights_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
-    with pytest.raises(IntarsiaError, match="there is not a file"):
+    with pytest.raises(IntarsiaError, match="there is no file"):
         load_weights(path)
     save_weights(path, build("digits"), CARD)
     content = path.read_bytes()

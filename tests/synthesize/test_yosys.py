@@ -69,8 +69,8 @@ def test_missing_sources_and_equal_names_are_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it() -> None:
-    with pytest.raises(IntarsiaError, match=r"pip install intarsia\[synthesize\]"):
-        tools.require_package("pyosys-that-nobody-has")
+    with pytest.raises(IntarsiaError, match=r"pip install 'intarsia\[synthesize\]'"):
+        tools.tool_version("pyosys-that-nobody-has")
 
 
 def test_results_are_kept_until_a_source_changes(tmp_path: Path) -> None:

@@ -99,11 +99,11 @@ def require_folder(name: str, data_dir: Path | None) -> Path | None:
         IntarsiaError: the name is unknown, or the folder is none.
     """
     if data_dir is not None and not (is_there(data_dir, "correct --data") and data_dir.is_dir()):
-        raise IntarsiaError(f"there is not a folder of data sets at {data_dir}; correct --data.")
+        raise IntarsiaError(f"there is no folder of data sets at {data_dir}; correct --data.")
     if name not in _LOADERS:
         raise IntarsiaError(f"there is no data set {name!r}; choose one of {', '.join(DATASETS)}.")
     if name != "digits" and data_dir is None and (variable := os.environ.get("INTARSIA_DATA")):
         data_dir = Path(variable)
         if not (is_there(data_dir, "correct INTARSIA_DATA") and data_dir.is_dir()):
-            raise IntarsiaError(f"there is not a folder of data sets at {data_dir}; correct INTARSIA_DATA.")
+            raise IntarsiaError(f"there is no folder of data sets at {data_dir}; correct INTARSIA_DATA.")
     return data_dir

@@ -129,7 +129,7 @@ def connect(url: str, beat: int) -> RDBStorage:
 def _require_folder(database: str | None) -> None:
     folder = Path(database or "").parent
     if not folder.is_dir():
-        raise IntarsiaError(f"there is not a folder {folder} for the database; create it, or choose another --storage.")
+        raise IntarsiaError(f"there is no folder {folder} for the database; create it, or choose another --storage.")
 
 
 def sqlite_url(path: Path) -> str:

@@ -146,7 +146,7 @@ def _space(root: _Node) -> DesignSpace:
              "rungs")  # fmt: skip
     fields = root.fields(known)
     if "network" not in fields:
-        raise root.fail("there is not a network; add network: resnet8, say.")
+        raise root.fail("there is no network; add network: resnet8, say.")
     if "layers" not in fields and "schemes" not in fields:
         raise root.fail("there are neither layers nor schemes; add layers: with a default.")
     options: dict[str, object] = {}

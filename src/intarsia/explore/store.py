@@ -312,9 +312,7 @@ class Store:
             try:
                 self._ids[rung] = self._storage.get_study_id_from_name(self._study_name(rung))
             except KeyError as error:
-                raise IntarsiaError(
-                    f"there is not a study {self.name} in {shown(self.url)}; correct --study."
-                ) from error
+                raise IntarsiaError(f"there is no study {self.name} in {shown(self.url)}; correct --study.") from error
         return self._ids[rung]
 
     def _trial_id(self, rung: int, number: int) -> int:

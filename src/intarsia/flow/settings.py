@@ -135,7 +135,7 @@ def defaults_of(network: str, model: Path | None = None) -> Defaults:
     if model is not None:
         return replace(_OWN, title=f"imported from {model.name}")
     if network not in DEFAULTS:
-        raise IntarsiaError(f"there is not a network {network!r}; choose one of {', '.join(DEFAULTS)}.")
+        raise IntarsiaError(f"there is no network {network!r}; choose one of {', '.join(DEFAULTS)}.")
     return DEFAULTS[network]
 
 

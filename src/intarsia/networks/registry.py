@@ -76,7 +76,7 @@ def network_spec(name: str) -> NetworkSpec:
         IntarsiaError: the name is unknown.
     """
     if name not in NETWORKS:
-        raise IntarsiaError(f"there is not a network {name!r}; choose one of {', '.join(NETWORKS)}.")
+        raise IntarsiaError(f"there is no network {name!r}; choose one of {', '.join(NETWORKS)}.")
     return NETWORKS[name]
 
 

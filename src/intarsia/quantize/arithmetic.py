@@ -83,7 +83,7 @@ def constant_affine(node: fx.Node, traced: Traced) -> Constants:
     """Return what arithmetic of one tensor and a constant multiplies that tensor by and adds to it.
 
     Raises:
-        IntarsiaError: there is not a constant, or the tensor is the divisor.
+        IntarsiaError: there is no constant, or the tensor is the divisor.
     """
     what = traced.target(node)
     entry = operator_of(what)

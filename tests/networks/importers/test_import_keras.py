@@ -431,7 +431,7 @@ def test_a_missing_or_old_keras_names_the_extra_that_brings_it(file: Path, monke
     old = types.ModuleType("keras")
     old.__version__ = "2.15.0"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "keras", old)
-    with pytest.raises(IntarsiaError, match=r"need Keras 3, not 2.15.0; install it with: pip install 'intarsia\[keras\]'"):
+    with pytest.raises(IntarsiaError, match=r"Keras 3, not 2.15.0; install it with: pip install 'intarsia\[keras\]'"):
         import_float(file)
 
 

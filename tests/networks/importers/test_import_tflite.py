@@ -515,7 +515,7 @@ def test_weights_beyond_the_symmetric_range_become_a_sum_of_planes(kind: str, ze
 
 
 def test_wrong_endings_and_missing_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(IntarsiaError, match="there is not a file"):
+    with pytest.raises(IntarsiaError, match="there is no file"):
         import_float(tmp_path / "none.tflite")
     with pytest.raises(IntarsiaError, match=r"not a \.tflite, \.onnx, .* file .*'\.pt'"):
         import_float(saved(b"", tmp_path, "model.pt"))

@@ -120,7 +120,7 @@ def _read(path: Path) -> Graph:
     This is the readers' boundary: the packages that parse these formats raise dozens of kinds of exceptions on damage.
     """
     if not path.is_file():
-        raise IntarsiaError(f"there is not a file {path}; give the path of a network.")
+        raise IntarsiaError(f"there is no file {path}; give the path of a network.")
     try:
         return _graph(path)
     except IntarsiaError:
