@@ -248,7 +248,7 @@ def _files(root: Path, tested: frozenset[int]) -> dict[SplitName, list[tuple[Pat
         numbered = [(path, _number(path)) for path in sorted((root / name).glob("*.jpg"))]
         rest = [(path, label) for path, number in numbered if number not in tested]
         if len(rest) < 2:
-            raise IntarsiaError(f"there are not images in {root / name}; unpack the archive again.")
+            raise IntarsiaError(f"there are no images in {root / name}; unpack the archive again.")
         cut = max(1, len(rest) // 10)
         files["validation"] += rest[:cut]
         files["train"] += rest[cut:]

@@ -129,7 +129,7 @@ def verify_on_engine(
         expected = ", ".join(map(str, network.input.shape))
         raise IntarsiaError(f"network {network.name} takes images of shape (N, {expected}), not {images.shape}.")
     if len(images) == 0:
-        raise IntarsiaError("there are not images to simulate; give at least one.")
+        raise IntarsiaError("there are no images to simulate; give at least one.")
     model, executor = predict(program), Executor(network)
     workers = min(executor.threads, len(images))
     stop = threading.Event()
