@@ -16,7 +16,7 @@ import intarsia
 from hostile import NAMES
 from intarsia.files import write_text
 from intarsia.integer import file
-from intarsia.words import escaped, is_printable
+from intarsia.text import escaped, is_printable
 from random_networks import random_layer_network
 
 #: Environments of terminals that lack most signs.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from intarsia.errors import IntarsiaError
 from intarsia.files import flush_folder, read_json, sha256, write_json
-from intarsia.words import escaped
+from intarsia.text import escaped
 
 #: Says in a sentence what was found damaged; without a logging setup of the program's own, on standard error.
 _LOG = logging.getLogger(__name__)

@@ -19,13 +19,13 @@ from intarsia.console import accept_any_text
 from intarsia.engine import EngineConfig
 from intarsia.engine.sources import write_sources
 from intarsia.errors import INTERRUPTED, IntarsiaError
-from intarsia.flow import BASELINES, DEFAULTS, STAGES, Settings, last_settings, report, run, run_stage, single
+from intarsia.flow import BASELINES, DEFAULTS, STAGES, Settings, last_settings, network_file, report, run, run_stage
 from intarsia.flow.settings import MODEL_FILE, MODELS, Budget, Defaults, named
 from intarsia.packages import require
 from intarsia.quantize.recipes import QUANTIZATION_RECIPES
 from intarsia.quantize.scheme import Scheme
 from intarsia.quantize.scheme_text import normalized
-from intarsia.words import escaped
+from intarsia.text import escaped
 
 EXAMPLES = """examples:
   intarsia run digits                                  the whole path, from training to the report
@@ -202,12 +202,12 @@ def _on_file(command: str, path: Path, told: Mapping[str, Any], *, progress: boo
     if command == "execute":
         if "input" not in told:
             raise IntarsiaError("a network file needs images to execute; give them with --input IMAGES.npy.")
-        return single.execute(path, told["input"], told.get("labels"), output)
+        return network_file.execute(path, told["input"], told.get("labels"), output)
     if command == "export-onnx":
-        return single.export_onnx(path, output, told.get("onnx_images", 100))
+        return network_file.export_onnx(path, output, told.get("onnx_images", 100))
     if command == "compile":
-        return single.compile_file(path, output, config)
-    return single.simulate(path, told.get("input"), told.get("images"), config, progress=progress)
+        return network_file.compile_file(path, output, config)
+    return network_file.simulate(path, told.get("input"), told.get("images"), config, progress=progress)
 
 
 def _settings(network: str, told: Mapping[str, Any], command: str) -> Settings:

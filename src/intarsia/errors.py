@@ -17,7 +17,7 @@ class IntarsiaError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        from intarsia.words import escaped  # noqa: PLC0415 (needs `re`; as above)
+        from intarsia.text import escaped  # noqa: PLC0415 (needs `re`; as above)
 
         super().__init__(escaped(message))
 

@@ -36,7 +36,7 @@ def watch(folder: Path, target: str, count: int) -> None:
 
 
 def run_task(name: str, folder: Path, options: str) -> None:
-    from intarsia.flow.runner import locked, run_tasks  # noqa: PLC0415
+    from intarsia.flow.scheduler import locked, run_tasks  # noqa: PLC0415
     from intarsia.flow.settings import Settings  # noqa: PLC0415
     from intarsia.flow.stages import all_tasks  # noqa: PLC0415
 

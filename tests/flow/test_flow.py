@@ -16,11 +16,11 @@ import pytest
 import intarsia
 from intarsia.errors import IntarsiaError
 from intarsia.flow import DEFAULTS, STAGES, Settings, run, run_stage
-from intarsia.flow.check import require_equal
-from intarsia.flow.run import _refuse_loss
-from intarsia.flow.runner import Beside, locked, run_tasks
+from intarsia.flow.api import _refuse_loss
+from intarsia.flow.scheduler import BackgroundTasks, locked, run_tasks
 from intarsia.flow.stages import all_tasks, require_fit, scheme_text, tasks_until, variants
 from intarsia.flow.task import Job, Task, read_record, record_path
+from intarsia.flow.verify import require_equal
 from intarsia.integer.effective import effective_bits
 from intarsia.integer.file import load
 from intarsia.quantize import Scheme
@@ -229,9 +229,9 @@ def test_work_beside_gives_its_records_or_its_error(tmp_path: Path) -> None:
         raise IntarsiaError("no tool.")
 
     with locked(tmp_path) as lock:
-        assert set(Beside(bring, chain.tasks(), lock).result()) == {"one/x", "two/x"}
+        assert set(BackgroundTasks(bring, chain.tasks(), lock).result()) == {"one/x", "two/x"}
         with pytest.raises(IntarsiaError, match="no tool"):
-            Beside(bring, [Task("three", "x", "fail", fail)], lock).result()
+            BackgroundTasks(bring, [Task("three", "x", "fail", fail)], lock).result()
     with locked(tmp_path):
         pass
 
@@ -248,7 +248,7 @@ def test_work_beside_holds_the_folder_until_it_ends_and_begins_nothing_more(tmp_
         return run_tasks(tasks, settings_in(tmp_path), say=quiet, stop=stop)
 
     with locked(tmp_path) as lock:
-        beside = Beside(bring, [Task("zero", "x", "wait", wait), *chain.tasks()], lock)
+        beside = BackgroundTasks(bring, [Task("zero", "x", "wait", wait), *chain.tasks()], lock)
         begun.wait()
         stop.set()
     with pytest.raises(IntarsiaError, match="another run"), locked(tmp_path):

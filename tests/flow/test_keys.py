@@ -11,9 +11,9 @@ import pytest
 from intarsia.datasets import Dataset, InputScaling, Split
 from intarsia.errors import IntarsiaError
 from intarsia.flow import Settings
-from intarsia.flow.check import _score
 from intarsia.flow.stages import all_tasks
 from intarsia.flow.trained import how_quantized
+from intarsia.flow.verify import _score
 from intarsia.quantize.recipes import QUANTIZATION_RECIPES
 
 

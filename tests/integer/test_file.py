@@ -19,7 +19,7 @@ from intarsia.integer.file import load, save
 from intarsia.integer.formats import ActivationFormat
 from intarsia.integer.layers import AveragePool, Conv2d, MaxPool, Tensor
 from intarsia.integer.validation import window_output
-from intarsia.words import is_printable
+from intarsia.text import is_printable
 from random_networks import random_network, resnet8_like
 
 SEEDS = st.integers(0, 2**32 - 1)

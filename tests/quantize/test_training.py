@@ -26,7 +26,6 @@ from intarsia.datasets import Dataset, InputScaling, Split, load_dataset  # noqa
 from intarsia.errors import IntarsiaError  # noqa: E402
 from intarsia.networks import build  # noqa: E402
 from intarsia.quantize import RECIPES, Phase, Recipe  # noqa: E402
-from intarsia.quantize.answers import Answers  # noqa: E402
 from intarsia.quantize.averaging import Average  # noqa: E402
 from intarsia.quantize.checkpoint import History, Progress, load_checkpoint, save_checkpoint  # noqa: E402
 from intarsia.quantize.data import labelled, outputs_of  # noqa: E402
@@ -34,6 +33,7 @@ from intarsia.quantize.module import attach  # noqa: E402
 from intarsia.quantize.objectives import Classification, Reconstruction, mismatch, objective_of  # noqa: E402
 from intarsia.quantize.qat import parameter_groups as groups  # noqa: E402
 from intarsia.quantize.scheme import Scheme  # noqa: E402
+from intarsia.quantize.teacher_cache import TeacherCache  # noqa: E402
 from intarsia.quantize.training import (  # noqa: E402
     augment,
     decay_groups,
@@ -381,11 +381,11 @@ def test_a_teacher_alone_teaches() -> None:
 
 
 def test_answers_that_are_kept_teach_as_those_asked_for_do(data: Dataset) -> None:
-    teacher, asked, answers = build("digits", 3), [], Answers()
+    teacher, asked, answers = build("digits", 3), [], TeacherCache()
     teacher.register_forward_pre_hook(lambda *_: asked.append(1))
     recipe = replace(SHORT, optimizer="adam", peak_rate=1e-3, mixup=0.3, teacher_weight=1.0)
 
-    def trained(seed: int, answers: Answers | None = None) -> tuple[torch.nn.Module, int]:
+    def trained(seed: int, answers: TeacherCache | None = None) -> tuple[torch.nn.Module, int]:
         asked.clear()
         model = build("digits", 4)
         train_network(model, data, recipe, seed=seed, teacher=teacher, answers=answers)
@@ -401,7 +401,7 @@ def test_answers_that_are_kept_teach_as_those_asked_for_do(data: Dataset) -> Non
 
 
 def test_answers_beyond_the_limit_are_not_kept() -> None:
-    answers, asked = Answers(most=100), []
+    answers, asked = TeacherCache(most=100), []
 
     def ask() -> torch.Tensor:
         asked.append(1)
@@ -465,7 +465,7 @@ def test_replayed_steps_train_as_steps_one_by_one_do(data: Dataset, monkeypatch:
         return model
 
     replayed = trained()
-    monkeypatch.setattr("intarsia.quantize.training.Replay", lambda: lambda step, *given: step(*given))
+    monkeypatch.setattr("intarsia.quantize.training.CudaGraphStep", lambda: lambda step, *given: step(*given))
     for ours, theirs in zip(replayed.parameters(), trained().parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-3)
 

@@ -18,7 +18,7 @@ from intarsia.errors import IntarsiaError
 from intarsia.integer.executor import Executor
 from intarsia.simulate import SimulatedEngine
 from intarsia.simulate.verilator import LIBRARY, build, verilator_root
-from intarsia.words import escaped
+from intarsia.text import escaped
 from patience import wait_for
 from random_networks import random_images, random_layer_network
 

@@ -10,9 +10,9 @@ from hostile import FOLDER
 from intarsia.errors import IntarsiaError
 from intarsia.synthesize import ecp5
 from intarsia.synthesize.ecp5 import NoPlaceError, how_far, map_resources, place_and_route, placement_key, read_report
-from intarsia.synthesize.harness import harness_source, ports
+from intarsia.synthesize.pin_wrapper import harness_source, ports
 from intarsia.synthesize.yosys import Design
-from intarsia.words import escaped
+from intarsia.text import escaped
 
 
 def test_resources_by_part_with_and_without_multipliers(mac_array: Callable[..., Design]) -> None:

@@ -14,8 +14,8 @@ from intarsia import processes
 from intarsia.engine import EngineConfig
 from intarsia.errors import IntarsiaError
 from intarsia.synthesize import yosys
-from intarsia.synthesize.harness import ports
 from intarsia.synthesize.pdk import Pdk
+from intarsia.synthesize.pin_wrapper import ports
 from intarsia.synthesize.units import ExecutionUnit, Positions, characterize
 
 POSITIONS: tuple[Positions, ...] = ("own", "shared", "fixed")

@@ -14,10 +14,10 @@ import ray
 from ray.exceptions import RayError
 
 from intarsia.errors import IntarsiaError
-from intarsia.explore.crew import Restarts, Say
 from intarsia.explore.options import StudyOptions
 from intarsia.explore.store import Store
 from intarsia.explore.worker import work
+from intarsia.explore.workers import Restarts, Say
 
 _PATIENCE = 5.0  # seconds to answer
 
@@ -49,7 +49,7 @@ class RayTasks:
         ray.shutdown()
 
     def ended(self, say: Say) -> bool:
-        """See `intarsia.explore.crew.Workers`."""
+        """See `intarsia.explore.workers.Workers`."""
         ready, _ = ray.wait(self._running, num_returns=len(self._running), timeout=0)
         for task in ready:
             try:

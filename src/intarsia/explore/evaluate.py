@@ -20,13 +20,13 @@ from intarsia.flow.settings import Settings
 from intarsia.integer import IntegerNetwork
 from intarsia.integer.executor import Executor
 from intarsia.quantize import Scheme
-from intarsia.quantize.answers import Answers
 from intarsia.quantize.calibrate import attached, post_training
 from intarsia.quantize.data import labelled
 from intarsia.quantize.freezing import freeze
 from intarsia.quantize.objectives import objective_of
 from intarsia.quantize.qat import FloatNetwork, quantize
 from intarsia.quantize.recipes import QuantizationRecipe
+from intarsia.quantize.teacher_cache import TeacherCache
 from intarsia.quantize.transforms.settings import Transforms
 
 
@@ -69,7 +69,7 @@ class Evaluator:
         split = Split(known.images, known.labels)
         # The float weights behind every scheme are the same.
         self.teacher = FloatNetwork(attached(self.model, self.data, Scheme.parse("int8")))
-        self.answers = Answers()
+        self.answers = TeacherCache()
         self.validation = split if space.images is None else split.take(space.images)
 
     def __call__(self, point: Point, rung: Rung, seed: int) -> Evaluation:

@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from intarsia.errors import IntarsiaError
-from intarsia.explore.crew import Processes, Workers
 from intarsia.explore.database import shown
 from intarsia.explore.options import DATABASE, StudyOptions
 from intarsia.explore.results import collect
@@ -17,13 +16,14 @@ from intarsia.explore.space import DesignSpace
 from intarsia.explore.space_file import read_space
 from intarsia.explore.store import Entry, Store
 from intarsia.explore.worker import begin, finished
+from intarsia.explore.workers import Processes, Workers
 from intarsia.files import write_json, write_text
 from intarsia.flow import Settings
 from intarsia.flow.early import require_possible
 from intarsia.flow.learn import require_device
 from intarsia.report.study import StudyResults, read_results
 from intarsia.report.study_page import study_page, study_table
-from intarsia.words import counted
+from intarsia.text import counted
 
 Say = Callable[[str], None]
 _LOOK = 1.0  # seconds between two looks at the workers

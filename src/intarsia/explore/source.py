@@ -14,7 +14,7 @@ from intarsia.explore.space import MEMORY_ENERGY, DesignSpace
 from intarsia.files import read_json
 from intarsia.flow import Settings, run_stage
 from intarsia.flow.data import data_key
-from intarsia.flow.runner import FolderBusyError
+from intarsia.flow.scheduler import FolderBusyError
 from intarsia.flow.settings import named
 from intarsia.synthesize.pdk import Pdk, load_pdk
 

@@ -24,7 +24,7 @@ from intarsia.integer.formats import Pattern, WeightFormat
 from intarsia.quantize.recipes import LARGEST_SEED
 from intarsia.quantize.scheme import LayerScheme
 from intarsia.quantize.transforms.settings import Transforms
-from intarsia.words import whole_number
+from intarsia.text import whole_number
 
 Value = TypeVar("Value")
 

@@ -208,7 +208,7 @@ class Store:
         )
         self._again(lambda: self._storage.create_new_trial(self._study_id(job.rung), template_trial=trial))
 
-    def take(self, rung: int, worker: str) -> "Taken | None":
+    def take(self, rung: int, worker: str) -> "ClaimedJob | None":
         """Take the first waiting job of a rung; None if there is none.
 
         A job that was put back is taken in its old place, but behind all others once two workers have died of it: were
@@ -226,7 +226,7 @@ class Store:
             if not self._starts(number):
                 continue  # somebody else was faster
             self._note(number, "worker", worker)
-            taken = Taken(self, entry.job, number)
+            taken = ClaimedJob(self, entry.job, number)
             if not self._has_older(entry.job, entry.number):
                 return taken
             taken.drop()
@@ -242,7 +242,7 @@ class Store:
         except UpdateFinishedTrialError:
             return False
 
-    def draw(self, space: DesignSpace, worker: str) -> "Taken | None":
+    def draw(self, space: DesignSpace, worker: str) -> "ClaimedJob | None":
         """Let the evolution propose the next design of the first rung; None once it has proposed enough."""
         while True:
             entries = self.entries(0)
@@ -255,7 +255,7 @@ class Store:
                 return taken
             taken.drop()
 
-    def _proposed(self, space: DesignSpace, worker: str, known: int) -> "tuple[Taken, int]":
+    def _proposed(self, space: DesignSpace, worker: str, known: int) -> "tuple[ClaimedJob, int]":
         """Ask the evolution for a design; return it, taken, and its number."""
         sampler = optuna.samplers.NSGAIISampler(seed=space.search.seed + known)
         study = self._again(
@@ -272,7 +272,7 @@ class Store:
         self._beat(trial)
         self._note(trial, "worker", worker)
         self._note(trial, "job", _encode(job))
-        return Taken(self, job, trial), number
+        return ClaimedJob(self, job, trial), number
 
     def _note(self, trial: int, name: str, value: Any) -> None:
         """Write an attribute of a trial; nothing where it is finished, because others gave this worker up."""
@@ -322,7 +322,7 @@ class Store:
         return again(self._storage, self.url, action)
 
 
-class Taken:
+class ClaimedJob:
     """A job that this worker has, until it is finished, refused or dropped."""
 
     def __init__(self, store: Store, job: Job, trial: int) -> None:

@@ -14,8 +14,8 @@ from types import FrameType
 from intarsia.errors import IntarsiaError
 from intarsia.explore.plan import first_jobs, is_over, next_jobs
 from intarsia.explore.space import DesignSpace
-from intarsia.explore.store import Entry, Job, Store, Taken
-from intarsia.words import escaped
+from intarsia.explore.store import ClaimedJob, Entry, Job, Store
+from intarsia.text import escaped
 
 #: The environment variable that holds the URL of the database: it may have a password, and command lines are public.
 STORAGE_VARIABLE = "INTARSIA_STORAGE"
@@ -84,7 +84,7 @@ def work(
         done += 1
 
 
-def take_any(store: Store, space: DesignSpace, worker: str) -> Taken | None:
+def take_any(store: Store, space: DesignSpace, worker: str) -> ClaimedJob | None:
     """Take a job of the lowest rung that has one; put in those of a rung when all before it are finished."""
     for rung in range(len(space.rungs)):
         taken = store.take(rung, worker)

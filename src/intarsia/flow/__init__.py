@@ -5,7 +5,7 @@ from intarsia.flow import Settings, run
 run(Settings("digits", Path("runs/digits")))
 """
 
-from intarsia.flow.run import Outcome, last_settings, report, run, run_stage
+from intarsia.flow.api import Outcome, last_settings, report, run, run_stage
 from intarsia.flow.settings import BASELINES, DEFAULTS, Defaults, Settings
 from intarsia.flow.stages import STAGES, Stage
 

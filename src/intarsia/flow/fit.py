@@ -20,7 +20,7 @@ from intarsia.flow.task import Job
 from intarsia.integer import IntegerNetwork, Pattern
 from intarsia.integer.formats import DIGIT_LIMITS
 from intarsia.quantize.scheme import LayerScheme, Scheme
-from intarsia.words import counted
+from intarsia.text import counted
 
 if TYPE_CHECKING:
     from torch import nn

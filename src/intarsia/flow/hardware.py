@@ -13,7 +13,7 @@ from intarsia.errors import IntarsiaError
 from intarsia.files import read_json, save_tensors, write_json
 from intarsia.flow.task import Job, Record
 from intarsia.integer import IntegerNetwork, file
-from intarsia.words import counted
+from intarsia.text import counted
 
 #: The task that fits the engine to the network of a run, as `STAGE/NAME`.
 FIT = "fit/engine"

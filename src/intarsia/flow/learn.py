@@ -23,7 +23,7 @@ from intarsia.flow.trained import how_quantized, which_kept
 from intarsia.integer import IntegerNetwork, file
 from intarsia.integer.effective import effective_bits
 from intarsia.packages import require
-from intarsia.words import counted
+from intarsia.text import counted
 
 if TYPE_CHECKING:
     from torch import nn

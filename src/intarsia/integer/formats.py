@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass, replace
 
 from intarsia.errors import IntarsiaError
-from intarsia.words import whole_number
+from intarsia.text import whole_number
 
 #: Kinds of a pattern that takes some units whole, any of them.
 UNIT_KINDS = ("inputs", "outputs", "blocks", "taps")

@@ -24,7 +24,7 @@ from intarsia.integer.layers import (
     WeightLayer,
 )
 from intarsia.integer.units import support, taken_units, unit_numbers
-from intarsia.words import is_printable
+from intarsia.text import is_printable
 
 _INT32 = np.iinfo(np.int32)
 #: Greatest accumulator.

@@ -13,13 +13,13 @@ import torch
 from torch import nn
 
 from intarsia.errors import IntarsiaError
-from intarsia.quantize.answers import Answers
 from intarsia.quantize.calibrate import attached, float_tensors, post_training
 from intarsia.quantize.checkpoint import History
 from intarsia.quantize.data import TrainingData, labelled
 from intarsia.quantize.module import QuantizedNetwork, outputs_or_every
 from intarsia.quantize.recipes import QuantizationRecipe, Recipe, recipe_of
 from intarsia.quantize.scheme import Scheme
+from intarsia.quantize.teacher_cache import TeacherCache
 from intarsia.quantize.training import train_network
 from intarsia.quantize.transforms.settings import NO_TRANSFORMS, Transforms
 
@@ -42,7 +42,7 @@ def quantize(
     seed: int,
     device: str | torch.device = "cpu",
     teacher: nn.Module | None = None,
-    answers: Answers | None = None,
+    answers: TeacherCache | None = None,
     epochs: int | None = None,
     recipe: QuantizationRecipe | None = None,
     checkpoint: Path | None = None,

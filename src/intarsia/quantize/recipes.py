@@ -20,7 +20,7 @@ _PER_WEIGHT = 140
 LARGEST_SEED = 2**31 - 1
 
 
-class _Brief:
+class _CompactRepr:
     """A dataclass whose `repr` leaves out what has its default value: keys made of it outlive new fields."""
 
     def __repr__(self) -> str:
@@ -33,7 +33,7 @@ class _Brief:
 
 
 @dataclass(frozen=True, repr=False)
-class Phase(_Brief):
+class Phase(_CompactRepr):
     """Epochs that share one augmentation: crops of `size` pixels square (None: of the image's own size) out of
     images padded by `pad` on each side; two numbers pad rows and columns differently.
 
@@ -52,7 +52,7 @@ class Phase(_Brief):
 
 
 @dataclass(frozen=True, repr=False)
-class Recipe(_Brief):
+class Recipe(_CompactRepr):
     """How to train; every field is part of a checkpoint's identity.
 
     The learning rate follows one cycle (Smith and Topin, 2019): linear from peak / 25 to `peak_rate` over
@@ -149,7 +149,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
 
 
 @dataclass(frozen=True, repr=False)
-class QuantizationRecipe(_Brief):
+class QuantizationRecipe(_CompactRepr):
     """How to train a quantized network, which begins where post-training quantization ends.
 
     Attributes:

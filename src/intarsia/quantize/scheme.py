@@ -8,7 +8,7 @@ from types import MappingProxyType
 from intarsia.errors import IntarsiaError
 from intarsia.integer.formats import UNIT_KINDS, Pattern, WeightFormat
 from intarsia.quantize.scheme_text import Rule, read_scheme, write_scheme
-from intarsia.words import whole_number
+from intarsia.text import whole_number
 
 _DENSITY = 0.0625
 _MIX = "mix-"

@@ -24,13 +24,13 @@ from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from intarsia.quantize.answers import Answers
 from intarsia.quantize.averaging import Average
 from intarsia.quantize.checkpoint import Best, EpochRecord, History, Progress, load_checkpoint, save_checkpoint
+from intarsia.quantize.cuda_graph import CudaGraphStep
 from intarsia.quantize.data import Labelled, Scaling, TrainingData, outputs_of
 from intarsia.quantize.objectives import Classification, Objective, mismatch, objective_of
 from intarsia.quantize.recipes import Phase, Recipe
-from intarsia.quantize.replay import Replay
+from intarsia.quantize.teacher_cache import TeacherCache
 
 Groups = Callable[[nn.Module, Recipe], Sequence[dict[str, Any]]]
 
@@ -120,7 +120,7 @@ class _Trainer:
         seed: int,
         device: torch.device,
         teacher: nn.Module | None,
-        answers: Answers | None,
+        answers: TeacherCache | None,
         groups: Groups,
         compiled: bool,
     ) -> None:
@@ -136,7 +136,7 @@ class _Trainer:
         settings = [dict(group) for group in groups(model, recipe)]
         self.optimizer: torch.optim.Optimizer
         recorded = device.type == "cuda" and recipe.optimizer == "adam"
-        self.replay = Replay() if recorded else None
+        self.replay = CudaGraphStep() if recorded else None
         if recipe.optimizer == "sgd":
             self.optimizer = torch.optim.SGD(settings, lr=recipe.peak_rate, momentum=0.9, nesterov=True)
         elif recorded:
@@ -268,7 +268,7 @@ def train_network(
     checkpoint: Path | None = None,
     identity: str = "",
     teacher: nn.Module | None = None,
-    answers: Answers | None = None,
+    answers: TeacherCache | None = None,
     groups: Groups = decay_groups,
     on_epoch: Callable[[int, nn.Module], None] | None = None,
     validate_every: int = 1,

@@ -10,7 +10,7 @@ from typing import Any
 from intarsia.packages import require
 from intarsia.quantize.scheme_text import read_scheme
 from intarsia.report.study import METRICS, Design, StudyResults
-from intarsia.words import escaped
+from intarsia.text import escaped
 
 #: From free to regular; what a design's planes are called by.
 FAMILIES: Mapping[str, str] = {

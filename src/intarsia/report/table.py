@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from intarsia.report.data import Area, Fpga, Results
 from intarsia.synthesize.compare import NETWORK_AREA, PEAK_AREA
-from intarsia.words import counted, escaped
+from intarsia.text import counted, escaped
 
 _ARRAYS = {PEAK_AREA: "lane array, equal peak", NETWORK_AREA: "lane array × cycles"}
 

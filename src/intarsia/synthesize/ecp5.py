@@ -18,7 +18,7 @@ from intarsia.cache import tell_damaged
 from intarsia.errors import IntarsiaError
 from intarsia.files import replacing, sha256
 from intarsia.synthesize._worker import MERGE
-from intarsia.synthesize.harness import harness_top, write_harness
+from intarsia.synthesize.pin_wrapper import harness_top, write_harness
 from intarsia.synthesize.results import Part, group_parts
 from intarsia.synthesize.tools import cached, digest, fingerprint, plain_folder, tool_version
 from intarsia.synthesize.wasm import PACKAGE, run_wasm
@@ -28,7 +28,7 @@ from intarsia.synthesize.yosys import Design, first_error, run_yosys
 DEVICES: Mapping[str, int] = MappingProxyType({"12k": 28, "25k": 28, "45k": 72, "85k": 156})
 _PACKAGE = "CABGA381"
 _SYNTHESIS = "synth_ecp5 -json netlist.json -top"
-_HARNESS = Path(__file__).with_name("harness.py")
+_HARNESS = Path(__file__).with_name("pin_wrapper.py")
 
 # Cells of a netlist after `synth_ecp5`, in the order of `Ecp5Resources`: lookup tables (a carry cell takes two, a
 # distributed RAM six with its write control), flip-flops, multipliers, block RAMs.

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from intarsia.errors import IntarsiaError, unreadable
-from intarsia.words import whole_number
+from intarsia.text import whole_number
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|/\*.*?\*/|//[^\n]*|\\\r?\n|[{}();:,]|[^\s{}();:,"]+', re.DOTALL)
 #: A condition of a port's memory enable, write enable or read enable (IHP's names), negated or not.

@@ -32,7 +32,7 @@ from intarsia.networks.importers._graph import (
     Shape,
     Sign,
 )
-from intarsia.words import counted
+from intarsia.text import counted
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ def _prepare(job: Job, *, fresh: bool) -> None:
             old.unlink(missing_ok=True)
 
 
-class Beside:
+class BackgroundTasks:
     """Tasks at work in a thread of their own, which ends with the process: an interrupt does not wait for it.
 
     The folder, whose `lock` the run holds, stays held until the thread has ended, even if the run ends before it.

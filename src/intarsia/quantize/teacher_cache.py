@@ -8,7 +8,7 @@ import torch
 _MOST = 1 << 30  # bytes
 
 
-class Answers:
+class TeacherCache:
     """The answers of one teacher to the inputs of one data set, for all trainings that distil from it.
 
     A step of training takes a quarter of its time to ask the teacher. Answers, (N, K) for each step of each epoch, stay

@@ -31,7 +31,7 @@ class _Recording:
     results: tuple[torch.Tensor, torch.Tensor]
 
 
-class Replay:
+class CudaGraphStep:
     """Takes steps, recording them once for each shape of inputs, after a few steps that run as they are.
 
     A replay does to the same memory what the recorded step did. So whatever changes between steps has to change in

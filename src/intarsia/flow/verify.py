@@ -25,7 +25,7 @@ from intarsia.flow.task import Job
 from intarsia.integer import IntegerNetwork, file
 from intarsia.integer.executor import Executor
 from intarsia.packages import require
-from intarsia.words import counted
+from intarsia.text import counted
 
 Images = NDArray[np.integer]
 

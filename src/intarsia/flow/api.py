@@ -11,13 +11,13 @@ from intarsia.errors import IntarsiaError
 from intarsia.files import read_json, sha256, write_json
 from intarsia.flow.collect import collect, finished_records
 from intarsia.flow.early import require_possible
-from intarsia.flow.runner import LOCK, Beside, Say, locked, run_tasks
+from intarsia.flow.scheduler import LOCK, BackgroundTasks, Say, locked, run_tasks
 from intarsia.flow.settings import Settings
 from intarsia.flow.stages import STAGES, all_tasks, require_fit, tasks_until
 from intarsia.flow.task import Record, Task
 from intarsia.report import REPORT_FILES, Results, table, write_report
 
-#: Beside the report: the settings of the run that it is of.
+#: Next to the report: the settings of the run that it is of.
 _SETTINGS = "settings.json"
 
 
@@ -61,9 +61,9 @@ def run(settings: Settings, *, force: bool = False, say: Say = print, progress: 
         early = settings.defaults.threads == 1
         parts = [part for part in (synthesis, routing) if part]
         try:
-            beside = [Beside(bring, part, lock) for part in parts if early]
+            beside = [BackgroundTasks(bring, part, lock) for part in parts if early]
             records = bring(others)
-            beside = beside or [Beside(bring, part, lock) for part in parts]
+            beside = beside or [BackgroundTasks(bring, part, lock) for part in parts]
             failures = _join(beside, records)
         finally:
             stop.set()
@@ -74,7 +74,7 @@ def run(settings: Settings, *, force: bool = False, say: Say = print, progress: 
         return outcome
 
 
-def _join(beside: Sequence[Beside], records: dict[str, Record]) -> list[IntarsiaError]:
+def _join(beside: Sequence[BackgroundTasks], records: dict[str, Record]) -> list[IntarsiaError]:
     """Wait for tasks at work beside others; put their records to `records` and return what failed."""
     failures = []
     for part in beside:
