@@ -36,7 +36,7 @@ def run_tool(
 ) -> tuple[int, str]:
     """Run a program in `folder` and return its exit status and its output (both streams, in order).
 
-    Its temporary files go to `folder`, too.
+    Its temporary files also go to `folder`.
 
     The program and everything it started are ended when `timeout_s` seconds have passed, when an exception (an
     interrupt, too) ends this call, and when this process dies, even where it is killed.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Downloading a file so that an interruption costs nothing and a wrong byte is noticed."""
+"""Downloading a file so that it can be interrupted and damage is noticed."""
 
 import http.client
 import urllib.error

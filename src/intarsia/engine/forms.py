@@ -112,7 +112,7 @@ def _transpose_layer(layer: Layer) -> Layer:
 
 
 def _unfold(form: Form, lanes: int) -> Form | None:
-    """Unfold the input; None where other layers read it, too, or where nothing can be gained."""
+    """Unfold the input; None where other layers also read it, or where nothing can be gained."""
     network = form.network
     first, source = network.layers[0], network.input
     if sum(source.name in layer.inputs for layer in network.layers) > 1 or source.shape[0] % lanes == 0:

@@ -42,7 +42,7 @@ class Point:
 
     @classmethod
     def parse(cls, text: str) -> "Point":
-        """Read a scheme, with transformations behind a bar if there are any: `ternary+1:16xint4 | permute`.
+        """Read a scheme, optionally followed by a bar and transformations: `ternary+1:16xint4 | permute`.
 
         Raises:
             IntarsiaError: there is no such scheme or transformation.

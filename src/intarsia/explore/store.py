@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A study in a database: jobs that wait, run, and are finished, shared by any number of workers.
 
-Optuna's storage holds them, one Optuna study a rung, so that its samplers and its dashboard read them, too. A job is
+Optuna's storage holds them, one Optuna study per rung, so that its samplers and its dashboard also read them. A job is
 taken by one compare-and-swap of its state. A worker that works on a job says so every few seconds; a job whose worker
 has gone silent is put back. A job that was put in twice (two machines planned at once) is done once: of jobs with one
 key, the one with the lowest number that has not failed is the job.
@@ -211,7 +211,7 @@ class Store:
     def take(self, rung: int, worker: str) -> "ClaimedJob | None":
         """Take the first waiting job of a rung; None if there is none.
 
-        A job that was put back is taken in its old place, but behind all others once two workers have died of it: were
+        A job that was put back is taken in its old place, but after all others once two workers have died of it: were
         it the machine's fault, good jobs would soon be given up.
         """
         self.put_back_lost(rung)

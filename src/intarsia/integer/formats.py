@@ -132,7 +132,7 @@ class Pattern:
     @classmethod
     def parse(cls, text: str) -> "Pattern":
         """Read `dense`, `unstructured`, `1:16`, `1:16/16` (positions shared by 16 output channels), `fixed1:16`,
-        `inputs`, `outputs`, `blocks4` (4×4 blocks), `taps`, or one of these last four behind `rest-`.
+        `inputs`, `outputs`, `blocks4` (4×4 blocks), `taps`, or one of these last four after `rest-`.
 
         Raises:
             IntarsiaError: the text is none of these.

@@ -20,7 +20,7 @@ _PIECE = 64  # images, in each of which places are counted again
 _DAMPING = 0.01  # of the mean of their squares
 _MOST_GAIN = 2.0  # of a channel's steps, either way
 _REMAINDER = 0.2  # of what rounding took away, that a weight keeps
-_BLOCK = 128  # columns whose errors reach those behind them together
+_BLOCK = 128  # columns whose errors reach the later ones together
 _LEAST = 1e-9  # damping of inputs that are all zero
 
 
@@ -69,7 +69,7 @@ def _round_in_turn(
     """Round one column after the other, each as the errors of those before it have changed it, in place; return what
     they are rounded to.
 
-    Within a block of columns each changes the next ones at once; those behind the block take the errors of all of it
+    Within a block of columns each changes the next ones at once; those after the block take the errors of all of it
     together, as one product of matrices (the lazy updates of GPTQ).
 
     Args:

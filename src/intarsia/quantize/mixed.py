@@ -20,8 +20,8 @@ from intarsia.quantize.scheme import LayerScheme, Mix
 class MixedWeight(PlanedWeight):
     """Planes that share out the weights: each rounds those at its own positions, whatever the others do.
 
-    The dearest channels, blocks or taps, by what the format of the rest would cost there, go to the first format, the
-    next to the second, and so on.
+    The most sensitive channels, blocks or taps, by the error that the format of the rest would make there, go to the
+    first format, the next ones to the second, and so on.
     """
 
     masks: torch.Tensor

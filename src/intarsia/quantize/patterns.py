@@ -43,9 +43,9 @@ def choose_positions(
 
     Args:
         cost: (O, I, KH, KW), at least 0.
-        pattern: `n:m` takes the n dearest of every m consecutive input channels of each tap and output
+        pattern: `n:m` takes the n most expensive of every m consecutive input channels of each tap and output
             channel (of the sum over a group, if positions are shared); `fixed` the first n; `unstructured` the
-            dearest anywhere; `inputs`, `outputs`, `blocks` and `taps` those of the greatest sums.
+            most expensive anywhere; `inputs`, `outputs`, `blocks` and `taps` those of the greatest sums.
         density: part of all weights, channels, blocks or taps that is taken, to the nearest number, but at least
             one; `n:m` and `fixed` ignore it.
         depthwise: whether (O, 1, KH, KW) is a depthwise layer, whose input channels are its output channels. There
@@ -67,7 +67,7 @@ def choose_positions(
 def share_out(
     cost: torch.Tensor, pattern: Pattern, shares: Sequence[float], *, depthwise: bool = False
 ) -> torch.Tensor:
-    """Share out the channels, blocks or taps of a layer by cost: the dearest to the first share, and so on.
+    """Share out the channels, blocks or taps of a layer by cost: the most expensive to the first share, and so on.
 
     Args:
         cost: (O, I, KH, KW), at least 0.

@@ -23,7 +23,7 @@ from intarsia.quantize.teacher_cache import TeacherCache
 from intarsia.quantize.training import train_network
 from intarsia.quantize.transforms.settings import NO_TRANSFORMS, Transforms
 
-_LEAST_SIZE = 1e-3  # so that biases that begin at zero learn, too
+_LEAST_SIZE = 1e-3  # so that biases that begin at zero learn as well
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ class Mix:
 
     Attributes:
         pattern: what is shared out: `inputs`, `outputs`, `blocks` or `taps`.
-        parts: formats with their parts of these (over 0, together below 1), those first that the dearest go to.
+        parts: formats with their parts of these (over 0, together below 1), the most sensitive weights go to the first.
         rest: format of what is left.
     """
 
@@ -94,7 +94,7 @@ class LayerScheme:
     @classmethod
     def parse(cls, text: str) -> "LayerScheme":
         """Read `DENSE`, `PATTERNxSPARSE`, `DENSE+PATTERNxSPARSE` or a mix (`Mix.parse`), with `aBITS` after a space for
-        activations, and `@DENSITY` behind a pattern that is no `n:m` or `fixed`.
+        activations, and `@DENSITY` after a pattern other than `n:m` or `fixed`.
 
         Examples: `ternary`, `digits4`, `ternary+1:16xint8`, `ternary+2:16/16xint4 a4`, `int4`,
         `ternary+unstructured@0.05xint8`, `binary+blocks4@0.1xint8`, `mix-outputs:int8@0.1/int4@0.3/int2`.
@@ -120,7 +120,7 @@ class LayerScheme:
         carrier = None if dense is None else WeightFormat(dense)
         if sparse is None:
             return cls(carrier, activation_bits=bits)
-        where, _, name = sparse.rpartition("x")  # "fixed" has one, too
+        where, _, name = sparse.rpartition("x")  # "fixed" also has one
         pattern, density = _pattern(where, text)
         return cls(carrier, WeightFormat(name), pattern, density, bits)
 
@@ -135,7 +135,7 @@ class LayerScheme:
 
 
 def _pattern(text: str, whole: str) -> tuple[Pattern, float]:
-    """Read a pattern and the density behind it, if it is of a kind that has one."""
+    """Read a pattern and the density after it, if it is of a kind that has one."""
     where, mark, density = text.partition("@")
     pattern = Pattern.parse(where)
     if mark and not pattern.has_density:

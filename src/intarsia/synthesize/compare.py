@@ -105,7 +105,7 @@ def compare_arrays(
         sources: the engine's SystemVerilog files (`intarsia.engine.sources.write_sources`).
         lanes, slots, slot_bits, acc_bits, acc_slots: engine parameters.
         pdk: libraries for the figures in kGE; None leaves them out.
-        fpga: map both to ECP5, too, with and without the multipliers of the device.
+        fpga: also map both to ECP5, with and without the multipliers of the device.
         cache: folder of kept results; None keeps none.
         timeout_s: time limit of each Yosys run in seconds.
 

@@ -300,7 +300,7 @@ class GraphBuilder(Tensors):
             self._order[self._keys[result]] = shape
 
     def requantize(self, key: Hashable, result: Hashable, name: str, quantization: Quantization) -> None:
-        """Add rounding to integers; behind what only shapes the result it is left out as that is."""
+        """Add rounding to integers; after an operator that only shapes the result both are left out."""
         if self._is_ended(key):
             self._keys[result] = self._keys[key]
             return

@@ -111,7 +111,7 @@ class _Importer:
         return linear(scale, zero)
 
     def _transposed(self, name: str) -> bool:
-        """Whether an input has its channels last: its only reader, behind quantizers, transposes it."""
+        """Whether an input has its channels last: its only reader, after quantizers, transposes it."""
         for _ in self.file.nodes:
             readers = [node for node in self.file.nodes if name in node.input]
             if len(readers) != 1 or not readers[0].output:

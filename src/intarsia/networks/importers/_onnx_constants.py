@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an ONNX graph computes from constants alone: weights behind quantizers and transposes, sizes for a reshape."""
+"""What an ONNX graph computes from constants alone: weights after quantizers and transposes, sizes for a reshape."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

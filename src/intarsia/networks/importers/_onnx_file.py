@@ -15,7 +15,7 @@ from intarsia.networks.importers._onnx_attributes import Attributes, Unsupported
 from intarsia.networks.importers._onnx_constants import Constant
 from intarsia.packages import load_package
 
-_MOST_NODES = 100_000  # behind calls of functions
+_MOST_NODES = 100_000  # with functions inlined
 _DEEPEST = 50
 
 
