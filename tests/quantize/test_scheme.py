@@ -99,7 +99,6 @@ def test_the_most_specific_rule_wins() -> None:
     assert str(scheme.layer("stem", first=True, last=False, depthwise=True)) == "digits4"
     assert str(scheme.layer("fc", first=False, last=True, depthwise=False)) == "digits4"
     assert str(scheme.layer("conv", first=False, last=False, depthwise=False)) == "ternary+1:16xint8"
-    assert str(scheme.with_activations(4).layer("c", first=False, last=False, depthwise=False)).endswith(" a4")
 
 
 def test_a_whole_scheme_is_one_line_of_text() -> None:

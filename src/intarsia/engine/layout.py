@@ -11,10 +11,6 @@ from intarsia.engine.config import BIAS_BITS
 from intarsia.integer.layers import SHIFT_BITS
 
 
-def _field(bits: int) -> dict[str, int]:
-    return {"bits": bits}
-
-
 @dataclass(frozen=True)
 class Descriptor:
     """One layer for the engine. All counts are stored as they are; `lo` and `hi` are two's complement.

@@ -32,7 +32,7 @@ from intarsia.integer.units import block_size, support, taken_units, unit_number
 
 BLOCK = 16
 LANES = 16
-BIAS_BITS = 32
+STORED_BIAS_BITS = 32
 _FEW_CHANNELS = 4
 
 
@@ -130,7 +130,7 @@ def _layer_bits(layer: WeightLayer, scale_bits: int) -> LayerBits:
     scales = scale_bits * sum(outputs if own is None else own for own in multiplied) + SHIFT_BITS * outputs
     padding += (_filled(outputs) - outputs) * (scale_bits * multiplied.count(None) + SHIFT_BITS)
     name, weights = layer.output.name, int(layer.planes[0].weights.size)
-    return LayerBits(name, weights, values, indices, padding, scales, outputs * BIAS_BITS)
+    return LayerBits(name, weights, values, indices, padding, scales, outputs * STORED_BIAS_BITS)
 
 
 def _multiplied(plane: Plane, depthwise: bool) -> int | None:

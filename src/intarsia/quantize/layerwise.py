@@ -2,9 +2,9 @@
 """Layer-wise mixed precision, as most tools do it: each layer has one format, chosen under a budget.
 
 The sensitivity of a layer to a format is measured with all other layers at the best format (the setting is that of Wang
-et al., HAQ, 2019; guidance by sensitivity that of Dong et al., HAWQ, 2019). Then layers are lowered one after the other, always the one that
-loses least for what it saves, until the budget holds. What formats cost is for the caller to say: stored bits, an
-engine's cycles or its energy.
+et al., HAQ, 2019; guidance by sensitivity that of Dong et al., HAWQ, 2019). Then layers are lowered one after the
+other, always the one that loses least for what it saves, until the budget holds. What formats cost is for the caller to
+say: stored bits, an engine's cycles or its energy.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -190,20 +190,6 @@ class Scheme:
                 return scheme
         return self.default
 
-    def with_activations(self, bits: int) -> "Scheme":
-        """Return this scheme with `bits`-bit activations wherever nothing is said by layer name."""
-
-        def changed(layer: LayerScheme | None) -> LayerScheme | None:
-            return None if layer is None else replace(layer, activation_bits=bits)
-
-        return replace(
-            self,
-            default=replace(self.default, activation_bits=bits),
-            first=changed(self.first),
-            last=self.last,
-            depthwise=changed(self.depthwise),
-        )
-
     @classmethod
     def parse(cls, text: str) -> "Scheme":
         """Read `DEFAULT, WHERE=PLANES, ..., scales=BITS`, DEFAULT a preset's name or planes as in `LayerScheme.parse`.
