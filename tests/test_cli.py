@@ -385,7 +385,7 @@ def test_damaged_data_is_named(intarsia: Command, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "scheme",
-    ["ternary+3:2xint8", "nonsense", "", "ternary+1:16xint9", "ternary+1:16xternary", "ternary b", "ternary+2:16xint8"],
+    ["ternary+3:2xint8", "nonsense", "", "ternary+1:16xint9", "ternary+1:16xternary", "ternary b", "ternary+5:16xint8"],
 )
 def test_an_unsupported_scheme_is_refused_in_one_sentence_before_any_work(
     intarsia: Command, tmp_path: Path, scheme: str

@@ -359,8 +359,7 @@ def _run_options(parser: argparse.ArgumentParser, network: str) -> None:
         "--slots",
         type=int,
         metavar="N",
-        help="sparse weights per lane and block, 1 to 4 (default: 1; with the network's own scheme "
-        f"{_own_defaults('slots')}, your own networks: 2)",
+        help="sparse weights per lane and block, 1 to 4 (default: as many as the scheme needs)",
     )
     hardware.add_argument("--images", type=int, metavar="N", help="images for the simulated engine")
     hardware.add_argument("--onnx-images", type=int, metavar="N", help="images for onnxruntime (default: 1000)")

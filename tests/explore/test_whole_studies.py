@@ -219,7 +219,7 @@ def test_a_design_of_the_front_is_taken_to_hardware(
     assert main([*built, "--from-study", study, "--design", "99"]) == 2
     assert "the front has designs 1 to" in capsys.readouterr().err
     assert main([*built, "--from-study", study, "--transforms", "permute"]) == 2
-    assert "--transforms and --from-study both say" in capsys.readouterr().err
+    assert "--transforms cannot be combined with --from-study" in capsys.readouterr().err
     assert main(["compile", "resnet8", "--out", "runs", "--from-study", study]) == 2
     assert "is of digits, not of resnet8" in capsys.readouterr().err
 

@@ -18,7 +18,7 @@ from intarsia.errors import IntarsiaError
 from intarsia.flow import DEFAULTS, STAGES, Settings, run, run_stage
 from intarsia.flow.api import _refuse_loss
 from intarsia.flow.scheduler import BackgroundTasks, locked, run_tasks
-from intarsia.flow.stages import all_tasks, require_fit, scheme_text, tasks_until, variants
+from intarsia.flow.stages import all_tasks, require_fit, tasks_until, variants
 from intarsia.flow.task import Job, Task, read_record, record_path
 from intarsia.flow.verify import require_equal
 from intarsia.integer.effective import effective_bits
@@ -90,9 +90,9 @@ def test_baselines_have_scales_as_wide_as_the_scheme() -> None:
 
 def test_a_preset_goes_with_rules_for_each_network() -> None:
     settings = settings_in(Path(), scheme="superposition, scales=4")
-    assert scheme_text(settings, settings.scheme) == "superposition, scales=4"
+    assert settings.scheme_text(settings.scheme) == "superposition, scales=4"
     own = DEFAULTS["dscnn"].scheme
-    assert scheme_text(Settings("dscnn", Path()), "superposition, scales=5") == f"{own}, scales=5"
+    assert Settings("dscnn", Path()).scheme_text("superposition, scales=5") == f"{own}, scales=5"
 
 
 def test_a_layer_called_as_a_word_of_schemes_is_another_scheme_in_another_file() -> None:
@@ -108,7 +108,7 @@ def test_a_layer_called_as_a_word_of_schemes_is_another_scheme_in_another_file()
 
 def test_the_ternary_baseline_has_no_sparse_plane_and_no_layer_of_its_own() -> None:
     for name in DEFAULTS:
-        scheme = Scheme.parse(scheme_text(Settings(name, Path()), "ternary"))
+        scheme = Scheme.parse(Settings(name, Path()).scheme_text("ternary"))
         assert not scheme.layers
         chosen = (scheme.default, scheme.first, scheme.last, scheme.depthwise)
         assert all(layer is None or layer.sparse is None for layer in chosen)
@@ -499,7 +499,7 @@ def test_layer_wise_formats_under_cycles_are_those_of_the_engine() -> None:
         ({"scheme": "layerwise"}, "--baselines layerwise"),
         ({"baselines": ("int5",)}, "no baseline 'int5'"),
         ({"baselines": ("ternary", "ternary")}, "different ones, not ternary ternary"),
-        ({"scheme": " ternary"}, "ternary is a baseline"),
+        ({"scheme": " ternary"}, "already in --baselines"),
         ({"route_seconds": 0}, "seconds"),
         ({"rate": 0.0}, "above 0 and at most 1, not 0"),
         ({"rate": 1.5}, "not 1.5"),
@@ -559,3 +559,21 @@ def test_a_difference_names_layer_and_image() -> None:
         require_equal("the engine", "conv1", wrong, values, 10)
     with pytest.raises(IntarsiaError, match="shape"):
         require_equal("the engine", "conv1", values[:, :1], values, 0)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "slots"),
+    [
+        ("superposition", 1),
+        ("ternary+2:16xint4", 2),
+        ("ternary+1:8xint8, last=ternary+3:16xint8", 3),
+        ("ternary, conv1=ternary+fixed3:24xint8", 3),
+        ("digits3", 1),
+        ("ternary+blocks4@0.05xint8", 1),  # which no engine has
+        ("ternary+9:16xint4", 4),  # more than any engine has
+        ("ternary+1:999999999xint4", 1),
+    ],
+)
+def test_an_engine_has_the_slots_that_its_scheme_needs_unless_told_otherwise(scheme: str, slots: int) -> None:
+    assert Settings("digits", Path(), scheme=scheme).engine.slots == slots
+    assert Settings("digits", Path(), scheme=scheme, slots=4).engine.slots == 4

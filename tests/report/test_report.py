@@ -279,7 +279,7 @@ def test_a_scatter_plot_places_points_along_both_axes() -> None:
 def test_an_engine_that_was_synthesized_with_other_parameters_is_said_to_be_another() -> None:
     other = replace(FULL, engine={**FULL.engine, "dense_depth": 1280}, synthesized={"dense_depth": 1024})
     for text in (render(other, []), table(other)):
-        assert "dense_depth 1,024 for 1,280" in text
+        assert "dense_depth = 1,024 (this network needs 1,280)" in text
     assert "fitted" not in table(FULL)
 
 

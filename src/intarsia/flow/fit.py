@@ -5,7 +5,6 @@ What decides that is there before training: shapes, planes, formats and patterns
 neither calibrated nor trained, and compiled.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -15,9 +14,10 @@ from intarsia.engine.config import MOST_ACTIVATION_BITS
 from intarsia.errors import IntarsiaError
 from intarsia.flow.hardware import memory_bits_available
 from intarsia.flow.learn import learning
+from intarsia.flow.schemes import SLOT_PATTERNS, most_in_block
 from intarsia.flow.settings import Settings
 from intarsia.flow.task import Job
-from intarsia.integer import IntegerNetwork, Pattern
+from intarsia.integer import IntegerNetwork
 from intarsia.integer.formats import DIGIT_LIMITS
 from intarsia.quantize.scheme import LayerScheme, Scheme
 from intarsia.text import counted
@@ -113,25 +113,11 @@ def _require_planes(engine: EngineConfig, layer: LayerScheme) -> None:
         )
     if layer.sparse is None:
         return
-    if layer.pattern.kind not in ("n:m", "fixed"):
+    if layer.pattern.kind not in SLOT_PATTERNS:
         raise IntarsiaError(f"the engine has no sparse planes of the pattern {layer.pattern}; {advice}.")
-    held = _most_in_block(layer.pattern, engine.lanes)
+    held = most_in_block(layer.pattern, engine.lanes)
     if held > engine.slots:
         raise IntarsiaError(
             f"the pattern {layer.pattern} puts up to {held} sparse weights into a block of {engine.lanes} inputs, but "
             f"the engine has --slots {engine.slots}; {advice}."
         )
-
-
-def _most_in_block(pattern: Pattern, lanes: int) -> int:
-    """Return how many weights of a pattern `n:m` or `fixed` lie at most in a block of `lanes` inputs, all that begin at
-    multiples of `lanes`.
-    """
-    n, m = pattern.n, pattern.m
-    firsts = range(0, math.lcm(m, lanes), lanes)
-    if pattern.kind == "fixed":
-        return max(sum(channel % m < n for channel in range(first, first + lanes)) for first in firsts)
-    return max(
-        sum(min(n, first + lanes - start, start + m - first) for start in range(first - first % m, first + lanes, m))
-        for first in firsts
-    )

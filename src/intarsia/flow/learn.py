@@ -17,7 +17,8 @@ from intarsia.files import write_bytes
 from intarsia.flow.data import load_data
 from intarsia.flow.hardware import cycles_of_weight_layers
 from intarsia.flow.rounding import report_rounding
-from intarsia.flow.settings import LAYERWISE, SUPERPOSITION, Settings
+from intarsia.flow.schemes import LAYERWISE, SUPERPOSITION
+from intarsia.flow.settings import Settings
 from intarsia.flow.task import Job
 from intarsia.flow.trained import how_quantized, which_kept
 from intarsia.integer import IntegerNetwork, file

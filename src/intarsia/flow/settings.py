@@ -12,10 +12,11 @@ from typing import Any, Literal, get_args
 from intarsia.engine import EngineConfig
 from intarsia.errors import IntarsiaError
 from intarsia.files import require_readable
+from intarsia.flow.schemes import INT8, LAYERWISE, SUPERPOSITION, TERNARY, scheme_text, slots_for
 from intarsia.processes import LONGEST_TIMEOUT_S
 from intarsia.quantize.recipes import LARGEST_SEED, QUANTIZATION_RECIPES, QuantizationRecipe, recipe_of
-from intarsia.quantize.scheme import LayerScheme
-from intarsia.quantize.scheme_text import normalized, read_scheme
+from intarsia.quantize.scheme import LayerScheme, Scheme
+from intarsia.quantize.scheme_text import normalized
 from intarsia.quantize.transforms.settings import Transforms
 
 Route = Literal["engine", "lane", "none"]
@@ -31,7 +32,6 @@ MODEL_FILE = f"a {', '.join(MODELS[:-1])} or {MODELS[-1]} file"
 
 #: What runs report beside the scheme that was asked for; `layerwise` has one format per layer, searched.
 BASELINES = ("ternary", "int8", "int4", "int2", "layerwise")
-SUPERPOSITION, TERNARY, INT8, LAYERWISE = "superposition", "ternary", "int8", "layerwise"
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,6 @@ class Defaults:
         scheme: what `superposition` means for this network, as text.
         transforms: that the float network goes through before that.
         route: what is placed and routed on an FPGA; the engine takes nextpnr long, a lane takes it seconds.
-        slots: of a lane and block of its engine, as many as `scheme` needs.
         threads: of PyTorch; a network whose steps take milliseconds learns fastest on one. None is PyTorch's choice.
     """
 
@@ -61,7 +60,6 @@ class Defaults:
     scheme: str = SUPERPOSITION
     transforms: str = "none"
     route: Route = "engine"
-    slots: int = 1
     threads: int | None = None
 
 
@@ -105,7 +103,6 @@ DEFAULTS: Mapping[str, Defaults] = MappingProxyType(
             "conv2d_2=digits2, conv2d_5=digits2, conv2d_7=digits2, conv2d_12=ternary+1:16xint5, "
             "conv2d_13=ternary+1:16xint5",
             route="lane",
-            slots=2,
         ),
         "autoencoder": Defaults(
             "MLPerf Tiny FC-AutoEncoder, anomaly detection",
@@ -115,7 +112,6 @@ DEFAULTS: Mapping[str, Defaults] = MappingProxyType(
             reference="mlperf_tiny/ad01_fp32.tflite",
             scheme="ternary+2:16xint4, first=default, last=default",
             route="lane",
-            slots=2,
         ),
     }
 )
@@ -123,7 +119,7 @@ DEFAULTS: Mapping[str, Defaults] = MappingProxyType(
 #: Of a network of the user's own. Nobody has tuned a scheme for it, so twice as many weights are precise as ResNet-8
 #: needs: it costs a quarter more bits and a tenth more area, and leaves its accuracy within a point of the float
 #: network's where half of them leave nearly two.
-_OWN = Defaults("", "", retrain=False, images=20, official=False, scheme="ternary+2:16xint4", slots=2)
+_OWN = Defaults("", "", retrain=False, images=20, official=False, scheme="ternary+2:16xint4")
 
 
 def defaults_of(network: str, model: Path | None = None) -> Defaults:
@@ -208,8 +204,7 @@ class Settings:
         images: test images for the simulated engine; None is the network's default.
         onnx_images: test images for the exported graph in onnxruntime.
         lanes: of the engine to compile for.
-        slots: of a lane and block; None is as many as the network's own scheme needs, if that is what `scheme` begins
-            with, else 1.
+        slots: of a lane and block; None is as many as the scheme needs.
         synthesis: whether to synthesize.
         route: what is placed and routed on an FPGA; None is the network's default.
         route_seconds: time limit of each tool of that; past it the report says so.
@@ -249,7 +244,6 @@ class Settings:
             self, "transforms", str(Transforms.parse(own if self.transforms is None else self.transforms))
         )
         self._check_source()
-        _ = self.engine  # says what is wrong with its numbers
         within = all(0 <= seed <= LARGEST_SEED for seed in self.seeds)
         if not self.seeds or len(set(self.seeds)) != len(self.seeds) or not within:
             raise IntarsiaError(f"the seeds must be different numbers from 0 to {LARGEST_SEED}, not {self.seeds}.")
@@ -272,6 +266,7 @@ class Settings:
                 f"float epochs are of training from scratch, but {self.network} takes its float weights from the zoo; "
                 "add --retrain."
             )
+        _ = self.engine  # says what is wrong with the scheme and with its numbers
         if not 0 < self.route_seconds <= LONGEST_TIMEOUT_S:
             raise IntarsiaError(
                 f"the time limit of place and route must be above 0 and at most {LONGEST_TIMEOUT_S:,.0f} seconds, not "
@@ -332,9 +327,12 @@ class Settings:
     @property
     def engine(self) -> EngineConfig:
         """The engine to compile for."""
-        begins, _ = read_scheme(self.scheme)
-        usual = self.defaults.slots if begins == SUPERPOSITION else Defaults.slots
-        return EngineConfig(lanes=self.lanes, slots=usual if self.slots is None else self.slots)
+        slots = slots_for(Scheme.parse(self.scheme_text(self.scheme)), self.lanes) if self.slots is None else self.slots
+        return EngineConfig(lanes=self.lanes, slots=slots)
+
+    def scheme_text(self, kind: str) -> str:
+        """Return the planes that a user's name for a scheme means for this network."""
+        return scheme_text(self.defaults.scheme, kind)
 
     @property
     def imported(self) -> Path | None:

@@ -15,13 +15,13 @@ from intarsia.errors import IntarsiaError
 from intarsia.files import sha256
 from intarsia.flow import fit, hardware, learn, verify
 from intarsia.flow.data import data_key
-from intarsia.flow.settings import INT8, LAYERWISE, SUPERPOSITION, TERNARY, Settings
+from intarsia.flow.schemes import INT8, LAYERWISE, SUPERPOSITION, TERNARY
+from intarsia.flow.settings import Settings
 from intarsia.flow.synthesis import synthesis_tasks
 from intarsia.flow.task import Task
 from intarsia.quantize import RECIPES, Scheme
 from intarsia.quantize.recipes import with_epochs
 from intarsia.quantize.scheme import LayerScheme
-from intarsia.quantize.scheme_text import read_scheme, write_scheme
 from intarsia.quantize.transforms.settings import Transforms
 
 _LEARNING: tuple[SplitName, ...] = ("train", "validation")
@@ -62,14 +62,14 @@ class Variant:
 
 def variants(settings: Settings) -> list[Variant]:
     """Return the networks that a run makes: the scheme for every seed, then the baselines for the first seed."""
-    slug, text = _slug(settings.scheme), scheme_text(settings, settings.scheme)
+    slug, text = _slug(settings.scheme), settings.scheme_text(settings.scheme)
     chosen = [Variant(f"{slug}-seed{s}", settings.scheme, text, s, settings.epochs) for s in settings.seeds]
     return [*chosen, *(_baseline(settings, kind) for kind in settings.baselines)]
 
 
 def _baseline(settings: Settings, kind: str) -> Variant:
     seed = settings.seeds[0]
-    text = kind if kind == LAYERWISE else _of_same_scales(settings, scheme_text(settings, kind))
+    text = kind if kind == LAYERWISE else _of_same_scales(settings, settings.scheme_text(kind))
     if kind == INT8:
         return Variant(INT8, INT8, text, seed, 0)
     epochs = settings.epochs if settings.baseline_epochs is None else settings.baseline_epochs
@@ -82,24 +82,12 @@ def scale_bits(settings: Settings) -> int:
     Raises:
         IntarsiaError: the scheme cannot be read.
     """
-    return Scheme.parse(scheme_text(settings, settings.scheme)).scale_bits
+    return Scheme.parse(settings.scheme_text(settings.scheme)).scale_bits
 
 
 def _of_same_scales(settings: Settings, text: str) -> str:
     bits = scale_bits(settings)
     return text if Scheme.parse(text).scale_bits == bits else f"{text}, scales={bits}"
-
-
-def scheme_text(settings: Settings, kind: str) -> str:
-    """Return the planes that a user's name for a scheme means for the network of a run."""
-    default, own = read_scheme(settings.defaults.scheme)
-    first, rules = read_scheme(kind)
-    if first == SUPERPOSITION:
-        return write_scheme(default, (*own, *rules))
-    if kind == TERNARY:
-        # What is for all networks of this kind; layers by name are the superposition's.
-        return write_scheme(TERNARY, tuple(rule for rule in own if rule.layer is None))
-    return kind
 
 
 def _slug(text: str) -> str:
@@ -363,7 +351,7 @@ def require_fit(settings: Settings) -> None:
     Raises:
         IntarsiaError: as `intarsia.flow.fit.require_planes`.
     """
-    scheme = Scheme.parse(scheme_text(settings, settings.scheme))
+    scheme = Scheme.parse(settings.scheme_text(settings.scheme))
     named = {str(rule): layer for rule, layer in scheme.exceptions if layer is not None}
     if _searches_cycles(settings):
         named |= {f"--layerwise-formats {text}": LayerScheme.parse(text) for text in settings.layerwise_formats}

@@ -38,7 +38,7 @@ def table(results: Results) -> str:
         graph = results.exported
         rows.append(("ONNX", _equal(graph.values, graph.layers, graph.images)))
     if results.areas and results.synthesized:
-        rows.append(("area is of an engine", f"not fitted to this network: {otherwise(results)}"))
+        rows.append(("area", f"of a default engine, not one fitted to this network: {otherwise(results)}"))
     for area in results.areas:
         text = f"{amount(area.total, area.unit)} plus {area.memory_bits / 8192:,.1f} KiB memory{path(area)}"
         rows.append((f"area {area.design}", text))
@@ -58,7 +58,8 @@ def table(results: Results) -> str:
 
 def otherwise(results: Results) -> str:
     """Say in what the synthesized engine is another one than that which is fitted to the network."""
-    return ", ".join(f"{name} {value:,} for {results.engine[name]:,}" for name, value in results.synthesized.items())
+    differ = results.synthesized.items()
+    return ", ".join(f"{name} = {value:,} (this network needs {results.engine[name]:,})" for name, value in differ)
 
 
 def proof_of_cycles(results: Results) -> str:

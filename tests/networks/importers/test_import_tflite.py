@@ -455,7 +455,7 @@ def convolution(**changes: Any) -> bytes:
             ),
             "in 2 groups for 2 channels",
         ),
-        (b"", "no TFLite model"),
+        (b"", "not a TFLite model"),
         (b"\x1c\0\0\0TFL3", "damaged"),
     ],
 )
