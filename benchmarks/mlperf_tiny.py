@@ -82,7 +82,8 @@ def page(runs: Sequence[Rows]) -> str:
 Written by `python benchmarks/mlperf_tiny.py`. Scores are those of integer networks, except the float rows, on the full
 official test set: accuracy, or the area under the ROC curve (AUC) of the autoencoder. Bits per weight are all bits
 stored for the weights (without biases) divided by the number of weights; bytes include the biases. Cycles are those of
-the engine with 16 lanes, which cannot run the formats of the int8, int4, int2 and layer-wise networks.
+the engine with 16 lanes, which does not run the int8, int4, int2 and layer-wise
+networks: some of their layers are int8.
 
 {table(ACCURACY, accuracy)}
 {note}
@@ -129,7 +130,7 @@ clips; 20 epochs from nearest rounding at one rate for all tensors, as in earlie
 
 **Comparison at equal bits.** Superposition is ahead of layer-wise mixed precision on DS-CNN, level with it on ResNet-8
 (half a point is noise there) and on the autoencoder (whose three seeds have AUCs from 0.876 to 0.892), and not ahead on
-MobileNetV1. Layers of int4 and int8 need multipliers, and no engine here runs them.
+MobileNetV1. The engine does not run int8 layers, and runs int4 layers as passes of balanced-ternary digits.
 
 **DS-CNN misses its 90.0 % target**; our experiments suggest that it is out of reach with these data at 3.0 bits and
 20,000 cycles. Two digits for every weight, trained with the same recipe, reach 89.7 % (in their row above), with 30 %
