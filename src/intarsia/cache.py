@@ -15,6 +15,7 @@ from intarsia.text import escaped
 
 #: Says in a sentence what was found damaged; without a logging setup of the program's own, on standard error.
 _LOG = logging.getLogger(__name__)
+_LOG.setLevel(logging.WARNING)  # whatever other packages make the root's level
 
 _VARIABLE = "INTARSIA_CACHE"
 _SUMS = "sums.json"

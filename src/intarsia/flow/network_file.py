@@ -91,9 +91,9 @@ def compile_file(network_file: Path, output: Path | None, config: EngineConfig) 
         IntarsiaError: the file is damaged, the network does not fit the engine, or the default folder holds files of
             these names that are another's.
     """
-    folder = output or network_file.with_suffix("")
-    if output is None and (network_file.suffix == "" or not folder.name.strip(".")):
+    if output is None and (network_file.suffix == "" or not network_file.stem.strip(".")):
         raise IntarsiaError(f"{network_file} has no name for a folder beside it; give one with --output.")
+    folder = output or network_file.with_suffix("")
     require_writable(folder, "choose another --output")
     network = file.load(network_file)
     program = compile_network(network, config_for(network, config))

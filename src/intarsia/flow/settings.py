@@ -327,8 +327,9 @@ class Settings:
     @property
     def engine(self) -> EngineConfig:
         """The engine to compile for."""
-        slots = slots_for(Scheme.parse(self.scheme_text(self.scheme)), self.lanes) if self.slots is None else self.slots
-        return EngineConfig(lanes=self.lanes, slots=slots)
+        plain = EngineConfig(lanes=self.lanes)  # refuses lanes that no engine has
+        scheme = Scheme.parse(self.scheme_text(self.scheme))
+        return replace(plain, slots=slots_for(scheme, plain.lanes) if self.slots is None else self.slots)
 
     def scheme_text(self, kind: str) -> str:
         """Return the planes that a user's name for a scheme means for this network."""

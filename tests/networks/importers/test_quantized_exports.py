@@ -100,10 +100,12 @@ def trained(model: nn.Module, images: NDArray[np.float32]) -> nn.Module:
 
 def brevitas_file(model: nn.Module, images: NDArray[np.float32], form: str, path: Path) -> Path:
     export = pytest.importorskip("brevitas.export")
-    logging.disable(logging.WARNING)
     write: Callable[..., object] = {"qcdq": export.export_onnx_qcdq, "qonnx": export.export_qonnx}[form]
-    write(model, args=torch.from_numpy(images[:1]), export_path=str(path))
-    logging.disable(logging.NOTSET)
+    logging.disable(logging.WARNING)
+    try:
+        write(model, args=torch.from_numpy(images[:1]), export_path=str(path))
+    finally:
+        logging.disable(logging.NOTSET)
     return path
 
 
