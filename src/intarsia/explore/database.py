@@ -146,6 +146,7 @@ def sqlite_url(path: Path) -> str:
 
 def _opened(url: str, options: dict[str, Any], beat: int) -> RDBStorage:
     """Open a database and make its tables where they are missing; again, where somebody else makes them just now."""
+    pause = 0.5
     for tries in range(_MOST_OPENINGS, 0, -1):
         try:
             with warnings.catch_warnings():
@@ -154,7 +155,8 @@ def _opened(url: str, options: dict[str, Any], beat: int) -> RDBStorage:
         except DBAPIError as error:
             if tries == 1 or _hopeless(error):
                 raise
-            time.sleep(0.5)
+            time.sleep(pause)
+            pause *= 2  # a server that restarts takes a few seconds
     raise AssertionError("the last try returns or raises")
 
 
