@@ -392,7 +392,7 @@ class Settings:
                     raise IntarsiaError(f"{name} is {value!r}")
             read = {name: _READERS.get(name, lambda value: value)(value) for name, value in fields.items()}
             return cls(folder=folder, **read)
-        except (AttributeError, TypeError, ValueError, IntarsiaError) as error:
+        except (AttributeError, TypeError, ValueError, OverflowError, IntarsiaError) as error:
             reason = str(error).rstrip(".")
             raise IntarsiaError(
                 f"the settings of the run in {folder} cannot be read ({reason}); run it again."
