@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("sklearn")
@@ -24,6 +25,7 @@ from torch import nn  # noqa: E402
 
 from intarsia.datasets import Dataset, InputScaling, Split, load_dataset  # noqa: E402
 from intarsia.errors import IntarsiaError  # noqa: E402
+from intarsia.files import save_tensors  # noqa: E402
 from intarsia.networks import build  # noqa: E402
 from intarsia.quantize import RECIPES, Phase, Recipe  # noqa: E402
 from intarsia.quantize.averaging import Average  # noqa: E402
@@ -534,3 +536,21 @@ def test_the_average_is_looked_at_and_kept_and_survives_an_interruption(
     again = train_network(resumed, data, recipe, seed=1, candidates=candidates, checkpoint=checkpoint)
     assert again.kept == history.kept
     assert same(unbroken, resumed)
+
+
+@pytest.mark.parametrize("change", ["missing", "unknown", "number", "shape"])
+def test_a_damaged_state_of_the_optimizer_is_refused_and_nothing_changed(change: str, tmp_path: Path) -> None:
+    model, path = nn.Linear(2, 2), tmp_path / "state"
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    save_checkpoint(path, model, optimizer, "", Progress([]))
+    with safe_open(path, framework="np") as file:
+        header, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    moved = tensors.pop("optimizer.0.exp_avg")
+    named = {"missing": {}, "unknown": {"optimizer.0.spam": moved}, "number": {"optimizer.x.exp_avg": moved}}
+    save_tensors(path, tensors | named.get(change, {"optimizer.0.exp_avg": moved[:1]}), header)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    with pytest.raises(IntarsiaError, match="the state of another optimizer, or a damaged one"):
+        load_checkpoint(path, model, optimizer, "")
+    assert all(map(torch.equal, before, model.parameters()))

@@ -14,8 +14,14 @@ from torch import nn
 
 from intarsia.errors import IntarsiaError
 from intarsia.files import require_readable, save_tensors
+from intarsia.text import whole_number
 
 _FORMAT = "intarsia-checkpoint-2"
+#: What optimizers keep of each parameter.
+_KEPT_BY: Mapping[type, set[str]] = {
+    torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"},
+    torch.optim.SGD: {"momentum_buffer"},
+}
 
 
 @dataclass(frozen=True)
@@ -122,12 +128,10 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
     average = progress.average
     if not fits or (average is not None and parameters != {name: value.shape for name, value in average.items()}):
         raise IntarsiaError(f"the checkpoint {path} belongs to another network; {remedy}.")
+    state = _optimizer_state(tensors)
+    if not _is_of(state, optimizer):
+        raise IntarsiaError(f"the checkpoint {path} has the state of another optimizer, or a damaged one; {remedy}.")
     model.load_state_dict(weights)
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, value in tensors.items():
-        if name.startswith("optimizer."):
-            _, number, key = name.split(".", 2)
-            state.setdefault(int(number), {})[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     _lay_out(optimizer)
     return progress
@@ -139,6 +143,29 @@ def _named(room: str, state: Mapping[str, torch.Tensor]) -> dict[str, NDArray[np
 
 def _of(room: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name.removeprefix(f"{room}."): value for name, value in tensors.items() if name.startswith(f"{room}.")}
+
+
+def _optimizer_state(tensors: Mapping[str, torch.Tensor]) -> dict[int, dict[str, torch.Tensor]]:
+    """Return the state of an optimizer by number of the parameter; −1 stands for what is not a number."""
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimizer."):
+            number, _, key = name.removeprefix("optimizer.").partition(".")
+            found = whole_number(number)
+            state.setdefault(-1 if found is None else found, {})[key] = value
+    return state
+
+
+def _is_of(state: Mapping[int, Mapping[str, torch.Tensor]], optimizer: torch.optim.Optimizer) -> bool:
+    """Whether a state has what an optimizer keeps of each of its parameters."""
+    wanted = _KEPT_BY.get(type(optimizer), set())
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    return all(
+        0 <= number < len(parameters)
+        and set(kept) == wanted
+        and all(key == "step" or value.shape == parameters[number].shape for key, value in kept.items())
+        for number, kept in state.items()
+    )
 
 
 def _lay_out(optimizer: torch.optim.Optimizer) -> None:
