@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intarsia.errors import IntarsiaError
+from intarsia.errors import IntarsiaError, unreadable
 from intarsia.files import unpacked_limit
 
 Arrays = dict[str, NDArray[Any]]
@@ -53,7 +53,7 @@ def read_npy(path: Path) -> NDArray[Any]:
         with path.open("rb") as file:
             return _array(file, path.stat().st_size)
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     except _DamagedError as error:
         raise _not_an_array(path, error) from error
 
@@ -68,7 +68,7 @@ def map_npy(path: Path) -> NDArray[Any]:
         with path.open("rb") as file:
             header, begin = _checked_header(file, path.stat().st_size)
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     except _DamagedError as error:
         raise _not_an_array(path, error) from error
     return np.memmap(path, header.dtype, "c", begin, header.shape, "F" if header.fortran else "C")
@@ -89,7 +89,7 @@ def read_npz(path: Path, required: Sequence[str] = (), optional: Sequence[str] =
     except IntarsiaError:
         raise
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     except _DamagedError as error:
         raise IntarsiaError(f"{path}: {error}; save it again with numpy.savez.") from error
     except Exception as error:  # zipfile and its decompressors raise a dozen kinds of their own
@@ -102,12 +102,6 @@ def require_shape(path: Path, name: str, values: NDArray[Any], shape: tuple[int 
     if not fits:
         wanted = ", ".join("N" if length is None else str(length) for length in shape)
         raise IntarsiaError(f"{path}: {name} has the shape {values.shape}, it must be ({wanted}).")
-
-
-def _unreadable(path: Path, error: OSError) -> IntarsiaError:
-    if isinstance(error, FileNotFoundError):
-        return IntarsiaError(f"there is no file {path}; correct the path.")
-    return IntarsiaError(f"cannot read {path}: {error.strerror or error}.")
 
 
 def _not_an_array(path: Path, error: _DamagedError) -> IntarsiaError:

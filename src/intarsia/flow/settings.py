@@ -117,8 +117,8 @@ DEFAULTS: Mapping[str, Defaults] = MappingProxyType(
 )
 
 #: Of a network of the user's own. Nobody has tuned a scheme for it, so twice as many weights are precise as ResNet-8
-#: needs: it costs a quarter more bits and a tenth more area, and leaves its accuracy within a point of the float
-#: network's where half of them leave nearly two.
+#: needs: that takes about 0.3 bits per weight and a second slot, and loses about one point where one weight of 16 loses
+#: nearly two (`benchmarks/own_training.py`).
 _OWN = Defaults("", "", retrain=False, images=20, official=False, scheme="ternary+2:16xint4")
 
 

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an import may unpack: so much that every real file passes, and so little that no file fills the memory."""
 
-#: Any file may unpack to so many bytes, and each of its bytes to so many more. A weight of one byte becomes a real
-#: value, an integer and a step, 20 bytes; quantizers in a row keep some of these.
+#: Any file may unpack to so many bytes, and each of its bytes to so many more. A weight of one byte becomes
+#: `PER_WEIGHT`; quantizers in a row keep some of these.
 _ALWAYS = 64 << 20
 _PER_BYTE = 64
+
+#: Bytes of a weight in memory: a real value, an integer and its step.
+PER_WEIGHT = 20
 
 
 class Budget:

@@ -9,6 +9,7 @@ import numpy as np
 
 from intarsia.errors import IntarsiaError
 from intarsia.integer.layers import LARGEST_TENSOR
+from intarsia.networks.importers._budget import PER_WEIGHT
 from intarsia.networks.importers._graph import (
     Addition,
     Clip,
@@ -31,7 +32,6 @@ from intarsia.networks.importers._layout import ceil_padding, channels_first, pl
 from intarsia.networks.importers._tensors import Tensors
 
 _MOST_WEIGHTS = 1 << 26  # of a layer
-_PER_WEIGHT = 20  # bytes: a real value, an integer and its step
 
 #: Why a network is refused whose outputs would come in another order.
 REORDERED = (
@@ -69,7 +69,7 @@ class GraphBuilder(Tensors):
             raise self.fail(f"has a kernel of {tuple(kernel)} and a dilation of {dilation}")
         if outputs * channels * math.prod(reach) > _MOST_WEIGHTS:
             raise self.fail(f"takes {outputs * channels * math.prod(reach):,} weights without groups and dilation")
-        self._afford(weights.values.size * _PER_WEIGHT)
+        self._afford(weights.values.size * PER_WEIGHT)
         size = self._window((height, width), reach, stride, padding)
         self._add(
             result,
@@ -105,7 +105,7 @@ class GraphBuilder(Tensors):
         if features != self._shape_of(source)[0] or outputs == 0:
             raise self.fail(f"has weights of shape {weights.values.shape} for {self._shape_of(source)[0]} features")
         self._check_bias(bias, outputs)
-        self._afford(weights.values.size * _PER_WEIGHT)
+        self._afford(weights.values.size * PER_WEIGHT)
         if source in self._order:
             weights = placed_weights(weights, self._order[source])
         self._add(

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intarsia.networks.importers._budget import Budget
+from intarsia.networks.importers._budget import PER_WEIGHT, Budget
 from intarsia.networks.importers._graph import Floats, Quantization
 from intarsia.networks.importers._onnx_attributes import Attributes, Unsupported
 
 #: Operators that round to integers by a scale, a zero-point and a width: QONNX's, by either of its names.
 QUANTIZERS = ("Quant", "IntQuant")
 
-_PER_ELEMENT = 20  # bytes: a real value, an integer and its step
 _ROUNDING: Mapping[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
     "ROUND": np.round,
     "HALF_EVEN": np.round,
@@ -151,13 +150,13 @@ def _size(kind: str, attributes: Attributes, arrays: Sequence[NDArray[Any]]) -> 
     if kind in _MOVES or kind == "Shape" or not arrays:
         return 0  # another view of the same values
     if kind == "ConstantOfShape":
-        return math.prod(max(int(size), 0) for size in arrays[0].ravel()) * _PER_ELEMENT
+        return math.prod(max(int(size), 0) for size in arrays[0].ravel()) * PER_WEIGHT
     if kind == "Gather":
         along = arrays[0].shape[attributes.integer("axis", 0)]
-        return int(arrays[0].size // max(along, 1) * arrays[1].size * _PER_ELEMENT)
+        return int(arrays[0].size // max(along, 1) * arrays[1].size * PER_WEIGHT)
     if kind in _ELEMENTWISE or kind == "Clip":
-        return math.prod(np.broadcast_shapes(*(array.shape for array in arrays))) * _PER_ELEMENT
-    return sum(array.size for array in arrays) * _PER_ELEMENT
+        return math.prod(np.broadcast_shapes(*(array.shape for array in arrays))) * PER_WEIGHT
+    return sum(array.size for array in arrays) * PER_WEIGHT
 
 
 def _limit(inputs: Sequence[Constant | None], index: int, attributes: Attributes, name: str) -> Any:
