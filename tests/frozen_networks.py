@@ -73,7 +73,9 @@ def _error(module: QuantizedNetwork, step: Step, inputs: Sequence[torch.Tensor])
         scales = planes.scales().view(-1, len(weight), *[1] * (weight.dim() - 1))
         values = torch.stack([plane.reshape(weight.shape) for plane in planes.values(weight)])
         size = (values.abs() * scales).sum(dim=0)
-        terms, total = weight[0].numel() + 1, _weighted(step, sizes[0], size)
+        terms, total = weight[0].numel() + 2, _weighted(step, sizes[0], size)
+        if step.residual is not None:
+            total = total + sizes[1] * module.gain(step)[0]
     return (terms + _OTHER_ROUNDINGS) * _UNIT * total.double().numpy()
 
 

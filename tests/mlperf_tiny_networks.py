@@ -27,6 +27,7 @@ from intarsia.integer.validation import window_output
 from random_networks import _requantization, _whole_range
 from random_planes import random_plane
 
+SCALE_BITS = EngineConfig().scale_bits
 UINT8, INT8 = ActivationFormat(8, signed=False), ActivationFormat(8, signed=True)
 #: Output channels and stride of MobileNetV1-0.25's separable blocks.
 MOBILENET = ((16, 1), (32, 2), (32, 1), (64, 2), (64, 1), (128, 2), *((128, 1),) * 5, (256, 2), (256, 1))
@@ -48,7 +49,8 @@ class _Builder:
     layers: list[Layer] = field(default_factory=list)
 
     def _planes(self, shape: Sequence[int], digits: int) -> tuple[Plane, ...]:
-        planes = [random_plane(self.rng, tuple(shape), f"digits{digits}" if digits > 1 else "ternary", Pattern())]
+        dense = f"digits{digits}" if digits > 1 else "ternary"
+        planes = [random_plane(self.rng, tuple(shape), dense, Pattern(), shift=0 if digits else 2)]
         if not digits:
             planes.append(random_plane(self.rng, tuple(shape), "int8", Pattern("n:m", 1, 16)))
         return tuple(planes)
@@ -72,7 +74,7 @@ class _Builder:
         shape = (outputs, *window_output(*x.shape[1:], kernel, (stride, stride), padding))
         planes = self._planes((outputs, 1 if depthwise else x.shape[0], *kernel), digits)
         output = Tensor(name, shape, UINT8, 0.01)
-        requantization = _whole_range(_requantization(self.rng, planes, x, output, False), UINT8)
+        requantization = _whole_range(_requantization(self.rng, planes, x, output, SCALE_BITS), UINT8)
         self._append(Conv2d(x.name, output, planes, requantization, (stride, stride), padding, depthwise))
 
     def separable(self, name: str, outputs: int, digits: int, *, stride: int = 1) -> None:
@@ -84,7 +86,7 @@ class _Builder:
     def linear(self, name: str, outputs: int, digits: int, form: ActivationFormat) -> None:
         planes = self._planes((outputs, *self.x.shape), digits)
         output = Tensor(name, (outputs, 1, 1), form, 0.01)
-        requantization = _whole_range(_requantization(self.rng, planes, self.x, output, False), form)
+        requantization = _whole_range(_requantization(self.rng, planes, self.x, output, SCALE_BITS), form)
         self._append(Linear(self.x.name, output, planes, requantization))
 
     def pool(self) -> None:
@@ -95,7 +97,7 @@ class _Builder:
         self._append(AveragePool(self.x.name, output, kernel, kernel, (0, 0, 0, 0), multiplier, shift, 0, 255))
 
     def network(self, name: str, source: Tensor) -> IntegerNetwork:
-        return IntegerNetwork(name, source, tuple(self.layers), EngineConfig().scale_bits)
+        return IntegerNetwork(name, source, tuple(self.layers), SCALE_BITS)
 
 
 def dscnn_like(rng: Generator, digits: Digits = Digits()) -> IntegerNetwork:

@@ -28,15 +28,18 @@ from intarsia.integer import (
     Pattern,
     Plane,
     Requantization,
+    Residual,
     Tensor,
+    weight_matrix,
 )
 from intarsia.integer.validation import window_output
 from random_planes import UNIT_PATTERNS, ends, mixed_planes, multipliers, pick, random_plane
 
 _SHIPPED = EngineConfig()
-KINDS = ("conv", "depthwise", "linear", "add", "avgpool", "maxpool")
+KINDS = ("conv", "depthwise", "linear", "residual", "add", "avgpool", "maxpool")
 
 Window = tuple[tuple[int, int], tuple[int, int], tuple[int, int, int, int]]
+_POINTWISE: Window = ((1, 1), (1, 1), (0, 0, 0, 0))
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Fit:
     slot_bits: int = _SHIPPED.slot_bits
     scale_bits: int = _SHIPPED.scale_bits
     acc_bits: int = _SHIPPED.acc_bits
+    plane_shift_bits: int = _SHIPPED.plane_shift_bits
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,8 @@ def random_layer_network(
 ) -> IntegerNetwork:
     """Return a network of one layer of `kind` (one of KINDS, or drawn).
 
-    `add` has a 1×1 convolution before it, so that its two inputs differ; with `second` every layer has one, so that it
+    `add` has a 1×1 convolution before it, so that its two inputs differ; `residual` is a convolution, depthwise or not,
+    after another one like it, whose result it adds; with `second` every layer has one, so that it
     does not read the network's input. `extreme` puts weights, multipliers, biases
     and shifts at their limits. `sparse` forces or forbids the sparse plane of a convolution or linear layer (drawn if
     None), `dense` forces the format of the dense plane. `fit` and `far`: see `Fit` and `Ranges`; multipliers have fewer
@@ -108,9 +113,12 @@ def random_layer_network(
     layers: list[Layer] = []
     inputs = [source]
     if kind == "add" or second:
-        layers.append(_weight_layer(rng, "branch", "conv", source, ranges, outputs=source.shape[0], pointwise=True))
+        layers.append(_weight_layer(rng, "branch", "conv", source, ranges, outputs=source.shape[0], window=_POINTWISE))
         inputs = [source, layers[0].output] if kind == "add" else [layers[0].output]
-    layers.append(random_layer(rng, kind, kind, inputs, ranges, sparse=sparse, dense=dense))
+    if kind == "residual":
+        layers += _residual_layers(rng, "residual", inputs[0], ranges, sparse=sparse, dense=dense)
+    else:
+        layers.append(random_layer(rng, kind, kind, inputs, ranges, sparse=sparse, dense=dense))
     return IntegerNetwork(f"random {kind}", source, tuple(layers), scale_bits)
 
 
@@ -128,9 +136,13 @@ def random_network(rng: Generator, depth: int = 5, *, extreme: bool = False, fre
         inputs = [tensors[-1]]
         if kind == "add":
             inputs.append(pick(rng, [t for t in tensors if t.shape == inputs[0].shape]))
-        layer = random_layer(rng, kind, f"{kind}{number}", inputs, ranges)
-        layers.append(layer)
-        tensors.append(layer.output)
+        made = (
+            _residual_layers(rng, f"{kind}{number}", inputs[0], ranges)
+            if kind == "residual"
+            else [random_layer(rng, kind, f"{kind}{number}", inputs, ranges)]
+        )
+        layers += made
+        tensors += [layer.output for layer in made]
     return IntegerNetwork("random", source, tuple(layers), scale_bits, {"seeded": "yes"})
 
 
@@ -149,24 +161,37 @@ def resnet8_like(rng: Generator) -> IntegerNetwork:
     source = Tensor("input", (3, 32, 32), int8, 1 / 128)
     layers: list[Layer] = []
 
-    def conv(name: str, x: Tensor, outputs: int, form: ActivationFormat, *, kernel: int = 3, stride: int = 1) -> Tensor:
+    scale_bits = _SHIPPED.scale_bits
+
+    def conv(
+        name: str,
+        x: Tensor,
+        outputs: int,
+        form: ActivationFormat,
+        *,
+        kernel: int = 3,
+        stride: int = 1,
+        residual: Tensor | None = None,
+    ) -> Tensor:
         output = Tensor(name, (outputs, x.shape[1] // stride, x.shape[2] // stride), form, 0.01)
         shape = (outputs, x.shape[0], kernel, kernel)
         first = x.shape[0] < 16
-        planes = [random_plane(rng, shape, "digits4" if first else "ternary", Pattern())]
+        planes = [random_plane(rng, shape, "digits4" if first else "ternary", Pattern(), shift=0 if first else 2)]
         if not first:
             planes.append(random_plane(rng, shape, "int8", Pattern("n:m", 1, 16)))
         edge = (kernel - 1) // 2
-        requantization = _whole_range(_requantization(rng, planes, x, output, False), form)
-        layers.append(Conv2d(x.name, output, tuple(planes), requantization, (stride, stride), (edge,) * 4))
+        requantization = _whole_range(_requantization(rng, planes, x, output, scale_bits), form)
+        kept = None if residual is None else Residual(residual.name, 45, min(6, int(requantization.shift.min())))
+        window = (stride, stride), (edge,) * 4
+        layers.append(Conv2d(x.name, output, tuple(planes), requantization, *window, residual=kept))
         return output
 
     def block(name: str, x: Tensor, outputs: int, stride: int) -> Tensor:
         body = conv(f"{name}.conv1", x, outputs, uint8, stride=stride)
+        if stride == 1:
+            return conv(f"{name}.conv2", body, outputs, uint8, residual=x)
         body = conv(f"{name}.conv2", body, outputs, int8)
-        skip = x if stride == 1 else conv(f"{name}.shortcut", x, outputs, int8, kernel=1, stride=stride)
-        layers.append(Add((skip.name, body.name), Tensor(f"{name}.add", body.shape, uint8, 0.01), (45, 55), 6, 0, 255))
-        return layers[-1].output
+        return conv(f"{name}.shortcut", x, outputs, uint8, kernel=1, stride=stride, residual=body)
 
     x = conv("stem", source, 16, uint8)
     for name, outputs, stride in (("stack1", 16, 1), ("stack2", 32, 2), ("stack3", 64, 2)):
@@ -175,9 +200,9 @@ def resnet8_like(rng: Generator) -> IntegerNetwork:
     layers.append(AveragePool(x.name, pooled, (8, 8), (8, 8), (0, 0, 0, 0), 32, 11, 0, 255))
     planes = (random_plane(rng, (10, 64, 1, 1), "digits4", Pattern()),)
     logits = Tensor("fc", (10, 1, 1), int8, 0.1)
-    requantization = _whole_range(_requantization(rng, planes, pooled, logits, False), int8)
+    requantization = _whole_range(_requantization(rng, planes, pooled, logits, scale_bits), int8)
     layers.append(Linear("pool", logits, planes, requantization))
-    return IntegerNetwork("resnet8-like", source, tuple(layers), _SHIPPED.scale_bits)
+    return IntegerNetwork("resnet8-like", source, tuple(layers), scale_bits)
 
 
 def random_format(rng: Generator, *, free: bool = False) -> ActivationFormat:
@@ -225,13 +250,14 @@ def _weight_layer(
     ranges: Ranges,
     *,
     outputs: int | None = None,
-    pointwise: bool = False,
+    window: Window | None = None,
+    residual: Tensor | None = None,
     sparse: bool | None = None,
     dense: str | None = None,
-) -> Layer:
+) -> Conv2d | Linear:
     channels = x.shape[0]
     outputs = channels if kind == "depthwise" else (outputs or _between(rng, ranges.channels))
-    window = ((1, 1), (1, 1), (0, 0, 0, 0)) if pointwise or kind == "linear" else _window(rng, x, ranges)
+    window = _POINTWISE if kind == "linear" else (window or _window(rng, x, ranges))
     if kind == "linear":
         weights_shape: tuple[int, ...] = (outputs, *x.shape)
         shape = (outputs, 1, 1)
@@ -239,18 +265,57 @@ def _weight_layer(
         weights_shape = (outputs, 1 if kind == "depthwise" else channels, *window[0])
         shape = (outputs, *window_output(*x.shape[1:], *window))
     if ranges.free and sparse is None and dense is None and rng.random() < 0.2:
-        planes = mixed_planes(rng, weights_shape, scale_bits=ranges.scale_bits, extreme=ranges.extreme)
+        planes = mixed_planes(rng, weights_shape, extreme=ranges.extreme)
     else:
         planes = [
-            random_plane(rng, weights_shape, form, pattern, scale_bits=ranges.scale_bits, extreme=ranges.extreme)
+            random_plane(rng, weights_shape, form, pattern, shift=shift, extreme=ranges.extreme)
             for form, pattern in _plane_kinds(rng, ranges, sparse, dense)
+            for shift in [_plane_shift(rng, form, pattern, ranges)]
         ]
-    planes = [_bounded(rng, plane, x, ranges) for plane in planes]
+    planes = _bounded(rng, planes, x, ranges)
     output = Tensor(name, shape, random_format(rng, free=ranges.free), 0.02)
-    requantization = _requantization(rng, planes, x, output, ranges.extreme)
+    # The greatest shifts would take a residual of 16 bits beyond what the executor sums exactly.
+    extreme = ranges.extreme and not (ranges.free and residual is not None)
+    requantization = _requantization(rng, planes, x, output, ranges.scale_bits, extreme=extreme)
+    if ranges.free and residual is not None:
+        shift = requantization.shift
+        requantization = replace(requantization, shift=np.maximum(shift, shift.max() - min(8, shift.max())))
+    added = None
+    if residual is not None:
+        multiplier = int(multipliers(rng, 1, ranges.scale_bits, ranges.extreme)[0])
+        most = min(int(requantization.shift.min()), ranges.scale_bits + 2)
+        added = Residual(residual.name, multiplier, int(rng.integers(max(0, most - 3), most, endpoint=True)))
     if kind == "linear":
-        return Linear(x.name, output, tuple(planes), requantization)
-    return Conv2d(x.name, output, tuple(planes), requantization, window[1], window[2], kind == "depthwise")
+        return Linear(x.name, output, tuple(planes), requantization, added)
+    depthwise = kind == "depthwise"
+    return Conv2d(x.name, output, tuple(planes), requantization, window[1], window[2], depthwise, added)
+
+
+def _residual_layers(
+    rng: Generator,
+    name: str,
+    x: Tensor,
+    ranges: Ranges,
+    *,
+    sparse: bool | None = None,
+    dense: str | None = None,
+) -> list[Layer]:
+    """Return a layer and another one of the same window that adds the result of the first."""
+    kind = pick(rng, ("conv", "depthwise", "linear"))
+    outputs, window = _between(rng, ranges.channels), _window(rng, x, ranges)
+    first = _weight_layer(rng, f"{name}.first", kind, x, ranges, outputs=outputs, window=window)
+    planes = {"sparse": sparse, "dense": dense}
+    second = _weight_layer(rng, name, kind, x, ranges, outputs=outputs, window=window, residual=first.output, **planes)
+    return [first, second]
+
+
+def _plane_shift(rng: Generator, form: str, pattern: Pattern, ranges: Ranges) -> int:
+    """Return a plane's shift; on an engine only the dense plane has one. Binary weights, which cannot be left out where
+    sums get too large, have none.
+    """
+    if ranges.free:
+        return 0 if form == "binary" else int(rng.integers(8))
+    return int(rng.integers(1 << ranges.fit.plane_shift_bits)) if pattern.kind == "dense" else 0
 
 
 def _plane_kinds(rng: Generator, ranges: Ranges, sparse: bool | None, dense: str | None) -> list[tuple[str, Pattern]]:
@@ -272,23 +337,31 @@ def _plane_kinds(rng: Generator, ranges: Ranges, sparse: bool | None, dense: str
     return kinds
 
 
-def _bounded(rng: Generator, plane: Plane, x: Tensor, ranges: Ranges) -> Plane:
-    """Return the plane with random weights set to zero until its accumulators keep below their limit."""
+def _bounded(rng: Generator, planes: Sequence[Plane], x: Tensor, ranges: Ranges) -> list[Plane]:
+    """Return planes with random weights set to zero until their accumulators keep below their limit."""
     limit = ((1 << ((32 if ranges.free else ranges.fit.acc_bits) - 1)) - 1) // _magnitude(x)
-    flat = plane.weights.reshape(plane.weights.shape[0], -1).copy()
-    for row in flat:
-        order = rng.permutation(row.size)
-        row[order[np.abs(row[order].astype(np.int64)).cumsum() > limit]] = 0
-    return replace(plane, weights=flat.reshape(plane.weights.shape))
+    sizes = [(np.abs(p.weights.astype(np.int64)) << p.shift).reshape(len(p.weights), -1) for p in planes]
+    settled = sum(size.sum(axis=1) for size, plane in zip(sizes, planes, strict=True) if not plane.format.has_zero)
+    rest = sum(size for size, plane in zip(sizes, planes, strict=True) if plane.format.has_zero)
+    kept = np.ones(sizes[0].shape, bool)
+    for number, mask in enumerate(kept):
+        order = rng.permutation(mask.size)
+        row = np.broadcast_to(rest, kept.shape)[number]
+        mask[order[row[order].cumsum() > limit - np.broadcast_to(settled, len(kept))[number]]] = False
+    return [
+        replace(plane, weights=plane.weights * kept.reshape(plane.weights.shape)) if plane.format.has_zero else plane
+        for plane in planes
+    ]
 
 
 def _requantization(
-    rng: Generator, planes: Sequence[Plane], x: Tensor, output: Tensor, extreme: bool
+    rng: Generator, planes: Sequence[Plane], x: Tensor, output: Tensor, scale_bits: int, *, extreme: bool = False
 ) -> Requantization:
     """Return a bias and a shift that spread the output over its range for inputs uniform over theirs."""
     outputs = output.shape[0]
     lo, hi = _clip(rng, output.format)
-    flat = sum(p.weights.reshape(outputs, -1).astype(float) * p.multiplier[:, None] for p in planes)
+    multiplier = multipliers(rng, outputs, scale_bits, extreme)
+    flat = weight_matrix(planes).reshape(outputs, -1).astype(float) * multiplier[:, None]
     mean = flat.sum(axis=1) * (x.format.lo + x.format.hi) / 2
     deviation = np.sqrt((flat**2).sum(axis=1)) * (_span(x) / 3.46) + 1
     shift = np.array([_shift(rng, value * 6, output.format, extreme) for value in deviation])
@@ -296,11 +369,11 @@ def _requantization(
     bias = np.clip(middle - mean + rng.normal(0, deviation / 2), -(2**31), 2**31 - 1).astype(np.int64)
     if extreme:
         bias = np.where(rng.random(outputs) < 0.5, ends(rng, -(2**31), 2**31 - 1, (outputs,)), bias)
-    return Requantization(bias.astype(np.int32), shift.astype(np.uint8), lo, hi)
+    return Requantization(multiplier.astype(np.int32), bias.astype(np.int32), shift.astype(np.uint8), lo, hi)
 
 
 def _whole_range(requantization: Requantization, form: ActivationFormat) -> Requantization:
-    return Requantization(requantization.bias, requantization.shift, form.lo, form.hi)
+    return replace(requantization, lo=form.lo, hi=form.hi)
 
 
 def _shift(rng: Generator, spread: float, form: ActivationFormat, extreme: bool) -> int:

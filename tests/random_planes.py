@@ -9,13 +9,10 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from intarsia.engine import EngineConfig
 from intarsia.integer import Pattern, Plane, WeightFormat
 from intarsia.integer.formats import UNIT_KINDS
 from intarsia.integer.units import fixed_channels, unit_numbers
 
-#: Of the multipliers of an engine as it ships.
-SCALE_BITS = EngineConfig().scale_bits
 UNIT_PATTERNS = [Pattern.parse(text) for text in ("inputs", "outputs", "blocks2", "blocks5", "taps")]
 
 T = TypeVar("T")
@@ -27,10 +24,10 @@ def random_plane(
     form: str,
     pattern: Pattern,
     *,
-    scale_bits: int = SCALE_BITS,
+    shift: int = 0,
     extreme: bool = False,
 ) -> Plane:
-    """Return a plane in the format of a name; `extreme` puts weights and multipliers at their limits."""
+    """Return a plane in the format of a name; `extreme` puts weights at their limits."""
     limit = WeightFormat(form).limit
     weights = ends(rng, -limit, limit, shape) if extreme else rng.integers(-limit, limit, shape, endpoint=True)
     if extreme and rng.integers(2):  # all of one sign: the accumulators reach their bounds
@@ -38,20 +35,22 @@ def random_plane(
     if not WeightFormat(form).has_zero:
         weights = ends(rng, -1, 1, shape)
     weights = weights * _support(rng, shape, pattern)
-    multiplier = multipliers(rng, shape[0], scale_bits, extreme).astype(np.int32)
-    return Plane(weights.astype(np.int8), multiplier, WeightFormat(form), pattern)
+    return Plane(weights.astype(np.int8), WeightFormat(form), pattern, shift)
 
 
-def mixed_planes(
-    rng: Generator, shape: tuple[int, ...], *, scale_bits: int = SCALE_BITS, extreme: bool = False
-) -> list[Plane]:
+def mixed_planes(rng: Generator, shape: tuple[int, ...], *, extreme: bool = False) -> list[Plane]:
     """Return planes that share out whole channels, blocks or taps, the last of them as the rest."""
     pattern = pick(rng, UNIT_PATTERNS)
     names = rng.choice(("int8", "int4", "ternary", "digits2"), int(rng.integers(1, 3)), replace=False).tolist()
     names.append(str(rng.choice(("binary", "int2", "ternary"))))
     units = unit_numbers(shape, pattern)
     owner = rng.integers(0, len(names), int(units.max()) + 1)[units]
-    planes = [random_plane(rng, shape, name, Pattern(), scale_bits=scale_bits, extreme=extreme) for name in names]
+    planes = [
+        random_plane(
+            rng, shape, name, Pattern(), shift=0 if name == "binary" else int(rng.integers(8)), extreme=extreme
+        )
+        for name in names
+    ]
     return [
         replace(plane, weights=plane.weights * (owner == number), pattern=replace(pattern, rest=plane is planes[-1]))
         for number, plane in enumerate(planes)

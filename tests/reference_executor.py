@@ -4,7 +4,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from intarsia.integer import Add, AveragePool, Conv2d, IntegerNetwork, Layer, Linear, MaxPool, Requantization
+from intarsia.integer import Add, AveragePool, Conv2d, IntegerNetwork, Layer, Linear, MaxPool, WeightLayer
 
 Longs = NDArray[np.int64]
 
@@ -22,20 +22,18 @@ def _layer(layer: Layer, inputs: list[Longs]) -> Longs:
     match layer:
         case Linear():
             flat = x.reshape(len(x), np.prod(x.shape[1:]))
-            matrices = [plane.weights.astype(np.int64).reshape(len(plane.weights), -1).T for plane in layer.planes]
             total = sum(
-                (flat @ matrix) * plane.multiplier.astype(np.int64)
-                for matrix, plane in zip(matrices, layer.planes, strict=True)
+                (flat @ plane.weights.astype(np.int64).reshape(len(plane.weights), -1).T) * 2**plane.shift
+                for plane in layer.planes
             )
-            return _finish(total[:, :, None, None], layer.requantization)
+            return _finish(total[:, :, None, None], layer, inputs)
         case Conv2d():
             windows = _windows(x, layer)
             total = sum(
-                _accumulate(windows, plane.weights.astype(np.int64), layer.depthwise)
-                * plane.multiplier.astype(np.int64)[:, None, None]
+                _accumulate(windows, plane.weights.astype(np.int64), layer.depthwise) * 2**plane.shift
                 for plane in layer.planes
             )
-            return _finish(total, layer.requantization)
+            return _finish(total, layer, inputs)
         case Add():
             total = inputs[0] * layer.multipliers[0] + inputs[1] * layer.multipliers[1]
             return requantize(total, layer.shift, layer.lo, layer.hi)
@@ -52,9 +50,13 @@ def _accumulate(windows: Longs, weights: Longs, depthwise: bool) -> Longs:
     return np.einsum("ncyxij,ocij->noyx", windows, weights)
 
 
-def _finish(total: Longs, requantization: Requantization) -> Longs:
-    bias, shift = (v.astype(np.int64)[:, None, None] for v in (requantization.bias, requantization.shift))
-    return requantize(total + bias, shift, requantization.lo, requantization.hi)
+def _finish(accumulators: Longs, layer: WeightLayer, inputs: list[Longs]) -> Longs:
+    own = layer.requantization
+    multiplier, bias, shift = (v.astype(np.int64)[:, None, None] for v in (own.multiplier, own.bias, own.shift))
+    total = accumulators * multiplier + bias
+    if layer.residual is not None:
+        total = total + inputs[1] * layer.residual.multiplier * 2 ** (shift - layer.residual.shift)
+    return requantize(total, shift, own.lo, own.hi)
 
 
 def _windows(x: Longs, layer: Conv2d | AveragePool | MaxPool, padding_value: int = 0) -> Longs:
@@ -67,7 +69,7 @@ def _windows(x: Longs, layer: Conv2d | AveragePool | MaxPool, padding_value: int
 def requantize(total: NDArray[np.int64], shift: NDArray[np.integer] | int, lo: int, hi: int) -> NDArray[np.int64]:
     """Return clip((total + 2^(shift−1)) >> shift, lo, hi), rounding half up; shift 0 adds nothing.
 
-    `total` is Σ_p acc_p·m_p + c as 64-bit integers; `shift` (0 … 31) broadcasts against it.
+    `total` is acc·m + c, and what a residual adds, as 64-bit integers; `shift` (0 … 31) broadcasts against it.
     """
     amount = np.asarray(shift, np.int64)
     half = np.where(amount > 0, np.int64(1) << np.maximum(amount - 1, 0), 0)

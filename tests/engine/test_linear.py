@@ -75,7 +75,7 @@ def test_its_planes_are_chosen_as_the_convolution_s(seed: int, text: str, shape:
     scheme = LayerScheme.parse(text)
     wanted = weight_quantizer(weight, scheme, 8)
     found = weight_quantizer(weight.flatten(1), scheme, 8, kernel=shape[1:])
-    assert torch.equal(found.log_scales, wanted.log_scales)
+    assert torch.equal(found.log_scale, wanted.log_scale)
     assert torch.equal(found(weight.flatten(1)), wanted(weight).flatten(1))
     for quantizer in (found, wanted):
         quantizer.snap(0.5)

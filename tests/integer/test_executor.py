@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intarsia.errors import IntarsiaError
-from intarsia.integer import ActivationFormat, IntegerNetwork, Linear, Pattern, Plane, WeightFormat
+from intarsia.integer import ActivationFormat, AveragePool, IntegerNetwork, Linear, Tensor
 from intarsia.integer.executor import Executor
 from random_networks import KINDS, random_images, random_layer_network, random_network, resnet8_like
 from reference_executor import reference_trace
@@ -58,10 +58,12 @@ def test_sums_beyond_float32_stay_exact(sign: int) -> None:
     layer = network.layers[0]
     assert isinstance(layer, Linear)
     weights = np.full_like(layer.planes[0].weights, 121 * sign)
-    planes = (dataclasses.replace(layer.planes[0], weights=weights, multiplier=np.full(40, 255)),)
+    planes = (dataclasses.replace(layer.planes[0], weights=weights, shift=0),)
     total = 40 * 81 * 121 * 127 * 255 * sign
     bias = np.clip(np.arange(-20, 20) - total, -(2**31), 2**31 - 1)
-    requantization = dataclasses.replace(layer.requantization, bias=bias, shift=np.full(40, 31))
+    requantization = dataclasses.replace(
+        layer.requantization, multiplier=np.full(40, 255), bias=bias, shift=np.full(40, 31)
+    )
     source = dataclasses.replace(network.input, format=ActivationFormat(8, True))
     network = IntegerNetwork(
         "big", source, (dataclasses.replace(layer, planes=planes, requantization=requantization),), 8
@@ -112,15 +114,8 @@ def test_no_threads_are_refused() -> None:
 
 
 def test_sums_beyond_float64_are_refused() -> None:
-    network = random_layer_network(np.random.default_rng(0), "linear", channels=(5, 5), size=(5, 5))
-    layer = network.layers[0]
-    assert isinstance(layer, Linear)
-    shape = (1, *network.input.shape)
-    plane = Plane(np.full(shape, 121), np.full(1, 2**16 - 1), WeightFormat("digits5"), Pattern())
-    source = dataclasses.replace(network.input, format=ActivationFormat(16, False))
-    requantization = dataclasses.replace(layer.requantization, bias=np.zeros(1, int), shift=np.zeros(1, int))
-    count = 2**52 // (np.prod(shape) * 121 * (2**16 - 1) ** 2) + 1
-    output = dataclasses.replace(layer.output, shape=(1, 1, 1))
-    wide = Linear(source.name, output, (plane,) * count, requantization)
-    with pytest.raises(IntarsiaError, match=r"layer linear: its sums can pass 2\^52"):
-        Executor(IntegerNetwork("wide", source, (wide,), 16))
+    wide, size = ActivationFormat(16, False), (2048, 2048)
+    source, output = Tensor("input", (1, *size), wide, 1.0), Tensor("pool", (1, 1, 1), wide, 1.0)
+    pool = AveragePool("input", output, size, (1, 1), (0, 0, 0, 0), 2**16 - 1, 31, 0, 2**16 - 1)
+    with pytest.raises(IntarsiaError, match=r"layer pool: its sums can pass 2\^52"):
+        Executor(IntegerNetwork("wide", source, (pool,), 16))

@@ -124,7 +124,14 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     ("change", "sentence"),
     [
         (lambda h: h.pop("sha256"), "sha256"),
-        (lambda h: h.update(version=1), "field version is 1, but only 2 is known"),
+        (lambda h: h.update(version=2), "it has version 2, which computed otherwise; freeze or run the network again"),
+        (lambda h: h.update(version=4), "field version is 4, but only 3 is known"),
+        (lambda h: h["layers"][0]["planes"][0].update(shift=8), "shift must be an integer of 0 … 7"),
+        (lambda h: h["layers"][0].update(residual={"input": "input"}), "residual.multiplier is missing"),
+        (
+            lambda h: h["layers"][0].update(residual={"input": h["layers"][0]["input"], "multiplier": 1, "shift": 0}),
+            r"its residual is \(3, 32, 32\), but its output \(16, 32, 32\)",
+        ),
         (lambda h: h.update(format="tree"), "field format is 'tree'"),
         (lambda h: h.update(colour="red"), "field header.colour is unknown"),
         (lambda h: h.update(sha256="0" * 64), "SHA-256 sum is another"),
@@ -144,7 +151,10 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
         (lambda h: h["layers"][0]["planes"][0].update(pattern="rest-inputs"), "needs a plane before it"),
         (lambda h: h["layers"][0]["planes"][0].update(format="float8"), "unknown weight format 'float8'"),
         (lambda h: h["layers"][0]["planes"].pop(), "belongs to no layer"),
-        (lambda h: h["layers"][0]["planes"].append({"format": "int8", "pattern": "dense"}), "weights' is missing"),
+        (
+            lambda h: h["layers"][0]["planes"].append({"format": "int8", "pattern": "dense", "shift": 0}),
+            "weights' is missing",
+        ),
         (lambda h: h["layers"].pop(), "belongs to no layer"),
         (lambda h: h["input"].update(scale=float("nan")), "a number in its header is NaN"),
         (lambda h: h["input"].update(scale=float("inf")), "a number in its header is Infinity"),
@@ -248,6 +258,7 @@ def test_a_weight_layer_without_planes_is_refused(tmp_path: Path) -> None:
     header = json.loads(outer["__metadata__"]["intarsia"])
     header["layers"][0]["planes"] = []
     arrays = {"0.bias": np.zeros(16, np.int32), "0.shift": np.zeros(16, np.uint8)}
+    arrays["0.multiplier"] = np.zeros(16, np.uint16)
     header["sha256"] = file._sum(arrays)  # type: ignore[arg-type]
     save_file(arrays, path, metadata={"intarsia": json.dumps(header)})
     with pytest.raises(IntarsiaError, match="stem: has no planes"):

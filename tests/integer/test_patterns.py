@@ -16,7 +16,7 @@ from intarsia.integer import ActivationFormat, Conv2d, IntegerNetwork, Pattern, 
 from intarsia.integer.effective import LayerBits, effective_bits
 from intarsia.integer.formats import UNIT_KINDS, WeightFormat
 from intarsia.integer.units import support, taken_units, unit_numbers
-from random_planes import SCALE_BITS, mixed_planes, random_plane
+from random_planes import mixed_planes, random_plane
 
 INT8 = ActivationFormat(8, signed=True)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -89,11 +89,11 @@ def test_units_are_numbered_without_gaps_and_hold_what_belongs_together(
 def network_of(planes: list[Plane], *, depthwise: bool = False) -> IntegerNetwork:
     shape = planes[0].weights.shape
     zeros = np.zeros(shape[0], np.int32)
-    requantization = Requantization(zeros, zeros, -128, 127)
+    requantization = Requantization(zeros, zeros, zeros, -128, 127)
     output = Tensor("layer", (shape[0], 1, 1), INT8, 1.0)
     source = Tensor("input", (shape[0] if depthwise else shape[1], *shape[2:]), INT8, 1.0)
     layer = Conv2d("input", output, tuple(planes), requantization, depthwise=depthwise)
-    return IntegerNetwork("one", source, (layer,), SCALE_BITS)
+    return IntegerNetwork("one", source, (layer,), 8)
 
 
 def stored(network: IntegerNetwork) -> LayerBits:
@@ -124,12 +124,11 @@ def test_whole_units_store_all_their_values_and_an_index_each(
     )
     assert found.planes - alone.planes == plane.format.stored_bits(sum(map(len, taken)))
     assert found.indices == len(taken) * index_bits(len(units))
-    outputs_alone = pattern.kind == "outputs" or (pattern.kind == "inputs" and depthwise)
-    assert found.scales - alone.scales == SCALE_BITS * (len(taken) if outputs_alone else shape[0])
+    assert found.scales == alone.scales  # a channel has one, whatever its planes
     if pattern.kind == "blocks":
         full = min(pattern.edge, shape[0]) * min(pattern.edge, shape[1]) * len(taken)
         filling = plane.format.stored_bits(full) - plane.format.stored_bits(sum(map(len, taken)))
-        assert found.padding - alone.padding == filling + SCALE_BITS * (-shape[0] % 16)
+        assert found.padding - alone.padding == filling
 
 
 @settings(max_examples=100)
@@ -165,7 +164,7 @@ def test_fixed_positions_store_no_index() -> None:
     alone, both = stored(network_of(planes[:1])), stored(network_of(planes))
     assert both.indices == 0
     assert both.planes - alone.planes == 20 * 9 * 4 * 8
-    assert both.padding - alone.padding == 12 * (9 * 4 * 8 + SCALE_BITS)
+    assert both.padding - alone.padding == 12 * 9 * 4 * 8
 
 
 def test_binary_weights_take_a_bit_each() -> None:
@@ -188,7 +187,7 @@ def test_the_support_of_a_plane_covers_its_weights(seed: int, shape: tuple[int, 
 
 def plane_of(weights: list[list[int]], name: str, pattern: str) -> Plane:
     values = np.array(weights, np.int8)[:, :, None, None]
-    return Plane(values, np.ones(len(values), np.int32), WeightFormat(name), Pattern.parse(pattern))
+    return Plane(values, WeightFormat(name), Pattern.parse(pattern))
 
 
 @pytest.mark.parametrize(

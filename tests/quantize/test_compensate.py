@@ -110,7 +110,7 @@ def one_by_one(
     gains = ((outputs * wishes).sum(1) / outputs.square().sum(1).clamp_min(1e-9)).clamp(0.5, 2.0)
     changed = torch.lerp(rounded(), result, 0.2) * gains[:, :, None]
     with torch.no_grad():
-        planes.log_scales.add_(gains.flatten().log())
+        planes.log_scale.add_(gains.flatten().log())
     return changed.reshape(weight.shape)
 
 

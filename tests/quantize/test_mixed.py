@@ -66,14 +66,22 @@ def test_the_precise_channels_are_those_that_suffer_most() -> None:
     assert bool(quantizer_of(w, "mix-inputs:int8@0.05/binary").masks[0, :, 7].all())
 
 
-def test_a_plane_that_a_channel_does_not_use_takes_no_bits_of_its_scale() -> None:
+def test_channels_of_one_format_each_are_not_tied() -> None:
     w = weight(3, 16, 64)
     quantizer = quantizer_of(w, "mix-outputs:int8@0.25/int2")
-    quantizer.snap(1.0)
-    planes = quantizer.integers(w)
-    precise = quantizer.used()[0]
-    assert bool((planes.multipliers[0][precise] >= 127).all())  # of 8 bits: the int2 step beside it would leave 2 or 3
-    assert bool((planes.multipliers[1][~precise] >= 127).all())
+    assert quantizer.shifts.tolist() == [0, 0]
+    precise = quantizer.masks[0].any(dim=1)
+    alone = {form: best_steps(w, WeightFormat(form)) for form in ("int8", "int2")}
+    found = quantizer.scale().detach()
+    assert torch.allclose(found[~precise], alone["int2"][~precise], rtol=0.06)
+    assert bool((found[precise] < 0.2 * alone["int2"][precise]).all())
+
+
+def test_formats_that_share_channels_are_tied_by_powers_of_two() -> None:
+    quantizer = quantizer_of(weight(3, 16, 64), "mix-inputs:int8@0.25/int2")
+    fine, coarse = quantizer.shifts.tolist()
+    assert fine == 0
+    assert coarse >= 3
 
 
 @settings(max_examples=20)
@@ -93,9 +101,9 @@ def test_every_weight_and_every_scale_that_is_used_gets_a_gradient(text: str) ->
     quantizer = weight_quantizer(w, LayerScheme.parse(text), 8)
     (quantizer(w) * weight(5, 8, 32)).sum().backward()
     assert w.grad is not None
-    assert quantizer.log_scales.grad is not None
+    assert quantizer.log_scale.grad is not None
     assert torch.allclose(w.grad, weight(5, 8, 32), atol=1e-6)
-    assert torch.equal(quantizer.log_scales.grad != 0, quantizer.used())
+    assert torch.equal(quantizer.log_scale.grad != 0, quantizer.used())
 
 
 def test_binary_scales_are_the_mean_magnitude_which_is_the_least_squares_one() -> None:
@@ -119,9 +127,9 @@ def test_binary_gradients_stop_where_the_sign_is_settled() -> None:
     assert w.grad is not None
     assert 0 < int((~near).sum()) < near.numel() // 10
     assert torch.allclose(w.grad, pull * near, atol=1e-6)
-    assert quantizer.log_scales.grad is not None
+    assert quantizer.log_scale.grad is not None
     exact = (pull * torch.where(w.detach() >= 0, 1.0, -1.0)).sum(dim=1) * scale[:, 0]
-    assert torch.allclose(quantizer.log_scales.grad[0] * np.sqrt(500), exact, rtol=1e-3, atol=1e-4)
+    assert torch.allclose(quantizer.log_scale.grad * np.sqrt(500), exact, rtol=1e-3, atol=1e-4)
 
 
 def test_a_sparse_plane_heals_binary_weights() -> None:

@@ -16,7 +16,7 @@ from intarsia.quantize.activations import (
 )
 from intarsia.quantize.mixed import weight_quantizer
 from intarsia.quantize.patterns import choose_positions, position_cost
-from intarsia.quantize.planes import SuperposedWeight, best_scales, fit_multipliers
+from intarsia.quantize.planes import SuperposedWeight, best_scales, fit_multipliers, tied_shifts
 from intarsia.quantize.scheme import LayerScheme
 
 
@@ -101,10 +101,11 @@ def test_the_forward_pass_is_exactly_what_the_integers_say(
     planes = quantizer.integers(w)
     column = (-1, *[1] * (len(shape) - 1))
     total = torch.zeros_like(w)
-    for values, multiplier, format_ in zip(planes.weights, planes.multipliers, quantizer.formats, strict=True):
+    scale = planes.multiplier * torch.exp2(-planes.shift.float()) / quantizer.ratio
+    for values, k, format_ in zip(planes.weights, planes.shifts, quantizer.formats, strict=True):
         assert int(values.abs().max()) <= format_.limit
-        scale = multiplier * torch.exp2(-planes.shift.float()) / quantizer.ratio
-        total += values.reshape(shape) * scale.view(column)
+        assert 0 <= k <= 7
+        total += values.reshape(shape) * (scale * 2**k).view(column)
     assert torch.equal(quantizer(w).detach(), total)
 
 
@@ -167,9 +168,31 @@ def test_every_weight_and_scale_gets_a_gradient() -> None:
     quantizer = SuperposedWeight(w, LayerScheme.parse("ternary+1:16xint8"), 8)
     (quantizer(w) * weight(5, 8, 32)).sum().backward()
     assert w.grad is not None
-    assert quantizer.log_scales.grad is not None
+    assert quantizer.log_scale.grad is not None
     assert torch.allclose(w.grad, weight(5, 8, 32), atol=1e-6)  # straight through, beyond the limit too
-    assert int((quantizer.log_scales.grad != 0).sum()) == quantizer.log_scales.numel()
+    assert bool((quantizer.log_scale.grad != 0).all())
+
+
+@pytest.mark.parametrize("text", ["ternary+1:16xint4", "ternary+1:16xint5", "digits2+2:16xint8", "int4+taps@0.2xint3"])
+def test_the_dense_step_is_fitted_for_the_tie(text: str) -> None:
+    """No other scale or shift of the dense plane near the one that was found has a smaller error."""
+    w = weight(11, 16, 64, 3, 3)
+    quantizer = SuperposedWeight(w, LayerScheme.parse(text), 8)
+    scale, (k, none) = quantizer.scale().detach(), quantizer.shifts.tolist()
+    assert none == 0
+
+    def error(unit: torch.Tensor, shift: float) -> torch.Tensor:
+        steps = [(unit * 2.0**each).view(-1, 1, 1, 1) for each in (shift, 0)]
+        planes = quantizer.split(w, steps, quantizer.positions())
+        total = sum((plane * step for plane, step in zip(planes, steps, strict=True)), torch.zeros_like(w))
+        return (w - total).square().flatten(1).sum(1)
+
+    least = error(scale, k)
+    assert torch.allclose(least, (quantizer(w).detach() - w).square().flatten(1).sum(1), rtol=1e-4)
+    for factor in (0.95, 1.05):
+        assert bool((error(scale * factor, k) >= least * 0.999).all())
+    for other in set(tied_shifts(quantizer.formats[1])) - {k}:
+        assert float(error(scale * 2.0 ** (k - other), other).sum()) >= float(least.sum()) * 0.999
 
 
 def test_a_least_squares_scale_is_no_worse_than_its_neighbours() -> None:

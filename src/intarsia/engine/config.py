@@ -13,6 +13,7 @@ BIAS_BITS = 40
 #: Words of the smallest memory.
 LEAST_DEPTH = 16
 MOST_SLOTS = 4
+MOST_PLANE_SHIFT_BITS = 3
 MOST_ACTIVATION_BITS = 8
 WIDEST_ACCUMULATOR = 32
 #: 32-bit words that the host can address in one memory.
@@ -32,6 +33,7 @@ class EngineConfig:
         lanes: output channels per cycle, and input channels per block (8 or 16); an activation word has as many bytes.
         slots: sparse high-precision weights of a lane in a block (1 to 4).
         slot_bits: bits of a sparse weight, two's complement (2 to 8).
+        plane_shift_bits: bits of the binary shift of a dense plane with respect to the sparse one (0 to 3).
         scale_bits: bits of a requantization multiplier, unsigned (2 to 16).
         acc_bits: bits of an accumulator, two's complement (16 to 32).
         acc_slots: output pixels whose accumulators a lane holds at once.
@@ -44,6 +46,7 @@ class EngineConfig:
     lanes: int = 16
     slots: int = 1
     slot_bits: int = 8
+    plane_shift_bits: int = 3
     scale_bits: int = 6
     acc_bits: int = 24
     acc_slots: int = 6
@@ -59,6 +62,7 @@ class EngineConfig:
         self._check("lanes", self.lanes in (8, 16), "8 or 16")
         self._check("slots", 1 <= self.slots <= MOST_SLOTS, f"1 to {MOST_SLOTS}")
         self._check("slot_bits", 2 <= self.slot_bits <= 8, "2 to 8")
+        self._check("plane_shift_bits", 0 <= self.plane_shift_bits <= MOST_PLANE_SHIFT_BITS, "0 to 3")
         self._check("scale_bits", 2 <= self.scale_bits <= 16, "2 to 16")
         self._check("acc_bits", 16 <= self.acc_bits <= WIDEST_ACCUMULATOR, f"16 to {WIDEST_ACCUMULATOR}")
         self._check("acc_slots", 2 <= self.acc_slots <= 16, "2 to 16")

@@ -314,9 +314,9 @@ def map_pool(layer: AveragePool | MaxPool, source: Tensor, config: EngineConfig)
     output = layer.output
     channels = output.shape[0]
     ones = np.ones((channels, 1, *layer.kernel), np.int64)
-    plane = Plane(ones, np.ones(channels, np.int64), WeightFormat("ternary"), Pattern())
+    plane = Plane(ones, WeightFormat("ternary"), Pattern())
     nothing = np.zeros(channels, np.int64)
-    requantization = Requantization(nothing, nothing, output.format.lo, output.format.hi)
+    requantization = Requantization(nothing + 1, nothing, nothing, output.format.lo, output.format.hi)
     shell = Conv2d(source.name, output, (plane,), requantization, layer.stride, layer.padding, depthwise=True)
     mapping = map_words(shell, source, config)
     eye = np.eye(config.lanes, dtype=np.int64)[None]

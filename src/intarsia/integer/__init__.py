@@ -11,8 +11,10 @@ from intarsia.integer.layers import (
     MaxPool,
     Plane,
     Requantization,
+    Residual,
     Tensor,
     WeightLayer,
+    weight_matrix,
 )
 from intarsia.integer.network import IntegerNetwork
 
@@ -28,7 +30,9 @@ __all__ = [
     "Pattern",
     "Plane",
     "Requantization",
+    "Residual",
     "Tensor",
     "WeightFormat",
     "WeightLayer",
+    "weight_matrix",
 ]

@@ -27,6 +27,10 @@ class Fields:
         if self._left:
             raise HeaderError(f"field {self.where}.{escaped(min(self._left))} is unknown")
 
+    def has(self, key: str) -> bool:
+        """Whether the object has a field that nobody took yet."""
+        return key in self._left
+
     def integer(self, key: str, lo: int, hi: int | None = None) -> int:
         """Take an integer of lo … hi."""
         return self._integer(key, self._take(key), lo, hi)

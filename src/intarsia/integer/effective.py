@@ -9,15 +9,14 @@ index that a group of output channels shares is stored once. A `fixed` plane sto
 index.
 
 A plane of whole channels, blocks or taps is counted as one stream of the values of those it takes, zeros included, and
-one index for each; a block that the edge of the layer cuts is filled up, and a plane of output channels has multipliers
-for them alone. A channel, block or tap without any non-zero is not taken. The `rest` of a mix stores all that planes
-before it have not taken, without an index; a binary one, which cannot store zeros, needs an index for each of what is
-zero in every plane.
+one index for each; a block that the edge of the layer cuts is filled up. A channel, block or tap without any non-zero
+is not taken. The `rest` of a mix stores all that planes before it have not taken, without an index; a binary one, which
+cannot store zeros, needs an index for each of what is zero in every plane.
 
 What an engine stores is for its compiler to say: fitted to the network (`config_for`) it equals this count for planes
 `1:16` and kernels of up to 4 x 4; it is less for an unfolded input of few channels, and more where depthwise kernels
 are larger, a shared index is repeated for each lane, a pattern is sparser than a slot for every 16, formats differ from
-layer to layer, dense integers are stored as digits, or layers without a sparse plane keep room for its multiplier.
+layer to layer, or dense integers are stored as digits.
 """
 
 import math
@@ -126,18 +125,10 @@ def _layer_bits(layer: WeightLayer, scale_bits: int) -> LayerBits:
     depthwise = isinstance(layer, Conv2d) and layer.depthwise
     counts = [_plane_bits(layer.planes, number, depthwise) for number in range(len(layer.planes))]
     values, indices, padding = (sum(column) for column in zip(*counts, strict=True))
-    multiplied = [_multiplied(plane, depthwise) for plane in layer.planes]
-    scales = scale_bits * sum(outputs if own is None else own for own in multiplied) + SHIFT_BITS * outputs
-    padding += (_filled(outputs) - outputs) * (scale_bits * multiplied.count(None) + SHIFT_BITS)
+    scales = (scale_bits + SHIFT_BITS) * outputs
+    padding += (_filled(outputs) - outputs) * (scale_bits + SHIFT_BITS)
     name, weights = layer.output.name, int(layer.planes[0].weights.size)
     return LayerBits(name, weights, values, indices, padding, scales, outputs * STORED_BIAS_BITS)
-
-
-def _multiplied(plane: Plane, depthwise: bool) -> int | None:
-    """Return how many multipliers a plane of whole output channels has; None for one of every channel and lane."""
-    if plane.pattern.kind == "outputs" or (depthwise and plane.pattern.kind == "inputs"):
-        return int((plane.weights != 0).reshape(len(plane.weights), -1).any(axis=1).sum())
-    return None
 
 
 def _plane_bits(planes: tuple[Plane, ...], number: int, depthwise: bool) -> tuple[int, int, int]:

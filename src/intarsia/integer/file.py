@@ -2,8 +2,8 @@
 """The file of an integer network: safetensors, with one JSON header that holds everything but the arrays.
 
 The header stands under the key `intarsia` of the safetensors metadata. The arrays of layer i (counted from 0) are
-`i.plane.p.weights` (int8), `i.plane.p.multiplier` (uint16), `i.bias` (int32) and `i.shift` (uint8). A reader refuses
-whatever it does not know, so a file either means the same to everybody or nothing. There is no pickle.
+`i.plane.p.weights` (int8), `i.multiplier` (uint16), `i.bias` (int32) and `i.shift` (uint8). A reader refuses whatever
+it does not know, so a file either means the same to everybody or nothing. There is no pickle.
 
 The header's `sha256` is over the arrays, so that a changed weight is noticed.
 """
@@ -23,6 +23,7 @@ from intarsia.files import require_readable, save_tensors
 from intarsia.integer._header import Fields, HeaderError
 from intarsia.integer.formats import ActivationFormat, Pattern, WeightFormat
 from intarsia.integer.layers import (
+    MAX_PLANE_SHIFT,
     Add,
     AveragePool,
     Conv2d,
@@ -32,13 +33,14 @@ from intarsia.integer.layers import (
     MaxPool,
     Plane,
     Requantization,
+    Residual,
     Tensor,
     WeightLayer,
 )
 from intarsia.integer.network import IntegerNetwork
 
 FORMAT = "integer network"
-VERSION = 2  # 2: weights of linear layers have the shape of their input
+VERSION = 3  # 3: one multiplier per channel, shifts of planes, residuals
 
 _KEY = "intarsia"
 _DTYPES = {"weights": "I8", "multiplier": "U16", "bias": "I32", "shift": "U8"}
@@ -183,16 +185,23 @@ def _scaling_fields(layer: Add | AveragePool) -> dict[str, Any]:
 
 def _weights_fields(layer: WeightLayer, number: int, arrays: Arrays) -> dict[str, Any]:
     requantization = layer.requantization
-    _store(arrays, f"{number}.bias", requantization.bias)
-    _store(arrays, f"{number}.shift", requantization.shift)
+    for field in ("multiplier", "bias", "shift"):
+        _store(arrays, f"{number}.{field}", getattr(requantization, field))
     for index, plane in enumerate(layer.planes):
         _store(arrays, f"{number}.plane.{index}.weights", plane.weights)
-        _store(arrays, f"{number}.plane.{index}.multiplier", plane.multiplier)
-    return {
+    fields = {
         "lo": int(requantization.lo),
         "hi": int(requantization.hi),
-        "planes": [{"format": plane.format.name, "pattern": str(plane.pattern)} for plane in layer.planes],
+        "planes": [
+            {"format": plane.format.name, "pattern": str(plane.pattern), "shift": int(plane.shift)}
+            for plane in layer.planes
+        ],
     }
+    return fields | ({} if layer.residual is None else {"residual": _residual_fields(layer.residual)})
+
+
+def _residual_fields(residual: Residual) -> dict[str, Any]:
+    return {"input": residual.input, "multiplier": int(residual.multiplier), "shift": int(residual.shift)}
 
 
 def _store(arrays: Arrays, name: str, values: Ints) -> None:
@@ -207,7 +216,9 @@ def _network(content: object, arrays: Arrays) -> IntegerNetwork:
     header, found_sum = Fields(content, "header"), _sum(arrays)
     if (found := header.text("format")) != FORMAT:
         raise HeaderError(f"field format is {found!r} instead of {FORMAT!r}")
-    if (version := header.integer("version", 0)) != VERSION:
+    if (version := header.integer("version", 0)) < VERSION:
+        raise HeaderError(f"it has version {version}, which computed otherwise; freeze or run the network again")
+    if version != VERSION:
         raise HeaderError(f"field version is {version}, but only {VERSION} is known")
     layers = tuple(_layer(fields, number, arrays) for number, fields in enumerate(header.members("layers")))
     name, scale_bits = header.text("name"), header.integer("scale_bits", 1, 16)
@@ -249,14 +260,14 @@ def _conv2d(fields: Fields, number: int, arrays: Arrays) -> Conv2d:
     stride = fields.integers("stride", 2, 1, _MAX_SIZE)
     padding = fields.integers("padding", 4, 0, _MAX_SIZE)
     depthwise = fields.boolean("depthwise")
-    planes, requantization = _weights(fields, number, arrays)
-    output = _tensor(fields.member("output"))
-    return Conv2d(fields.text("input"), output, planes, requantization, _two(stride), _four(padding), depthwise)
+    planes, requantization, residual = _weights(fields, number, arrays)
+    source, output = fields.text("input"), _tensor(fields.member("output"))
+    return Conv2d(source, output, planes, requantization, _two(stride), _four(padding), depthwise, residual)
 
 
 def _linear(fields: Fields, number: int, arrays: Arrays) -> Linear:
-    planes, requantization = _weights(fields, number, arrays)
-    return Linear(fields.text("input"), _tensor(fields.member("output")), planes, requantization)
+    planes, requantization, residual = _weights(fields, number, arrays)
+    return Linear(fields.text("input"), _tensor(fields.member("output")), planes, requantization, residual)
 
 
 def _add(fields: Fields, number: int, arrays: Arrays) -> Add:
@@ -295,20 +306,29 @@ def _clip(fields: Fields) -> tuple[int, int]:
     return fields.integer("lo", -_MAX_SIZE, _MAX_SIZE), fields.integer("hi", -_MAX_SIZE, _MAX_SIZE)
 
 
-def _weights(fields: Fields, number: int, arrays: Arrays) -> tuple[tuple[Plane, ...], Requantization]:
+def _weights(fields: Fields, number: int, arrays: Arrays) -> tuple[tuple[Plane, ...], Requantization, Residual | None]:
     planes = tuple(
         _plane(plane, f"{number}.plane.{index}", arrays) for index, plane in enumerate(fields.members("planes"))
     )
     lo, hi = _clip(fields)
-    bias, shift = (_take(arrays, f"{number}.{field}", 1) for field in ("bias", "shift"))
-    return planes, Requantization(bias, shift, lo, hi)
+    multiplier, bias, shift = (_take(arrays, f"{number}.{field}", 1) for field in ("multiplier", "bias", "shift"))
+    residual = _residual(fields.member("residual")) if fields.has("residual") else None
+    return planes, Requantization(multiplier, bias, shift, lo, hi), residual
+
+
+def _residual(fields: Fields) -> Residual:
+    residual = Residual(
+        fields.text("input"), fields.integer("multiplier", 0, _MAX_SIZE), fields.integer("shift", 0, 31)
+    )
+    fields.finish()
+    return residual
 
 
 def _plane(fields: Fields, prefix: str, arrays: Arrays) -> Plane:
     form, pattern = WeightFormat(fields.text("format")), Pattern.parse(fields.text("pattern"))
+    shift = fields.integer("shift", 0, MAX_PLANE_SHIFT)
     fields.finish()
-    weights = _take(arrays, f"{prefix}.weights", 4)
-    return Plane(weights, _take(arrays, f"{prefix}.multiplier", 1), form, pattern)
+    return Plane(_take(arrays, f"{prefix}.weights", 4), form, pattern, shift)
 
 
 def _take(arrays: Arrays, name: str, axes: int) -> NDArray[Any]:

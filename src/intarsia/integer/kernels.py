@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """One layer on a batch of images, with BLAS, and yet exact.
 
-A weight layer's planes are folded into one matrix W' = Σ_p m_p·W_p and everything is scaled by 2^−s, so that
+A weight layer is one matrix W, and everything after it is scaled by 2^−s, so that
 
-    y = clip(⌊(W'·2^−s)·x + (c + 2^(s−1))·2^−s⌋, lo, hi)
+    y = clip(⌊(W·x)·(m·2^−s) + r·(n·2^−t) + (c + 2^(s−1))·2^−s⌋, lo, hi)
 
-is one floating-point matrix product and one floor. All partial sums, in any order, are integers times 2^−s; a binary
-floating-point format with a significand of b bits holds them exactly as long as no magnitude passes 2^b·2^−s.
-That bound is computed from the weights and the input's format when a kernel is built: float32 where 2^24 is enough.
-Where it is not, the folded weights are cut into high and low parts, W' = 2^k·H + L, whose sums each keep below 2^24;
-then ⌊(2^k·h + l)·2^−s⌋ = ⌊(h + ⌊l·2^−k⌋)·2^(k−s)⌋, still in float32, which BLAS multiplies at twice the speed of
-float64. Where no k serves, float64 (2^52) does; beyond that a kernel is refused.
+is one floating-point matrix product, a multiplication and a floor. All partial sums, in any order, are integers, or
+integers times 2^−s; a binary floating-point format with a significand of b bits holds them exactly as long as none
+passes 2^b, or 2^b·2^−s. That bound is computed from the weights and the formats when a kernel is built: the product is
+in float32 where 2^24 is enough, and so is what follows, with m·2^−s folded into the matrix. Otherwise float64 (2^52)
+takes over, from the accumulators on if these fit float32, which BLAS multiplies at twice the speed.
 
 Activations are (C, H, W, N) arrays of the smallest integer type that holds their format: with the images last, a row
 of windows is one long run of memory.
@@ -26,7 +25,18 @@ from numpy.typing import NDArray
 
 from intarsia.errors import IntarsiaError
 from intarsia.integer.formats import ActivationFormat
-from intarsia.integer.layers import Add, AveragePool, Conv2d, Ints, Layer, Linear, MaxPool, Tensor, WeightLayer
+from intarsia.integer.layers import (
+    Add,
+    AveragePool,
+    Conv2d,
+    Ints,
+    Layer,
+    Linear,
+    MaxPool,
+    Tensor,
+    WeightLayer,
+    weight_matrix,
+)
 
 Floats = NDArray[Any]
 Kernel = Callable[..., Ints]
@@ -51,11 +61,11 @@ def build_kernel(layer: Layer, inputs: list[Tensor]) -> Kernel:
     """
     match layer:
         case Conv2d() if layer.depthwise:
-            return _depthwise(layer, inputs[0])
+            return _depthwise(layer, inputs)
         case Conv2d():
-            return _convolution(layer, inputs[0])
+            return _convolution(layer, inputs)
         case Linear():
-            return _convolution(layer.convolution, inputs[0])
+            return _convolution(layer.convolution, inputs)
         case Add():
             return _add(layer, inputs)
         case AveragePool():
@@ -65,79 +75,118 @@ def build_kernel(layer: Layer, inputs: list[Tensor]) -> Kernel:
 
 
 @dataclass(frozen=True, eq=False)
-class _Matrix:
-    """Weights and offset, times 2^−s, as one matrix (O, K + 1); or high and low parts one above the other (2·O, K + 1).
+class _Weights:
+    """A weight layer's matrix (O, K), and what becomes of its products.
 
-    `join` (O, 1) is 2^(k−s), by which a floored low sum is to be multiplied; None if there are no parts.
+    Attributes:
+        matrix: W, or, where `gain` is None, W·m·2^−s, in the type of the products.
+        gain: m·2^−s (O, 1) as float64, by which the products are still to be multiplied; None if they are not.
+        offset: (c + 2^(s−1))·2^−s (O, 1), in the type of the sums that it is added to.
+        residual: n·2^−t, by which a residual is multiplied.
     """
 
-    values: Floats
-    join: Floats | None
+    matrix: Floats
+    gain: Floats | None
+    offset: Floats
+    residual: float
 
 
-def _convolution(layer: Conv2d, source: Tensor) -> Kernel:
+def _weights(layer: WeightLayer, inputs: list[Tensor]) -> _Weights:
+    """Return a layer's weights in the narrowest types whose sums are exact.
+
+    Raises:
+        IntarsiaError: there are none.
+    """
+    matrix = weight_matrix(layer.planes).reshape(layer.output.shape[0], -1).astype(float)
+    multiplier, bias, shift = (
+        getattr(layer.requantization, field).astype(np.int64)[:, None] for field in ("multiplier", "bias", "shift")
+    )
+    offset = (bias + ((np.int64(1) << shift) >> 1)).astype(float)
+    reach = np.abs(matrix).sum(axis=1, keepdims=True) * _magnitude(inputs[0])  # in float64, which cannot wrap around
+    total, residual = reach * multiplier + np.abs(offset), 0.0
+    if layer.residual is not None:
+        residual = layer.residual.multiplier * 2.0**-layer.residual.shift
+        total = total + residual * np.exp2(shift.astype(float)) * _magnitude(inputs[1])
+    number = _exact(float(total.max()), layer.output.name)
+    offset = np.ldexp(offset, -shift).astype(number)
+    if number == np.float32:
+        return _Weights(np.ldexp(matrix * multiplier, -shift).astype(number), None, offset, residual)
+    products = _exact(float(reach.max()), layer.output.name)
+    return _Weights(matrix.astype(products), np.ldexp(multiplier.astype(float), -shift), offset, residual)
+
+
+def _convolution(layer: Conv2d, inputs: list[Tensor]) -> Kernel:
     """Unfold windows in pieces that fit the cache and multiply."""
-    channels = source.shape[0]
+    channels = inputs[0].shape[0]
     kernel, stride, padding = layer.kernel, layer.stride, layer.padding
     outputs, out_h, out_w = layer.output.shape
-    matrix = _matrix(layer, source)
-    length = matrix.values.shape[1] - 1
+    weights = _weights(layer, inputs)
+    length = weights.matrix.shape[1]
     form = storage(layer.output.format)
-    finish = _finisher(layer.requantization.lo, layer.requantization.hi)
+    finish = _requantizer(layer, weights)
 
-    def run(x: Ints) -> Ints:
+    def run(x: Ints, *residual: Ints) -> Ints:
         images = x.shape[3]
         windows = _windows(_pad(x, padding, 0), kernel, stride, (out_h, out_w))
         out = np.empty((outputs, out_h, out_w, images), form)
         height = max(1, min(out_h, PIECE // (length * out_w * images)))
-        columns = np.empty((length + 1, height * out_w * images), matrix.values.dtype)
-        columns[-1] = 1  # the offset's column
-        sums = np.empty((matrix.values.shape[0], columns.shape[1]), columns.dtype)
+        columns = np.empty((length, height * out_w * images), weights.matrix.dtype)
+        sums = np.empty((outputs, columns.shape[1]), columns.dtype)
         for rows in _slices(out_h, height):
             part = out[:, rows]
             pixels = part.size // outputs
-            unfolded = columns[:length, :pixels].reshape(channels, *kernel, *part.shape[1:])
+            unfolded = columns[:, :pixels].reshape(channels, *kernel, *part.shape[1:])
             np.copyto(unfolded, windows[:, :, :, rows])
-            total = np.matmul(matrix.values, columns[:, :pixels], out=sums[:, :pixels])
-            if matrix.join is not None:
-                total, low = total[:outputs], total[outputs:]
-                np.floor(low, out=low)
-                low *= matrix.join
-                total += low
-            finish(total, part)
+            total = np.matmul(weights.matrix, columns[:, :pixels], out=sums[:, :pixels])
+            finish(total, [r[:, rows].reshape(outputs, -1) for r in residual], part)
         return out
 
     return run
 
 
-def _depthwise(layer: Conv2d, source: Tensor) -> Kernel:
+def _depthwise(layer: Conv2d, inputs: list[Tensor]) -> Kernel:
     """Accumulate the taps one by one, on some channels of all images at once."""
     (kernel_h, kernel_w), (stride_h, stride_w) = layer.kernel, layer.stride
     outputs, out_h, out_w = layer.output.shape
-    folded, offset, shift = _fold(layer)
-    number = _exact(_reach(folded, offset, source).max(), layer.output.name)
-    weights = np.ldexp(folded.astype(float), -shift).astype(number)[:, :, None, None, None]
-    start = np.ldexp(offset.astype(float), -shift).astype(number)[:, :, None, None]
+    weights = _weights(layer, inputs)
+    taps, number = weights.matrix[:, :, None, None, None], weights.matrix.dtype
     form = storage(layer.output.format)
-    finish = _finisher(layer.requantization.lo, layer.requantization.hi)
+    finish = _requantizer(layer, weights)
     reach_h, reach_w = (out_h - 1) * stride_h + 1, (out_w - 1) * stride_w + 1
 
-    def run(x: Ints) -> Ints:
+    def run(x: Ints, *residual: Ints) -> Ints:
         images = x.shape[3]
         out = np.empty((outputs, out_h, out_w, images), form)
         for channels in _slices(outputs, max(1, PIECE // (x.shape[1] * x.shape[2] * images))):
             part = out[channels]
             padded = _pad(x[channels], layer.padding, 0).astype(number)
-            total, product = np.empty(part.shape, number), np.empty(part.shape, number)
-            total[:] = start[channels]
+            total, product = np.zeros(part.shape, number), np.empty(part.shape, number)
             for tap in range(kernel_h * kernel_w):
                 i, j = divmod(tap, kernel_w)
                 seen = padded[:, i : i + reach_h : stride_h, j : j + reach_w : stride_w]
-                total += np.multiply(seen, weights[channels, tap], out=product)
-            finish(total, part)
+                total += np.multiply(seen, taps[channels, tap], out=product)
+            rows = (len(part), -1)
+            finish(total.reshape(rows), [r[channels].reshape(rows) for r in residual], part, channels)
         return out
 
     return run
+
+
+def _requantizer(layer: WeightLayer, weights: _Weights) -> Callable[..., None]:
+    """Return a function that makes outputs of products (channels, pixels) and residuals of as many, and stores them in
+    `out`; `channels` says which these are.
+    """
+    store = _finisher(layer.requantization.lo, layer.requantization.hi)
+
+    def finish(total: Floats, residuals: list[Ints], out: Ints, channels: slice = slice(None)) -> None:
+        if weights.gain is not None:
+            total = total * weights.gain[channels]
+        total += weights.offset[channels]
+        for residual in residuals:
+            total += residual * total.dtype.type(weights.residual)
+        store(total, out)
+
+    return finish
 
 
 def _add(layer: Add, inputs: list[Tensor]) -> Kernel:
@@ -197,65 +246,13 @@ def _slide(x: NDArray[Any], layer: AveragePool | MaxPool, join: np.ufunc) -> NDA
     return out
 
 
-def _fold(layer: WeightLayer) -> tuple[Ints, Ints, Ints]:
-    """Return Σ_p m_p·W_p (O, K), c + 2^(s−1) (O, 1) and s (O, 1), all int64."""
-    folded: Ints = np.zeros((layer.output.shape[0], layer.planes[0].weights[0].size), np.int64)
-    for plane in layer.planes:
-        folded += plane.weights.reshape(folded.shape).astype(np.int64) * plane.multiplier.astype(np.int64)[:, None]
-    shift = layer.requantization.shift.astype(np.int64)[:, None]
-    offset = layer.requantization.bias.astype(np.int64)[:, None] + ((np.int64(1) << shift) >> 1)
-    return folded, offset, shift
-
-
-def _matrix(layer: WeightLayer, source: Tensor) -> _Matrix:
-    """Return the narrowest matrix whose products are exact."""
-    folded, offset, shift = _fold(layer)
-    reach = _reach(folded, offset, source).max()
-    columns = np.hstack([folded, offset])
-    if reach < _SINGLE:
-        return _Matrix(np.ldexp(columns.astype(float), -shift).astype(np.float32), None)
-    cut = _cut(folded, offset, shift, source)
-    if cut is None:
-        number = _exact(reach, layer.output.name)
-        return _Matrix(np.ldexp(columns.astype(float), -shift).astype(number), None)
-    high, low = _parts(columns, cut)
-    values = np.vstack([np.ldexp(high.astype(float), cut - shift), np.ldexp(low.astype(float), -cut)])
-    return _Matrix(values.astype(np.float32), np.ldexp(1.0, cut - shift).astype(np.float32))
-
-
-def _cut(folded: Ints, offset: Ints, shift: Ints, source: Tensor) -> Ints | None:
-    """Return for each channel a k (O, 1) at which high and low sums are exact in float32; None if one has none."""
-    found = np.full(shift.shape, -1)
-    for k in range(1, 24):
-        cut = np.full(shift.shape, k)
-        high_offset, low_offset = _parts(offset, cut)
-        high, low = _parts(folded, cut)
-        low_reach = _reach(low, low_offset, source)
-        high_reach = _reach(high, high_offset, source) + low_reach * 2.0**-k + 1
-        fits = (np.maximum(low_reach, high_reach) < _SINGLE) & (k <= shift)
-        found = np.where((found < 0) & fits, cut, found)
-    return None if (found < 0).any() else found
-
-
-def _parts(values: Ints, cut: Ints) -> tuple[Ints, Ints]:
-    """Return h and l with values = 2^cut·h + l and −2^(cut−1) ≤ l < 2^(cut−1)."""
-    high = (values + (np.int64(1) << (cut - 1))) >> cut
-    return high, values - (high << cut)
-
-
-def _reach(folded: Ints, offset: Ints, source: Tensor) -> NDArray[np.float64]:
-    """Return a bound (O, 1) of the magnitude of every partial sum; in float64, which cannot wrap around."""
-    total = np.abs(folded.astype(float)).sum(axis=1, keepdims=True)
-    return np.asarray(total * _magnitude(source) + np.abs(offset.astype(float)))
-
-
 def _exact(bound: float, name: str) -> np.dtype[Any]:
     """Return the floating-point type whose integers up to `bound` are exact."""
     if bound < _SINGLE:
         return np.dtype(np.float32)
     if bound < _DOUBLE:
         return np.dtype(np.float64)
-    raise IntarsiaError(f"layer {name}: its sums can pass 2^52; use narrower multipliers or fewer planes.")
+    raise IntarsiaError(f"layer {name}: its sums can pass 2^52; use narrower multipliers or smaller windows.")
 
 
 def _finisher(lo: int, hi: int) -> Callable[[Floats, Ints], Ints]:

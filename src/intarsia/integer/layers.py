@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tensors, planes and layers of an integer network. What they compute: `intarsia.integer.network`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ Shape = tuple[int, int, int]
 #: Bits of a requantization's shift.
 SHIFT_BITS = 5
 MAX_SHIFT = (1 << SHIFT_BITS) - 1
+#: Greatest binary shift of a plane: a matrix of any two planes has weights of less than 16 bits.
+MAX_PLANE_SHIFT = 7
 #: Elements of a tensor with its padding: a hundred times what the hardware holds. A file of a few hundred bytes may
 #: declare more, and whoever reads it would fill the memory.
 LARGEST_TENSOR = 1 << 24
@@ -35,23 +38,46 @@ class Plane:
 
     `weights`: (O, I, KH, KW) for a convolution (I = 1 if depthwise); (O, C, H, W) for a linear layer over an input
     (C, H, W), whose pixels are its kernel taps.
-    `multiplier`: (O,), 0 … 2^scale_bits − 1.
+    `shift`: k, by which its weights count 2^k-fold in the layer's matrix, 0 … 7.
     """
 
     weights: Ints
-    multiplier: Ints
     format: WeightFormat
     pattern: Pattern
+    shift: int = 0
+
+
+def weight_matrix(planes: Sequence[Plane]) -> Ints:
+    """Return the one integer matrix that planes add up to, Σ 2^k·P, in their shape; int32."""
+    total = planes[0].weights.astype(np.int32) << planes[0].shift
+    for plane in planes[1:]:
+        total += plane.weights.astype(np.int32) << plane.shift
+    return total
 
 
 @dataclass(frozen=True, eq=False)
 class Requantization:
-    """From accumulators to the output: per-channel bias c (O,) int32 and shift s (O,), then a clip to lo … hi."""
+    """From accumulators to the output, for each channel: multiplier m (O,), 0 … 2^scale_bits − 1, bias c (O,) int32 and
+    shift s (O,), then a clip to lo … hi.
+    """
 
+    multiplier: Ints
     bias: Ints
     shift: Ints
     lo: int
     hi: int
+
+
+@dataclass(frozen=True)
+class Residual:
+    """A second input of a weight layer, of its output's shape, that is added times multiplier · 2^−shift.
+
+    `multiplier` n: 0 … 2^scale_bits − 1. `shift` t: at most the requantization's in every channel.
+    """
+
+    input: str
+    multiplier: int
+    shift: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +91,12 @@ class Conv2d:
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
     depthwise: bool = False
+    residual: Residual | None = None
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Names of the tensors that it reads."""
-        return (self.input,)
+        """Names of the tensors that it reads; that of the residual is the second."""
+        return (self.input,) if self.residual is None else (self.input, self.residual.input)
 
     @property
     def kernel(self) -> tuple[int, int]:
@@ -89,21 +116,22 @@ class Linear:
     output: Tensor
     planes: tuple[Plane, ...]
     requantization: Requantization
+    residual: Residual | None = None
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Names of the tensors that it reads."""
-        return (self.input,)
+        """Names of the tensors that it reads; that of the residual is the second."""
+        return (self.input,) if self.residual is None else (self.input, self.residual.input)
 
     @property
     def convolution(self) -> Conv2d:
         """The convolution that it is."""
-        return Conv2d(self.input, self.output, self.planes, self.requantization)
+        return Conv2d(self.input, self.output, self.planes, self.requantization, residual=self.residual)
 
 
 @dataclass(frozen=True)
 class Add:
-    """Residual add: clip((a·m_a + b·m_b + 2^(s−1)) >> s, lo, hi)."""
+    """Addition that no weight layer takes as its residual: clip((a·m_a + b·m_b + 2^(s−1)) >> s, lo, hi)."""
 
     inputs: tuple[str, str]
     output: Tensor

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The integer network: where learning ends and integers begin (one of Intarsia's two contracts).
 
-Activations are integers with one scale per tensor and no zero-point. A weight layer with planes p computes, for each
-output channel o,
+Activations are integers with one scale per tensor and no zero-point. A weight layer is one integer matrix, the sum of
+its planes P_p, each with a binary shift k_p; for each output channel o it computes
 
-    acc_p[o] = Σ W_p[o,·] · x                                        exact, fits int32
-    y[o]     = clip((Σ_p acc_p[o]·m_p[o] + c[o] + 2^(s[o]−1)) >> s[o], lo, hi)
+    W[o,·]  = Σ_p 2^k_p · P_p[o,·]
+    acc[o]  = W[o,·] · x                                              exact, fits int32
+    y[o]    = clip((acc[o]·m[o] + r·n·2^(s[o]−t) + c[o] + 2^(s[o]−1)) >> s[o], lo, hi)
 
-with an arithmetic shift (rounding half up; nothing is added where s = 0). Nothing here is floating point but the
-scales, which are kept beside the network only to read its result: real value = integer × scale.
+with an arithmetic shift (rounding half up; nothing is added where s = 0). r is the residual, if the layer has one, with
+the multiplier n and the shift t ≤ s[o] of all channels; so hardware may shift the sum by s[o] − t first, add r·n, and
+shift by t, with the same result. Nothing here is floating point but the scales, which are kept beside the network only
+to read its result: real value = integer × scale.
 """
 
 from collections.abc import Iterator

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Export to ONNX with integer operators: any runtime that follows the standard gives the same integers.
 
-A layer becomes ConvInteger or MatMulInteger for each plane, then 64-bit integer arithmetic. ONNX shifts only unsigned
-numbers, so the arithmetic shift is written as ((total + 2^61) >> s) − 2^(61 − s), which is the same for |total| < 2^61.
-The clip stands before that subtraction, on unsigned numbers, because onnxruntime's Clip, Max and Min of int64 are wrong
-for some values beyond 32 bits (its pull request 25280; seen with 1.31 on x86).
+A weight layer becomes one ConvInteger or MatMulInteger (one for each plane where its matrix takes more than 8 bits),
+then 64-bit integer arithmetic. ONNX shifts only unsigned numbers, so the arithmetic shift is written as
+((total + 2^61) >> s) − 2^(61 − s), which is the same for |total| < 2^61. The clip stands before that subtraction, on
+unsigned numbers, because onnxruntime's Clip, Max and Min of int64 are wrong for some values beyond 32 bits (its pull
+request 25280; seen with 1.31 on x86).
 
 Weights take the signedness of the activations (unsigned ones get the zero point 128). Mixed signs would be exact by
 the standard too, but on x86 processors without VNNI onnxruntime adds pairs of such products in 16 bits and saturates.
@@ -23,7 +24,18 @@ from intarsia.errors import IntarsiaError, unreadable
 from intarsia.files import replacing
 from intarsia.integer.formats import ActivationFormat
 from intarsia.integer.kernels import storage
-from intarsia.integer.layers import Add, AveragePool, Conv2d, Ints, Layer, Linear, MaxPool, Tensor
+from intarsia.integer.layers import (
+    Add,
+    AveragePool,
+    Conv2d,
+    Ints,
+    Layer,
+    Linear,
+    MaxPool,
+    Tensor,
+    WeightLayer,
+    weight_matrix,
+)
 from intarsia.integer.network import IntegerNetwork
 from intarsia.integer.runtime import load_onnxruntime
 from intarsia.packages import load_package
@@ -32,6 +44,7 @@ OPSET = 21
 IR_VERSION = 10
 _PRODUCER = "intarsia"
 _OFFSET_BITS = 61
+_LARGEST_WEIGHT = 127  # in magnitude, of the operators' 8 bits
 
 
 def export(network: IntegerNetwork, path: Path, *, all_outputs: bool = False) -> None:
@@ -125,12 +138,7 @@ class _Graph:
         self._prefix = layer.output.name
         match layer:
             case Conv2d() | Linear():
-                total = self._weights(layer)
-                clip = layer.requantization
-                shift = clip.shift.astype(np.int64)
-                bias = clip.bias.astype(np.int64) + ((np.int64(1) << shift) >> 1)
-                total = self._node("Add", total, self._constant(_column(bias)))
-                self._finish(total, _column(shift), clip.lo, clip.hi, layer.output)
+                self._weight_layer(layer)
             case Add():
                 parts = [
                     self._node("Mul", self._wide(name), self._constant(np.int64(multiplier)))
@@ -144,18 +152,33 @@ class _Graph:
             case MaxPool():
                 self._max_pool(layer)
 
-    def _weights(self, layer: Conv2d | Linear) -> str:
-        """Return Σ_p acc_p·m_p as int64 (N, O, H, W)."""
-        totals = []
-        for plane in layer.planes:
-            if isinstance(layer, Conv2d):
-                groups = plane.weights.shape[0] if layer.depthwise else 1
-                accumulator = self._convolve(layer.input, plane.weights, layer, groups=groups)
-            else:
-                accumulator = self._multiply(layer.input, plane.weights, layer)
-            multiplier = self._constant(_column(plane.multiplier.astype(np.int64)))
-            totals.append(self._node("Mul", accumulator, multiplier))
-        return self._sum(totals)
+    def _weight_layer(self, layer: WeightLayer) -> None:
+        clip = layer.requantization
+        multiplier, bias, shift = (values.astype(np.int64) for values in (clip.multiplier, clip.bias, clip.shift))
+        total = self._node("Mul", self._accumulators(layer), self._constant(_column(multiplier)))
+        offset = bias + ((np.int64(1) << shift) >> 1)
+        total = self._node("Add", total, self._constant(_column(offset)))
+        if layer.residual is not None:
+            factor = layer.residual.multiplier * (np.int64(1) << (shift - layer.residual.shift))
+            part = self._node("Mul", self._wide(layer.residual.input), self._constant(_column(factor)))
+            total = self._node("Add", total, part)
+        self._finish(total, _column(shift), clip.lo, clip.hi, layer.output)
+
+    def _accumulators(self, layer: WeightLayer) -> str:
+        """Return W·x as int64 (N, O, H, W)."""
+        matrix = weight_matrix(layer.planes)
+        if np.abs(matrix).max() <= _LARGEST_WEIGHT:
+            return self._products(layer, matrix)
+        parts = [
+            self._node("Mul", self._products(layer, plane.weights), self._constant(np.int64(1 << plane.shift)))
+            for plane in layer.planes
+        ]
+        return self._sum(parts)
+
+    def _products(self, layer: WeightLayer, weights: Ints) -> str:
+        if isinstance(layer, Linear):
+            return self._multiply(layer.input, weights, layer)
+        return self._convolve(layer.input, weights, layer, groups=len(weights) if layer.depthwise else 1)
 
     def _convolve(self, x: str, weights: Ints, layer: Conv2d | AveragePool, *, groups: int) -> str:
         attributes: dict[str, Any] = {"kernel_shape": weights.shape[2:], "strides": layer.stride, "pads": layer.padding}

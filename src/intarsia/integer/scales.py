@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intarsia.errors import IntarsiaError
-from intarsia.integer.layers import Add, AveragePool, Ints, Layer, MaxPool, Plane, Requantization, Tensor, WeightLayer
+from intarsia.integer.layers import Add, AveragePool, Ints, Layer, MaxPool, Requantization, Residual, WeightLayer
 from intarsia.integer.network import IntegerNetwork
-from intarsia.integer.validation import INT32_MAX, accumulator_bound, greatest_magnitude
 
 #: Greatest shift that scales are fitted to. Beyond it a bias of 2^10 output steps would leave 32 bits.
 LARGEST_SHIFT = 20
@@ -24,13 +23,13 @@ def fit_multipliers(
     power_of_two: bool = False,
     largest_shift: Ints | int = LARGEST_SHIFT,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return multipliers m (P, O) and shifts s (O,) with m · 2^−s ≈ gains, one shift for all planes of a channel.
+    """Return multipliers m (P, O) and shifts s (O,) with m · 2^−s ≈ gains, one shift for each column.
 
-    The shift is the greatest at which the channel's largest multiplier fits `scale_bits`; no multiplier of a gain
-    above 0 is 0.
+    The shift is the greatest at which the column's largest multiplier fits `scale_bits`; no multiplier of a gain above
+    0 is 0.
 
     Args:
-        gains: (P, O), 0 or more: of each plane and output channel.
+        gains: (P, O), 0 or more: of what shares a shift, and of each output channel.
         scale_bits: of a multiplier, unsigned, 1 to 16.
         power_of_two: round every multiplier to a power of two (in the logarithm), so that shifts do.
         largest_shift: (O,) or one for all.
@@ -44,8 +43,7 @@ def fit_multipliers(
 
 
 def narrow_scales(network: IntegerNetwork, scale_bits: int, *, power_of_two: bool = False) -> IntegerNetwork:
-    """Return the network with its multipliers in fewer bits, biases in the new fixed point, and sparse planes of as
-    many values in the new steps.
+    """Return the network with its multipliers in fewer bits and biases in the new fixed point.
 
     A channel whose multipliers fit stays as it is. Nothing is trained again, so this is the most that narrow scales
     can cost.
@@ -63,12 +61,11 @@ def narrow_scales(network: IntegerNetwork, scale_bits: int, *, power_of_two: boo
             f"the scales of network {network.name} have {network.scale_bits} bits; narrow them to 1 to "
             f"{network.scale_bits}, not to {scale_bits}."
         )
-    tensors = network.tensors
-    layers = tuple(_narrow(layer, tensors[layer.inputs[0]], scale_bits, power_of_two) for layer in network.layers)
+    layers = tuple(_narrow(layer, scale_bits, power_of_two) for layer in network.layers)
     return replace(network, layers=layers, scale_bits=scale_bits)
 
 
-def _narrow(layer: Layer, source: Tensor, bits: int, power_of_two: bool) -> Layer:
+def _narrow(layer: Layer, bits: int, power_of_two: bool) -> Layer:
     if isinstance(layer, MaxPool):
         return layer
     if isinstance(layer, Add):
@@ -80,40 +77,21 @@ def _narrow(layer: Layer, source: Tensor, bits: int, power_of_two: bool) -> Laye
         old = np.array([[layer.multiplier]]), np.array([layer.shift])
         multipliers, shift = _fewer_bits(*old, bits, power_of_two)
         return replace(layer, multiplier=int(multipliers[0, 0]), shift=int(shift[0]))
-    return _narrow_weights(layer, source, bits, power_of_two)
+    return _narrow_weights(layer, bits, power_of_two)
 
 
-def _narrow_weights(layer: WeightLayer, source: Tensor, bits: int, power_of_two: bool) -> WeightLayer:
+def _narrow_weights(layer: WeightLayer, bits: int, power_of_two: bool) -> WeightLayer:
     old = layer.requantization
-    multipliers, shift = _fewer_bits(np.stack([p.multiplier for p in layer.planes]), old.shift, bits, power_of_two)
-    finer = np.exp2((shift - old.shift.astype(np.int64)).astype(np.float64))
-    bias = np.floor(old.bias * finer + 0.5)
-    planes = tuple(_rescaled(plane, source, row, finer) for plane, row in zip(layer.planes, multipliers, strict=True))
-    new = Requantization(bias.astype(np.int32), shift.astype(np.int32), old.lo, old.hi)
-    return replace(layer, planes=planes, requantization=new)
-
-
-def _rescaled(plane: Plane, source: Tensor, multiplier: NDArray[np.int64], finer: NDArray[np.float64]) -> Plane:
-    """Return a plane with new multipliers (O,), for accumulators `finer` (O,) times as fine as before.
-
-    Both planes of a channel share a shift, so the multiplier of the finer, sparse one has few bits left, and its step
-    may change by half. What it stores then follows: it has the values for that, where a dense or binary plane has not.
-    Values only grow as far as the channel's accumulator over inputs from `source` has bits for them.
-    """
-    new = replace(plane, multiplier=multiplier.astype(np.int32))
-    if plane.pattern.kind == "dense" or not plane.format.has_zero:
-        return new
-    ratio = np.minimum(plane.multiplier * finer / np.maximum(multiplier, 1), _largest_growth(plane.weights, source))
-    values = np.floor(plane.weights * ratio.reshape(-1, 1, 1, 1) + 0.5)
-    limit = plane.format.limit
-    return replace(new, weights=np.clip(values, -limit, limit).astype(plane.weights.dtype))
-
-
-def _largest_growth(weights: Ints, source: Tensor) -> NDArray[np.float64]:
-    """Return by which factor (O,), at least 1, the weights of each channel may grow and be rounded."""
-    bound = np.maximum(accumulator_bound(weights, greatest_magnitude(source)), 1)
-    rounding = np.count_nonzero(weights.reshape(len(weights), -1), axis=1) / 2 * greatest_magnitude(source)
-    return np.asarray(np.maximum((INT32_MAX - rounding) / bound, 1.0))
+    (multiplier,), shift = _fewer_bits(old.multiplier[None], old.shift, bits, power_of_two)
+    bias = np.floor(old.bias * np.exp2((shift - old.shift.astype(np.int64)).astype(np.float64)) + 0.5)
+    new = Requantization(multiplier.astype(np.int32), bias.astype(np.int32), shift.astype(np.int32), old.lo, old.hi)
+    residual = layer.residual
+    if residual is not None:
+        least = np.array([min(residual.shift, int(shift.min()))])
+        gain = np.array([[residual.multiplier * 2.0**-residual.shift]])
+        factor, own = fit_multipliers(gain, bits, power_of_two=power_of_two, largest_shift=least)
+        residual = Residual(residual.input, int(factor[0, 0]), int(own[0]))
+    return replace(layer, requantization=new, residual=residual)
 
 
 def _fewer_bits(

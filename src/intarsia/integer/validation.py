@@ -9,6 +9,7 @@ import numpy as np
 from intarsia.errors import IntarsiaError
 from intarsia.integer.layers import (
     LARGEST_TENSOR,
+    MAX_PLANE_SHIFT,
     MAX_SHIFT,
     Add,
     AveragePool,
@@ -19,14 +20,18 @@ from intarsia.integer.layers import (
     MaxPool,
     Plane,
     Requantization,
+    Residual,
     Shape,
     Tensor,
     WeightLayer,
+    weight_matrix,
 )
 from intarsia.integer.units import support, taken_units, unit_numbers
 from intarsia.text import is_printable
 
 _INT32 = np.iinfo(np.int32)
+#: What a residual adds before the shift, so that sums of it, of acc·m and of a bias are exact in float64.
+_LARGEST_RESIDUAL = 1 << 50
 #: Greatest accumulator.
 INT32_MAX = int(_INT32.max)
 
@@ -71,11 +76,16 @@ def check_layers(name: str, source: Tensor, layers: Sequence[Layer], scale_bits:
             raise IntarsiaError(f"{where}: writes a tensor that exists already.")
         if isinstance(layer, Conv2d | Linear):
             _check_axes(layer, where)
-        expected = _output_shape(layer, [tensors[name] for name in layer.inputs], where)
+        inputs = [tensors[name] for name in layer.inputs]
+        expected = _output_shape(layer, inputs, where)
         _check_size(expected, where)
         if layer.output.shape != expected:
             raise IntarsiaError(f"{where}: its output is {layer.output.shape}, but its input makes {expected}.")
-        _check_values(layer, tensors[layer.inputs[0]], reach[layer.inputs[0]], scale_bits, where)
+        if isinstance(layer, Conv2d | Linear) and layer.residual and inputs[1].shape != expected:
+            raise IntarsiaError(f"{where}: its residual is {inputs[1].shape}, but its output {expected}.")
+        _check_values(layer, inputs[0], reach[layer.inputs[0]], scale_bits, where)
+        if isinstance(layer, Conv2d | Linear) and layer.residual:
+            _check_residual(layer.residual, inputs[1], layer.requantization, scale_bits, where)
         tensors[layer.output.name] = layer.output
         reach[layer.output.name] = reach[layer.inputs[0]] if isinstance(layer, MaxPool) else _reach(*_limits(layer))
 
@@ -154,21 +164,17 @@ def _check_values(layer: Layer, source: Tensor, reach: int, scale_bits: int, whe
 
 def _check_weight_layer(layer: WeightLayer, reach: int, scale_bits: int, where: str) -> None:
     outputs = layer.output.shape[0]
-    bound = np.zeros(outputs, np.int64)
     for number, plane in enumerate(layer.planes):
         name = f"{where}, plane {number}"
         if plane.weights.shape != layer.planes[0].weights.shape:
             raise IntarsiaError(f"{name}: weights of shape {plane.weights.shape} do not fit the other planes.")
-        if plane.multiplier.shape != (outputs,):
-            raise IntarsiaError(f"{name}: needs one multiplier for each of {outputs} channels.")
         _check_range(plane.weights, -plane.format.limit, plane.format.limit, f"{name}: weight")
-        _check_range(plane.multiplier, 0, (1 << scale_bits) - 1, f"{name}: multiplier")
+        _check_range(np.array([plane.shift]), 0, MAX_PLANE_SHIFT, f"{name}: shift")
         _check_pattern(plane, name)
         _check_units(layer, number, name)
-        bound = np.maximum(bound, accumulator_bound(plane.weights, reach))
-    if int(bound.max()) > INT32_MAX:
+    if int(accumulator_bound(weight_matrix(layer.planes), reach).max()) > INT32_MAX:
         raise IntarsiaError(f"{where}: its accumulators do not fit 32 bits; use fewer inputs or narrower formats.")
-    _check_requantization(layer.requantization, outputs, where)
+    _check_requantization(layer.requantization, outputs, scale_bits, where)
     _check_clip(layer.requantization, layer.output, where)
 
 
@@ -228,12 +234,25 @@ def _check_counts(plane: Plane, name: str) -> None:
         raise IntarsiaError(f"{name}: has more than {pattern.n} weights in {pattern.m}, against its pattern {pattern}.")
 
 
-def _check_requantization(requantization: Requantization, outputs: int, where: str) -> None:
-    for field, values in (("bias", requantization.bias), ("shift", requantization.shift)):
+def _check_requantization(requantization: Requantization, outputs: int, scale_bits: int, where: str) -> None:
+    for field in ("multiplier", "bias", "shift"):
+        values = getattr(requantization, field)
         if values.shape != (outputs,):
             raise IntarsiaError(f"{where}: needs one {field} for each of {outputs} channels.")
+    _check_range(requantization.multiplier, 0, (1 << scale_bits) - 1, f"{where}: multiplier")
     _check_range(requantization.bias, _INT32.min, _INT32.max, f"{where}: bias")
     _check_range(requantization.shift, 0, MAX_SHIFT, f"{where}: shift")
+
+
+def _check_residual(
+    residual: Residual, source: Tensor, requantization: Requantization, scale_bits: int, where: str
+) -> None:
+    _check_range(np.array([residual.multiplier]), 0, (1 << scale_bits) - 1, f"{where}: multiplier of the residual")
+    least = int(requantization.shift.min())
+    _check_range(np.array([residual.shift]), 0, least, f"{where}: shift of the residual, at most each channel's own")
+    bits = int(requantization.shift.max()) - residual.shift
+    if (residual.multiplier * greatest_magnitude(source)) << bits > _LARGEST_RESIDUAL:
+        raise IntarsiaError(f"{where}: its residual counts more than 2^50 in some channel; use smaller shifts.")
 
 
 def _check_clip(clip: Requantization | Add | AveragePool, output: Tensor, where: str) -> None:

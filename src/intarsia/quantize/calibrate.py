@@ -95,11 +95,13 @@ def float_step(network: QuantizedNetwork, step: Step, inputs: Sequence[torch.Ten
     if step.module is None:
         return step.clip(x + inputs[1] if step.kind == "add" else network.compute(step, inputs))
     weight = network.weight_of(step)[0]
-    if isinstance(step.module, nn.Linear):
-        return step.clip(functional.linear(x.flatten(1), weight, step.module.bias)[:, :, None, None])
     m = step.module
-    result = functional.conv2d(padded(step, x), weight, m.bias, step.stride, own_padding(step), m.dilation, m.groups)
-    return step.clip(result)
+    if isinstance(m, nn.Linear):
+        result = functional.linear(x.flatten(1), weight, m.bias)[:, :, None, None]
+    else:
+        padding = own_padding(step)
+        result = functional.conv2d(padded(step, x), weight, m.bias, step.stride, padding, m.dilation, m.groups)
+    return step.clip(result if step.residual is None else result + inputs[1])
 
 
 def float_tensors(network: QuantizedNetwork, x: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -59,7 +59,7 @@ def compensated(
     rounded = _round_in_turn(result, upper, planes, progress)
     gains = _gains(rounded, flat, squares, products)
     rest = torch.lerp(rounded, result, _REMAINDER)
-    planes.log_scales.add_(gains.flatten().log())
+    planes.log_scale.add_(gains.flatten().log())
     return (rest * gains[:, :, None]).reshape(weight.shape)
 
 

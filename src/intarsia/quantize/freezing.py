@@ -10,7 +10,18 @@ from numpy.typing import NDArray
 from torch import nn
 
 from intarsia.errors import IntarsiaError
-from intarsia.integer.layers import Add, AveragePool, Conv2d, Layer, Linear, MaxPool, Plane, Requantization, Tensor
+from intarsia.integer.layers import (
+    Add,
+    AveragePool,
+    Conv2d,
+    Layer,
+    Linear,
+    MaxPool,
+    Plane,
+    Requantization,
+    Residual,
+    Tensor,
+)
 from intarsia.integer.network import IntegerNetwork
 from intarsia.quantize.module import QuantizedNetwork, attach
 from intarsia.quantize.planes import fit_multipliers
@@ -92,11 +103,8 @@ def _layer(module: QuantizedNetwork, step: Step) -> Layer:
 def _weight_layer(module: QuantizedNetwork, step: Step, output: Tensor) -> Conv2d | Linear:
     weight, quantizer = module.weight_of(step)
     integers = quantizer.integers(weight)
-    parts = zip(integers.weights, integers.multipliers, quantizer.formats, quantizer.patterns, strict=True)
-    planes = tuple(
-        Plane(_array(values, np.int8), _array(multiplier, np.int32), form, pattern)
-        for values, multiplier, form, pattern in parts
-    )
+    parts = zip(integers.weights, quantizer.formats, quantizer.patterns, integers.shifts, strict=True)
+    planes = tuple(Plane(_array(values, np.int8), form, pattern, k) for values, form, pattern, k in parts)
     shift = _array(integers.shift, np.int64)
     assert step.module is not None and step.module.bias is not None  # noqa: S101 (attach gave it one)
     bias = step.module.bias.detach().cpu().double().numpy() / output.scale
@@ -106,10 +114,13 @@ def _weight_layer(module: QuantizedNetwork, step: Step, output: Tensor) -> Conv2
             f"layer {step.name}: a bias of {np.abs(bias).max():.3g} output steps exceeds 32 bits at a shift of "
             f"{shift.max()}; give the scheme other planes or train it longer."
         )
-    requantization = Requantization(fixed.astype(np.int32), shift.astype(np.int32), *_clip(step, output))
+    multiplier = _array(integers.multiplier, np.int32)
+    requantization = Requantization(multiplier, fixed.astype(np.int32), shift.astype(np.int32), *_clip(step, output))
+    residual = Residual(step.inputs[1], *module.residual_multiplier(step)) if len(step.inputs) > 1 else None
+    source, window = step.inputs[0], (step.stride, step.padding, step.depthwise)
     if step.kind == "linear":
-        return Linear(step.inputs[0], output, planes, requantization)
-    return Conv2d(step.inputs[0], output, planes, requantization, step.stride, step.padding, step.depthwise)
+        return Linear(source, output, planes, requantization, residual)
+    return Conv2d(source, output, planes, requantization, *window, residual)
 
 
 def _clip(step: Step, output: Tensor) -> tuple[int, int]:

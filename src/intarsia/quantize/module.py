@@ -17,6 +17,7 @@ from intarsia.quantize.inputs import Grid, InputQuantizer, folded
 from intarsia.quantize.mixed import weight_quantizer
 from intarsia.quantize.plan import read_plan
 from intarsia.quantize.planes import PlanedWeight, fit_multipliers
+from intarsia.quantize.residuals import fuse_residuals
 from intarsia.quantize.scheme import LayerScheme, Scheme
 from intarsia.quantize.step import Shape, Step, key, value_ranges
 from intarsia.quantize.transforms.apply import apply
@@ -68,8 +69,8 @@ class QuantizedNetwork(nn.Module):
                 self.layers[key(step.name)] = step.module
             if step.kind != "maximum":
                 self.quantizers[key(step.name)] = ActivationQuantizer(self._format(step))
-            if step.kind in ("add", "average"):
-                self.register_buffer(f"gain_{key(step.name)}", torch.ones(len(step.inputs)))
+            if step.kind in ("add", "average") or step.residual is not None:
+                self.register_buffer(f"gain_{key(step.name)}", torch.ones(1 if step.module else len(step.inputs)))
 
     def forward(self, x: torch.Tensor, *, every: bool = False) -> torch.Tensor | dict[str, torch.Tensor]:
         """Return the outputs (N, K) of a batch, or every layer's by name, the last one's being these."""
@@ -108,7 +109,7 @@ class QuantizedNetwork(nn.Module):
             result: torch.Tensor = (
                 layer(x.flatten(1))[:, :, None, None] if step.kind == "linear" else layer(padded(step, x))
             )
-            return result
+            return result if step.residual is None else result + inputs[1] * self.gain(step)[0]
         whole = self._whole(step)  # whatever the size of a training crop
         if step.kind == "maximum":
             if whole:
@@ -186,12 +187,32 @@ class QuantizedNetwork(nn.Module):
             quantizer.fix()  # type: ignore[operator]
         for step in self.steps:
             if step.module is not None:
-                self.weight_of(step)[1].snap(self.scale_of(step.inputs[0]) / self.scale_of(step.name))
+                self._snap_weights(step)
             elif step.kind != "maximum":
                 gains = self.float_gains(step)
                 multipliers, shift = fit_multipliers(gains[:, None], self.scheme.scale_bits)
                 exact = multipliers[:, 0] * torch.exp2(-shift) / gains
                 self.gain(step).copy_(exact)
+
+    def _snap_weights(self, step: Step) -> None:
+        """Fix the scales of a weight layer and its residual's multiplier, whose shift is a channel's least."""
+        planes, ratio = self.weight_of(step)[1], self.scale_of(step.inputs[0]) / self.scale_of(step.name)
+        planes.snap(ratio)
+        if step.residual is not None:
+            gains = self.float_gains(step)
+            shift = fit_multipliers(gains[:, None], self.scheme.scale_bits)[1]
+            planes.snap(ratio, least_shift=float(torch.minimum(shift, planes.requantization_shift().min())))
+            multiplier, own = self.residual_multiplier(step)
+            self.gain(step).copy_(multiplier * 2.0**-own / gains)
+
+    @torch.no_grad()
+    def residual_multiplier(self, step: Step) -> tuple[int, int]:
+        """Return multiplier and shift by which a weight layer adds its residual (after `snap`)."""
+        largest = float(self.weight_of(step)[1].least_shift)
+        multiplier, shift = fit_multipliers(
+            self.float_gains(step)[:, None], self.scheme.scale_bits, largest_shift=largest
+        )
+        return int(multiplier), int(shift)
 
     @torch.no_grad()
     def release(self) -> None:
@@ -201,13 +222,16 @@ class QuantizedNetwork(nn.Module):
         for step in self.steps:
             if step.module is not None:
                 self.weight_of(step)[1].release()
-            elif step.kind != "maximum":
+            if step.residual is not None or step.kind in ("add", "average"):
                 self.gain(step).fill_(1.0)
 
     def float_gains(self, step: Step) -> torch.Tensor:
-        """Return input step / output step of each input of an add or (over the window's area) an average."""
+        """Return input step / output step of each input of an add, of a residual, or (over the window's area) of an
+        average.
+        """
         area = step.kernel[0] * step.kernel[1] if step.kind == "average" else 1
-        ratios = [self.scale_of(name) / self.scale_of(step.name) / area for name in step.inputs]
+        names = step.inputs if step.module is None else step.inputs[1:]
+        ratios = [self.scale_of(name) / self.scale_of(step.name) / area for name in names]
         return torch.tensor(ratios, device=self.gain(step).device)
 
     def _format(self, step: Step) -> ActivationFormat:
@@ -280,7 +304,7 @@ def attach(
     steps = read_plan(model, shape)
     if grid is not None:
         folded(steps, grid, input_scale)
-    steps = apply(steps, transforms, _layer_schemes(steps, scheme))
+    steps = fuse_residuals(apply(steps, transforms, _layer_schemes(steps, scheme)))
     return QuantizedNetwork(steps, scheme, shape, input_scale, signed=signed, grid=grid)
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from intarsia.integer.formats import Pattern, WeightFormat
+from intarsia.integer.layers import MAX_PLANE_SHIFT
 from intarsia.integer.scales import LARGEST_SHIFT
 from intarsia.quantize.activations import round_through, scale_gradient, with_gradient_of
 from intarsia.quantize.patterns import Criterion, choose_positions, position_cost
@@ -26,26 +27,41 @@ BINARY_REACH = 3.0
 _HEADROOM = 1.25  # of a wide sparse format over the largest residual, because weights move in training
 _WIDE = 31  # limit of a format that has values to spare for headroom
 _LEAST_STEP = 1e-8
+#: Factors of the scale that is best for one plane, among which lies the best for all.
+_TIED_SCALES = tuple(0.7 + 0.05 * number for number in range(13))
+#: Dense steps that the sparse plane reaches at most; beyond, its own step is finer for nothing.
+_LONGEST_REACH = 16
 
 
 @dataclass(frozen=True)
 class IntegerPlanes:
-    """The planes of one layer as integers: weights (O, I, KH, KW) and multipliers (O,) by plane, one shift (O,)."""
+    """The planes of one layer as integers: weights (O, I, KH, KW) and a binary shift by plane; by channel, a multiplier
+    and a shift (O,).
+    """
 
     weights: tuple[torch.Tensor, ...]
-    multipliers: tuple[torch.Tensor, ...]
+    shifts: tuple[int, ...]
+    multiplier: torch.Tensor
     shift: torch.Tensor
 
 
-def fit_multipliers(gains: torch.Tensor, scale_bits: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return multipliers m (P, O) and shifts s (O,) with m · 2^−s ≈ gains, one shift for all planes of a channel.
+def fit_multipliers(
+    gains: torch.Tensor,
+    scale_bits: int,
+    *,
+    least_shift: torch.Tensor | None = None,
+    largest_shift: float = LARGEST_SHIFT,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return multipliers m (P, O) and shifts s (O,) with m · 2^−s ≈ gains, one shift for each column.
 
     `intarsia.integer.scales.fit_multipliers` on any device, for positive gains: the shift is the greatest at which the
-    channel's largest multiplier fits `scale_bits`; no multiplier is 0.
+    column's largest multiplier fits `scale_bits`, but at least `least_shift`; no multiplier is 0.
     """
     top = float((1 << scale_bits) - 1)
     largest = gains.amax(dim=0).clamp_min(2.0**-60)
-    shift = torch.floor(torch.log2((top + 0.49) / largest)).clamp(0, LARGEST_SHIFT)
+    shift = torch.floor(torch.log2((top + 0.49) / largest)).clamp(0.0, largest_shift)
+    if least_shift is not None:
+        shift = torch.maximum(shift, least_shift)
     return torch.floor(gains * torch.exp2(shift) + 0.5).clamp(1.0, top), shift
 
 
@@ -69,7 +85,8 @@ def integer_values(
 
 
 class PlanedWeight(nn.Module, ABC):
-    """A quantizer of one layer's weights: planes that add up, each with a learned scale for every output channel.
+    """A quantizer of one layer's weights: planes that add up to one integer matrix with a learned scale for each output
+    channel. Plane p counts 2^k_p-fold in it, so that its own step is 2^k_p of these.
 
     Scales are learned (step gradients of Esser et al., 2020) as logarithms. Once `snap` was called, the scales are
     those that the integer network's multipliers can express, and training sees exactly them.
@@ -83,6 +100,8 @@ class PlanedWeight(nn.Module, ABC):
     """
 
     ratio: torch.Tensor
+    shifts: torch.Tensor
+    least_shift: torch.Tensor
 
     def __init__(
         self,
@@ -95,8 +114,10 @@ class PlanedWeight(nn.Module, ABC):
         super().__init__()
         self._grid = (len(weight), -1, *(kernel or weight.shape[2:] or (1, 1)))
         self.formats, self.patterns, self.scale_bits = tuple(formats), tuple(patterns), scale_bits
-        self.log_scales = nn.Parameter(torch.zeros(len(self.formats), weight.shape[0]))
+        self.log_scale = nn.Parameter(torch.zeros(weight.shape[0]))
+        self.register_buffer("shifts", torch.zeros(len(self.formats)))
         self.register_buffer("ratio", torch.zeros(()))
+        self.register_buffer("least_shift", torch.zeros(()))
         self._shape = (-1, *[1] * (weight.dim() - 1))
         per_channel = weight[0].numel()
         self._factors = [1.0 / math.sqrt(per_channel * f.limit) for f in self.formats]
@@ -115,7 +136,7 @@ class PlanedWeight(nn.Module, ABC):
 
     @abstractmethod
     def used(self) -> torch.Tensor:
-        """Return which planes have any position in which output channels, bool (P, O)."""
+        """Return which output channels have any position in a plane, bool (O,)."""
 
     @abstractmethod
     def positions(self) -> Sequence[torch.Tensor]:
@@ -159,30 +180,39 @@ class PlanedWeight(nn.Module, ABC):
         return rounded
 
     @torch.no_grad()
-    def snap(self, ratio: float) -> None:
-        """From now on use only scales that integers express; `ratio` is input step / output step."""
+    def snap(self, ratio: float, *, least_shift: float = 0.0) -> None:
+        """From now on use only scales that integers express; `ratio` is input step / output step, `least_shift` that of
+        every channel's requantization.
+        """
         self.ratio.fill_(ratio)
+        self.least_shift.fill_(least_shift)
 
     @torch.no_grad()
     def release(self) -> None:
         """Let scales learn freely again, beginning with those in use."""
-        self.log_scales.copy_(torch.where(self.used(), self.scales().log(), self.log_scales))
+        self.log_scale.copy_(torch.where(self.used(), self.scale().log(), self.log_scale))
         self.ratio.zero_()
+        self.least_shift.zero_()
+
+    def scale(self) -> torch.Tensor:
+        """Return the real value of a unit of the integer matrix in every channel, (O,)."""
+        free = self.log_scale.exp()
+        safe = torch.where(self.ratio > 0, self.ratio, torch.ones_like(self.ratio))
+        multiplier, shift = self._multiplier(free * safe)
+        snapped = multiplier * torch.exp2(-shift) / safe
+        return torch.where(self.ratio > 0, with_gradient_of(snapped, free), free)
 
     def scales(self) -> torch.Tensor:
         """Return the step of every plane and channel, (P, O)."""
-        free = self.log_scales.exp()
-        safe = torch.where(self.ratio > 0, self.ratio, torch.ones_like(self.ratio))
-        multipliers, shift = self._multipliers(free * safe)
-        snapped = multipliers * torch.exp2(-shift) / safe
-        return torch.where(self.ratio > 0, with_gradient_of(snapped, free), free)
+        return self.scale() * torch.exp2(self.shifts)[:, None]
 
     @torch.no_grad()
     def integers(self, weight: torch.Tensor) -> IntegerPlanes:
         """Return the planes as integers (after `snap`), int64."""
-        multipliers, shift = self._multipliers(self.log_scales.exp() * self.ratio)
+        multiplier, shift = self._multiplier(self.log_scale.exp() * self.ratio)
         values = tuple(self.by_tap(plane.to(torch.int64)) for plane in self.values(weight))
-        return IntegerPlanes(values, tuple(multipliers.to(torch.int64)), shift.to(torch.int64))
+        shifts = tuple(int(k) for k in self.shifts)
+        return IntegerPlanes(values, shifts, multiplier.to(torch.int64), shift.to(torch.int64))
 
     def by_tap(self, weight: torch.Tensor) -> torch.Tensor:
         """Return weights, or what belongs to each, as (O, I, KH, KW), in which patterns count."""
@@ -193,9 +223,32 @@ class PlanedWeight(nn.Module, ABC):
         scales = zip(self.scales(), self._factors, strict=True)
         return [scale_gradient(scale, factor).view(self._shape) for scale, factor in scales]
 
-    def _multipliers(self, gains: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        # A plane without a weight in a channel must not take bits from the others, which share its shift.
-        return fit_multipliers(gains.detach() * self.used(), self.scale_bits)
+    @torch.no_grad()
+    def requantization_shift(self) -> torch.Tensor:
+        """Return the shift of every channel's requantization (after `snap`), (O,)."""
+        return self._multiplier(self.log_scale.exp() * self.ratio)[1]
+
+    def _multiplier(self, gains: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        # A channel without a weight has no use for a gain.
+        gains = gains.detach()[None] * self.used()
+        multiplier, shift = fit_multipliers(gains, self.scale_bits, least_shift=self.least_shift)
+        return multiplier[0], shift
+
+    @torch.no_grad()
+    def _tie(self, weight: torch.Tensor, guess: torch.Tensor, shifts: Sequence[float]) -> torch.Tensor:
+        """Let planes count 2^shifts-fold and set each channel's scale, near `guess` (O,), to the one with the least
+        squared error of all planes together; return that error (O,).
+        """
+        self.shifts.copy_(torch.tensor(shifts))
+        best, least = guess, torch.full_like(guess, math.inf)
+        masks = self.positions()
+        for factor in _TIED_SCALES:
+            steps = [(guess * factor * 2.0**k).view(self._shape) for k in shifts]
+            error = (weight - _sum_of(self.split(weight, steps, masks), steps)).flatten(1).square().sum(1)
+            best = torch.where(error < least, guess * factor, best)
+            least = torch.minimum(error, least)
+        self.log_scale.copy_(best.clamp_min(_LEAST_STEP).log())
+        return least
 
 
 class SuperposedWeight(PlanedWeight):
@@ -229,15 +282,22 @@ class SuperposedWeight(PlanedWeight):
     ) -> None:
         """Choose scales and positions for a float weight by least squares, alternating between the two."""
         dense, sparse = self.scheme.dense, self.scheme.sparse
-        if dense is not None:
-            self.log_scales[0] = best_steps(weight, dense).log()
+        if dense is None:
+            assert sparse is not None  # noqa: S101 (a scheme has one of them)
+            self.choose(weight, criterion=criterion, gradient=gradient)
+            self.log_scale.copy_(roomy_steps(weight, sparse, self.mask).log())
+            return
+        self.shifts.zero_()
+        self.log_scale.copy_(best_steps(weight, dense).log())
         if sparse is None:
             return
-        for _ in range(3 if dense is not None else 1):
+        for _ in range(3):
             self.choose(weight, criterion=criterion, gradient=gradient)
-            if dense is not None:
-                self.log_scales[0] = best_steps(weight, dense, ~self.mask).log()
-        self.log_scales[-1] = roomy_steps(weight - self._dense(weight), sparse, self.mask).log()
+            step = best_steps(weight, dense, ~self.mask)
+            self.log_scale.copy_(step.log())
+        errors = {k: float(self._tie(weight, step / 2.0**k, (k, 0)).sum()) for k in tied_shifts(sparse)}
+        best = min(errors, key=lambda k: errors[k])
+        self._tie(weight, step / 2.0**best, (best, 0))
 
     @torch.no_grad()
     def choose(
@@ -251,10 +311,9 @@ class SuperposedWeight(PlanedWeight):
         self.mask.copy_(chosen.reshape(weight.shape))
 
     def used(self) -> torch.Tensor:
-        """Return which planes have any position in which output channels, bool (P, O)."""
+        """Return which output channels have any position in a plane, bool (O,)."""
         sparse = self.mask.flatten(1).any(dim=1)
-        planes = [torch.ones_like(sparse)] if self.scheme.dense is not None else []
-        return torch.stack([*planes, sparse] if self.scheme.sparse is not None else planes)
+        return torch.ones_like(sparse) if self.scheme.dense is not None else sparse
 
     def positions(self) -> Sequence[torch.Tensor]:
         """Return the sparse plane's mask."""
@@ -277,6 +336,15 @@ class SuperposedWeight(PlanedWeight):
             return torch.zeros_like(weight)
         step = self.scales()[0].detach().view(self._shape)
         return integer_values(weight, step, self.scheme.dense) * step
+
+
+def tied_shifts(sparse: WeightFormat) -> range:
+    """Return the shifts of a dense plane, with respect to a sparse one of a format, that are worth trying: its greatest
+    value is worth 1 to 16 dense steps.
+    """
+    most = int(math.log2(sparse.limit))
+    least = max(0, math.ceil(math.log2(sparse.limit / _LONGEST_REACH)))
+    return range(min(least, MAX_PLANE_SHIFT), min(most, MAX_PLANE_SHIFT) + 1)
 
 
 def _sum_of(planes: Sequence[torch.Tensor], steps: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -33,7 +33,7 @@ class Step:
     Attributes:
         name: of the layer and of the tensor that it makes.
         kind: what it does; `average` with a 1×1 kernel is how a clip stands alone.
-        inputs: names of the tensors that it reads.
+        inputs: names of the tensors that it reads; of a weight layer's, the second is a residual that it adds.
         module: the weight layer's own module, else None.
         kernel, stride: of a window; a linear layer's kernel is all pixels of its input.
         padding: top, left, bottom, right.
@@ -53,6 +53,11 @@ class Step:
     filled: bool = False
     floor: float = -math.inf
     ceiling: float = math.inf
+
+    @property
+    def residual(self) -> str | None:
+        """The tensor that a weight layer adds to its result."""
+        return self.inputs[1] if self.module is not None and len(self.inputs) > 1 else None
 
     @property
     def clipped(self) -> bool:

@@ -280,9 +280,13 @@ class _Converter:
         threshold = np.clip(threshold, -bound, bound).astype(np.int64)
         channels = len(threshold)
         requantization = Requantization(
-            (1 - 2 * threshold).astype(np.int32), np.zeros(channels, np.int32), output.format.lo + 1, output.format.hi
+            np.full(channels, 2, np.int32),
+            (1 - 2 * threshold).astype(np.int32),
+            np.zeros(channels, np.int32),
+            output.format.lo + 1,
+            output.format.hi,
         )
-        planes = planes_of(integers, np.full(channels, 2, np.int32), f"{self.graph.name}: layer {output.name!r}")
+        planes = planes_of(integers, f"{self.graph.name}: layer {output.name!r}")
         self._emit(weight_layer(pending, self.tensors[pending.sources[0]], output, planes, requantization), (-1, 1))
         self.alias[op.name] = output.name
 
@@ -385,10 +389,9 @@ class _Converter:
         multiplier, shift, bias = fit(
             np.abs(pending.gain) / output.scale, pending.term / output.scale, self.scale_bits, where
         )
-        planes = planes_of(signed_weights(pending), multiplier, where)
-        return weight_layer(
-            pending, self.tensors[pending.sources[0]], output, planes, Requantization(bias, shift, *clip)
-        )
+        planes = planes_of(signed_weights(pending), where)
+        requantization = Requantization(multiplier, bias, shift, *clip)
+        return weight_layer(pending, self.tensors[pending.sources[0]], output, planes, requantization)
 
     def _emit(self, layer: Layer, values: tuple[int, int]) -> None:
         self.layers.append(layer)

@@ -45,7 +45,7 @@ def signed_weights(pending: Pending) -> NDArray[np.int64]:
     return found
 
 
-def planes_of(integers: NDArray[np.integer[Any]], multiplier: NDArray[np.int32], where: str) -> tuple[Plane, ...]:
+def planes_of(integers: NDArray[np.integer[Any]], where: str) -> tuple[Plane, ...]:
     """Return weights as one plane, or as a sum of several where some lie beyond ±127.
 
     Raises:
@@ -60,7 +60,7 @@ def planes_of(integers: NDArray[np.integer[Any]], multiplier: NDArray[np.int32],
         part = np.clip(rest, -_MOST, _MOST)
         rest = rest - part
         limit = int(np.abs(part).max())
-        planes.append(Plane(part.astype(np.int8), multiplier, weight_format(limit), Pattern()))
+        planes.append(Plane(part.astype(np.int8), weight_format(limit), Pattern()))
     return tuple(planes)
 
 

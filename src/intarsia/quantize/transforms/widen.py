@@ -77,7 +77,7 @@ class _Split:
         whole = weight[:, self.sources]
         if scheme.dense is None:
             return whole / self.copies
-        scale = _planes(step, scheme).log_scales[0].detach().exp()[:, None, None]
+        scale = _planes(step, scheme).scales()[0].detach()[:, None, None]
         limit = scheme.dense.limit * self.copies
         steps = torch.maximum(torch.minimum(torch.floor(whole / scale + 0.5), limit), -limit)
         dealt = torch.floor(steps / self.copies)
