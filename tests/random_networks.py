@@ -16,6 +16,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from intarsia.engine import EngineConfig
+from intarsia.engine.units import Dense, Superposition
 from intarsia.integer import (
     ActivationFormat,
     Add,
@@ -44,14 +45,32 @@ _POINTWISE: Window = ((1, 1), (1, 1), (0, 0, 0, 0))
 
 @dataclass(frozen=True)
 class Fit:
-    """The engine that a network is drawn for: its parameters of these names."""
+    """The engine that a network is drawn for: its parameters of these names; with `dense_bits` its unit is dense."""
 
     lanes: int = _SHIPPED.lanes
-    slots: int = _SHIPPED.slots
-    slot_bits: int = _SHIPPED.slot_bits
+    block: int = _SHIPPED.block
     scale_bits: int = _SHIPPED.scale_bits
     acc_bits: int = _SHIPPED.acc_bits
-    plane_shift_bits: int = _SHIPPED.plane_shift_bits
+    slots: int = Superposition().slots
+    slot_bits: int = Superposition().slot_bits
+    shift_bits: int = Superposition().shift_bits
+    dense_bits: int = 0
+
+    @classmethod
+    def of(cls, config: EngineConfig) -> "Fit":
+        """Return what networks for an engine are drawn from."""
+        common = {"lanes": config.lanes, "block": config.block, "acc_bits": config.acc_bits}
+        unit = config.unit
+        if isinstance(unit, Dense):
+            return cls(**common, scale_bits=config.scale_bits, dense_bits=unit.bits)
+        assert isinstance(unit, Superposition)
+        return cls(
+            **common,
+            scale_bits=config.scale_bits,
+            slots=unit.slots,
+            slot_bits=unit.slot_bits,
+            shift_bits=unit.shift_bits,
+        )
 
 
 @dataclass(frozen=True)
@@ -315,7 +334,9 @@ def _plane_shift(rng: Generator, form: str, pattern: Pattern, ranges: Ranges) ->
     """
     if ranges.free:
         return 0 if form == "binary" else int(rng.integers(8))
-    return int(rng.integers(1 << ranges.fit.plane_shift_bits)) if pattern.kind == "dense" else 0
+    if pattern.kind != "dense" or ranges.fit.dense_bits:
+        return 0
+    return int(rng.integers(1 << ranges.fit.shift_bits))
 
 
 def _plane_kinds(rng: Generator, ranges: Ranges, sparse: bool | None, dense: str | None) -> list[tuple[str, Pattern]]:
@@ -326,10 +347,13 @@ def _plane_kinds(rng: Generator, ranges: Ranges, sparse: bool | None, dense: str
         patterns += UNIT_PATTERNS
         kinds = [(str(rng.choice(digits + integers)), pick(rng, patterns)) for _ in range(rng.integers(1, 4))]
         return [("binary", Pattern()), *kinds[1:]] if rng.random() < 0.1 else kinds
+    if ranges.fit.dense_bits and sparse is None and dense is None:
+        names = ("ternary", *integers[: ranges.fit.dense_bits - 1], integers[ranges.fit.dense_bits - 2])
+        return [(str(rng.choice(names)), Pattern())]
     kinds = [(dense or str(rng.choice(digits)), Pattern())]
     if sparse if sparse is not None else rng.integers(2):
-        n, lanes = int(rng.integers(1, ranges.fit.slots, endpoint=True)), ranges.fit.lanes
-        patterns = [Pattern("n:m", n, m, group) for m, group in ((lanes, 1), (lanes, 1), (2 * lanes, 1), (lanes, 16))]
+        n, block = int(rng.integers(1, ranges.fit.slots, endpoint=True)), ranges.fit.block
+        patterns = [Pattern("n:m", n, m, group) for m, group in ((block, 1), (block, 1), (2 * block, 1), (block, 16))]
         integers = integers[: ranges.fit.slot_bits - 1]
         kinds.append((str(rng.choice((integers[-1], integers[-1], *integers))), pick(rng, patterns)))
         if sparse is None and dense is None and rng.random() < 0.15:

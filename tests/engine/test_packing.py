@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from intarsia.engine.packing import balanced_digits, bits_of, pack_trits, sparse_slots, to_words, unpack_trits
+from intarsia.engine.bits import balanced_digits, bits_of, pack_trits, sparse_slots, unpack_trits
+from intarsia.engine.packing import to_words
 from intarsia.integer.formats import DIGIT_LIMITS, trit_bits
 
 

@@ -1,10 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where tensors lie in the activation memory: first fit over their lifetimes."""
+"""Where tensors lie in the activation memory: first fit over their lifetimes, and over what is read for the last time."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from intarsia.errors import IntarsiaError
 from intarsia.integer import IntegerNetwork, Tensor
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a layer's output may share memory with what the layer reads for the last time.
+
+    Attributes:
+        distance: words by which it must at least begin before the input (negative: it may begin so far behind), to
+            lie over it.
+    """
+
+    distance: int
 
 
 @dataclass(frozen=True)
@@ -17,13 +30,23 @@ class Lifetime:
     words: int
 
 
-def stored_words(tensor: Tensor, lanes: int) -> int:
-    """Words of a tensor: `lanes` channels of a pixel in each."""
+@dataclass(frozen=True)
+class _Placed:
+    life: Lifetime
+    base: int
+
+    @property
+    def end(self) -> int:
+        return self.base + self.life.words
+
+
+def stored_words(tensor: Tensor, block: int) -> int:
+    """Words of a tensor: `block` channels of a pixel in each."""
     channels, height, width = tensor.shape
-    return height * width * -(-channels // lanes)
+    return height * width * -(-channels // block)
 
 
-def lifetimes(network: IntegerNetwork, lanes: int) -> list[Lifetime]:
+def lifetimes(network: IntegerNetwork, block: int) -> list[Lifetime]:
     """Lifetimes of all tensors, in order of writing. The result lives on after the last layer."""
     last_read = {network.output.name: len(network.layers)}
     for step, layer in enumerate(network.layers):
@@ -32,32 +55,49 @@ def lifetimes(network: IntegerNetwork, lanes: int) -> list[Lifetime]:
     result = []
     for step, tensor in enumerate(network.tensors.values()):
         last = last_read.get(tensor.name, step - 1)
-        result.append(Lifetime(tensor.name, step - 1, last, stored_words(tensor, lanes)))
+        result.append(Lifetime(tensor.name, step - 1, last, stored_words(tensor, block)))
     return result
 
 
-def allocate(network: IntegerNetwork, lanes: int, depth: int, *, keep_all: bool = False) -> dict[str, int]:
-    """Give each tensor a base address such that no two that live at once overlap.
+def allocate(network: IntegerNetwork, plans: Sequence[Plan], block: int, depth: int) -> dict[str, int]:
+    """Give each tensor a base address such that no word is overwritten that is still to be read.
 
-    With `keep_all` no tensor is overwritten, so that every layer can be read afterwards.
+    A layer's output may lie over its residual, word by word, and over its input as far as `plans` (one for each layer)
+    say, if nothing reads these later.
 
     Raises:
         IntarsiaError: the tensors do not fit into `depth` words.
     """
-    bases: dict[str, int] = {}
-    placed: list[tuple[Lifetime, int]] = []
-    for tensor in lifetimes(network, lanes):
-        alive = [(o, base) for o, base in placed if keep_all or o.last >= tensor.first]
-        base = 0
-        for other, start in sorted(alive, key=lambda item: item[1]):
-            if base + tensor.words <= start:
-                break
-            base = max(base, start + other.words)
+    placed: list[_Placed] = []
+    for tensor in lifetimes(network, block):
+        alive = [other for other in placed if other.life.last >= tensor.first]
+        base = _lowest(tensor, alive, network, plans)
         if base + tensor.words > depth:
             raise IntarsiaError(
                 f"network {network.name} needs more words than the {depth:,} of the deepest activation memory: "
                 f"tensor {tensor.name} would end at word {base + tensor.words:,}; use smaller inputs or fewer channels."
             )
-        bases[tensor.name] = base
-        placed.append((tensor, base))
-    return bases
+        placed.append(_Placed(tensor, base))
+    return {other.life.name: other.base for other in placed}
+
+
+def _lowest(tensor: Lifetime, alive: list[_Placed], network: IntegerNetwork, plans: Sequence[Plan]) -> int:
+    """Return the lowest base that a tensor can have beside those that are alive when it is written."""
+    if tensor.first < 0:
+        return 0
+    layer, distance = network.layers[tensor.first], plans[tensor.first].distance
+    source, *residual = layer.inputs
+    residual = [name for name in residual if name != source]
+
+    def fits(base: int, other: _Placed) -> bool:
+        if base >= other.end or base + tensor.words <= other.base:
+            return True
+        if other.life.last > tensor.first:
+            return False
+        if other.life.name == source:
+            return other.base - base >= distance
+        return other.life.name in residual and base == other.base
+
+    candidates = {0, *(other.end for other in alive), *(other.base for other in alive)}
+    candidates |= {max(0, other.base - distance) for other in alive if other.life.name == source}
+    return min(base for base in candidates if all(fits(base, other) for other in alive))

@@ -2,33 +2,258 @@
 """The compiler: from an integer network to a program and its images."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from intarsia.engine.allocation import allocate, stored_words
-from intarsia.engine.config import BIAS_BITS, MOST_ACTIVATION_BITS, EngineConfig, bus_words
-from intarsia.engine.forms import Form, forms, in_digits
+from intarsia.engine.accesses import overlap_distance
+from intarsia.engine.allocation import Plan, allocate, stored_words
+from intarsia.engine.config import (
+    LEAST_DEPTH,
+    MOST_ACTIVATION_BITS,
+    WIDEST_ACCUMULATOR,
+    WIDEST_BIAS,
+    EngineConfig,
+    bus_words,
+)
+from intarsia.engine.forms import Form, forms
 from intarsia.engine.layout import Descriptor, field_limits
-from intarsia.engine.mapping import Mapping, estimated_cycles, map_add, map_layer
-from intarsia.engine.needs import needed_widths
-from intarsia.engine.packing import Ints, Words, dense_words, param_words, sparse_words
+from intarsia.engine.mapping import Mapping, estimated_cycles, map_layer
+from intarsia.engine.packing import Words, block_words, param_words
 from intarsia.engine.program import Placement, Program, ProgramLayer, storage_offset
+from intarsia.engine.requantization import Channels, bits_of_bias, channels_of
+from intarsia.engine.units import ExecutionUnit
 from intarsia.errors import IntarsiaError
-from intarsia.integer import Add, AveragePool, Conv2d, IntegerNetwork, Layer, Linear, MaxPool, Tensor
+from intarsia.integer import Add, AveragePool, Conv2d, IntegerNetwork, Layer, Linear, MaxPool
+
+#: A narrower weight memory may cost so many cycles, as a factor.
+_DEAREST_WEIGHTS = 1.1
+#: Depths of a fitted engine's memories are multiples of this.
+_DEPTH_UNIT = 64
 
 
 @dataclass(frozen=True, eq=False)
-class _Channels:
-    """Requantization of a layer's output channels as the engine stores it."""
+class _Mapped:
+    """A layer that is mapped and requantized, without addresses."""
 
-    scales: Ints
-    shift: Ints
-    bias: Ints
+    layer: Layer
+    mapping: Mapping
+    channels: Channels
+
+
+def compile_network(network: IntegerNetwork, config: EngineConfig | None = None) -> Program:
+    """Compile a network for an engine, in the form (`intarsia.engine.forms`) that takes the fewest cycles.
+
+    Args:
+        network: any whose layers the engine's execution unit takes.
+        config: the engine, taken as it is; by default the one that `config_for` fits to the network.
+
+    Raises:
+        IntarsiaError: a layer or the network as a whole does not fit the engine; the message names all parameters that
+            are too small, with what they must be, or says what to change in the network.
+    """
+    config = config_for(network) if config is None else config
+    refusals = []
+    for form in _by_cycles(network, config):
+        try:
+            program, needs = _roomy(network, form, config)
+            lacking = _lacking(needs, config)
+            if not lacking:
+                return replace(program, config=config)
+            refusals.append(_too_small(network, lacking))
+        except IntarsiaError as refusal:
+            refusals.append(refusal)
+    raise refusals[0]
+
+
+def config_for(network: IntegerNetwork, config: EngineConfig | None = None) -> EngineConfig:
+    """Return an engine fitted to a network: its execution unit, widths and depths hold it and no more.
+
+    The weight memory is as narrow as costs the network at most a tenth of its cycles.
+
+    Args:
+        network: as for `compile_network`.
+        config: the engine to begin with: its unit, lanes, block, banks, and what else is not fitted.
+
+    Raises:
+        IntarsiaError: no engine holds the network; the message says what to change.
+    """
+    config = config or EngineConfig()
+    found: tuple[EngineConfig, float] | None = None
+    refusals = []
+    for parts in (1, 2, 4):
+        try:
+            fitted, cycles = _fitted(network, replace(config, weight_parts=1), parts)
+        except IntarsiaError as refusal:
+            refusals.append(refusal)
+            continue
+        if found is None or cycles <= _DEAREST_WEIGHTS * found[1]:
+            found = fitted, min(cycles, found[1]) if found else cycles
+    if found is None:
+        raise refusals[0]
+    return found[0]
+
+
+def _fitted(network: IntegerNetwork, config: EngineConfig, parts: int) -> tuple[EngineConfig, float]:
+    """Return an engine fitted to a network, with a weight memory of so many words per block, and cycles, nearly."""
+    best: tuple[int, EngineConfig, float] | None = None
+    refusals = []
+    for form in _by_cycles(network, config):
+        try:
+            _, widths = _roomy(network, form, config)
+            exact = replace(config, unit=widths.unit, **widths.bits, weight_parts=parts)
+            _, needs = _roomy(network, form, exact)
+        except IntarsiaError as refusal:
+            refusals.append(refusal)
+            continue
+        depths = {name: max(LEAST_DEPTH, -(-need // _DEPTH_UNIT) * _DEPTH_UNIT) for name, need in needs.depths.items()}
+        fitted = replace(exact, **depths)
+        size = fitted.unit.block_bits(fitted.block)
+        if best is None or size < best[0]:
+            best = size, fitted, _cost(form, fitted)
+        if config.unit.holds(widths.unit):
+            break
+    if best is None:
+        raise refusals[0]
+    return best[1:]
+
+
+@dataclass(frozen=True)
+class _Needs:
+    """What of an engine a network needs: a unit, least widths and least depths, by the names in `EngineConfig`."""
+
+    unit: ExecutionUnit
+    bits: dict[str, int]
+    depths: dict[str, int]
+
+
+def _lacking(needs: _Needs, config: EngineConfig) -> dict[str, tuple[int, int]]:
+    """Return what an engine has too little of: what it needs and what it has, by name."""
+    wanted = needs.bits | needs.depths
+    lacking = {name: (need, getattr(config, name)) for name, need in wanted.items() if need > getattr(config, name)}
+    if not config.unit.holds(needs.unit):
+        own = vars(config.unit)
+        lacking |= {name: (need, own[name]) for name, need in vars(needs.unit).items() if need > own[name]}
+    return lacking
+
+
+def _too_small(network: IntegerNetwork, lacking: dict[str, tuple[int, int]]) -> IntarsiaError:
+    wanted = ", ".join(f"{name} {need:,} (not {has:,})" for name, (need, has) in lacking.items())
+    return IntarsiaError(
+        f"network {network.name} does not fit this engine, it needs {wanted}; raise "
+        f"{'this' if len(lacking) == 1 else 'these'}, or let config_for(network) choose."
+    )
+
+
+def _by_cycles(network: IntegerNetwork, config: EngineConfig) -> list[Form]:
+    """Return the forms of a network, the fastest first.
+
+    Raises:
+        IntarsiaError: a tensor is too wide for any engine.
+    """
+    for tensor in network.tensors.values():
+        if tensor.format.bits > MOST_ACTIVATION_BITS:
+            raise IntarsiaError(
+                f"tensor {tensor.name} has {tensor.format.bits} bits, the engine takes at most {MOST_ACTIVATION_BITS}; "
+                f"end its layer with a quantizer of {MOST_ACTIVATION_BITS} bits."
+            )
+    return sorted(forms(network, config.block), key=lambda form: _cost(form, config))
+
+
+def _roomy(network: IntegerNetwork, form: Form, config: EngineConfig) -> tuple[Program, _Needs]:
+    """Compile a form for an engine as `config` that is wide and deep enough, and return what of each it needs.
+
+    Raises:
+        IntarsiaError: no engine is.
+    """
+    layers = _mapped(form.network, config)
+    unit = _needed_unit(layers, config)
+    bits = _needed_bits(form.network, layers, config)
+    grown = replace(
+        config,
+        unit=config.unit if config.unit.holds(unit) else unit,
+        **{name: max(need, getattr(config, name)) for name, need in bits.items()},
+    ).deepest()
+    program = _emit(network, form, layers, grown)
+    return program, _Needs(unit, bits, program.used_words())
+
+
+def _mapped(network: IntegerNetwork, config: EngineConfig) -> list[_Mapped]:
+    tensors = network.tensors
+    result = []
+    for layer in network.layers:
+        sources = [tensors[name] for name in layer.inputs]
+        result.append(_Mapped(layer, map_layer(layer, sources[0], config), channels_of(layer, sources)))
+    return result
+
+
+def _needed_unit(layers: Sequence[_Mapped], config: EngineConfig) -> ExecutionUnit:
+    return config.unit.fitted(
+        (mapped.layer.output.name, config.unit.operands(mapped.layer), mapped.mapping.sparse_weights)
+        for mapped in layers
+        if isinstance(mapped.layer, Conv2d | Linear)
+    )
+
+
+def _needed_bits(network: IntegerNetwork, layers: Sequence[_Mapped], config: EngineConfig) -> dict[str, int]:
+    """Return the least widths that hold a network's multipliers, biases and sums.
+
+    Raises:
+        IntarsiaError: some layer needs more than there can be.
+    """
+    residuals = [m.channels for m in layers if len(m.layer.inputs) > 1]
+    needs = {
+        "scale_bits": max(2, network.scale_bits),
+        "bias_bits": max(16, *(bits_of_bias(m.channels) for m in layers)),
+        "residual_bits": max((max(1, c.residual_scale.bit_length()) for c in residuals), default=0),
+        "residual_shift_bits": 5 if any(c.residual_shift > 15 for c in residuals) else 4,
+        "acc_bits": max(16, *(_accumulator_bits(m.layer, network, config) for m in layers)),
+    }
+    if needs["bias_bits"] > WIDEST_BIAS:
+        widest = max(layers, key=lambda m: bits_of_bias(m.channels))
+        raise IntarsiaError(
+            f"layer {widest.layer.output.name}: its bias with the offset of its input folded in takes more than "
+            f"{WIDEST_BIAS} bits; use a signed input, smaller multipliers (with a smaller shift), or fewer inputs."
+        )
+    return needs
+
+
+def _accumulator_bits(layer: Layer, network: IntegerNetwork, config: EngineConfig) -> int:
+    """Return bits in which no accumulator of a layer overflows, whatever the input, in any pass."""
+    source = network.tensors[layer.inputs[0]]
+    offset = storage_offset(source)
+    magnitude = max(offset - source.format.lo, source.format.hi - offset)
+    match layer:
+        case Conv2d() | Linear():
+            bound = config.unit.operands(layer).greatest_sum * magnitude
+        case AveragePool() | MaxPool():
+            bound = layer.kernel[0] * layer.kernel[1] * magnitude
+        case Add():
+            bound = magnitude
+    bits = bound.bit_length() + 1
+    if bits > WIDEST_ACCUMULATOR:
+        raise IntarsiaError(
+            f"layer {layer.output.name}: a sum may reach {bound}, more than accumulators of {WIDEST_ACCUMULATOR} bits "
+            "hold; use fewer inputs or narrower weights."
+        )
+    return bits
+
+
+def _cost(form: Form, config: EngineConfig) -> float:
+    """Cycles of a form, nearly, the host's writing of the input with it; infinite if a layer cannot be mapped."""
+    tensors = form.network.tensors
+    cycles: float = stored_words(form.network.input, config.block) * bus_words(config.act_bits)
+    try:
+        for layer in form.network.layers:
+            cycles += estimated_cycles(map_layer(layer, tensors[layer.inputs[0]], config), config)
+    except IntarsiaError:
+        return math.inf
+    return cycles
 
 
 class _Image:
-    """A weight memory being filled; equal blocks that several layers share are stored once."""
+    """The weight memory being filled; layers whose words are equal share them."""
 
     def __init__(self) -> None:
         self._parts: list[Words] = []
@@ -49,165 +274,59 @@ class _Image:
         return np.concatenate([np.zeros((0, -(-width // 32)), np.uint32), *self._parts])
 
 
-def compile_network(network: IntegerNetwork, config: EngineConfig | None = None) -> Program:
-    """Compile a network for an engine, in the form (`intarsia.engine.forms`) that takes the fewest cycles.
-
-    Args:
-        network: any whose layers have at most one dense and one sparse plane; dense planes become digits.
-        config: the engine, taken as it is; by default the one that `config_for` fits to the network.
-
-    Raises:
-        IntarsiaError: a layer or the network as a whole does not fit the engine; the message names all parameters that
-            are too small, with what they must be, or says what to change in the network.
-    """
-    config = config_for(network) if config is None else config
-    refusals = []
-    for form in _by_cycles(network, config):
-        try:
-            program, needs = _roomy(network, form, config)
-            lacking = {name: need for name, need in needs.items() if need > getattr(config, name)}
-            if not lacking:
-                return replace(program, config=config)
-            refusals.append(_too_small(network, lacking, config))
-        except IntarsiaError as refusal:
-            refusals.append(refusal)
-    raise refusals[0]
-
-
-def config_for(network: IntegerNetwork, config: EngineConfig | None = None) -> EngineConfig:
-    """Return an engine fitted to a network: multipliers and sparse weights exactly as wide as the network's, and more
-    slots, wider accumulators and deeper memories (in multiples of 256 words) where the network needs them.
-
-    Args:
-        network: as for `compile_network`.
-        config: the engine to begin with.
-
-    Raises:
-        IntarsiaError: no engine holds the network; the message says what to change.
-    """
-    config = config or EngineConfig()
-    found: dict[str, int] | None = None
-    refusals = []
-    for form in _by_cycles(network, config):
-        try:
-            _, needs = _roomy(network, form, config)
-        except IntarsiaError as refusal:
-            refusals.append(refusal)
-            continue
-        if found is None or needs.get("slots", 0) < found["slots"]:
-            found = needs
-        if found.get("slots", 0) <= config.slots:
-            break
-    if found is None:
-        raise refusals[0]
-    more = {
-        name: -(-need // 256) * 256 if name.endswith("_depth") else need
-        for name, need in found.items()
-        if need > getattr(config, name)
-    }
-    exact = {name: found[name] for name in ("scale_bits", "slot_bits") if name in found}
-    return replace(config, **more | exact)
-
-
-def _too_small(network: IntegerNetwork, lacking: dict[str, int], config: EngineConfig) -> IntarsiaError:
-    wanted = ", ".join(f"{name} {need:,} (not {getattr(config, name):,})" for name, need in lacking.items())
-    return IntarsiaError(
-        f"network {network.name} does not fit this engine, it needs {wanted}; raise "
-        f"{'this' if len(lacking) == 1 else 'these'}, or let config_for(network) choose."
-    )
-
-
-def _by_cycles(network: IntegerNetwork, config: EngineConfig) -> list[Form]:
-    """Return the forms of a network, the fastest first.
-
-    Raises:
-        IntarsiaError: a tensor or a dense plane is too wide for any engine.
-    """
-    for tensor in network.tensors.values():
-        if tensor.format.bits > MOST_ACTIVATION_BITS:
-            raise IntarsiaError(
-                f"tensor {tensor.name} has {tensor.format.bits} bits, the engine takes at most {MOST_ACTIVATION_BITS}; "
-                f"end its layer with a quantizer of {MOST_ACTIVATION_BITS} bits."
-            )
-    return sorted(forms(in_digits(network), config.lanes), key=lambda form: _cost(form, config))
-
-
-def _roomy(network: IntegerNetwork, form: Form, config: EngineConfig) -> tuple[Program, dict[str, int]]:
-    """Compile a form for an engine as `config` that is wide and deep enough, and return what of each it needs.
-
-    Raises:
-        IntarsiaError: no engine is.
-    """
-    widths = needed_widths(form.network, config)
-    grown = replace(config, **{name: max(need, getattr(config, name)) for name, need in widths.items()}).deepest()
-    program = _compile(network, form, grown)
-    return program, widths | program.used_words()
-
-
-def _cost(form: Form, config: EngineConfig) -> float:
-    """Cycles of a form, nearly, the host's writing of the input with it; infinite if a layer cannot be mapped."""
-    tensors = form.network.tensors
-    cycles: float = stored_words(form.network.input, config.lanes) * bus_words(config.act_bits)
-    try:
-        for layer in form.network.layers:
-            if isinstance(layer, Add):
-                cycles += 2 * stored_words(layer.output, config.lanes)
-            else:
-                cycles += estimated_cycles(map_layer(layer, tensors[layer.inputs[0]], config), config)
-    except IntarsiaError:
-        return math.inf
-    return cycles
-
-
-def _compile(original: IntegerNetwork, form: Form, config: EngineConfig) -> Program:
+def _emit(original: IntegerNetwork, form: Form, layers: Sequence[_Mapped], config: EngineConfig) -> Program:
     network = form.network
-    bases = allocate(network, config.lanes, config.act_depth)
+    plans = [Plan(overlap_distance(m.mapping.fields, m.layer, network, config)) for m in layers]
+    bases = allocate(network, plans, config.block, config.act_depth)
     placements = {
         name: Placement(
             tensor,
             bases[name],
-            -(-network.tensors[name].shape[0] // config.lanes),
+            -(-network.tensors[name].shape[0] // config.block),
             form.transposed,
             form.patches if name == network.input.name else None,
         )
         for name, tensor in original.tensors.items()
     }
-    dense, sparse, params = _Image(), _Image(), _Image()
-    layers = []
-    for number, layer in enumerate(network.layers):
-        sources = [placements[name] for name in layer.inputs]
-        output = placements[layer.output.name]
-        mapping = _map(layer, sources, config)
-        channels = _channels(layer, [p.stored for p in sources])
-        _check_bias(layer, channels)
-        addresses = {
-            "dense_base": dense.append(dense_words(mapping.trits, config)),
-            "sparse_base": 0 if mapping.sparse is None else sparse.append(sparse_words(mapping.sparse, config)),
-            "param_base": params.append(_pack_channels(channels, config)),
-        }
-        is_last = number == len(network.layers) - 1
-        descriptor = _descriptor(layer, mapping, sources, output, addresses, is_last=is_last)
-        own = original.layers[number]
-        layers.append(
-            ProgramLayer(layer.output.name, _kind(own), descriptor, output, _macs(layer), mapping.busy_inputs)
+    image = _Image()
+    program_layers = []
+    for mapped, own in zip(layers, original.layers, strict=True):
+        layer, output = mapped.layer, placements[mapped.layer.output.name]
+        base = image.append(_weights(mapped, config))
+        descriptor = _descriptor(
+            mapped,
+            [placements[name] for name in layer.inputs],
+            output,
+            {"weight_base": base, "tile_words": _tile_words(mapped.mapping, config)},
+            is_last=layer is network.layers[-1],
         )
+        busy = mapped.mapping.busy_inputs
+        program_layers.append(ProgramLayer(layer.output.name, _kind(own), descriptor, output, _macs(layer), busy))
     program = Program(
         network.name,
         config,
         placements[network.input.name],
-        tuple(layers),
-        dense.words(config.dense_bits),
-        sparse.words(config.sparse_bits),
-        params.words(config.param_bits),
+        tuple(program_layers),
+        image.words(config.weight_bits),
     )
     _check_memories(program)
     return program
 
 
-def _map(layer: Layer, sources: list[Placement], config: EngineConfig) -> Mapping:
-    if isinstance(layer, Add):
-        return map_add(sources[0].words, sources[1].base - sources[0].base, config)
-    return map_layer(layer, sources[0].stored, config)
+def _tile_words(mapping: Mapping, config: EngineConfig) -> int:
+    return config.param_words + mapping.fields["tile_blocks"] * config.weight_parts
+
+
+def _weights(mapped: _Mapped, config: EngineConfig) -> Words:
+    """Return the words of a layer: for each tile its requantization, then its blocks."""
+    mapping, channels = mapped.mapping, mapped.channels
+    tiles = mapping.fields["tiles"]
+    rest = tiles * config.lanes - len(channels.scale)
+    own = (np.pad(values, (0, rest)) for values in (channels.scale, channels.shift, channels.bias))
+    params = param_words(*(values.reshape(tiles, config.lanes) for values in own), config)
+    blocks = block_words(config.unit.packed(mapping.dense, mapping.slots), config.weight_parts)
+    by_tile = [words.reshape(tiles, -1, words.shape[1]) for words in (params, blocks)]
+    return np.concatenate(by_tile, axis=1).reshape(-1, params.shape[1])
 
 
 def _kind(layer: Layer) -> str:
@@ -224,34 +343,28 @@ def _macs(layer: Layer) -> int:
 
 
 def _descriptor(
-    layer: Layer,
-    mapping: Mapping,
-    sources: list[Placement],
-    output: Placement,
-    addresses: dict[str, int],
-    *,
-    is_last: bool,
+    mapped: _Mapped, sources: list[Placement], output: Placement, addresses: dict[str, int], *, is_last: bool
 ) -> Descriptor:
-    source = sources[0]
-    lo, hi = _clip(layer)
-    offset = storage_offset(layer.output)
-    pitches = {
+    layer, source, channels = mapped.layer, sources[0], mapped.channels
+    residual = sources[1] if len(sources) > 1 else None
+    values = {
+        **mapped.mapping.fields,
+        **addresses,
         "in_base": source.base,
-        "in_col_pitch": 1 if isinstance(layer, Add) else source.blocks,
+        "in_col_pitch": source.blocks,
         "in_row_pitch": source.stored.shape[2] * source.blocks,
         "out_base": output.base,
-        "out_col_pitch": 1 if isinstance(layer, Add) else output.blocks,
+        "out_col_pitch": output.blocks,
         "out_row_pitch": output.stored.shape[2] * output.blocks,
-    }
-    values = {
-        **pitches,
-        **mapping.fields,
-        **addresses,
+        "residual": int(residual is not None),
+        "residual_base": 0 if residual is None else residual.base,
+        "residual_scale": channels.residual_scale,
+        "residual_shift": channels.residual_shift,
         "last": int(is_last),
         "maximum": int(isinstance(layer, MaxPool)),
         "pad_lowest": int(isinstance(layer, MaxPool) or source.offset != 0),
-        "lo": lo - offset,
-        "hi": hi - offset,
+        "lo": channels.lo,
+        "hi": channels.hi,
     }
     for field in fields(Descriptor):
         value, (low, high) = values[field.name], field_limits(field.name)
@@ -270,8 +383,11 @@ _COUNTED = {
     "chunks": "parts of a kernel row",
     "kernel_x": "kernel columns",
     "blocks": "blocks of input channels",
-    "inner_tiles": "tiles of output channels",
-    "outer_tiles": "tiles of channels",
+    "tiles": "tiles of output channels",
+    "x_tiles": "pixel tiles of a row",
+    "pixel_tiles": "pixel tiles",
+    "tile_blocks": "weight blocks of an output channel",
+    "tile_words": "words of weights of a tile",
     "in_col_pitch": "words per input pixel",
     "out_col_pitch": "words per output pixel",
     "stride_y": "rows of stride",
@@ -280,68 +396,8 @@ _COUNTED = {
     "pad_x": "columns of padding",
     "in_height": "input rows",
     "in_width": "input columns",
-    "dense_base": "words of dense weights before its own",
-    "sparse_base": "words of sparse weights before its own",
-    "param_base": "words of scales before its own",
+    "weight_base": "words of weights before its own",
 }
-
-
-def _clip(layer: Layer) -> tuple[int, int]:
-    match layer:
-        case Conv2d() | Linear():
-            return layer.requantization.lo, layer.requantization.hi
-        case Add() | AveragePool():
-            return layer.lo, layer.hi
-        case MaxPool():
-            return layer.output.format.lo, layer.output.format.hi
-
-
-def _channels(layer: Layer, sources: list[Tensor]) -> _Channels:
-    """Fold rounding and the storage offsets of inputs and output into the bias."""
-    count = layer.output.shape[0]
-    ones = np.ones(count, np.int64)
-    offsets = [storage_offset(source) for source in sources]
-    scales = np.zeros((count, 2), np.int64)
-    match layer:
-        case Conv2d() | Linear():
-            shift, bias = layer.requantization.shift.astype(np.int64), layer.requantization.bias.astype(np.int64)
-            for plane in layer.planes:
-                multiplier = plane.multiplier.astype(np.int64)
-                scales[:, 0 if plane.format.digits else 1] = multiplier
-                bias = bias + offsets[0] * multiplier * plane.weights.astype(np.int64).reshape(count, -1).sum(axis=1)
-        case Add():
-            scales[:] = layer.multipliers
-            shift = layer.shift * ones
-            bias = ones * sum(m * offset for m, offset in zip(layer.multipliers, offsets, strict=True))
-        case AveragePool():
-            scales[:, 0] = layer.multiplier
-            shift = layer.shift * ones
-            bias = ones * layer.multiplier * offsets[0] * layer.kernel[0] * layer.kernel[1]
-        case MaxPool():
-            scales[:, 0] = 1
-            shift, bias = 0 * ones, offsets[0] * ones
-    half = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
-    return _Channels(scales, shift, bias + half - (np.int64(storage_offset(layer.output)) << shift))
-
-
-def _pack_channels(channels: _Channels, config: EngineConfig) -> Words:
-    rest = -len(channels.shift) % config.lanes
-    return param_words(
-        np.pad(channels.scales, ((0, rest), (0, 0))),
-        np.pad(channels.shift, (0, rest)),
-        np.pad(channels.bias, (0, rest)),
-        config,
-    )
-
-
-def _check_bias(layer: Layer, channels: _Channels) -> None:
-    """Refuse a bias that, with rounding and storage offsets, is wider than the requantizer's."""
-    limit = 1 << (BIAS_BITS - 1)
-    if channels.bias.min() < -limit or channels.bias.max() >= limit:
-        raise IntarsiaError(
-            f"layer {layer.output.name}: its bias with the offset of its input folded in takes more than {BIAS_BITS} "
-            "bits; use a signed input, smaller multipliers (with a smaller shift), or fewer inputs."
-        )
 
 
 def _check_memories(program: Program) -> None:

@@ -1,35 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cycle model: exact clock cycles and memory accesses of every layer, without simulating the hardware.
 
-Loader, sequencer and drain meet only through counts, so the time of each load, step and output word is the maximum of
-a few earlier times plus one. The model walks through these recurrences; each names the unit whose rule it is. Time 0
-is the cycle in which the layer's start is signalled.
+Loader, weight fetcher, sequencer and drain meet only through counts and through the ports of the memories. The model
+walks through a layer cycle by cycle with these counts alone; each rule names the unit that it belongs to. Cycle 0 is
+that in which the layer's start is signalled.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from intarsia.engine.accesses import PADDING, Loads, loads_of, output_words
 from intarsia.engine.config import EngineConfig
+from intarsia.engine.latencies import LOADER_STAGES, REQUANT_STAGES, STEP_STAGES
 from intarsia.engine.layout import DESCRIPTOR_WORDS, Descriptor
 from intarsia.engine.program import Program, ProgramLayer
 
 #: Cycles from the end of a layer to the start of the next, start included (intarsia_control).
 FETCH_CYCLES = DESCRIPTOR_WORDS + 2
-#: The first read is issued so many cycles after the start (intarsia_loader's address stages).
-LOADER_LATENCY = 3
-#: From the issue of a pixel's last step until the drain sees its accumulators (intarsia_engine's stages).
-STEP_LATENCY = 4
-#: From the read of an output word's last group to its write (intarsia_drain's stages).
-DRAIN_LATENCY = 4
 
 
 @dataclass(frozen=True)
 class LayerCycles:
     """Cycles of a layer, where they go, and its memory accesses in words.
 
-    `cycles` = `steps` + `waiting_activations` + `waiting_accumulators` + `start_and_end`.
-    `ideal` is the multiply-accumulates over what the array does in a cycle at one digit (a real number);
-    `busy_inputs` is that of `ProgramLayer`.
+    `cycles` = `steps` + `waiting_activations` + `waiting_accumulators` + `waiting_weights` + `start_and_end`.
+    `ideal` is the multiply-accumulates over what the array does in a cycle in one pass (a real number);
+    `busy_inputs` is that of `ProgramLayer`. `weight_reads` are words of weight blocks, `parameter_reads` words of
+    requantization, both of the weight memory.
     """
 
     name: str
@@ -39,12 +37,13 @@ class LayerCycles:
     steps: int
     waiting_activations: int
     waiting_accumulators: int
+    waiting_weights: int
     start_and_end: int
     busy_inputs: float
     activation_reads: int
     activation_writes: int
-    dense_reads: int
-    sparse_reads: int
+    residual_reads: int
+    weight_reads: int
     parameter_reads: int
 
 
@@ -54,172 +53,209 @@ def predict(program: Program) -> tuple[LayerCycles, ...]:
 
 
 @dataclass(frozen=True)
-class _Tile:
-    """Output pixels that go together: `pixels` of them, the first in column `x` of row `y`."""
+class _Step:
+    """A step of the sequencer.
 
-    y: int
-    x: int
-    pixels: int
-
-
-def _tiles(d: Descriptor) -> Iterator[_Tile]:
-    for _ in range(d.outer_tiles):
-        for y in range(d.out_height):
-            for x in range(0, d.out_width, d.tile_pixels):
-                yield _Tile(y, x, min(d.tile_pixels, d.out_width - x))
-
-
-class _Timeline:
-    """Times of loads, steps and drained pixels of one layer, filled in order."""
-
-    def __init__(self, config: EngineConfig) -> None:
-        self._groups = config.requant_cycles
-        self._free_group = max(self._groups - 5, 0)
-        self._slots = config.acc_slots
-        self.now = 0  # time of the sequencer's last action
-        self.last_load = LOADER_LATENCY - 1
-        self.last_read = -(1 << 30)  # drain: first group of the last pixel
-        self.freed: list[int] = []
-        self.allocated = 0
-        self.waiting_accumulators = 0
-        self.first_action = -1
-
-    def act(self, operands: int, *, first: bool) -> int:
-        """A sequencer action as soon as its operands are there (and, for a pixel's first step, an accumulator)."""
-        ready = max(self.now + 1, operands)
-        time = ready
-        if first:
-            if self.allocated >= self._slots:
-                time = max(time, self.freed[self.allocated - self._slots] + 1)
-            self.allocated += 1
-        self.waiting_accumulators += time - ready
-        if self.first_action < 0:
-            self.first_action = time
-        self.now = time
-        return time
-
-    def finish_pixel(self, time: int) -> None:
-        """Drain a pixel whose last step was issued at `time`."""
-        self.last_read = max(time + STEP_LATENCY, self.last_read + self._groups)
-        self.freed.append(self.last_read + self._free_group)
-
-    @property
-    def end(self) -> int:
-        """When the layer's last output word is written."""
-        return self.last_read + self._groups - 1 + DRAIN_LATENCY
-
-
-def _run_words(d: Descriptor, config: EngineConfig) -> _Timeline:
-    """Word mode: sets of words, each serving `kernel_x` columns for all pixels of a tile."""
-    line = _Timeline(config)
-    loads: list[int] = []
-    releases: list[int] = []  # for each word, when it was released
-    sets = d.digits * d.kernel_y * d.blocks * d.chunks
-    ring = config.lanes
-    for tile in _tiles(d):
-        words = (tile.pixels - 1) * d.pixel_step + d.kernel_x
-        for _ in range(d.inner_tiles):
-            for number in range(sets):
-                base = len(releases)
-                steps = [(x + pixel * d.pixel_step, x) for x in range(d.kernel_x) for pixel in range(tile.pixels)]
-                for index, column in steps:
-                    while len(loads) <= base + index:
-                        _load_word(line, loads, releases, ring)
-                    time = line.act(loads[base + index] + 1, first=number == 0 and column == 0)
-                    if number == sets - 1 and column == d.kernel_x - 1:
-                        line.finish_pixel(time)
-                while len(loads) < base + words:
-                    _load_word(line, loads, releases, ring)
-                releases.extend([line.now] * words)
-    return line
-
-
-def _load_word(line: _Timeline, loads: list[int], releases: list[int], ring: int) -> None:
-    number = len(loads)
-    room = releases[number - ring] + 1 if number >= ring else 0
-    line.last_load = max(line.last_load + 1, room)
-    loads.append(line.last_load)
-
-
-def _run_window(d: Descriptor, config: EngineConfig) -> _Timeline:
-    """Window mode: each pixel pushes its new columns, then steps over inner tiles, digits and blocks."""
-    line = _Timeline(config)
-    pushed = 0  # time of the last push
-    for tile in _tiles(d):
-        columns = _column_loads(d, tile)
-        for number, loads in enumerate(columns, start=1):
-            for _ in range(loads):
-                line.last_load = max(line.last_load + 1, pushed)
-            full = line.last_load + 1
-            pushed = line.act(full, first=number == len(columns))
-        for inner in range(d.inner_tiles):
-            steps = d.digits * d.blocks - 1
-            if inner:
-                line.act(0, first=True)
-            line.now += steps
-            line.finish_pixel(line.now)
-    return line
-
-
-def _column_loads(d: Descriptor, tile: _Tile) -> list[int]:
-    """Return the loads of each new column of a window: the first of an output row in full; after it rows above and
-    below the input cost nothing, because the staging registers keep them, and a column of padding alone one load.
+    Attributes:
+        word: in word mode, the index of its word in the set; in window mode, new columns to push before it.
+        first, last: of an output pixel's steps.
+        takes_block: it begins a weight block that is not in the lanes yet.
+        releases: words of the ring that nothing needs after it.
     """
-    columns = d.kernel_x if tile.x == 0 else d.new_columns
-    start = tile.x * d.stride_x - d.pad_x + d.kernel_x - columns
-    rows = _inside(tile.y * d.stride_y - d.pad_y, 1, d.kernel_y, d.in_height)
-    inside = [rows > 0 and 0 <= start + column < d.in_width for column in range(columns)]
-    loads = [rows if within else 1 for within in inside]
-    if tile.x == 0:
-        loads[0] = d.kernel_y
-    return loads
+
+    word: int
+    first: bool
+    last: bool
+    takes_block: bool
+    releases: int
 
 
-def _inside(start: int, step: int, count: int, size: int) -> int:
-    """How many of `count` coordinates start, start + step, … lie in 0 … size − 1."""
-    return sum(0 <= start + step * i < size for i in range(count))
+def _steps(d: Descriptor) -> Iterator[_Step]:
+    for _ in range(d.tiles):
+        for number in range(d.pixel_tiles):
+            x = number % d.x_tiles
+            takes = not d.resident or number == 0
+            if d.window:
+                columns = d.kernel_x if x == 0 else d.new_columns
+                for block in range(d.tile_blocks):
+                    last = block == d.tile_blocks - 1
+                    yield _Step(columns if block == 0 else 0, block == 0, last, takes, 0)
+            else:
+                yield from _word_steps(d, d.last_pixels if x == d.x_tiles - 1 else d.tile_pixels, takes)
 
 
-def _activation_reads(d: Descriptor) -> int:
-    """Words read: the loads that are not padding."""
-    rows = sum(_inside(y * d.stride_y - d.pad_y, 1, d.kernel_y, d.in_height) for y in range(d.out_height))
-    columns = 0
-    for x in range(0, d.out_width, d.tile_pixels):
-        origin = x * d.stride_x - d.pad_x
-        if d.window:
-            count = d.kernel_x if x == 0 else d.new_columns
-            columns += _inside(origin + d.kernel_x - count, 1, count, d.in_width)
-            continue
-        pixels = min(d.tile_pixels, d.out_width - x)
-        words = (pixels - 1) * d.pixel_step + d.kernel_x
-        for chunk in range(d.chunks):
-            columns += _inside(origin + chunk * d.kernel_x, d.load_step, words, d.in_width)
-    repeats = 1 if d.window else d.inner_tiles * d.digits * d.blocks
-    return d.outer_tiles * rows * columns * repeats
+def _word_steps(d: Descriptor, pixels: int, takes: bool) -> Iterator[_Step]:
+    sets = d.digits * d.kernel_y * d.blocks * d.chunks
+    for number in range(sets):
+        for column in range(d.kernel_x):
+            first, last = number == 0 and column == 0, number == sets - 1 and column == d.kernel_x - 1
+            for pixel in range(pixels):
+                word = column + pixel * d.pixel_step
+                ends = column == d.kernel_x - 1 and pixel == pixels - 1
+                begins = pixel == 0 and takes and (first or not d.resident)
+                yield _Step(word, first, last, begins, word + 1 if ends else 0)
+
+
+class _Drain:
+    """intarsia_drain: one group of lanes per cycle, a write when a word is whole, requantization per tile."""
+
+    def __init__(self, d: Descriptor, config: EngineConfig) -> None:
+        self.groups, self.banks = config.requant_cycles, config.act_banks
+        self.free_group = max(self.groups - 5, 0)
+        self.residual, self.param_words = bool(d.residual), config.param_words
+        values = {name: int(getattr(d, name)) for name in ("tiles", "out_height", "out_width")}
+        values |= {"out_row_pitch": d.out_row_pitch, "out_col_pitch": d.out_col_pitch}
+        self.words = output_words(values, config).tolist()
+        self.per_tile = d.out_height * d.out_width
+        self.out_base, self.residual_base = d.out_base, d.residual_base
+        self.number = self.group = 0
+        self.params_left = config.param_words
+        self.finished: deque[int] = deque()  # cycles from which pixels are ready
+        self.writes: deque[tuple[int, int]] = deque()
+        self.residual_reads = self.parameter_reads = 0
+
+    def cycle(self, now: int) -> tuple[int, bool, bool, bool]:
+        """Return the bank that this cycle takes (−1: none), whether an accumulator is freed, whether requantization is
+        read from the weight memory, and whether the layer has ended.
+        """
+        bank, freed, ended = -1, False, False
+        writing = bool(self.writes) and self.writes[0][0] == now
+        if writing:
+            bank = self.writes.popleft()[1] % self.banks
+            ended = not self.writes and self.number == len(self.words)
+        fetching = self.params_left > 0
+        if fetching:
+            self.params_left -= 1
+            self.parameter_reads += 1
+        starts = bool(self.finished) and self.finished[0] <= now and not fetching
+        if self.group or (starts and not (self.residual and writing)):
+            if self.group == 0 and self.residual:
+                bank = (self.residual_base + self.words[self.number]) % self.banks
+                self.residual_reads += 1
+            freed = self.group == self.free_group
+            self.group += 1
+            if self.group == self.groups:
+                self._end_word(now)
+        return bank, freed, fetching, ended
+
+    def _end_word(self, now: int) -> None:
+        self.writes.append((now + REQUANT_STAGES, self.out_base + self.words[self.number]))
+        self.finished.popleft()
+        self.group = 0
+        self.number += 1
+        if self.number % self.per_tile == 0 and self.number < len(self.words):
+            self.params_left = self.param_words
+
+
+class _Weights:
+    """intarsia_weights: fetches the next block word by word, ahead of the sequencer if it takes several words."""
+
+    def __init__(self, d: Descriptor, config: EngineConfig) -> None:
+        self.parts = config.weight_parts
+        self.left = d.tiles * (1 if d.resident else d.pixel_tiles) * d.tile_blocks * self.parts
+        self.here = 0
+        self.reads = 0
+
+    def ready(self, port_taken: bool) -> bool:
+        return not port_taken if self.parts == 1 else self.here == self.parts
+
+    def cycle(self, port_taken: bool, taken: bool) -> None:
+        if self.parts == 1:
+            self.reads += taken
+            return
+        if taken:
+            self.here = 0
+        if self.here < self.parts and self.left and not port_taken:
+            self.here += 1
+            self.left -= 1
+            self.reads += 1
+
+
+class _Loader:
+    """intarsia_loader: one load per cycle while there is room and its bank is free."""
+
+    def __init__(self, d: Descriptor, config: EngineConfig, loads: Loads) -> None:
+        self.window, self.ring, self.banks = bool(d.window), config.block, config.act_banks
+        self.addresses = [a if a == PADDING else (d.in_base + a) % 65536 for a in loads.addresses.tolist()]
+        self.columns, self.column = loads.columns, 0
+        self.in_column = 0
+        self.number = self.fill = self.reads = 0
+        self.full = False
+
+    def cycle(self, now: int, bank: int, pushed: bool, released: int) -> None:
+        room = (not self.full or pushed) if self.window else self.fill < self.ring
+        issues = now >= LOADER_STAGES and self.number < len(self.addresses) and room
+        if issues:
+            address = self.addresses[self.number]
+            if address != PADDING and address % self.banks == bank:
+                issues = False
+            else:
+                self.reads += address != PADDING
+        self.fill -= released
+        if pushed:
+            self.full = False
+        if not issues:
+            return
+        self.number += 1
+        self.fill += not self.window
+        if self.window:
+            self.in_column += 1
+            if self.in_column == self.columns[self.column]:
+                self.full, self.in_column, self.column = True, 0, self.column + 1
 
 
 def _predict_layer(layer: ProgramLayer, config: EngineConfig) -> LayerCycles:
     d = layer.descriptor
-    line = _run_window(d, config) if d.window else _run_words(d, config)
-    cycles = FETCH_CYCLES + line.end
-    pixels = d.outer_tiles * d.out_height * d.out_width * d.inner_tiles
-    tiles = d.outer_tiles * d.out_height * -(-d.out_width // d.tile_pixels) * d.inner_tiles
-    blocks = d.blocks * (1 if d.window else d.kernel_y * d.chunks * d.kernel_x)
-    steps = pixels * blocks * d.digits
-    start_and_end = cycles - (line.now - line.first_action + 1)
+    loader, weights, drain = _Loader(d, config, loads_of(d, config)), _Weights(d, config), _Drain(d, config)
+    stream = _steps(d)
+    step = next(stream, None)
+    pushes = step.word if step is not None and d.window else 0
+    used = count = now = 0
+    waiting = [0, 0, 0]
+    first_action = last_action = -1
+    ended = False
+    while not ended:
+        now += 1
+        bank, freed, port_taken, ended = drain.cycle(now)
+        pushed, released, fired, taken = False, 0, False, False
+        if step is not None:
+            operands = (pushes == 0 or (pushes == 1 and loader.full)) if d.window else loader.fill > step.word
+            room = not step.first or used < config.acc_slots
+            blocked = step.takes_block and not weights.ready(port_taken)
+            fired = operands and room and not blocked
+            pushed = bool(d.window) and loader.full and (pushes > 1 or (fired and pushes == 1))
+            if fired or pushed:
+                first_action, last_action = (now if first_action < 0 else first_action), now
+            if not fired and first_action >= 0:
+                waiting[0 if not operands else 1 if not room else 2] += 1
+            if fired:
+                count += 1
+                taken, released = step.takes_block, step.releases
+                used += step.first
+                if step.last:
+                    drain.finished.append(now + STEP_STAGES + 1)
+        weights.cycle(port_taken, taken)
+        loader.cycle(now, bank, pushed, released)
+        used -= freed
+        pushes -= pushed
+        if fired:
+            step = next(stream, None)
+            pushes = step.word if step is not None and d.window else 0
+    cycles = FETCH_CYCLES + now
     return LayerCycles(
         name=layer.name,
         kind=layer.kind,
         cycles=cycles,
-        ideal=layer.macs / config.lanes**2,
-        steps=steps,
-        waiting_activations=cycles - steps - start_and_end - line.waiting_accumulators,
-        waiting_accumulators=line.waiting_accumulators,
-        start_and_end=start_and_end,
+        ideal=layer.macs / (config.lanes * config.block),
+        steps=count,
+        waiting_activations=waiting[0],
+        waiting_accumulators=waiting[1],
+        waiting_weights=waiting[2],
+        start_and_end=cycles - (last_action - first_action + 1),
         busy_inputs=layer.busy_inputs,
-        activation_reads=_activation_reads(d),
-        activation_writes=pixels,
-        dense_reads=1 if d.hold else tiles * blocks * d.digits,
-        sparse_reads=tiles * blocks if d.sparse else 0,
-        parameter_reads=pixels * config.requant_cycles,
+        activation_reads=loader.reads,
+        activation_writes=len(drain.words),
+        residual_reads=drain.residual_reads,
+        weight_reads=weights.reads,
+        parameter_reads=drain.parameter_reads,
     )

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Forms of a network: the same values, stored and computed in another way.
 
-The engine multiplies dense planes digit by digit, so dense planes of other formats become digits (`in_digits`). Then
-there are two freedoms that save cycles, both of them decided before anything is mapped:
+There are two freedoms that save cycles, both of them decided before anything is mapped:
 
 - **transposed**: rows and columns of every tensor and kernel exchanged. A row of output pixels that starts again costs
   the engine cycles in window mode, so long rows are better than many.
@@ -12,23 +11,8 @@ there are two freedoms that save cycles, both of them decided before anything is
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from intarsia.engine.program import Patches
-from intarsia.errors import IntarsiaError
-from intarsia.integer import (
-    Add,
-    Conv2d,
-    IntegerNetwork,
-    Layer,
-    Linear,
-    Pattern,
-    Plane,
-    Tensor,
-    WeightFormat,
-    WeightLayer,
-)
-from intarsia.integer.formats import DIGIT_LIMITS
+from intarsia.integer import Add, Conv2d, IntegerNetwork, Layer, Linear, Pattern, Plane, Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,46 +24,14 @@ class Form:
     patches: Patches | None = None
 
 
-def in_digits(network: IntegerNetwork) -> IntegerNetwork:
-    """Return the network with its dense planes in the fewest balanced-ternary digits that hold their weights.
-
-    Raises:
-        IntarsiaError: a layer has a dense weight that no digits hold.
-    """
-    return replace(network, layers=tuple(_layer_in_digits(layer) for layer in network.layers))
-
-
-def _layer_in_digits(layer: Layer) -> Layer:
-    if not isinstance(layer, Conv2d | Linear):
-        return layer
-    planes = tuple(
-        replace(plane, format=_digits_for(plane, layer)) if plane.pattern.kind == "dense" else plane
-        for plane in layer.planes
-    )
-    return replace(layer, planes=planes)
-
-
-def _digits_for(plane: Plane, layer: WeightLayer) -> WeightFormat:
-    if plane.format.digits:
-        return plane.format
-    greatest = int(np.abs(plane.weights.astype(np.int64)).max())
-    for digits, limit in DIGIT_LIMITS.items():
-        if greatest <= limit:
-            return WeightFormat("ternary" if digits == 1 else f"digits{digits}")
-    raise IntarsiaError(
-        f"layer {layer.output.name}: its dense {plane.format.name} weights reach {greatest}, and the engine's "
-        f"{max(DIGIT_LIMITS)} digits hold {max(DIGIT_LIMITS.values())} at most; quantize this layer to 7 bits."
-    )
-
-
-def forms(network: IntegerNetwork, lanes: int) -> Iterator[Form]:
+def forms(network: IntegerNetwork, block: int) -> Iterator[Form]:
     """Yield the forms of a network, the plain one first; transposed ones only where the input is not square."""
     plain = [Form(network)]
     if network.input.shape[1] != network.input.shape[2]:
         plain.append(Form(_transpose(network), transposed=True))
     for form in plain:
         yield form
-        unfolded = _unfold(form, lanes)
+        unfolded = _unfold(form, block)
         if unfolded is not None:
             yield unfolded
 
@@ -111,11 +63,11 @@ def _transpose_layer(layer: Layer) -> Layer:
     return replace(layer, output=output, kernel=kernel, stride=stride, padding=padding)
 
 
-def _unfold(form: Form, lanes: int) -> Form | None:
+def _unfold(form: Form, block: int) -> Form | None:
     """Unfold the input; None where other layers also read it, or where nothing can be gained."""
     network = form.network
     first, source = network.layers[0], network.input
-    if sum(source.name in layer.inputs for layer in network.layers) > 1 or source.shape[0] % lanes == 0:
+    if sum(source.name in layer.inputs for layer in network.layers) > 1 or source.shape[0] % block == 0:
         return None
     if isinstance(first, Linear):
         patches = Patches(source.shape[1:], (1, 1), (0, 0, 0, 0))
@@ -127,7 +79,7 @@ def _unfold(form: Form, lanes: int) -> Form | None:
         return None
     planes = tuple(_flattened(plane) for plane in first.planes)
     unfolded = replace(source, shape=patches.shape(source.shape))
-    layer = Conv2d(source.name, first.output, planes, first.requantization)
+    layer = Conv2d(source.name, first.output, planes, first.requantization, residual=first.residual)
     return Form(replace(network, input=unfolded, layers=(layer, *network.layers[1:])), form.transposed, patches)
 
 

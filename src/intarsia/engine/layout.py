@@ -7,7 +7,7 @@ same loop nest (docs/inside.md); the fields are its bounds, strides and bases.
 
 from dataclasses import dataclass, fields
 
-from intarsia.engine.config import BIAS_BITS
+from intarsia.engine import latencies
 from intarsia.integer.layers import SHIFT_BITS
 
 
@@ -20,21 +20,28 @@ class Descriptor:
         window: compute over the sliding window (few-channel and depthwise layers) instead of one word at a time.
         depthwise: in window mode, each lane takes its own channel of the window.
         maximum: accumulate by maximum instead of sum.
-        sparse: the layer has a sparse plane (used in the last digit pass).
-        hold: one weight word serves the whole layer.
+        sparse: the layer has a sparse plane (used in the last pass).
+        resident: a tile has a single weight block, which stays in the lanes for all its steps.
         pad_lowest: padding is −128 (stands for 0 in tensors stored with offset, −∞ for a maximum) instead of 0.
-        outer_moves_input: each outer tile reads the next channel block of the input.
-        tile_pixels: output pixels of a tile.
+        moves_input: each tile reads the channels of the input that it writes.
+        residual: a residual is added.
+        tile_pixels, last_pixels: output pixels of a pixel tile, and of the last one of a row.
         digits: passes over balanced-ternary digits, most significant first.
-        outer_tiles, inner_tiles: output channel tiles, outside and inside the loop over pixels.
+        tiles: output channel tiles.
         kernel_y, blocks, chunks, kernel_x: the loops over kernel rows, channel blocks, kernel column chunks and columns
             of a chunk; in window mode kernel_y and kernel_x are the size of the window.
         load_step: input columns between two loaded words; pixel_step: loaded words between two output pixels of a tile.
         new_columns: in window mode, columns that the window moves by from one output pixel to the next.
         stride_y, stride_x, pad_y, pad_x: of the convolution, in input pixels.
+        x_tiles: pixel tiles of an output row; x_step: input columns between two of them.
+        load_words, last_words: loaded words of a pixel tile in one chunk of a kernel row, and of the last one of a row.
         in_base, in_row_pitch, in_col_pitch, in_height, in_width: where the input lies, in activation words.
         out_base, out_row_pitch, out_col_pitch, out_height, out_width: likewise the output.
-        dense_base, sparse_base, param_base: first words of the layer's weights and requantization.
+        residual_base: first word of the residual, which lies as the output does.
+        weight_base: first word of the layer's weights; tile_words: words of a tile, its requantization first;
+            tile_blocks: weight blocks of a pixel tile; pixel_tiles: pixel tiles of a tile.
+        plane_shift: binary shift of the dense plane.
+        residual_scale, residual_shift: multiplier of the residual, and the shift after it is added.
         lo, hi: bounds of the clip.
     """
 
@@ -43,13 +50,14 @@ class Descriptor:
     depthwise: int
     maximum: int
     sparse: int
-    hold: int
+    resident: int
     pad_lowest: int
-    outer_moves_input: int
+    moves_input: int
+    residual: int
     tile_pixels: int
+    last_pixels: int
     digits: int
-    outer_tiles: int
-    inner_tiles: int
+    tiles: int
     kernel_y: int
     blocks: int
     chunks: int
@@ -61,6 +69,10 @@ class Descriptor:
     stride_x: int
     pad_y: int
     pad_x: int
+    x_tiles: int
+    x_step: int
+    load_words: int
+    last_words: int
     in_base: int
     in_row_pitch: int
     in_col_pitch: int
@@ -71,9 +83,14 @@ class Descriptor:
     out_col_pitch: int
     out_height: int
     out_width: int
-    dense_base: int
-    sparse_base: int
-    param_base: int
+    residual_base: int
+    weight_base: int
+    tile_words: int
+    tile_blocks: int
+    pixel_tiles: int
+    plane_shift: int
+    residual_scale: int
+    residual_shift: int
     lo: int
     hi: int
 
@@ -93,16 +110,17 @@ class Descriptor:
         return [packed >> 32 * i & 0xFFFFFFFF for i in range(DESCRIPTOR_WORDS)]
 
 
+_FLAGS = (*("last", "window", "depthwise", "maximum", "sparse", "resident", "pad_lowest", "moves_input", "residual"),)
 #: Width of each field in bits.
 FIELD_BITS: dict[str, int] = (
-    dict.fromkeys(("last", "window", "depthwise", "maximum", "sparse", "hold", "pad_lowest", "outer_moves_input"), 1)
-    | {"tile_pixels": 4, "digits": 4, "outer_tiles": 8, "inner_tiles": 8}
-    | {"kernel_y": 8, "blocks": 8, "chunks": 8, "kernel_x": 8}
-    | {"load_step": 8, "pixel_step": 4, "new_columns": 4}
-    | dict.fromkeys(("stride_y", "stride_x", "pad_y", "pad_x"), 8)
-    | {"in_base": 16, "in_row_pitch": 16, "in_col_pitch": 8, "in_height": 16, "in_width": 16}
-    | {"out_base": 16, "out_row_pitch": 16, "out_col_pitch": 8, "out_height": 16, "out_width": 16}
-    | {"dense_base": 16, "sparse_base": 16, "param_base": 16, "lo": 8, "hi": 8}
+    dict.fromkeys(_FLAGS, 1)
+    | dict.fromkeys(("tile_pixels", "last_pixels", "digits", "pixel_step", "new_columns"), 4)
+    | dict.fromkeys(("tiles", "kernel_y", "blocks", "chunks", "kernel_x", "load_step", "load_words", "last_words"), 8)
+    | dict.fromkeys(("stride_y", "stride_x", "pad_y", "pad_x", "in_col_pitch", "out_col_pitch", "lo", "hi"), 8)
+    | dict.fromkeys(("x_tiles", "x_step", "in_base", "in_row_pitch", "in_height", "in_width"), 16)
+    | dict.fromkeys(("out_base", "out_row_pitch", "out_height", "out_width", "residual_base"), 16)
+    | dict.fromkeys(("weight_base", "tile_words", "tile_blocks", "pixel_tiles", "residual_scale"), 16)
+    | {"plane_shift": 3, "residual_shift": 5}
 )
 
 SIGNED_FIELDS = frozenset({"lo", "hi"})
@@ -110,7 +128,7 @@ DESCRIPTOR_WORDS = -(-sum(FIELD_BITS.values()) // 32)
 
 #: Host address map, in 32-bit words: bits 23…20 choose the region. A wide memory word takes the next power of two of
 #: 32-bit words; writing its last 32-bit word commits it.
-REGIONS = {"Registers": 0, "Activations": 1, "Dense": 2, "Sparse": 3, "Parameters": 4, "Program": 5}
+REGIONS = {"Registers": 0, "Activations": 1, "Weights": 2, "Program": 3}
 REGION_SHIFT = 20
 #: Registers, at these offsets of their region; all other offsets, and the memories but Activations, read as 0.
 #: Control: writing bit 0 as 1 starts the program; while it runs, that is ignored. Reads as 0.
@@ -119,7 +137,7 @@ REGION_SHIFT = 20
 #: The memories belong to the host only while the engine is not busy: else a write is ignored and a read gives 0.
 REGISTERS = {"Control": 0, "Status": 1, "Cycles": 2, "Identity": 3}
 STATUS_BITS = {"Busy": 0, "Done": 1}
-IDENTITY = 0x1A752001
+IDENTITY = 0x1A752002
 
 
 def field_limits(name: str) -> tuple[int, int]:
@@ -141,15 +159,16 @@ def systemverilog_package() -> str:
     offset = f"logic [{REGION_SHIFT - 1}:0]"
     constants += [f"  localparam {offset} Register{n} = {REGION_SHIFT}'d{v};" for n, v in REGISTERS.items()]
     constants += [f"  localparam int unsigned Status{name} = {value};" for name, value in STATUS_BITS.items()]
+    constants += [f"  localparam int unsigned {name} = {value};" for name, value in latencies.BY_NAME.items()]
     return "\n".join(
         [
+            "// SPDX-License-Identifier: Apache-2.0",
             "// Generated by intarsia.engine.layout from the one declaration of the descriptor and the address map.",
             "// Do not edit.",
             "package intarsia_pkg;",
             f"  localparam int unsigned DescriptorWords = {DESCRIPTOR_WORDS};",
             f"  localparam int unsigned DescriptorBits = {used};",
             f"  localparam int unsigned ShiftBits = {SHIFT_BITS};",
-            f"  localparam int unsigned BiasBits = {BIAS_BITS};",
             f"  localparam logic [31:0] Identity = 32'h{IDENTITY:08x};",
             *constants,
             "",

@@ -4,57 +4,35 @@
 A mapping is a plan without addresses: the compiler adds bases and packs the blocks.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
+from intarsia.engine.bits import Ints
 from intarsia.engine.config import EngineConfig
-from intarsia.engine.packing import Ints, balanced_digits
+from intarsia.engine.units import Operands
 from intarsia.errors import IntarsiaError
-from intarsia.integer import (
-    AveragePool,
-    Conv2d,
-    Linear,
-    MaxPool,
-    Pattern,
-    Plane,
-    Requantization,
-    Tensor,
-    WeightFormat,
-    WeightLayer,
-)
+from intarsia.integer import Add, AveragePool, Conv2d, Layer, Linear, MaxPool, Tensor
 
 
 @dataclass(frozen=True, eq=False)
 class Mapping:
     """Loop bounds of a layer and its weight blocks.
 
-    `trits`: (words, lanes, block) in order of consumption; `sparse`: likewise, or None without a sparse plane.
-    Spatial fields are those of the descriptor. `busy_inputs`: inputs of a lane that carry a weight of the kernel.
+    `dense` and `slots`: (tiles · tile_blocks, lanes, block) in order of consumption, what a lane multiplies a block by in
+    a pass, and in its sparse slots. `fields` are those of the descriptor. `busy_inputs`: inputs of a lane that carry a
+    weight of the kernel.
     """
 
-    trits: Ints
-    sparse: Ints | None
+    dense: Ints
+    slots: Ints
     fields: dict[str, int]
     busy_inputs: float
 
-
-def split_planes(layer: WeightLayer) -> tuple[Plane | None, Plane | None]:
-    """Find the dense (trit) and the sparse (two's complement) plane of a layer, whose dense planes are digits.
-
-    Raises:
-        IntarsiaError: the engine has no execution unit for these planes.
-    """
-    dense = [plane for plane in layer.planes if plane.format.digits]
-    sparse = [plane for plane in layer.planes if not plane.format.digits]
-    where = f"layer {layer.output.name}"
-    if not all(plane.format.has_zero for plane in layer.planes):
-        raise IntarsiaError(f"{where}: the engine has no binary planes but dense ones; take ternary weights instead.")
-    if len(dense) > 1 or len(sparse) > 1:
-        raise IntarsiaError(
-            f"{where}: the engine takes at most one dense and one sparse plane, not {len(layer.planes)}."
-        )
-    return (dense[0] if dense else None), (sparse[0] if sparse else None)
+    @property
+    def sparse_weights(self) -> int:
+        """Sparse weights that a lane has in one block, at most."""
+        return int(np.count_nonzero(self.slots, axis=-1).max(initial=0))
 
 
 def tile_shape(kernel_x: int, stride_x: int, out_width: int, config: EngineConfig) -> tuple[int, int]:
@@ -67,7 +45,7 @@ def tile_shape(kernel_x: int, stride_x: int, out_width: int, config: EngineConfi
         pixel_step = 1 if chunk == 1 else stride_x
         for pixels in range(1, min(config.tile_pixels, out_width) + 1):
             words = (pixels - 1) * pixel_step + chunk
-            if words > config.lanes:
+            if words > config.block:
                 continue
             candidate = (max(words / (pixels * chunk), 1.0), -pixels, -chunk)
             best = candidate if best is None or candidate < best else best
@@ -76,145 +54,144 @@ def tile_shape(kernel_x: int, stride_x: int, out_width: int, config: EngineConfi
     return -best[1], -best[2]
 
 
-def _strides(layer: Conv2d) -> tuple[int, int]:
+def _strides(layer: Conv2d | AveragePool | MaxPool) -> tuple[int, int]:
     """The strides that matter: 1 where there is one output pixel."""
     _, height, width = layer.output.shape
     return (layer.stride[0] if height > 1 else 1), (layer.stride[1] if width > 1 else 1)
 
 
-def _pad_channels(weights: Ints, lanes: int) -> Ints:
-    """Pad (O, I, KH, KW) to multiples of `lanes` in O and I."""
-    outputs, inputs = weights.shape[:2]
-    return np.pad(weights, ((0, -outputs % lanes), (0, -inputs % lanes), (0, 0), (0, 0)))
-
-
-def _word_blocks(weights: Ints, lanes: int) -> Ints:
+def _word_blocks(weights: Ints, config: EngineConfig) -> Ints:
     """(O, I, KH, KW) to (tile, KH, block, KW, lane, input)."""
-    padded = _pad_channels(weights, lanes)
-    outputs, inputs, height, width = padded.shape
-    split = padded.reshape(outputs // lanes, lanes, inputs // lanes, lanes, height, width)
+    lanes, block = config.lanes, config.block
+    outputs, inputs, height, width = weights.shape
+    padded = np.pad(weights, ((0, -outputs % lanes), (0, -inputs % block), (0, 0), (0, 0)))
+    split = padded.reshape(-(-outputs // lanes), lanes, -(-inputs // block), block, height, width)
     return split.transpose(0, 4, 2, 5, 1, 3)
 
 
-def _stack(tiles: Ints, digits: int) -> Ints:
-    """Dense blocks (tile, …, lane, input) to trits in order: tile, digit, the rest."""
-    trits = balanced_digits(tiles, digits)
-    lanes, block = tiles.shape[-2:]
-    return np.moveaxis(trits, 0, 1).reshape(-1, lanes, block)
+def _diagonal(weights: Ints, config: EngineConfig) -> Ints:
+    """Depthwise (C, 1, KH, KW) to diagonal blocks (tile, KH, KW, lane, input): lanes see the channels of their tile."""
+    lanes, block = config.lanes, config.block
+    channels, _, height, width = weights.shape
+    padded = np.pad(weights[:, 0], ((0, -channels % lanes), (0, 0), (0, 0)))
+    taps = padded.reshape(-1, lanes, height, width).transpose(0, 2, 3, 1)
+    blocks = np.zeros((*taps.shape, block), np.int64)
+    for tile in range(len(taps)):
+        first = tile * lanes % block
+        blocks[tile, ..., first : first + lanes] = taps[tile][..., None] * np.eye(lanes, dtype=np.int64)
+    return blocks
 
 
-def _finish(dense: Ints, digits: int, sparse: Ints | None, fields: dict[str, int], busy: float) -> Mapping:
-    lanes = dense.shape[-1]
-    flat = None if sparse is None else sparse.reshape(-1, lanes, lanes)
-    common = {"digits": digits, "sparse": int(sparse is not None)}
-    return Mapping(_stack(dense, digits), flat, {**_DEFAULTS, **common, **fields}, busy)
+def _window_blocks(weights: Ints, config: EngineConfig) -> Ints:
+    """(O, I, KH, KW) to (tile, channel, lane, position): position = 4·column + row, and the kernel's last column is the
+    window's newest.
+    """
+    lanes, columns = config.lanes, config.window_columns
+    outputs, channels, height, width = weights.shape
+    placed = np.zeros((outputs + -outputs % lanes, channels, columns, 4), np.int64)
+    placed[:outputs, :, columns - width :, :height] = weights.transpose(0, 1, 3, 2)
+    return placed.reshape(-1, lanes, channels, config.block).transpose(0, 2, 1, 3)
 
 
-_DEFAULTS = (
-    dict.fromkeys(
-        (
-            *("window", "depthwise", "maximum", "sparse", "hold", "outer_moves_input", "new_columns"),
-            *("pad_y", "pad_x"),
-        ),
-        0,
-    )
-    | dict.fromkeys(
-        (
-            "outer_tiles",
-            "inner_tiles",
-            "kernel_y",
-            "blocks",
-            "chunks",
-            "kernel_x",
-            "load_step",
-            "pixel_step",
-            "stride_y",
-        ),
-        1,
-    )
-    | {"stride_x": 1, "tile_pixels": 1, "digits": 1}
+def _finished(
+    passes: list[Ints], slots: Ints | None, fields: dict[str, int], busy: float, config: EngineConfig
+) -> Mapping:
+    """Return a mapping of blocks (tile, …, lane, block) by pass, and of slots, which count in the last one."""
+    tiles, shape = len(passes[0]), (config.lanes, config.block)
+    dense = np.stack([blocks.reshape(tiles, -1, *shape) for blocks in passes], axis=1)
+    sparse = np.zeros_like(dense)
+    if slots is not None:
+        sparse[:, -1] = slots.reshape(tiles, -1, *shape)
+    steps = dense.shape[1] * dense.shape[2]
+    values = {**_DEFAULTS, "digits": len(passes), "sparse": int(slots is not None), "tiles": tiles, **fields}
+    pixels, width = values["tile_pixels"], values["out_width"]
+    last_pixels = (width - 1) % pixels + 1
+    values |= {
+        "x_tiles": -(-width // pixels),
+        "x_step": pixels * values["stride_x"],
+        "load_words": (pixels - 1) * values["pixel_step"] + values["kernel_x"],
+        "last_words": (last_pixels - 1) * values["pixel_step"] + values["kernel_x"],
+        "last_pixels": last_pixels,
+        "tile_blocks": steps,
+        "resident": int(steps == 1),
+        "pixel_tiles": values["out_height"] * -(-width // pixels),
+    }
+    return Mapping(dense.reshape(-1, *shape), sparse.reshape(-1, *shape), values, busy)
+
+
+_DEFAULTS = dict.fromkeys(
+    (
+        *("window", "depthwise", "moves_input", "new_columns", "pad_y", "pad_x", "plane_shift"),
+        *("residual", "residual_base", "residual_scale", "residual_shift"),
+    ),
+    0,
+) | dict.fromkeys(
+    ("kernel_y", "blocks", "chunks", "kernel_x", "load_step", "pixel_step", "stride_y", "stride_x", "tile_pixels"), 1
 )
 
 
-def map_words(layer: Conv2d, source: Tensor, config: EngineConfig) -> Mapping:
-    """Map a convolution to word mode: one channel block of one kernel tap a step.
-
-    A depthwise convolution becomes one of diagonal blocks (one busy input a lane).
-    """
-    lanes = config.lanes
-    dense, sparse = split_planes(layer)
-    kernel_y, kernel_x = layer.kernel
-    stride_y, stride_x = _strides(layer)
-    _, out_height, out_width = layer.output.shape
+def _word_fields(
+    kernel: tuple[int, int],
+    strides: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    source: Tensor,
+    output: Tensor,
+    config: EngineConfig,
+) -> dict[str, int]:
+    """Return the spatial bounds of a window that slides word by word."""
+    (kernel_y, kernel_x), (stride_y, stride_x) = kernel, strides
+    _, out_height, out_width = output.shape
     _, height, width = source.shape
-    flatten = (kernel_y, kernel_x, stride_y, stride_x, *layer.padding) == (1, 1, 1, 1, 0, 0, 0, 0)
-    if flatten:
+    if (*kernel, *strides, *padding) == (1, 1, 1, 1, 0, 0, 0, 0):  # the image is one row
         height, width, out_height, out_width = 1, height * width, 1, out_height * out_width
     pixels, chunk = tile_shape(kernel_x, stride_x, out_width, config)
-    tiles = -(-layer.output.shape[0] // lanes)
-    blocks = 1 if layer.depthwise else -(-source.shape[0] // lanes)
-    fields = {
-        "outer_tiles": tiles if layer.depthwise else 1,
-        "inner_tiles": 1 if layer.depthwise else tiles,
-        "outer_moves_input": int(layer.depthwise),
+    return {
         "tile_pixels": pixels,
         "kernel_y": kernel_y,
-        "blocks": blocks,
         "chunks": kernel_x // chunk,
         "kernel_x": chunk,
         "load_step": stride_x if chunk == 1 else 1,
         "pixel_step": 1 if chunk == 1 or pixels == 1 else stride_x,
         "stride_y": stride_y,
         "stride_x": stride_x,
-        "pad_y": layer.padding[0],
-        "pad_x": layer.padding[1],
+        "pad_y": padding[0],
+        "pad_x": padding[1],
         "in_height": height,
         "in_width": width,
         "out_height": out_height,
         "out_width": out_width,
     }
 
-    def arrange(plane: Plane | None) -> Ints:
-        shape = layer.planes[0].weights.shape
-        weights = np.zeros(shape, np.int64) if plane is None else plane.weights.astype(np.int64)
-        return _diagonal(weights, lanes) if layer.depthwise else _word_blocks(weights, lanes)
 
+def map_words(layer: Conv2d, operands: Operands, source: Tensor, config: EngineConfig) -> Mapping:
+    """Map a convolution to word mode: one channel block of one kernel tap a step.
+
+    A depthwise convolution becomes one of diagonal blocks (one busy input a lane).
+    """
+    fields = _word_fields(layer.kernel, _strides(layer), layer.padding, source, layer.output, config)
+    blocks = 1 if layer.depthwise else -(-source.shape[0] // config.block)
+    fields |= {"blocks": blocks, "moves_input": int(layer.depthwise), "plane_shift": operands.shift}
+    arrange = _diagonal if layer.depthwise else _word_blocks
     busy = 1.0 if layer.depthwise else source.shape[0] / blocks
-    return _finish(arrange(dense), _digits(dense), None if sparse is None else arrange(sparse), fields, busy)
-
-
-def _digits(dense: Plane | None) -> int:
-    return dense.format.digits if dense is not None else 1
-
-
-def _diagonal(weights: Ints, lanes: int) -> Ints:
-    """Depthwise (C, 1, KH, KW) to diagonal blocks (tile, KH, KW, lane, input)."""
-    channels, _, height, width = weights.shape
-    padded = np.pad(weights[:, 0], ((0, -channels % lanes), (0, 0), (0, 0)))
-    taps = padded.reshape(-1, lanes, height, width).transpose(0, 2, 3, 1)
-    return taps[..., None] * np.eye(lanes, dtype=np.int64)
+    slots = None if operands.slots is None else arrange(operands.slots, config)
+    return _finished([arrange(digit, config) for digit in operands.passes], slots, fields, busy, config)
 
 
 def fits_window(layer: Conv2d, source: Tensor, config: EngineConfig) -> bool:
     """Whether the kernel fits the sliding window, and few enough channels share it."""
     kernel_y, kernel_x = layer.kernel
-    few = layer.depthwise or source.shape[0] <= config.lanes
+    few = layer.depthwise or source.shape[0] <= config.block
     return kernel_y <= 4 and kernel_x <= config.window_columns and few
 
 
-def map_window(layer: Conv2d, source: Tensor, config: EngineConfig) -> Mapping:
+def map_window(layer: Conv2d, operands: Operands, source: Tensor, config: EngineConfig) -> Mapping:
     """Map a convolution to window mode: all taps of one channel a step (of the lane's own channel if depthwise)."""
-    lanes = config.lanes
-    dense, sparse = split_planes(layer)
-    kernel_y, kernel_x = layer.kernel
-    stride_y, stride_x = _strides(layer)
-    tiles = -(-layer.output.shape[0] // lanes)
+    (kernel_y, kernel_x), (stride_y, stride_x) = layer.kernel, _strides(layer)
     fields = {
         "window": 1,
         "depthwise": int(layer.depthwise),
-        "outer_tiles": tiles if layer.depthwise else 1,
-        "inner_tiles": 1 if layer.depthwise else tiles,
-        "outer_moves_input": int(layer.depthwise),
+        "moves_input": int(layer.depthwise),
+        "plane_shift": operands.shift,
         "kernel_y": kernel_y,
         "kernel_x": kernel_x,
         "blocks": 1 if layer.depthwise else source.shape[0],
@@ -228,47 +205,23 @@ def map_window(layer: Conv2d, source: Tensor, config: EngineConfig) -> Mapping:
         "out_height": layer.output.shape[1],
         "out_width": layer.output.shape[2],
     }
-
-    def arrange(plane: Plane | None) -> Ints:
-        shape = layer.planes[0].weights.shape
-        weights = np.zeros(shape, np.int64) if plane is None else plane.weights.astype(np.int64)
-        outputs, channels = weights.shape[:2]
-        slots = np.zeros((outputs + -outputs % lanes, channels, config.window_columns, 4), np.int64)
-        # Slot = 4·column + row; the kernel's last column is the window's newest.
-        slots[:outputs, :, config.window_columns - kernel_x :, :kernel_y] = weights.transpose(0, 1, 3, 2)
-        by_tile = slots.reshape(-1, lanes, channels, lanes)
-        return by_tile.transpose(0, 2, 1, 3)
-
-    return _finish(
-        arrange(dense),
-        _digits(dense),
-        None if sparse is None else arrange(sparse),
-        fields,
-        float(kernel_y * kernel_x),
-    )
-
-
-def _slots(mapping: Mapping) -> int:
-    """Return how many sparse weights a block holds at most."""
-    return 0 if mapping.sparse is None else int(np.count_nonzero(mapping.sparse, axis=-1).max(initial=0))
-
-
-def slots_needed(layer: WeightLayer, source: Tensor, config: EngineConfig) -> int:
-    """Return how many slots the lanes of an engine must have for a layer, in the mode that needs the fewest."""
-    convolution = layer.convolution if isinstance(layer, Linear) else layer
-    return min(map(_slots, _modes(convolution, source, config)))
+    passes = [_window_blocks(digit, config) for digit in operands.passes]
+    slots = None if operands.slots is None else _window_blocks(operands.slots, config)
+    return _finished(passes, slots, fields, float(kernel_y * kernel_x), config)
 
 
 def estimated_cycles(mapping: Mapping, config: EngineConfig) -> float:
-    """Cycles of a layer, nearly: its steps, or the words of the window or the requantization where those are more."""
+    """Cycles of a layer, nearly: its steps, or the words of the window, the weights or the requantization where those
+    are more.
+    """
     f = mapping.fields
-    drain = f["inner_tiles"] * config.requant_cycles
+    pixels = f["out_height"] * f["out_width"]
+    fetches = 0.0 if f["resident"] else f["tile_blocks"] * config.weight_parts / f["tile_pixels"]
+    least = max(f["tile_blocks"], fetches, config.requant_cycles)
     if f["window"]:
-        steps = f["inner_tiles"] * f["digits"] * f["blocks"]
         loads, first = _window_loads(f)
-        return f["outer_tiles"] * float(np.maximum(loads, max(steps, drain)).sum() + first.sum())
-    steps = f["inner_tiles"] * f["digits"] * f["kernel_y"] * f["blocks"] * f["chunks"] * f["kernel_x"]
-    return f["out_height"] * f["out_width"] * f["outer_tiles"] * max(steps, drain)
+        return f["tiles"] * float(np.maximum(loads, least).sum() + first.sum())
+    return pixels * f["tiles"] * least
 
 
 def _window_loads(f: dict[str, int]) -> tuple[Ints, Ints]:
@@ -288,72 +241,53 @@ def _window_loads(f: dict[str, int]) -> tuple[Ints, Ints]:
     return loads[:, :, kernel_x - new :].sum(axis=2), first
 
 
-def _modes(layer: Conv2d, source: Tensor, config: EngineConfig) -> list[Mapping]:
-    """Return the mappings of a convolution; of equals the window comes first, which loads nothing twice."""
-    window = [map_window(layer, source, config)] if fits_window(layer, source, config) else []
-    return [*window, map_words(layer, source, config)]
-
-
-def map_convolution(layer: Conv2d, source: Tensor, config: EngineConfig) -> Mapping:
-    """Map a convolution to the mode that takes fewer cycles.
-
-    Raises:
-        IntarsiaError: its sparse plane has more weights in a block than the engine has slots.
-    """
-    fitting = [mapping for mapping in _modes(layer, source, config) if _slots(mapping) <= config.slots]
-    if not fitting:
-        raise IntarsiaError(
-            f"layer {layer.output.name}: a block of {config.lanes} inputs holds more sparse weights than the engine's "
-            f"{config.slots} slot(s); use a regular pattern such as {config.slots}:{config.lanes}, or more slots."
-        )
-    return min(fitting, key=lambda mapping: estimated_cycles(mapping, config))
+def modes(layer: Conv2d | Linear, operands: Operands, source: Tensor, config: EngineConfig) -> list[Mapping]:
+    """Return the mappings of a weight layer; of equals the window comes first, which loads nothing twice."""
+    convolution = layer.convolution if isinstance(layer, Linear) else layer
+    window = [map_window(convolution, operands, source, config)] if fits_window(convolution, source, config) else []
+    return [*window, map_words(convolution, operands, source, config)]
 
 
 def map_pool(layer: AveragePool | MaxPool, source: Tensor, config: EngineConfig) -> Mapping:
-    """Map a pooling window to word mode: each lane takes its own channel of every word, by one held weight word."""
-    output = layer.output
-    channels = output.shape[0]
-    ones = np.ones((channels, 1, *layer.kernel), np.int64)
-    plane = Plane(ones, WeightFormat("ternary"), Pattern())
-    nothing = np.zeros(channels, np.int64)
-    requantization = Requantization(nothing + 1, nothing, nothing, output.format.lo, output.format.hi)
-    shell = Conv2d(source.name, output, (plane,), requantization, layer.stride, layer.padding, depthwise=True)
-    mapping = map_words(shell, source, config)
-    eye = np.eye(config.lanes, dtype=np.int64)[None]
-    return replace(mapping, trits=eye, fields={**mapping.fields, "hold": 1})
+    """Map a pooling window to word mode: each lane takes its own channel of every word."""
+    fields = _word_fields(layer.kernel, _strides(layer), layer.padding, source, layer.output, config)
+    return _finished([_ones(layer, config)], None, fields | {"moves_input": 1}, 1.0, config)
 
 
-def map_layer(layer: WeightLayer | AveragePool | MaxPool, source: Tensor, config: EngineConfig) -> Mapping:
-    """Map any layer but a residual add, which needs to know where its inputs lie (`map_add`).
+def _ones(layer: AveragePool | MaxPool | Add, config: EngineConfig) -> Ints:
+    """Return the block of each tile that gives every lane its own channel."""
+    channels = layer.output.shape[0]
+    return _diagonal(np.ones((channels + -channels % config.lanes, 1, 1, 1), np.int64), config)
+
+
+def map_add(layer: Add, config: EngineConfig) -> Mapping:
+    """Map an addition: its first input times one, as a row of pixels, its second as the residual."""
+    _, height, width = layer.output.shape
+    pixels = height * width
+    fields = {
+        "tile_pixels": min(config.tile_pixels, pixels),
+        "in_height": 1,
+        "in_width": pixels,
+        "out_height": 1,
+        "out_width": pixels,
+        "moves_input": 1,
+    }
+    return _finished([_ones(layer, config)], None, fields, 1.0, config)
+
+
+def map_layer(layer: Layer, source: Tensor, config: EngineConfig) -> Mapping:
+    """Map a layer to the mode that takes fewer cycles; if the unit has too few slots for it, to that which needs fewest.
 
     Raises:
         IntarsiaError: the engine cannot compute it.
     """
     match layer:
-        case Conv2d():
-            return map_convolution(layer, source, config)
-        case Linear():
-            return map_convolution(layer.convolution, source, config)
+        case Add():
+            return map_add(layer, config)
         case AveragePool() | MaxPool():
             return map_pool(layer, source, config)
-
-
-def map_add(words: int, distance: int, config: EngineConfig) -> Mapping:
-    """Map a residual add: a 2×1 kernel over two "rows" that lie `distance` words apart.
-
-    The first operand goes through the dense plane, the second through the sparse one, so each has its multiplier.
-    """
-    lanes = config.lanes
-    eye = np.eye(lanes, dtype=np.int64)
-    zero = np.zeros_like(eye)
-    fields = {
-        "tile_pixels": min(config.tile_pixels, words),
-        "kernel_y": 2,
-        "in_row_pitch": distance % 65536,
-        "in_height": 2,
-        "in_width": words,
-        "out_height": 1,
-        "out_width": words,
-        "sparse": 1,
-    }
-    return Mapping(np.stack([eye, zero]), np.stack([zero, eye]), {**_DEFAULTS, **fields}, 1.0)
+    found = modes(layer, config.unit.operands(layer), source, config)
+    fitting = [mapping for mapping in found if config.unit.has_room(mapping.sparse_weights)]
+    if not fitting:
+        return min(found, key=lambda mapping: mapping.sparse_weights)
+    return min(fitting, key=lambda mapping: estimated_cycles(mapping, config))

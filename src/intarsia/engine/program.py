@@ -44,7 +44,7 @@ class Patches:
 class Placement:
     """Where and how a tensor lies in the activation memory.
 
-    Word `base + (y·width + x)·blocks + b` holds channels b·lanes … of pixel (y, x), one signed byte each. Unsigned
+    Word `base + (y·width + x)·blocks + b` holds channels b·block … of pixel (y, x), one signed byte each. Unsigned
     8-bit tensors are stored as value − 128 (`offset` 128), all others as they are (`offset` 0).
 
     Attributes:
@@ -79,8 +79,8 @@ class Placement:
         _, height, width = self.stored.shape
         return height * width * self.blocks
 
-    def store(self, values: NDArray[np.integer], lanes: int) -> NDArray[np.int64]:
-        """Turn (C, H, W) values into stored bytes (words, lanes); lanes without a channel hold 0.
+    def store(self, values: NDArray[np.integer], block: int) -> NDArray[np.int64]:
+        """Turn (C, H, W) values into stored bytes (words, block); bytes without a channel hold 0.
 
         Raises:
             IntarsiaError: the values have another shape or do not fit the tensor's format.
@@ -96,12 +96,12 @@ class Placement:
         if self.patches:
             arranged = self.patches.unfold(arranged)
         channels, height, width = self.stored.shape
-        stored = np.zeros((height, width, self.blocks * lanes), np.int64)
+        stored = np.zeros((height, width, self.blocks * block), np.int64)
         stored[:, :, :channels] = arranged.transpose(1, 2, 0) - self.offset
-        return stored.reshape(self.words, lanes)
+        return stored.reshape(self.words, block)
 
     def restore(self, stored: NDArray[np.integer]) -> NDArray[np.int64]:
-        """Invert `store` of a tensor that is not unfolded: bytes (words, lanes) to (C, H, W) values."""
+        """Invert `store` of a tensor that is not unfolded: bytes (words, block) to (C, H, W) values."""
         if self.patches:
             raise ValueError("an unfolded tensor cannot be restored")
         channels, height, width = self.stored.shape
@@ -129,15 +129,13 @@ class ProgramLayer:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """What the engine executes: descriptors in order, and the images of its weight memories."""
+    """What the engine executes: descriptors in order, and the image of its weight memory."""
 
     name: str
     config: EngineConfig
     input: Placement
     layers: tuple[ProgramLayer, ...]
-    dense: Words
-    sparse: Words
-    params: Words
+    weights: Words
 
     @property
     def output(self) -> Placement:
@@ -148,9 +146,7 @@ class Program:
         """Words in use of each memory, by the name of its depth in `EngineConfig`."""
         return {
             "act_depth": max(p.base + p.words for p in (self.input, *(layer.output for layer in self.layers))),
-            "dense_depth": len(self.dense),
-            "sparse_depth": len(self.sparse),
-            "param_depth": len(self.params),
+            "weight_depth": len(self.weights),
             "program_depth": len(self.layers) * DESCRIPTOR_WORDS,
         }
 
@@ -164,8 +160,6 @@ class Program:
         config, used = self.config, self.used_words()
         return {
             "activations": used["act_depth"] * config.act_bits,
-            "dense": used["dense_depth"] * config.dense_bits,
-            "sparse": used["sparse_depth"] * config.sparse_bits,
-            "parameters": used["param_depth"] * config.param_bits,
+            "weights": used["weight_depth"] * config.weight_bits,
             "program": used["program_depth"] * 32,
         }

@@ -18,7 +18,9 @@ from intarsia.engine.program import Placement, Program
 from intarsia.errors import IntarsiaError
 from intarsia.simulate.verilator import build
 
-_COUNTS = ("cycles", "steps", "activation_reads", "activation_writes", "dense_reads", "sparse_reads", "parameter_reads")
+_COUNTS = (
+    *("cycles", "steps", "activation_reads", "activation_writes", "residual_reads", "weight_reads", "parameter_reads"),
+)
 
 #: The cycle model is exact, so an engine that takes twice as long, and some, never ends.
 _MARGIN, _LEAST_LIMIT = 2, 10_000
@@ -34,8 +36,8 @@ class LayerCounts:
     steps: int
     activation_reads: int
     activation_writes: int
-    dense_reads: int
-    sparse_reads: int
+    residual_reads: int
+    weight_reads: int
     parameter_reads: int
 
 
@@ -88,9 +90,7 @@ class SimulatedEngine:
             self._handle = None
 
     def _load_program(self) -> None:
-        self._write("Dense", self.program.dense)
-        self._write("Sparse", self.program.sparse)
-        self._write("Parameters", self.program.params)
+        self._write("Weights", self.program.weights)
         self._write("Program", self.program.descriptors[:, None])
 
     def reset(self) -> None:
@@ -166,15 +166,15 @@ class SimulatedEngine:
                 engine never ends; it can be used again after that.
         """
         program = self.program
-        lanes = program.config.lanes
-        stored = activation_words(program.input.store(image, lanes), program.config)
+        block = program.config.block
+        stored = activation_words(program.input.store(image, block), program.config)
         input_cycles = self._write("Activations", stored, program.input.base)
         counts, memories = self._execute(trace=trace)
         layers = tuple(
             LayerCounts(layer.name, *(int(c) for c in row)) for layer, row in zip(program.layers, counts, strict=True)
         )
         values = {
-            layer.name: _extract(memory, layer.output, lanes)
+            layer.name: _extract(memory, layer.output, block)
             for layer, memory in zip(program.layers, memories, strict=False)
         }
         output = self._read(program.output)
@@ -184,8 +184,8 @@ class SimulatedEngine:
         program, config = self.program, self.program.config
         layers = len(program.layers)
         counts = np.zeros((layers, len(_COUNTS)), np.uint64)
-        memory_bytes = config.act_depth * config.lanes
-        memories = np.zeros((layers if trace else 0, config.act_depth, config.lanes), np.int8)
+        memory_bytes = config.act_depth * config.block
+        memories = np.zeros((layers if trace else 0, config.act_depth, config.block), np.int8)
         limit = _MARGIN * self._predicted + _LEAST_LIMIT
         ended = self._library.engine_run(
             self._handle,
@@ -223,12 +223,12 @@ class SimulatedEngine:
         )
 
     def _read(self, placement: Placement) -> NDArray[np.int64]:
-        lanes = self.program.config.lanes
-        parts = lanes // 4
+        block = self.program.config.block
+        parts = block // 4
         data = np.zeros((placement.words, parts), np.uint32)
         stride = bus_words(32 * parts)
         self._fetch(_address("Activations") + placement.base * stride, stride, data)
-        return placement.restore(data.view(np.int8).reshape(placement.words, lanes))
+        return placement.restore(data.view(np.int8).reshape(placement.words, block))
 
 
 def _predicted_cycles(program: Program) -> int:
@@ -239,9 +239,9 @@ def _predicted_cycles(program: Program) -> int:
         return 0
 
 
-def _extract(memory: NDArray[np.int8], placement: Placement, lanes: int) -> NDArray[np.int64]:
+def _extract(memory: NDArray[np.int8], placement: Placement, block: int) -> NDArray[np.int64]:
     rows = memory[placement.base : placement.base + placement.words]
-    return placement.restore(rows.reshape(placement.words, lanes))
+    return placement.restore(rows.reshape(placement.words, block))
 
 
 def _opened(path: Path) -> ctypes.CDLL:

@@ -70,6 +70,22 @@ struct Simulation {
     return true;
   }
 };
+// The banks of the activation memory; BANKS and BLOCK, the bytes of a word, are those of the build.
+#define BANK(b) top.rootp->intarsia_engine__DOT__u_activations__DOT__gen_bank__BRA__##b##__KET____DOT__u_memory__DOT__words[0]
+
+void copy_activations(Vintarsia_engine& top, uint8_t* to, uint64_t bytes) {
+  const uint8_t* banks[] = {
+    reinterpret_cast<const uint8_t*>(&BANK(0)),
+#if BANKS > 1
+    reinterpret_cast<const uint8_t*>(&BANK(1)),
+#endif
+#if BANKS > 2
+    reinterpret_cast<const uint8_t*>(&BANK(2)), reinterpret_cast<const uint8_t*>(&BANK(3)),
+#endif
+  };
+  for (uint64_t word = 0; word < bytes / BLOCK; ++word)
+    std::memcpy(to + word * BLOCK, banks[word % BANKS] + word / BANKS * BLOCK, BLOCK);
+}
 }  // namespace
 
 extern "C" {
@@ -117,7 +133,7 @@ int32_t engine_read(Simulation* simulation, uint32_t base, uint32_t words, uint3
 }
 
 // Start the program and run to the interrupt, at most `limit` cycles. For layer l, counts[7*l …] become: cycles, steps,
-// activation reads, activation writes, dense, sparse and parameter reads. When `snapshots` is given, the whole
+// activation reads, activation writes, residual, weight and parameter reads. When `snapshots` is given, the whole
 // activation memory (`memory_bytes`) is copied there after each layer. Returns the layers that ended, or −1 at the
 // limit, −2 when there are more than `layers` of them, −3 when an assertion of the hardware failed.
 int32_t engine_run(Simulation* simulation, uint32_t control, uint32_t layers, uint64_t limit, uint64_t* counts,
@@ -141,9 +157,7 @@ int32_t engine_run(Simulation* simulation, uint32_t control, uint32_t layers, ui
     top.eval();
     if (done) {
       if (layer >= layers) return -2;
-      if (snapshots)
-        std::memcpy(snapshots + layer * memory_bytes,
-                    &top.rootp->intarsia_engine__DOT__u_act_memory__DOT__words[0], memory_bytes);
+      if (snapshots) copy_activations(top, snapshots + layer * memory_bytes, memory_bytes);
       ++layer;
     }
     if (simulation->context.gotError()) return -3;

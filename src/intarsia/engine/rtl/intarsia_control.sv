@@ -63,16 +63,21 @@ module intarsia_control
   end
 
 `ifndef SYNTHESIS
-  always_ff @(posedge clk_i) begin
-    if (rst_ni && start_o) begin
-      assert (layer_o.tile_pixels != '0 && layer_o.digits != '0) else $error("a layer of no pixels or digits");
-      assert (layer_o.outer_tiles != '0 && layer_o.inner_tiles != '0) else $error("a layer of no tiles");
-      assert (layer_o.kernel_y != '0 && layer_o.blocks != '0 && layer_o.chunks != '0 && layer_o.kernel_x != '0)
-      else $error("a layer with an empty kernel");
-      assert (layer_o.out_height != '0 && layer_o.out_width != '0) else $error("a layer with no output");
-      assert (!layer_o.window || layer_o.new_columns != '0) else $error("a window that does not move");
-    end
-  end
+  a_walk: assert property (@(posedge clk_i) disable iff (!rst_ni) start_o |->
+      layer_o.tile_pixels != '0 && layer_o.last_pixels != '0 && layer_o.digits != '0 && layer_o.tiles != '0 &&
+      layer_o.x_tiles != '0 && layer_o.tile_blocks != '0 && layer_o.pixel_tiles != '0)
+  else $error("a layer of no pixels, passes, tiles or blocks");
+  a_kernel: assert property (@(posedge clk_i) disable iff (!rst_ni) start_o |->
+      layer_o.kernel_y != '0 && layer_o.blocks != '0 && layer_o.chunks != '0 && layer_o.kernel_x != '0)
+  else $error("a layer with an empty kernel");
+  a_output: assert property (@(posedge clk_i) disable iff (!rst_ni) start_o |->
+      layer_o.out_height != '0 && layer_o.out_width != '0)
+  else $error("a layer with no output");
+  a_clip: assert property (@(posedge clk_i) disable iff (!rst_ni) start_o |-> layer_o.lo <= layer_o.hi)
+  else $error("bounds that exclude every value");
+  a_window: assert property (@(posedge clk_i) disable iff (!rst_ni) start_o && layer_o.window |->
+      layer_o.new_columns != '0 && layer_o.tile_pixels == 4'd1)
+  else $error("a window that does not move by pixels");
 `endif
 
   if (DescriptorBits < DescriptorWords * 32) begin : gen_unused

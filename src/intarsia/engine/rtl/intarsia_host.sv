@@ -15,9 +15,7 @@ module intarsia_host
   import intarsia_pkg::*;
 #(
   parameter int unsigned ActBits,
-  parameter int unsigned DenseBits,
-  parameter int unsigned SparseBits,
-  parameter int unsigned ParamBits,
+  parameter int unsigned WeightBits,
   localparam int unsigned ActParts  = (ActBits + 31) / 32
 ) (
   input  logic                  clk_i,
@@ -36,30 +34,20 @@ module intarsia_host
   output logic                  irq_o,
   // To the memories.
   output logic                  act_wen_o,
-  output logic                  dense_wen_o,
-  output logic                  sparse_wen_o,
-  output logic                  param_wen_o,
+  output logic                  weight_wen_o,
   output logic                  program_wen_o,
   output logic [15:0]           waddr_o,
   output logic [ActBits-1:0]    act_wdata_o,
-  output logic [DenseBits-1:0]  dense_wdata_o,
-  output logic [SparseBits-1:0] sparse_wdata_o,
-  output logic [ParamBits-1:0]  param_wdata_o,
+  output logic [WeightBits-1:0] weight_wdata_o,
   output logic [31:0]           program_wdata_o,
   output logic                  act_ren_o,
   output logic [15:0]           act_raddr_o,
   input  logic [ActBits-1:0]    act_rdata_i
 );
-  localparam int unsigned DenseParts  = (DenseBits + 31) / 32;
-  localparam int unsigned SparseParts = (SparseBits + 31) / 32;
-  localparam int unsigned ParamParts  = (ParamBits + 31) / 32;
+  localparam int unsigned WeightParts = (WeightBits + 31) / 32;
   localparam int unsigned ActShift    = $clog2(ActParts);
-  localparam int unsigned DenseShift  = $clog2(DenseParts);
-  localparam int unsigned SparseShift = $clog2(SparseParts);
-  localparam int unsigned ParamShift  = $clog2(ParamParts);
-  localparam int unsigned WidestA     = DenseParts > SparseParts ? DenseParts : SparseParts;
-  localparam int unsigned WidestB     = ParamParts > ActParts ? ParamParts : ActParts;
-  localparam int unsigned Widest      = WidestA > WidestB ? WidestA : WidestB;
+  localparam int unsigned WeightShift = $clog2(WeightParts);
+  localparam int unsigned Widest      = WeightParts > ActParts ? WeightParts : ActParts;
   localparam int unsigned PartBits    = $clog2(Widest);
 
   logic [3:0]  region;
@@ -81,20 +69,10 @@ module intarsia_host
         whole = offset[ActShift-1:0] == ActShift'(ActParts - 1);
         index = offset >> ActShift;
       end
-      RegionDense: begin
-        part = PartBits'(offset[DenseShift-1:0]);
-        whole = offset[DenseShift-1:0] == DenseShift'(DenseParts - 1);
-        index = offset >> DenseShift;
-      end
-      RegionSparse: begin
-        part = PartBits'(offset[SparseShift-1:0]);
-        whole = offset[SparseShift-1:0] == SparseShift'(SparseParts - 1);
-        index = offset >> SparseShift;
-      end
-      RegionParameters: begin
-        part = PartBits'(offset[ParamShift-1:0]);
-        whole = offset[ParamShift-1:0] == ParamShift'(ParamParts - 1);
-        index = offset >> ParamShift;
+      RegionWeights: begin
+        part = WeightParts > 1 ? PartBits'(offset & 20'((1 << WeightShift) - 1)) : '0;
+        whole = (offset & 20'((1 << WeightShift) - 1)) == 20'(WeightParts - 1);
+        index = offset >> WeightShift;
       end
       default: ;
     endcase
@@ -116,15 +94,11 @@ module intarsia_host
   logic [Widest*32-1:0] flat;
   assign flat = parts;
   assign act_wdata_o = flat[ActBits-1:0];
-  assign dense_wdata_o = flat[DenseBits-1:0];
-  assign sparse_wdata_o = flat[SparseBits-1:0];
-  assign param_wdata_o = flat[ParamBits-1:0];
+  assign weight_wdata_o = flat[WeightBits-1:0];
   assign program_wdata_o = wdata_i;
   assign waddr_o = index[15:0];
   assign act_wen_o = write_memory && whole && region == RegionActivations;
-  assign dense_wen_o = write_memory && whole && region == RegionDense;
-  assign sparse_wen_o = write_memory && whole && region == RegionSparse;
-  assign param_wen_o = write_memory && whole && region == RegionParameters;
+  assign weight_wen_o = write_memory && whole && region == RegionWeights;
   assign program_wen_o = write_memory && region == RegionProgram;
 
   // Registers.
@@ -187,12 +161,11 @@ module intarsia_host
   assign rdata_o = data2_q;
 
 `ifndef SYNTHESIS
-  always_ff @(posedge clk_i) begin
-    if (rst_ni) begin
-      assert (!req_i || !busy_i || region == RegionRegisters) else $error("a memory touched while the engine runs");
-      assert (!req_i || region == RegionRegisters || index[19:16] == '0) else $error("an address beyond the memories");
-    end
-  end
+  a_idle: assert property (@(posedge clk_i) disable iff (!rst_ni) req_i && busy_i |-> region == RegionRegisters)
+  else $error("a memory touched while the engine runs");
+  a_region: assert property (@(posedge clk_i) disable iff (!rst_ni)
+      req_i && region != RegionRegisters |-> index[19:16] == '0)
+  else $error("an address beyond the memories");
 `endif
 
   logic unused;

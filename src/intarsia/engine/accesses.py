@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a layer reads of its input, in the loader's order: for the cycle model, and for tensors that share memory."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intarsia.engine.config import EngineConfig
+from intarsia.engine.layout import Descriptor
+from intarsia.integer import IntegerNetwork, Layer
+
+PADDING = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Loads:
+    """The loads of a layer in order.
+
+    Attributes:
+        addresses: (n,), in words from the input's first; `PADDING` where nothing is read.
+        needed: (outputs,), for each output word in order, the last load that it needs.
+        columns: in window mode, the loads of each new column of the window, in order; empty otherwise.
+    """
+
+    addresses: NDArray[np.int64]
+    needed: NDArray[np.int64]
+    columns: tuple[int, ...] = ()
+
+
+def loads_of(d: Descriptor, config: EngineConfig) -> Loads:
+    """Return the loads of a layer."""
+    values = {field.name: int(getattr(d, field.name)) for field in fields(Descriptor)}
+    return _loads(values, config)
+
+
+def overlap_distance(bounds: Mapping[str, int], layer: Layer, network: IntegerNetwork, config: EngineConfig) -> int:
+    """Return by how many words at least a layer's output must begin before its input so that it may lie over it: no word
+    is then written before it was read for the last time.
+
+    Args:
+        bounds: of the layer, as its mapping has them.
+        layer: as it is computed.
+        network: whose tensors it reads and writes.
+        config: of the engine.
+    """
+    source, out = network.tensors[layer.inputs[0]], layer.output
+    in_blocks, out_blocks = (-(-tensor.shape[0] // config.block) for tensor in (source, out))
+    pitches = {
+        "in_col_pitch": in_blocks,
+        "in_row_pitch": source.shape[2] * in_blocks,
+        "out_col_pitch": out_blocks,
+        "out_row_pitch": out.shape[2] * out_blocks,
+    }
+    values = {**bounds, **pitches}
+    found = _loads(values, config)
+    written = output_words(values, config)
+    # The least address that is still to be read after each load.
+    later = np.append(found.addresses, np.iinfo(np.int64).max)
+    later[later == PADDING] = np.iinfo(np.int64).max
+    least = np.minimum.accumulate(later[::-1])[::-1]
+    return int((written + 1 - least[found.needed + 1]).max())
+
+
+def output_words(values: Mapping[str, int], config: EngineConfig) -> NDArray[np.int64]:
+    """Return the addresses of a layer's output words, from its first, in the order in which they are written."""
+    ratio = config.block // config.lanes
+    tile = np.arange(values["tiles"])[:, None, None] // ratio
+    y = np.arange(values["out_height"])[:, None] * values["out_row_pitch"]
+    x = np.arange(values["out_width"]) * values["out_col_pitch"]
+    return np.asarray(tile + y + x).reshape(-1)
+
+
+def _loads(f: Mapping[str, int], config: EngineConfig) -> Loads:
+    return _window_loads(f, config) if f["window"] else _word_loads(f, config)
+
+
+def _word_loads(f: Mapping[str, int], config: EngineConfig) -> Loads:
+    """Loop order: tile, row, pixel tile, pass, kernel row, channel block, column chunk, word."""
+    pixels, words = (np.full(f["x_tiles"], f[name]) for name in ("tile_pixels", "load_words"))
+    pixels[-1], words[-1] = f["last_pixels"], f["last_words"]
+    shape = (
+        *(f["tiles"], f["out_height"], f["x_tiles"], f["digits"], f["kernel_y"], f["blocks"], f["chunks"]),
+        int(words.max()),
+    )
+    tile, y, x, _, row, block, chunk, word = np.ogrid[tuple(slice(size) for size in shape)]
+    in_y = y * f["stride_y"] - f["pad_y"] + row
+    in_x = x * f["x_step"] - f["pad_x"] + chunk * f["kernel_x"] + word * f["load_step"]
+    address = in_y * f["in_row_pitch"] + in_x * f["in_col_pitch"] + block + f["moves_input"] * _word_of(tile, config)
+    inside = (in_y >= 0) & (in_y < f["in_height"]) & (in_x >= 0) & (in_x < f["in_width"])
+    address = np.broadcast_to(np.where(inside, address, PADDING), shape)
+    there = np.broadcast_to(word < words[:, None, None, None, None, None], shape)
+    sets = f["digits"] * f["kernel_y"] * f["blocks"] * f["chunks"]
+    # The first load of the last set of words of each pixel tile, then of each pixel in it.
+    ends = np.cumsum(np.tile(words * sets, f["tiles"] * f["out_height"]))
+    last_set = ends - np.tile(words, f["tiles"] * f["out_height"])
+    pixel = np.arange(f["tile_pixels"])
+    needed = last_set[:, None] + f["kernel_x"] - 1 + pixel * f["pixel_step"]
+    counted = np.tile(pixels, f["tiles"] * f["out_height"])[:, None] > pixel
+    return Loads(address[there], needed[counted])
+
+
+def _window_loads(f: Mapping[str, int], config: EngineConfig) -> Loads:
+    """Loop order: tile, row, pixel, new column, row of the column: see `intarsia_loader`."""
+    addresses: list[int] = []
+    needed: list[int] = []
+    columns: list[int] = []
+    for tile in range(f["tiles"]):
+        first = f["moves_input"] * int(_word_of(np.array(tile), config))
+        for y in range(f["out_height"]):
+            top = y * f["stride_y"] - f["pad_y"]
+            inside = [row for row in range(f["kernel_y"]) if 0 <= top + row < f["in_height"]]
+            for x in range(f["out_width"]):
+                count = f["kernel_x"] if x == 0 else f["new_columns"]
+                start = x * f["stride_x"] - f["pad_x"] + f["kernel_x"] - count
+                for number in range(count):
+                    in_x = start + number
+                    within = 0 <= in_x < f["in_width"]
+                    if (x == 0 and number == 0) or f["kernel_y"] == 1:
+                        rows = list(range(f["kernel_y"]))
+                    else:
+                        rows = inside if within and inside else [-1]
+                    columns.append(len(rows))
+                    addresses += [
+                        (top + row) * f["in_row_pitch"] + in_x * f["in_col_pitch"] + first
+                        if within and row in inside
+                        else PADDING
+                        for row in rows
+                    ]
+                needed.append(len(addresses) - 1)
+    return Loads(np.array(addresses, np.int64), np.array(needed, np.int64), tuple(columns))
+
+
+def _word_of(tile: NDArray[np.int64], config: EngineConfig) -> NDArray[np.int64]:
+    """Return which word of a pixel holds the channels of a tile."""
+    return tile * config.lanes // config.block

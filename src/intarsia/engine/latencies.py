@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Latencies of the engine's pipelines, in cycles: declared here once, for the RTL's package and for the cycle model."""
+
+#: From the start of a layer to the loader's first read: its two address stages and the issue.
+LOADER_STAGES = 3
+#: From the issue of a step to the update of its accumulators.
+STEP_STAGES = 3
+#: From the read of a group's accumulators to the write of its word: the requantizer and the output register.
+REQUANT_STAGES = 4
+
+BY_NAME = {"LoaderStages": LOADER_STAGES, "StepStages": STEP_STAGES, "RequantStages": REQUANT_STAGES}

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an execution unit is: the part of the engine that multiplies, and all that others need to know about it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intarsia.integer import WeightLayer
+
+Ints = NDArray[np.int64]
+Bits = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Operands:
+    """A weight layer in the terms of a unit.
+
+    Attributes:
+        passes: (P, O, I, KH, KW), what the lanes multiply a block by in each pass, most significant first; a pass adds
+            to three times the sum before it (Horner's rule for balanced-ternary digits).
+        slots: (O, I, KH, KW), what the sparse slots multiply by, in the last pass; None without a sparse plane.
+        shift: binary shift of the passes' sum with respect to the slots'.
+    """
+
+    passes: Ints
+    slots: Ints | None = None
+    shift: int = 0
+
+    @property
+    def greatest_sum(self) -> int:
+        """Greatest magnitude of a partial sum of any channel over inputs of magnitude 1, in any order of its blocks."""
+        total = np.zeros(len(self.passes[0]), np.int64)
+        for number, values in enumerate(self.passes):
+            total = (3 * total if number else total) + np.abs(values).reshape(len(values), -1).sum(axis=1)
+        total = total << self.shift
+        if self.slots is not None:
+            total = total + np.abs(self.slots).reshape(len(self.slots), -1).sum(axis=1)
+        return int(total.max())
+
+
+class ExecutionUnit(Protocol):
+    """An execution unit with its parameters; each is a frozen dataclass in a file of its own.
+
+    Nobody else decides what planes the hardware takes, how their weights are packed, or in how many passes they run.
+    """
+
+    #: Its name in configurations and reports.
+    name: ClassVar[str]
+    #: Its number in the RTL's parameter `Unit`.
+    number: ClassVar[int]
+
+    def operands(self, layer: WeightLayer) -> Operands:
+        """Return a layer in the unit's terms.
+
+        Raises:
+            IntarsiaError: the unit does not take these planes; the sentence names the layer and says why.
+        """
+        ...
+
+    def fitted(self, layers: Iterable[tuple[str, Operands, int]]) -> Self:
+        """Return the unit with parameters that hold a network's layers and no more: (name, operands, sparse weights that
+        a lane has in one block).
+
+        Raises:
+            IntarsiaError: none hold them; the sentence names the layer.
+        """
+        ...
+
+    def holds(self, other: "ExecutionUnit") -> bool:
+        """Whether it runs whatever `other`, of its own kind, does."""
+        ...
+
+    def has_room(self, sparse_weights: int) -> bool:
+        """Whether a lane has slots for so many sparse weights of a block."""
+        ...
+
+    def block_bits(self, block: int) -> int:
+        """Return the bits of a block of one lane in the weight memory."""
+        ...
+
+    def packed(self, dense: Ints, slots: Ints) -> Bits:
+        """Return the bits (n, lanes, block_bits) of blocks of a pass and of the slots, (n, lanes, block) each."""
+        ...
+
+    def check(self) -> str | None:
+        """Return what is wrong with its parameters, as a clause; None if nothing is."""
+        ...
+
+    def parameters(self) -> dict[str, int]:
+        """Return its parameters by their names in the RTL."""
+        ...
