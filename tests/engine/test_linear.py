@@ -13,7 +13,6 @@ from torch import nn
 from intarsia.datasets.types import Dataset, InputScaling, Split
 from intarsia.engine import EngineConfig, compile_network
 from intarsia.engine.mapping import map_layer
-from intarsia.errors import IntarsiaError
 from intarsia.integer import Conv2d, IntegerNetwork, Linear
 from intarsia.integer.effective import effective_bits
 from intarsia.integer.executor import Executor
@@ -46,19 +45,11 @@ def test_values_and_stored_bits_are_those_of_the_convolution(seed: int, second: 
 @given(SEEDS)
 def test_the_engine_maps_it_as_the_convolution(seed: int) -> None:
     network = random_layer_network(np.random.default_rng(seed), "linear", second=True)
-    source, config = network.tensors[network.layers[-1].inputs[0]], EngineConfig(slots=4)
-    try:
-        found = map_layer(network.layers[-1], source, config)  # type: ignore[arg-type]
-    except IntarsiaError as error:
-        with pytest.raises(IntarsiaError, match=r"slot\(s\)"):
-            map_layer(as_convolution(network).layers[-1], source, config)  # type: ignore[arg-type]
-        assert "slot(s)" in str(error)
-        return
-    wanted = map_layer(as_convolution(network).layers[-1], source, config)  # type: ignore[arg-type]
+    source, config = network.tensors[network.layers[-1].inputs[0]], EngineConfig()
+    found, wanted = (map_layer(each.layers[-1], source, config) for each in (network, as_convolution(network)))
     assert found.fields == wanted.fields
-    assert np.array_equal(found.trits, wanted.trits)
-    assert (found.sparse is None) == (wanted.sparse is None)
-    assert found.sparse is None or np.array_equal(found.sparse, wanted.sparse)
+    assert np.array_equal(found.dense, wanted.dense)
+    assert np.array_equal(found.slots, wanted.slots)
 
 
 SCHEMES = (
@@ -107,8 +98,7 @@ def test_hidden_linear_layers_after_a_flatten_run_on_the_engine(scheme: str) -> 
     hidden = [layer for layer in network.layers if isinstance(layer, Linear)]
     assert [plane.pattern.kind for plane in hidden[0].planes] == ["dense", "n:m"]
     assert hidden[0].planes[1].weights.shape == (48, 32, 2, 2)
-    program = compile_network(network)
-    assert program.config == EngineConfig()  # as it ships
+    program = compile_network(network, EngineConfig())
     images = data.scaling.integers(data.test.images[:3])
     with SimulatedEngine(program) as engine:
         for image, expected in zip(images, Executor(network).run(images), strict=True):

@@ -88,7 +88,7 @@ def test_a_damaged_build_is_made_again_in_a_folder_of_any_name(
     monkeypatch.setenv("TMPDIR", str(scratch))
     rng = np.random.default_rng(2)
     network = random_layer_network(rng, kind="maxpool")
-    program = compile_network(network, EngineConfig(lanes=8))
+    program = compile_network(network, EngineConfig(lanes=8, block=8))
     image = random_images(rng, network, 1)[0]
 
     def run() -> np.ndarray:
@@ -116,7 +116,7 @@ from pathlib import Path
 from intarsia.engine import EngineConfig
 from intarsia.simulate.verilator import build
 signal.signal(signal.SIGINT, signal.default_int_handler)
-build(EngineConfig(lanes=8), Path({str(tmp_path)!r}))
+build(EngineConfig(lanes=8, block=8), Path({str(tmp_path)!r}))
 """
 
     def at_work() -> list[str]:
@@ -137,18 +137,18 @@ build(EngineConfig(lanes=8), Path({str(tmp_path)!r}))
 
 
 def test_a_folder_of_a_build_that_somebody_emptied_is_built_again(tmp_path: Path) -> None:
-    built = build(EngineConfig(lanes=8), tmp_path)
+    built = build(EngineConfig(lanes=8, block=8), tmp_path)
     built.rename(built.with_name("moved"))
-    assert build(EngineConfig(lanes=8), tmp_path) == built
+    assert build(EngineConfig(lanes=8, block=8), tmp_path) == built
     assert built.is_file()
 
 
 def test_a_link_in_place_of_a_builds_lock_is_not_followed(tmp_path: Path) -> None:
-    built = build(EngineConfig(lanes=8))  # from the user's cache, where it is built already
+    built = build(EngineConfig(lanes=8, block=8))  # from the user's cache, where it is built already
     key = built.parent.name
     (tmp_path / "simulate").mkdir()
     (tmp_path / "valuable").write_text("1")
     (tmp_path / "simulate" / f".{key}.lock").symlink_to(tmp_path / "valuable")
     with pytest.raises(IntarsiaError, match="it is a link; move it away"):
-        build(EngineConfig(lanes=8), tmp_path)
+        build(EngineConfig(lanes=8, block=8), tmp_path)
     assert (tmp_path / "valuable").read_text() == "1"

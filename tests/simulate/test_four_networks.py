@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from intarsia.engine import EngineConfig, compile_network, config_for
+from intarsia.engine import EngineConfig, compile_network
 from intarsia.engine.cycles import predict
 from intarsia.integer import IntegerNetwork
 from intarsia.integer.executor import Executor
@@ -26,10 +26,7 @@ NETWORKS: dict[str, Build] = {
 @pytest.fixture(scope="module")
 def config() -> EngineConfig:
     """One engine for all four: built once."""
-    deep = EngineConfig(acc_bits=26)
-    for build in NETWORKS.values():
-        deep = config_for(build(np.random.default_rng(0)), deep)
-    return deep
+    return EngineConfig(acc_bits=26, weight_depth=2048, act_banks=4, act_depth=8192)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -72,7 +72,7 @@ def test_only_registers_and_activations_are_read(case: tuple[Program, NDArray[np
             engine.write_bus(offset, 1)
             assert engine.read_bus(offset) == 0
         assert engine.read_bus((1 << REGION_SHIFT) - 2) == 0
-        for region in ("Dense", "Sparse", "Parameters", "Program"):
+        for region in ("Weights", "Program"):
             assert [engine.read_bus((REGIONS[region] << REGION_SHIFT) + offset) for offset in range(4)] == [0] * 4
         assert engine.read_register("Status") == DONE
         assert engine.read_register("Cycles") == cycles(program)
@@ -97,7 +97,7 @@ def test_a_reset_in_the_middle_of_a_run(case: tuple[Program, NDArray[np.integer]
 
 def test_memories_are_not_the_hosts_while_the_engine_runs(case: tuple[Program, NDArray[np.integer]]) -> None:
     program, _ = case
-    for region in ("Activations", "Dense"):
+    for region in ("Activations", "Weights"):
         with SimulatedEngine(program) as engine:
             engine.write_register("Control", 1)
             with pytest.raises(IntarsiaError, match="assertion"):
@@ -128,7 +128,7 @@ def test_an_engine_is_used_again_after_an_assertion(case: tuple[Program, NDArray
         if mistake == "beyond a memory":
             engine.write_bus(base["Program"] + program.config.program_depth, 1)
         engine.write_register("Control", 1)  # the memories are the engine's now
-        engine.write_bus(base["Activations" if mistake == "activations while busy" else "Dense"], 1)
+        engine.write_bus(base["Activations" if mistake == "activations while busy" else "Weights"], 1)
 
     with SimulatedEngine(program) as engine:
         expected = engine.run(image, trace=True)

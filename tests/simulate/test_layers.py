@@ -10,6 +10,7 @@ import pytest
 
 from intarsia.engine import EngineConfig, compile_network
 from intarsia.engine.cycles import predict
+from intarsia.engine.units import Dense, Superposition
 from intarsia.errors import IntarsiaError
 from intarsia.integer import (
     ActivationFormat,
@@ -25,29 +26,35 @@ from intarsia.integer import (
 )
 from intarsia.integer.validation import window_output
 from intarsia.simulate import SimulatedEngine
-from random_networks import Fit, random_images, random_layer_network, random_network
+from random_networks import KINDS, Fit, random_images, random_layer_network, random_network
 from random_planes import random_plane
 from reference_executor import reference_trace
 
 SHIPPED = EngineConfig()
-SMALL = EngineConfig(lanes=8, slots=2, slot_bits=6, scale_bits=11, requant_lanes=2, acc_slots=3, tile_pixels=3,
-                     acc_bits=28, act_depth=3000, dense_depth=8191, sparse_depth=5001, param_depth=200,
-                     program_depth=100)  # fmt: skip
-WIDE = EngineConfig(slots=3, scale_bits=16, requant_lanes=16, acc_slots=16, tile_pixels=8, acc_bits=32,
-                    dense_depth=4096)  # fmt: skip
-SLOW = EngineConfig(slots=4, slot_bits=5, scale_bits=5, requant_lanes=1, acc_slots=2, tile_pixels=2, acc_bits=30,
-                    dense_depth=4096)  # fmt: skip
-NARROW = EngineConfig(slots=2, slot_bits=7, requant_lanes=2, acc_slots=5, tile_pixels=3, acc_bits=18, act_depth=777,
-                      dense_depth=1500)  # fmt: skip
-COUNTED = ("cycles", "steps", "activation_reads", "activation_writes", "dense_reads", "sparse_reads", "parameter_reads")
+SMALL = EngineConfig(unit=Superposition(2, 6, 1), lanes=8, block=8, scale_bits=11, residual_bits=11, requant_lanes=2,
+                     acc_slots=3, tile_pixels=3, acc_bits=28, weight_parts=2, act_banks=1, act_depth=3000,
+                     weight_depth=16001, program_depth=100)  # fmt: skip
+WIDE = EngineConfig(unit=Superposition(3, 8, 3), scale_bits=16, residual_bits=16, requant_lanes=16, acc_slots=16,
+                    tile_pixels=8, acc_bits=32, weight_parts=4, act_banks=4, weight_depth=16384)  # fmt: skip
+SLOW = EngineConfig(unit=Superposition(4, 5, 2), scale_bits=5, residual_bits=5, requant_lanes=1, acc_slots=2,
+                    tile_pixels=2, acc_bits=30, weight_depth=4096)  # fmt: skip
+OBLONG = EngineConfig(unit=Superposition(1, 8, 0), lanes=8, block=16, requant_lanes=4, weight_parts=4, act_banks=4,
+                      weight_depth=16384)  # fmt: skip
+DENSE = EngineConfig(unit=Dense(4), weight_parts=2, acc_slots=7, act_banks=4, weight_depth=8192)
+NARROW_DENSE = EngineConfig(unit=Dense(2), lanes=8, block=16, scale_bits=8, residual_bits=8, requant_lanes=8,
+                            acc_slots=5, tile_pixels=2, acc_bits=20, weight_depth=8192)  # fmt: skip
+NARROW = EngineConfig(unit=Superposition(2, 7, 1), requant_lanes=2, acc_slots=5, tile_pixels=3, acc_bits=18,
+                      weight_parts=2, act_depth=777, weight_depth=3000)  # fmt: skip
+OTHERS = {"small": SMALL, "wide": WIDE, "slow": SLOW, "oblong": OBLONG, "dense": DENSE, "narrow dense": NARROW_DENSE}
+COUNTED = (
+    *("cycles", "steps", "activation_reads", "activation_writes", "residual_reads", "weight_reads", "parameter_reads"),
+)
 
 
 #: Why an engine may refuse a drawn layer: its size or its pattern, never a field of the descriptor.
-REFUSALS = re.compile(r"at most 4 slots|it needs (slots|acc_bits|(act|dense|sparse|param)_depth) |more than 40 bits")
-
-
-def fit(config: EngineConfig) -> Fit:
-    return Fit(config.lanes, config.slots, config.slot_bits, config.scale_bits, config.acc_bits)
+REFUSALS = re.compile(
+    r"at most 4 slots|it needs (slots|bits|acc_bits|bias_bits|(act|weight)_depth) |needs a weight_depth|slot has 8 bits"
+)
 
 
 def check(network: IntegerNetwork, config: EngineConfig, rng: np.random.Generator, *, extreme: bool) -> bool:
@@ -67,16 +74,16 @@ def check(network: IntegerNetwork, config: EngineConfig, rng: np.random.Generato
             np.testing.assert_array_equal(run.output, expected[network.output.name][number])
             for model, counted in zip(predict(program), run.counts, strict=True):
                 assert [getattr(model, f) for f in COUNTED] == [getattr(counted, f) for f in COUNTED], model.name
-                waiting = model.waiting_activations + model.waiting_accumulators
-                assert model.cycles == model.steps + waiting + model.start_and_end
-                assert min(model.waiting_activations, model.waiting_accumulators, model.start_and_end) >= 0
+                waiting = model.waiting_activations, model.waiting_accumulators, model.waiting_weights
+                assert model.cycles == model.steps + sum(waiting) + model.start_and_end
+                assert min(*waiting, model.start_and_end) >= 0
     return True
 
 
-@pytest.mark.parametrize("kind", ["conv", "depthwise", "linear", "add", "avgpool", "maxpool"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("extreme", [False, True], ids=["drawn", "extreme"])
 def test_random_layers(kind: str, extreme: bool) -> None:
-    """At least 45 layers of each kind and regime: 540 in all, on two inputs each.
+    """At least 45 layers of each kind and regime: 630 in all, on two inputs each.
 
     Two of three are a network's second layer: a first one may be computed over an unfolded input.
     """
@@ -84,22 +91,22 @@ def test_random_layers(kind: str, extreme: bool) -> None:
     for seed in range(200):
         rng = np.random.default_rng([seed, extreme])
         second = seed % 3 != 0
-        network = random_layer_network(rng, kind=kind, extreme=extreme, fit=fit(SHIPPED), far=True, second=second)
+        network = random_layer_network(rng, kind=kind, extreme=extreme, fit=Fit.of(SHIPPED), far=True, second=second)
         compared += check(network, SHIPPED, rng, extreme=extreme)
         if compared == 45:
             return
     pytest.fail(f"only {compared} of 200 drawn {kind} layers could be mapped")
 
 
-@pytest.mark.parametrize("config", [SMALL, WIDE, SLOW], ids=["small", "wide", "slow"])
-def test_other_engines(config: EngineConfig) -> None:
-    """The parameters of the hardware are free: other lanes, slots, accumulators and requantizers compute the same."""
-    compared = 0
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_engines(name: str) -> None:
+    """The parameters of the hardware are free: units, lanes, blocks, accumulators, requantizers, memories."""
+    config, compared = OTHERS[name], 0
     for seed in range(60):
         rng = np.random.default_rng([7, seed])
         tiled = replace(config, tile_pixels=int(rng.integers(1, min(config.acc_slots, 8), endpoint=True)))
         extreme = seed % 3 == 0
-        network = random_layer_network(rng, extreme=extreme, fit=fit(config), far=True, second=seed % 2 == 0)
+        network = random_layer_network(rng, extreme=extreme, fit=Fit.of(config), far=True, second=seed % 2 == 0)
         compared += check(network, tiled, rng, extreme=extreme)
     assert compared >= 40
 
@@ -110,7 +117,7 @@ def test_accumulators_as_narrow_as_allowed(kind: str) -> None:
     compared = 0
     for seed in range(120):
         rng = np.random.default_rng([13, seed])
-        network = random_layer_network(rng, kind=kind, extreme=True, fit=fit(NARROW), size=(3, 9))
+        network = random_layer_network(rng, kind=kind, extreme=True, fit=Fit.of(NARROW), size=(3, 9))
         try:
             compile_network(network, replace(NARROW, acc_bits=NARROW.acc_bits - 1))
         except IntarsiaError as refusal:
@@ -129,7 +136,7 @@ def test_few_channels(second: bool, sparse: bool) -> None:
     for seed in range(25):
         rng = np.random.default_rng([29, seed])
         network = random_layer_network(
-            rng, "conv", channels=(1, 4), size=(4, 14), max_kernel=4, sparse=sparse, fit=fit(SHIPPED), second=second
+            rng, "conv", channels=(1, 4), size=(4, 14), max_kernel=4, sparse=sparse, fit=Fit.of(SHIPPED), second=second
         )
         compared += check(network, SHIPPED, rng, extreme=False)
         with suppress(IntarsiaError):
@@ -154,15 +161,15 @@ def test_one_precise_tap_in_sixteen(kind: str, channels: int, size: tuple[int, i
         taps[np.arange(shape[0]), positions] = rng.integers(1, 127, shape[0], endpoint=True)
     ones = np.ones(shape[0], np.int64)
     planes = (
-        Plane(rng.integers(-4, 4, shape, endpoint=True), 45 * ones, WeightFormat("digits2"), Pattern()),
-        Plane(taps[:, : shape[2] * shape[3]].reshape(shape), 60 * ones, WeightFormat("int8"), Pattern("unstructured")),
+        Plane(rng.integers(-4, 4, shape, endpoint=True), WeightFormat("digits2"), Pattern(), 3),
+        Plane(taps[:, : shape[2] * shape[3]].reshape(shape), WeightFormat("int8"), Pattern("unstructured")),
     )
     output = (shape[0], *window_output(*size, kernel, (2, 2), (1, 1, 1, 1)))
     layer = Conv2d(
         "input",
         Tensor("out", output, ActivationFormat(8, signed=True), 1.0),
         planes,
-        Requantization(0 * ones, 15 * ones, -128, 127),
+        Requantization(60 * ones, 0 * ones, 15 * ones, -128, 127),
         (2, 2),
         (1, 1, 1, 1),
         depthwise=kind == "depthwise",
@@ -179,7 +186,9 @@ def test_dense_planes_of_integers_run_as_digits(kind: str) -> None:
     compared = 0
     for seed, form in enumerate(("binary", "int2", "int3", "int4", "int5", "int6", "int7")):
         rng = np.random.default_rng([37, seed])
-        network = random_layer_network(rng, kind, channels=(8, 40), dense=form, sparse=seed % 2 == 0, fit=fit(SHIPPED))
+        network = random_layer_network(
+            rng, kind, channels=(8, 40), dense=form, sparse=seed % 2 == 0, fit=Fit.of(SHIPPED)
+        )
         compared += check(network, SHIPPED, rng, extreme=False)
     assert compared >= 4
 
@@ -203,7 +212,8 @@ def test_fixed_positions_run_as_slots_of_constant_indices(kind: str, channels: i
     )
     source = replace(network.input, shape=(channels, *size))
     shift = np.full(shape[0], 9)
-    requantization = replace(layer.requantization, bias=np.zeros(shape[0], np.int64), shift=shift)
+    nothing = np.zeros(shape[0], np.int64)
+    requantization = replace(layer.requantization, multiplier=nothing + 40, bias=nothing, shift=shift)
     if isinstance(layer, Linear):
         layer = replace(layer, planes=(dense, fixed), requantization=requantization)
     else:
@@ -217,20 +227,21 @@ def test_slots_are_full() -> None:
     """Every slot of a block holds a weight, word by word, and each counts."""
     compared = 0
     for seed, config in enumerate((SMALL, WIDE, SLOW)):
-        rng = np.random.default_rng([17, seed])
-        source = Tensor("input", (2 * config.lanes, 3, 3), ActivationFormat(8, True), 0.01)
+        rng, unit = np.random.default_rng([17, seed]), config.unit
+        assert isinstance(unit, Superposition)
+        source = Tensor("input", (2 * config.block, 3, 3), ActivationFormat(8, True), 0.01)
         shape = (20, source.shape[0], 2, 2)
-        limit = (1 << (config.slot_bits - 1)) - 1
+        limit = (1 << (unit.slot_bits - 1)) - 1
         weights = rng.integers(1, limit, shape, endpoint=True) * rng.choice((-1, 1), shape)
-        weights *= rng.random(shape).reshape(20, 2, config.lanes, 2, 2).argsort(axis=2).reshape(shape) < config.slots
+        weights *= rng.random(shape).reshape(20, 2, config.block, 2, 2).argsort(axis=2).reshape(shape) < unit.slots
         plane = Plane(
             weights.astype(np.int8),
-            np.full(20, 1 << (config.scale_bits - 1)),
-            WeightFormat(f"int{config.slot_bits}"),
-            Pattern("n:m", config.slots, config.lanes),
+            WeightFormat(f"int{unit.slot_bits}"),
+            Pattern("n:m", unit.slots, config.block),
         )
         shift = np.full(20, config.scale_bits + 5)
-        requantization = Requantization(np.zeros(20, np.int32), shift, -128, 127)
+        multiplier = np.full(20, 1 << (config.scale_bits - 1))
+        requantization = Requantization(multiplier, np.zeros(20, np.int32), shift, -128, 127)
         layer = Conv2d("input", Tensor("conv", (20, 2, 2), source.format, 0.01), (plane,), requantization)
         network = IntegerNetwork("full slots", source, (layer,), config.scale_bits)
         compared += check(network, config, rng, extreme=False)

@@ -17,6 +17,7 @@ from intarsia.engine.config import (
     EngineConfig,
     bus_words,
 )
+from intarsia.engine.cycles import predict
 from intarsia.engine.forms import Form, forms
 from intarsia.engine.layout import Descriptor, field_limits
 from intarsia.engine.mapping import Mapping, estimated_cycles, map_layer
@@ -28,7 +29,9 @@ from intarsia.errors import IntarsiaError
 from intarsia.integer import Add, AveragePool, Conv2d, IntegerNetwork, Layer, Linear, MaxPool
 
 #: A narrower weight memory may cost so many cycles, as a factor.
-_DEAREST_WEIGHTS = 1.1
+_DEAREST_WEIGHTS = 1.03
+#: Half the banks of activations may cost so many cycles, as a factor.
+_DEAREST_BANKS = 1.01
 #: Depths of a fitted engine's memories are multiples of this.
 _DEPTH_UNIT = 64
 
@@ -61,7 +64,7 @@ def compile_network(network: IntegerNetwork, config: EngineConfig | None = None)
             lacking = _lacking(needs, config)
             if not lacking:
                 return replace(program, config=config)
-            refusals.append(_too_small(network, lacking))
+            refusals.insert(0, _too_small(network, lacking))
         except IntarsiaError as refusal:
             refusals.append(refusal)
     raise refusals[0]
@@ -70,7 +73,7 @@ def compile_network(network: IntegerNetwork, config: EngineConfig | None = None)
 def config_for(network: IntegerNetwork, config: EngineConfig | None = None) -> EngineConfig:
     """Return an engine fitted to a network: its execution unit, widths and depths hold it and no more.
 
-    The weight memory is as narrow as costs the network at most a tenth of its cycles.
+    The weight memory is as narrow, and the activation memory in as few banks, as costs the network few cycles.
 
     Args:
         network: as for `compile_network`.
@@ -92,7 +95,16 @@ def config_for(network: IntegerNetwork, config: EngineConfig | None = None) -> E
             found = fitted, min(cycles, found[1]) if found else cycles
     if found is None:
         raise refusals[0]
-    return found[0]
+    return _with_fewest_banks(network, found[0])
+
+
+def _with_fewest_banks(network: IntegerNetwork, config: EngineConfig) -> EngineConfig:
+    """Return an engine with half the banks of activations if the network takes hardly more cycles with it."""
+    if config.act_banks == 1:
+        return config
+    fewer = replace(config, act_banks=config.act_banks // 2)
+    cycles = [sum(layer.cycles for layer in predict(compile_network(network, each))) for each in (config, fewer)]
+    return fewer if cycles[1] <= _DEAREST_BANKS * cycles[0] else config
 
 
 def _fitted(network: IntegerNetwork, config: EngineConfig, parts: int) -> tuple[EngineConfig, float]:

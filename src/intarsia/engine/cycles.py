@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from intarsia.engine.accesses import PADDING, Loads, loads_of, output_words
 from intarsia.engine.config import EngineConfig
 from intarsia.engine.latencies import LOADER_STAGES, REQUANT_STAGES, STEP_STAGES
-from intarsia.engine.layout import DESCRIPTOR_WORDS, Descriptor
+from intarsia.engine.layout import DESCRIPTOR_WORDS, Descriptor, bank_of
 from intarsia.engine.program import Program, ProgramLayer
 
 #: Cycles from the end of a layer to the start of the next, start included (intarsia_control).
@@ -97,7 +97,7 @@ def _word_steps(d: Descriptor, pixels: int, takes: bool) -> Iterator[_Step]:
 
 
 class _Drain:
-    """intarsia_drain: one group of lanes per cycle, a write when a word is whole, requantization per tile."""
+    """intarsia_drain: one group of lanes per cycle, words that wait for their bank, requantization per tile."""
 
     def __init__(self, d: Descriptor, config: EngineConfig) -> None:
         self.groups, self.banks = config.requant_cycles, config.act_banks
@@ -111,35 +111,51 @@ class _Drain:
         self.number = self.group = 0
         self.params_left = config.param_words
         self.finished: deque[int] = deque()  # cycles from which pixels are ready
-        self.writes: deque[tuple[int, int]] = deque()
+        self.whole: deque[tuple[int, int]] = deque()  # cycles in which words are whole, and their addresses
+        self.waiting: int | None = None  # address of the word that waits to be written
+        self.waited = False
         self.residual_reads = self.parameter_reads = 0
 
-    def cycle(self, now: int) -> tuple[int, bool, bool, bool]:
-        """Return the bank that this cycle takes (−1: none), whether an accumulator is freed, whether requantization is
-        read from the weight memory, and whether the layer has ended.
+    @property
+    def fetching(self) -> bool:
+        """Whether requantization is read from the weight memory in this cycle."""
+        return self.params_left > 0
+
+    def cycle(self, now: int, loader_bank: int) -> tuple[int, bool, bool]:
+        """Return the bank that this cycle takes (−1: none), whether an accumulator is freed, and whether the layer has
+        ended; `loader_bank` is that which the loader asks for (−1: none).
         """
         bank, freed, ended = -1, False, False
-        writing = bool(self.writes) and self.writes[0][0] == now
-        if writing:
-            bank = self.writes.popleft()[1] % self.banks
-            ended = not self.writes and self.number == len(self.words)
-        fetching = self.params_left > 0
+        whole = self.whole.popleft()[1] if self.whole and self.whole[0][0] == now else None
+        writes = self.waiting is not None and (whole is not None or bank_of(self.waiting, self.banks) != loader_bank)
+        if writes:
+            assert self.waiting is not None  # noqa: S101 (for the type checker)
+            bank, self.waiting = bank_of(self.waiting, self.banks), None
+            ended = whole is None and not self.whole and self.number == len(self.words)
+        if whole is not None:
+            self.waiting = whole
+        fetching = self.fetching
         if fetching:
             self.params_left -= 1
             self.parameter_reads += 1
-        starts = bool(self.finished) and self.finished[0] <= now and not fetching
-        if self.group or (starts and not (self.residual and writing)):
-            if self.group == 0 and self.residual:
-                bank = (self.residual_base + self.words[self.number]) % self.banks
+        wants = not self.group and bool(self.finished) and self.finished[0] <= now and not fetching
+        starts, residual_bank = wants, -1
+        if wants and self.residual:
+            residual_bank = bank_of(self.residual_base + self.words[self.number], self.banks)
+            starts = not writes and (self.waited or residual_bank != loader_bank)
+        self.waited = wants and not starts and not writes
+        if self.group or starts:
+            if starts and self.residual:
+                bank = residual_bank
                 self.residual_reads += 1
             freed = self.group == self.free_group
             self.group += 1
             if self.group == self.groups:
                 self._end_word(now)
-        return bank, freed, fetching, ended
+        return bank, freed, ended
 
     def _end_word(self, now: int) -> None:
-        self.writes.append((now + REQUANT_STAGES, self.out_base + self.words[self.number]))
+        self.whole.append((now + REQUANT_STAGES, self.out_base + self.words[self.number]))
         self.finished.popleft()
         self.group = 0
         self.number += 1
@@ -182,15 +198,16 @@ class _Loader:
         self.number = self.fill = self.reads = 0
         self.full = False
 
-    def cycle(self, now: int, bank: int, pushed: bool, released: int) -> None:
+    def asks(self, now: int, pushed: bool) -> tuple[bool, int]:
+        """Return whether there is a load and room for it, and the bank that it needs (−1: none)."""
         room = (not self.full or pushed) if self.window else self.fill < self.ring
-        issues = now >= LOADER_STAGES and self.number < len(self.addresses) and room
-        if issues:
-            address = self.addresses[self.number]
-            if address != PADDING and address % self.banks == bank:
-                issues = False
-            else:
-                self.reads += address != PADDING
+        if not (room and now >= LOADER_STAGES and self.number < len(self.addresses)):
+            return False, -1
+        address = self.addresses[self.number]
+        return True, -1 if address == PADDING else bank_of(address, self.banks)
+
+    def cycle(self, issues: bool, reads: bool, pushed: bool, released: int) -> None:
+        self.reads += reads
         self.fill -= released
         if pushed:
             self.full = False
@@ -216,7 +233,7 @@ def _predict_layer(layer: ProgramLayer, config: EngineConfig) -> LayerCycles:
     ended = False
     while not ended:
         now += 1
-        bank, freed, port_taken, ended = drain.cycle(now)
+        port_taken = drain.fetching
         pushed, released, fired, taken = False, 0, False, False
         if step is not None:
             operands = (pushes == 0 or (pushes == 1 and loader.full)) if d.window else loader.fill > step.word
@@ -235,7 +252,10 @@ def _predict_layer(layer: ProgramLayer, config: EngineConfig) -> LayerCycles:
                 if step.last:
                     drain.finished.append(now + STEP_STAGES + 1)
         weights.cycle(port_taken, taken)
-        loader.cycle(now, bank, pushed, released)
+        asks, loader_bank = loader.asks(now, pushed)
+        bank, freed, ended = drain.cycle(now, loader_bank)
+        issues = asks and (loader_bank < 0 or loader_bank != bank)
+        loader.cycle(issues, issues and loader_bank >= 0, pushed, released)
         used -= freed
         pushes -= pushed
         if fired:

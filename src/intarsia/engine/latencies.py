@@ -5,7 +5,7 @@
 LOADER_STAGES = 3
 #: From the issue of a step to the update of its accumulators.
 STEP_STAGES = 3
-#: From the read of a group's accumulators to the write of its word: the requantizer and the output register.
+#: From the read of a group's accumulators until its bytes are there: the stages of the requantizer.
 REQUANT_STAGES = 4
 
 BY_NAME = {"LoaderStages": LOADER_STAGES, "StepStages": STEP_STAGES, "RequantStages": REQUANT_STAGES}

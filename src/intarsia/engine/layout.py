@@ -146,6 +146,28 @@ def field_limits(name: str) -> tuple[int, int]:
     return (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if name in SIGNED_FIELDS else (0, (1 << bits) - 1)
 
 
+def bank_of(address: int, banks: int) -> int:
+    """Return the bank (of 1, 2 or 4) of an activation word: the exclusive or of the digits of its address to this base,
+    so that words that lie a power of two apart are in different banks.
+    """
+    found = 0
+    while banks > 1 and address:
+        found ^= address % banks
+        address //= banks
+    return found
+
+
+_BANK_FUNCTION = (
+    "  // Bank of an activation word: see bank_of in intarsia.engine.layout.",
+    "  function automatic logic [1:0] bank_of(input logic [15:0] address, input int unsigned banks);",
+    "    logic [1:0] digits;",
+    "    digits = '0;",
+    "    for (int unsigned i = 0; i < 8; i++) digits = digits ^ address[2*i+:2];",
+    "    return banks == 4 ? digits : banks == 2 ? {1'b0, ^digits} : 2'd0;",
+    "  endfunction",
+)
+
+
 def systemverilog_package() -> str:
     """Return `intarsia_pkg`: the descriptor as a packed structure, the address map, the registers."""
     members = []
@@ -175,6 +197,8 @@ def systemverilog_package() -> str:
             "  typedef struct packed {",
             *members,
             "  } descriptor_t;",
+            "",
+            *_BANK_FUNCTION,
             "endpackage",
             "",
         ]

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Roofs: what bounds the cycles of a layer from below, whatever the order of its loops.
 
-The engine multiplies one block a cycle, reads one weight word a cycle, and reads and writes one activation word a
-cycle. A layer takes at least the greatest of the three.
+The engine multiplies one block a cycle, reads one word of the weight memory a cycle, and reads or writes at most as many
+activation words a cycle as two. A layer takes at least the greatest of the three.
 """
 
 from dataclasses import dataclass
 
+from intarsia.engine.config import EngineConfig
 from intarsia.engine.layout import Descriptor
 from intarsia.engine.program import Program, ProgramLayer
 
@@ -18,8 +19,9 @@ class LayerRoofs:
     Attributes:
         name: of the layer.
         compute: multiply-accumulates × digits over what all lanes do in a cycle, as if every input were busy.
-        weights: weight words, each read once; the dense and the sparse memory are read side by side.
-        activations: words of its input that it needs, each read once, or words that it writes, if those are more.
+        weights: words of weights and requantization, each read once.
+        activations: words of its input that it needs, each read once, or words that it writes, if those are more; with
+            a residual, words that it writes and as many that it adds.
     """
 
     name: str
@@ -40,18 +42,17 @@ class LayerRoofs:
 
 def roofs(program: Program) -> tuple[LayerRoofs, ...]:
     """Return the roofs of every layer of a program, as it is compiled: with its digits and its stored tensors."""
-    return tuple(_layer_roofs(layer, program.config.lanes) for layer in program.layers)
+    return tuple(_layer_roofs(layer, program.config) for layer in program.layers)
 
 
-def _layer_roofs(layer: ProgramLayer, lanes: int) -> LayerRoofs:
+def _layer_roofs(layer: ProgramLayer, config: EngineConfig) -> LayerRoofs:
     d = layer.descriptor
-    tiles = d.outer_tiles * d.inner_tiles
-    kernel = 1 if d.window else d.kernel_y * d.chunks * d.kernel_x
+    written = d.tiles * d.out_height * d.out_width
     return LayerRoofs(
         layer.name,
-        layer.macs * d.digits / lanes**2,
-        1 if d.hold else tiles * d.digits * d.blocks * kernel,
-        max(_words_read(d), tiles * d.out_height * d.out_width),
+        layer.macs * d.digits / (config.lanes * config.block),
+        d.tiles * d.tile_words,
+        max(_words_read(d), written * (1 + d.residual)),
     )
 
 

@@ -83,8 +83,11 @@ void copy_activations(Vintarsia_engine& top, uint8_t* to, uint64_t bytes) {
     reinterpret_cast<const uint8_t*>(&BANK(2)), reinterpret_cast<const uint8_t*>(&BANK(3)),
 #endif
   };
-  for (uint64_t word = 0; word < bytes / BLOCK; ++word)
-    std::memcpy(to + word * BLOCK, banks[word % BANKS] + word / BANKS * BLOCK, BLOCK);
+  for (uint64_t word = 0; word < bytes / BLOCK; ++word) {
+    uint64_t bank = 0;  // bank_of in intarsia.engine.layout
+    for (uint64_t rest = word; BANKS > 1 && rest; rest /= BANKS) bank ^= rest % BANKS;
+    std::memcpy(to + word * BLOCK, banks[bank] + word / BANKS * BLOCK, BLOCK);
+  }
 }
 }  // namespace
 

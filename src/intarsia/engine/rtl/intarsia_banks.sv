@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Activation memory: banks of one port each, with consecutive words in consecutive banks, for two clients.
+// Activation memory: banks of one port each, for two clients. Words that follow each other, or lie a power of two apart,
+// are in different banks (bank_of in intarsia_pkg).
 //
 // The first client is always served. The second one reads, and waits where the first one uses its bank.
 //
@@ -8,7 +9,9 @@
 //   Depth            words of all banks together (2·Banks to 65536).
 //   Banks            1, 2 or 4.
 // Latency: as intarsia_memory; each client sees the words that it read itself, until the bank is read again.
-module intarsia_banks #(
+module intarsia_banks
+  import intarsia_pkg::bank_of;
+#(
   parameter int unsigned Width,
   parameter int unsigned Enables,
   parameter int unsigned Depth,
@@ -38,8 +41,8 @@ module intarsia_banks #(
 
   logic [BankBits-1:0] bank, read_bank, bank_q, read_bank_q;
   logic [15:0]         row, read_row;
-  assign bank = Banks > 1 ? BankBits'(addr_i) : '0;
-  assign read_bank = Banks > 1 ? BankBits'(read_addr_i) : '0;
+  assign bank = BankBits'(bank_of(16'(addr_i), Banks));
+  assign read_bank = BankBits'(bank_of(16'(read_addr_i), Banks));
   assign row = 16'(addr_i) >> $clog2(Banks);
   assign read_row = 16'(read_addr_i) >> $clog2(Banks);
   assign read_gnt_o = read_req_i && !(req_i && bank == read_bank);

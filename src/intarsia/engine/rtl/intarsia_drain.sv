@@ -6,13 +6,17 @@
 // from the weight memory before its first word and kept in registers. A residual is read with the first group of its
 // word, in a cycle in which no word is written.
 //
+// The loader reads the activation memory in nearly every cycle, and a cycle that it loses is lost. So a finished word
+// waits in a register for a cycle in which the loader does not need its bank, at most until the next word is finished;
+// a residual waits for one cycle.
+//
 // Parameters:
 //   Lanes, Block       as elsewhere; RequantLanes, a divisor of Lanes.
 //   AccBits, AccSlots, ScaleBits, BiasBits, ResidualBits, ResidualShiftBits   as elsewhere.
-//   AddressBits        of the activation memory.
+//   AddressBits, Banks of the activation memory.
 //   WordBits           of the weight memory; WeightAddressBits, of its addresses.
 // Latency: an output word of G = Lanes/RequantLanes groups read in cycles t … t + G − 1 is written in cycle
-// t + G − 1 + RequantStages.
+// t + G + RequantStages at the earliest.
 module intarsia_drain
   import intarsia_pkg::*;
 #(
@@ -26,6 +30,7 @@ module intarsia_drain
   parameter int unsigned ResidualBits,
   parameter int unsigned ResidualShiftBits,
   parameter int unsigned AddressBits,
+  parameter int unsigned Banks,
   parameter int unsigned WordBits,
   parameter int unsigned WeightAddressBits,
   localparam int unsigned PtrBits    = $clog2(AccSlots),
@@ -53,6 +58,8 @@ module intarsia_drain
   output logic [AddressBits-1:0]       addr_o,
   output logic [Block-1:0][7:0]        wdata_o,
   input  logic [Block-1:0][7:0]        rdata_i,
+  input  logic                         loader_req_i,
+  input  logic [AddressBits-1:0]       loader_addr_i,
   output logic                         done_o       // with the last write of the layer
 );
   if (RequantLanes < 1 || Lanes % RequantLanes != 0) begin : gen_bad
@@ -136,21 +143,30 @@ module intarsia_drain
   logic [GroupBits-1:0] group_q;
   logic [PtrBits-1:0]   ptr_q;
   logic [4:0]           ready_q;
-  logic                 starts, active, last_group, write_q;
-  assign starts = ready_q != '0 && left_q == '0 && !(layer_i.residual && write_q);
+  logic                 starts, active, last_group, whole_q, writes, wants, waited_q;
+  logic [15:0]          residual_address;
+  assign residual_address = layer_i.residual_base + offset_q;
+  assign wants = group_q == '0 && ready_q != '0 && left_q == '0;
+  assign starts = wants && (!layer_i.residual || (!writes && (waited_q || !loader_needs(residual_address))));
   assign active = group_q != '0 || starts;
   assign last_group = group_q == GroupBits'(Groups - 1);
   assign advance = active && last_group;
   assign free_o = active && group_q == GroupBits'(FreeGroup);
   assign acc_ptr_o = ptr_q;
+  function automatic logic loader_needs(input logic [15:0] address);
+    return loader_req_i && bank_of(16'(loader_addr_i), Banks) == bank_of(address, Banks);
+  endfunction
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       ready_q <= '0;
       group_q <= '0;
+      waited_q <= 1'b0;
     end else if (start_i) begin
       ready_q <= '0;
       group_q <= '0;
+      waited_q <= 1'b0;
     end else begin
+      waited_q <= wants && !starts && !writes;
       ready_q <= ready_q + 5'(ready_i) - 5'(advance);
       if (active) group_q <= last_group ? '0 : group_q + 1'b1;
     end
@@ -166,22 +182,21 @@ module intarsia_drain
   logic [Stages:1][GroupBits-1:0]   stage_group_q;
   logic [Stages:1][15:0]            address_q;
   logic [Stages:1][PartBits-1:0]    part_q;
-  logic                             residual_read, done_now_q;
+  logic                             residual_read, last_q;
   assign residual_read = layer_i.residual && active && group_q == '0;
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       valid_q <= '0;
       done_q <= '0;
-      write_q <= 1'b0;
-      done_now_q <= 1'b0;
+      whole_q <= 1'b0;
     end else begin
       valid_q <= {valid_q[Stages-2:1], advance};
       done_q <= {done_q[Stages-2:1], advance && wrap[Tile]};
-      write_q <= valid_q[Stages-1];
-      done_now_q <= done_q[Stages-1];
+      whole_q <= valid_q[Stages-1];
     end
   end
   always_ff @(posedge clk_i) begin
+    last_q <= done_q[Stages-1];
     stage_group_q <= {stage_group_q[Stages-1:1], group_q};
     address_q <= {address_q[Stages-1:1], offset_q};
     part_q <= {part_q[Stages-1:1], Enables > 1 ? PartBits'(index[Tile]) : PartBits'(0)};
@@ -261,12 +276,31 @@ module intarsia_drain
     assign word = bytes;
   end
 
-  assign req_o = write_q || residual_read;
-  assign we_o = write_q;
-  assign be_o = Enables'(1) << part_q[Stages];
-  assign wdata_o = {Enables{word}};
-  assign addr_o = AddressBits'(write_q ? layer_i.out_base + address_q[Stages] : layer_i.residual_base + offset_q);
-  assign done_o = done_now_q;
+  // The word that waits to be written.
+  logic                  waiting_q, waiting_last_q;
+  logic [15:0]           waiting_address_q;
+  logic [PartBits-1:0]   waiting_part_q;
+  logic [Lanes-1:0][7:0] waiting_word_q;
+  assign writes = waiting_q && (whole_q || !loader_needs(waiting_address_q));
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) waiting_q <= 1'b0;
+    else waiting_q <= whole_q || (waiting_q && !writes);
+  end
+  always_ff @(posedge clk_i) begin
+    if (whole_q) begin
+      waiting_word_q <= word;
+      waiting_address_q <= layer_i.out_base + address_q[Stages];
+      waiting_part_q <= part_q[Stages];
+      waiting_last_q <= last_q;
+    end
+  end
+
+  assign req_o = writes || residual_read;
+  assign we_o = writes;
+  assign be_o = Enables'(1) << waiting_part_q;
+  assign wdata_o = {Enables{waiting_word_q}};
+  assign addr_o = AddressBits'(writes ? waiting_address_q : residual_address);
+  assign done_o = writes && waiting_last_q;
 
   logic unused;
   assign unused = ^{kept_q, index, last, param_q, layer_i.residual_scale, layer_i.residual_shift, part_q,
@@ -277,9 +311,12 @@ module intarsia_drain
   else $error("more finished pixels than accumulators");
   a_start: assert property (@(posedge clk_i) disable iff (!rst_ni) start_i |-> ready_q == '0)
   else $error("a layer started before the last one was drained");
-  a_port: assert property (@(posedge clk_i) disable iff (!rst_ni) !(write_q && residual_read))
+  a_port: assert property (@(posedge clk_i) disable iff (!rst_ni) !(writes && residual_read))
   else $error("a residual read while a word is written");
-  c_residual: cover property (@(posedge clk_i) disable iff (!rst_ni) ready_q != '0 && layer_i.residual && write_q);
+  c_residual: cover property (@(posedge clk_i) disable iff (!rst_ni) wants && !starts);
+  c_yields: cover property (@(posedge clk_i) disable iff (!rst_ni) waiting_q && !writes);
+  c_insists: cover property (@(posedge clk_i) disable iff (!rst_ni)
+      writes && whole_q && loader_needs(waiting_address_q));
   c_params: cover property (@(posedge clk_i) disable iff (!rst_ni) ready_q != '0 && left_q != '0);
 `endif
 endmodule

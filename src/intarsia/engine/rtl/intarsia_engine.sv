@@ -30,14 +30,14 @@ module intarsia_engine
   parameter int unsigned Lanes             = 16,
   parameter int unsigned Block             = 16,
   parameter int unsigned ScaleBits         = 6,
-  parameter int unsigned BiasBits          = 32,
+  parameter int unsigned BiasBits          = 40,
   parameter int unsigned ResidualBits      = 6,
-  parameter int unsigned ResidualShiftBits = 4,
+  parameter int unsigned ResidualShiftBits = 5,
   parameter int unsigned AccBits           = 24,
   parameter int unsigned AccSlots          = 6,
   parameter int unsigned RequantLanes      = 8,
   parameter int unsigned WeightParts       = 1,
-  parameter int unsigned ActBanks          = 2,
+  parameter int unsigned ActBanks          = 4,
   parameter int unsigned ActDepth          = 4096,
   parameter int unsigned WeightDepth       = 1024,
   parameter int unsigned ProgramDepth      = 512
@@ -225,13 +225,13 @@ module intarsia_engine
   intarsia_drain #(
     .Lanes(Lanes), .Block(Block), .RequantLanes(RequantLanes), .AccBits(AccBits), .AccSlots(AccSlots),
     .ScaleBits(ScaleBits), .BiasBits(BiasBits), .ResidualBits(ResidualBits), .ResidualShiftBits(ResidualShiftBits),
-    .AddressBits(ActAddr), .WordBits(WordBits), .WeightAddressBits(WeightAddr)
+    .AddressBits(ActAddr), .Banks(ActBanks), .WordBits(WordBits), .WeightAddressBits(WeightAddr)
   ) u_drain (
     .clk_i, .rst_ni, .start_i(start), .layer_i(layer), .ready_i(valid_q[2] && step_q[2].last), .free_o(free),
     .acc_ptr_o(drain_ptr), .acc_i(acc),
     .param_ren_o(param_ren), .param_raddr_o(param_raddr), .param_rdata_i(weight_rdata),
     .req_o(drain_req), .we_o(drain_we), .be_o(drain_be), .addr_o(drain_addr), .wdata_o(drain_wdata),
-    .rdata_i(act_rdata), .done_o(layer_done)
+    .rdata_i(act_rdata), .loader_req_i(loader_req), .loader_addr_i(loader_addr), .done_o(layer_done)
   );
 
   // Memories. The host has them while the engine is idle.
