@@ -23,23 +23,27 @@ class MismatchError(Exception):
     """A JSON value is not of the declared type; the message says where, without a full stop."""
 
 
-def to_json(value: object) -> Any:
-    """Return a dataclass, or whatever a field of one holds, as JSON values.
+def to_json(value: object) -> dict[str, object]:
+    """Return a dataclass, or a mapping of what fields of dataclasses hold, as JSON values.
 
     Raises:
         TypeError: JSON has no such value.
     """
+    if isinstance(value, Mapping):
+        return {str(key): _value(entry) for key, entry in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _value(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    raise TypeError(f"{type(value).__name__} is not a JSON value")
+
+
+def _value(value: object) -> object:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Path):
         return str(value)
-    if isinstance(value, Mapping):
-        return {str(key): to_json(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [to_json(entry) for entry in value]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    raise TypeError(f"{type(value).__name__} is not a JSON value")
+        return [_value(entry) for entry in value]
+    return to_json(value)
 
 
 def from_json(kind: type[T], value: object) -> T:
@@ -71,23 +75,29 @@ def mismatch(path: Path | str, error: MismatchError, remedy: str = "run it again
 
 
 def _read(kind: Any, value: object, where: str) -> Any:
+    origin = get_origin(kind)
     if kind is object:
         return value
     if dataclasses.is_dataclass(kind):
         return _dataclass(kind, value, where)
-    origin = get_origin(kind)
+    if origin is None:
+        return _plain(kind, value, where)
+    return _generic(origin, get_args(kind), value, where)
+
+
+def _generic(origin: Any, arguments: tuple[Any, ...], value: object, where: str) -> object:
     if origin in (Union, types.UnionType):
-        return _union(get_args(kind), value, where)
+        return _union(arguments, value, where)
     if origin is Literal:
-        if not any(value == choice and type(value) is type(choice) for choice in get_args(kind)):
-            raise _wrong(where, f"one of {', '.join(map(repr, get_args(kind)))}", value)
+        if not any(value == choice and type(value) is type(choice) for choice in arguments):
+            raise _wrong(where, f"one of {', '.join(map(repr, arguments))}", value)
         return value
     if origin is tuple:
-        return _tuple(get_args(kind), value, where)
-    if origin is not None and issubclass(origin, Mapping):
-        entries = _mapping(value, where)
-        return {key: _read(get_args(kind)[1], entry, _inside(where, key)) for key, entry in entries.items()}
-    return _plain(kind, value, where)
+        return _tuple(arguments, value, where)
+    if issubclass(origin, Mapping):
+        content = _mapping(value, where)
+        return {key: _read(arguments[1], entry, _inside(where, key)) for key, entry in content.items()}
+    raise TypeError(f"{origin} cannot be read from JSON")
 
 
 def _plain(kind: Any, value: object, where: str) -> object:

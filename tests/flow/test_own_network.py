@@ -114,7 +114,7 @@ def test_what_an_import_leaves_out_is_said(intarsia: Command, tmp_path: Path) ->
     graph.graph.node.append(onnx.helper.make_node("Softmax", ["y"], ["p"]))
     graph.graph.output[0].name = "p"
     onnx.save(graph, model)
-    status, text = intarsia("train", model, "--data", data, "--baselines", "--epochs", 0)
+    status, text = intarsia("train", model, "--data", data)
     assert status == 0, text
     assert "small.onnx: the import leaves out Softmax at the end" in text
 
@@ -156,7 +156,7 @@ def test_a_network_that_the_engine_does_not_take_is_refused_before_it_is_trained
         status, text = intarsia(command, model, "--data", data, "--skip-synthesis", *QUICK)
         assert status == 2, text
         assert "wide with the scheme ternary+2:16xint4: layer 0 has 257 blocks of input channels" in text
-        assert "or measure accuracy alone with intarsia execute" in text
+        assert "or measure only accuracy with intarsia execute" in text
         assert not list((tmp_path / "work" / "runs" / "wide").glob("*/*.safetensors"))
     assert intarsia("execute", model, "--data", data, *QUICK)[0] == 0
 

@@ -5,7 +5,6 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,8 +124,7 @@ def simulate(
     else:
         images = read_array(images_file)[:count]
     program = compile_network(network, config_for(network, config))
-    result: dict[str, Any] = verify_on_engine(network, program, images, progress=progress)
-    return f"{network.name}: {result['summary']}"
+    return f"{network.name}: {verify_on_engine(network, program, images, progress=progress).summary}"
 
 
 def export_onnx(network_file: Path, output: Path | None, count: int) -> str:
