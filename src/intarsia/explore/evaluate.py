@@ -14,7 +14,7 @@ from intarsia.explore.jobs import Evaluation
 from intarsia.explore.source import cell_library
 from intarsia.explore.space import DesignSpace, Point, Rung
 from intarsia.flow.data import load_data
-from intarsia.flow.learn import float_model
+from intarsia.flow.float_networks import float_model
 from intarsia.flow.settings import Settings
 from intarsia.integer import IntegerNetwork
 from intarsia.integer.executor import Executor

@@ -21,7 +21,7 @@ from intarsia.explore.workers import Processes, Workers
 from intarsia.files import write_json, write_text
 from intarsia.flow import Settings
 from intarsia.flow.early import require_possible
-from intarsia.flow.learn import require_device
+from intarsia.flow.float_networks import require_device
 from intarsia.report.study import StudyResults, read_results
 from intarsia.report.study_page import study_page, study_table
 from intarsia.text import counted

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from intarsia.cache import default_cache
 from intarsia.datasets import require_folder
 from intarsia.files import require_writable
-from intarsia.flow.learn import require_device
+from intarsia.flow.float_networks import require_device
 from intarsia.flow.settings import Settings
 from intarsia.flow.task import Result, Task
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from intarsia.engine import EngineConfig, config_for
 from intarsia.engine.config import MOST_ACTIVATION_BITS
 from intarsia.errors import IntarsiaError
-from intarsia.flow.learn import learning
+from intarsia.flow.float_networks import learning
 from intarsia.flow.results import FittedEngine
 from intarsia.flow.schemes import SLOT_PATTERNS, most_in_block
 from intarsia.flow.settings import Settings

@@ -13,7 +13,7 @@ from intarsia.datasets.types import SplitName
 from intarsia.engine.sources import rtl_folder
 from intarsia.errors import IntarsiaError
 from intarsia.files import sha256
-from intarsia.flow import fit, hardware, learn, verify
+from intarsia.flow import fit, float_networks, hardware, learn, verify
 from intarsia.flow.data import data_key
 from intarsia.flow.results import (
     Compiled,
@@ -147,18 +147,18 @@ def _imported_key(path: Path) -> dict[str, object]:
 def _train(settings: Settings) -> list[Task[FloatNetwork]]:
     if settings.imported is not None:
         path = settings.imported
-        title, suffix = f"float network from {path.name}", learn.model_suffix(path)
-        return [_float(title, learn.import_float, ImportedFloat, _imported_key(path), suffix)]
+        title, suffix = f"float network from {path.name}", float_networks.model_suffix(path)
+        return [_float(title, float_networks.import_float, ImportedFloat, _imported_key(path), suffix)]
     if not settings.from_scratch:
         zoo = files("intarsia") / "networks" / "zoo" / f"{settings.network}.safetensors"
         if not zoo.is_file():
             raise IntarsiaError(f"the zoo has no weights for {settings.network!r}; train it with --retrain.")
         weights = {"zoo": hashlib.sha256(zoo.read_bytes()).hexdigest()}
-        return [_float("float network from the zoo", learn.take_from_zoo, TrainedFloat, weights)]
-    training = learn.FloatTraining(settings.float_epochs, settings.seeds[0])
+        return [_float("float network from the zoo", float_networks.take_from_zoo, TrainedFloat, weights)]
+    training = float_networks.FloatTraining(settings.float_epochs, settings.seeds[0])
     recipe = with_epochs(RECIPES[settings.network], settings.float_epochs)
     parameters = to_json(training) | {"recipe": repr(recipe)} | data_key(settings)
-    action = functools.partial(learn.train, training=training)
+    action = functools.partial(float_networks.train, training=training)
     return [_float("float network from scratch", action, TrainedFloat, parameters)]
 
 

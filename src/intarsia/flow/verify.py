@@ -18,8 +18,8 @@ from intarsia.engine import Program, compile_network, config_for
 from intarsia.engine.cycles import LayerCycles, predict
 from intarsia.errors import IntarsiaError
 from intarsia.flow.data import load_data
+from intarsia.flow.float_networks import float_model, learning, require_match
 from intarsia.flow.hardware import engine_of
-from intarsia.flow.learn import float_model, learning, require_match
 from intarsia.flow.results import Score
 from intarsia.flow.task import Job
 from intarsia.integer import IntegerNetwork, file
