@@ -239,7 +239,7 @@ def test_a_program_never_goes_into_the_current_folder_or_the_one_above(
     monkeypatch.chdir(here)
     status, _, error = intarsia("compile", name)
     assert status == 2
-    assert "no name for a folder beside it" in sentence(error)
+    assert "no name for a folder next to it" in sentence(error)
     assert sorted(path.name for path in tmp_path.rglob("*")) == sorted([name, "here"])
 
 
@@ -269,16 +269,16 @@ def test_a_folder_is_not_a_network(
     assert list(tmp_path.iterdir()) == []
 
 
-@given(stem=st.text(), suffix=st.sampled_from(MODELS), alone=st.booleans())
-def test_a_run_of_any_model_file_has_a_folder_of_its_own(stem: str, suffix: str, alone: bool) -> None:
+@given(stem=st.text(), suffix=st.sampled_from(MODELS), own_folder=st.booleans())
+def test_a_run_of_any_model_file_has_a_folder_of_its_own(stem: str, suffix: str, own_folder: bool) -> None:
     stem = stem.replace("/", "").replace("\0", "")
     try:
-        name, model = named(stem + suffix, alone=alone)
+        name, model = named(stem + suffix, own_folder=own_folder)
     except IntarsiaError:
         return
     assert (model is None) == (not stem)  # then the suffix is a name, of no network
     assert os.path.normpath(Path("runs", name)) == f"runs/{name}"
-    assert alone or name not in (*BENCHMARKS, STUDIES)
+    assert own_folder or name not in (*BENCHMARKS, STUDIES)
 
 
 @pytest.mark.parametrize("stage", ["execute", "export-onnx", "compile"])

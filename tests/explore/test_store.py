@@ -152,7 +152,7 @@ with taken.alive():
 def test_a_job_that_kills_its_workers_is_given_up(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     space = store.create(SPACE, DIGITS)
-    job = Job(0, Point("ternary"), 0, DIGITS)
+    job = Job(0, Point("ternary"), 0, {})
     store.add([job])
     for _ in range(MOST_TRIES):
         taken = store.take(0, "killed")
@@ -169,7 +169,7 @@ def test_a_job_that_kills_its_workers_is_given_up(tmp_path: Path) -> None:
 def test_a_job_that_was_interrupted_is_never_given_up(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     store.create(SPACE, DIGITS)
-    store.add([Job(0, Point("ternary"), 0, DIGITS)])
+    store.add([Job(0, Point("ternary"), 0, {})])
     for _ in range(MOST_TRIES + 2):
         taken = store.take(0, "interrupted")
         assert taken is not None
@@ -180,7 +180,7 @@ def test_a_job_that_was_interrupted_is_never_given_up(tmp_path: Path) -> None:
 def test_a_job_that_was_put_back_keeps_its_place(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     store.create(SPACE, DIGITS)
-    jobs = [Job(0, Point(scheme), 0, DIGITS) for scheme in ("ternary", "int2", "int3", "int4")]
+    jobs = [Job(0, Point(scheme), 0, {}) for scheme in ("ternary", "int2", "int3", "int4")]
     store.add(jobs)
     first, second = store.take(0, "interrupted"), store.take(0, "me")
     assert first is not None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each command does with the options that were given."""
+"""The commands, given the options of a command line."""
 
 import argparse
 import dataclasses
@@ -64,7 +64,7 @@ def _on_network(
     force = told.get("force", False)
     before = None
     if command == "report" and not told.keys() - {"out", "data"}:
-        name, model = named(network, alone="out" in told)
+        name, model = named(network, own_folder="out" in told)
         before = last_settings(told.get("out", OUT) / name, model=model, data_dir=told.get("data"))
     settings = before or _settings(command, network, told, shlex.join(["intarsia", *arguments]))
     if command in ("run", "report"):
@@ -99,7 +99,7 @@ def _explore(told: Told, say: "_Say") -> str:
 
 @dataclasses.dataclass(frozen=True)
 class _Chosen:
-    """What a design of a study's Pareto front means for a run, as texts."""
+    """A design on a study's Pareto front as options of a run."""
 
     scheme: str
     transforms: str
@@ -107,7 +107,7 @@ class _Chosen:
 
 
 def _of_study(network: str, told: Told) -> _Chosen:
-    """Return what a design of a study's Pareto front means.
+    """Return a design on a study's Pareto front as options of a run.
 
     Raises:
         IntarsiaError: a scheme is given as well, or there is no such study or design.
@@ -129,7 +129,7 @@ def _of_study(network: str, told: Told) -> _Chosen:
     chosen = designs[number - 1]
     # In full: a shorthand means for a network's run what is best for that network, for a study the same everywhere.
     scheme = str(Scheme.parse(chosen.scheme))
-    name, model = named(network, alone="out" in told)
+    name, model = named(network, own_folder="out" in told)
     usual = benchmark_of(name, model).baselines
     return _Chosen(scheme, chosen.transforms, tuple(kind for kind in usual if kind != normalized(chosen.scheme)))
 
@@ -184,7 +184,7 @@ def _settings(command: str, network: str, told: Told, line: str) -> Settings:
     if "from_study" in told or "design" in told:
         chosen = _of_study(network, told)
         fields = {"baselines": chosen.baselines} | fields | {"scheme": chosen.scheme, "transforms": chosen.transforms}
-    name, model = named(network, alone="out" in told)
+    name, model = named(network, own_folder="out" in told)
     folder = told.get("out", OUT) / name
     synthesis = not told.get("skip_synthesis", False)
     settings = Settings(name, folder, model=model, synthesis=synthesis, command=line, **fields)

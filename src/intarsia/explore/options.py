@@ -22,7 +22,7 @@ class StudyOptions:
         storage: URL of the database; by default SQLite in the study's folder.
         data_dir: folder of data sets, or a user's own data.
         device: where PyTorch trains.
-        workers: processes on this machine; 0 only looks at what is there.
+        workers: processes on this machine; 0 only writes the report.
         threads: of each worker.
         heartbeat: seconds between two heartbeats of a worker.
         ray: address of a Ray cluster (`auto`, or host:port) that the workers run on; by default this machine.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a study has to do next: the jobs of each rung, from what is finished. Pure, so any worker may ask."""
+"""The next jobs of a study: those of each rung follow from what is finished. Pure, so any worker may ask."""
 
 import math
 import random

@@ -31,7 +31,7 @@ Say = Callable[[str], None]
 _LOOK = 1.0  # seconds between two looks at the workers
 _TELL = 60.0  # seconds between two lines about what remains
 
-#: What a study writes into its folder when it ends, the first of them first.
+#: The files that a study writes into its folder when it ends, in this order.
 _FILES = (_RESULTS, _DESIGNS, _TABLE, _PAGE) = ("results.json", "designs.csv", "results.txt", "study.html")
 
 

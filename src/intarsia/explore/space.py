@@ -88,7 +88,7 @@ class LayerSpace:
     def text(self, chosen: Mapping[str, str]) -> str:
         """Return the planes that a value for each part (by its name) means, as text that reads back the same.
 
-        Parts that the others leave no room for (the pattern of no sparse plane) are dropped.
+        Parts without meaning next to the others (the pattern of no sparse plane) are dropped.
 
         Raises:
             IntarsiaError: there are no such planes.
@@ -135,7 +135,7 @@ class Rung:
 
     @property
     def training(self) -> tuple[int | None, float | None]:
-        """What decides how a design is trained here."""
+        """The settings that decide how a design is trained here."""
         return self.epochs, self.rate
 
 

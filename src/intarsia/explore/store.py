@@ -331,7 +331,7 @@ class ClaimedJob:
         self._end(TrialState.FAIL, None)
 
     def drop(self) -> None:
-        """Leave the job to whoever has it as well, or takes it later."""
+        """Leave the job to another worker that has it, or that takes it later."""
         self._store._note(self._trial, "dropped", True)
         self._end(TrialState.FAIL, None)
 

@@ -20,7 +20,7 @@ from intarsia.report import REPORT_FILES, Results, read_run, table, write_report
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run ends with: its results, the text table and the page."""
+    """The outcome of a run: its results, the text table and the page."""
 
     results: Results
     table: str

@@ -18,7 +18,7 @@ class HardwareSettings:
         images: test images for the simulated engine; None is the network's default.
         onnx_images: test images for the exported graph in onnxruntime.
         lanes: of the engine to compile for.
-        slots: of a lane and block; None is as many as the scheme needs.
+        slots: per lane and block; None is as many as the scheme needs.
         synthesis: whether to synthesize.
         route: what is placed and routed on an FPGA; None is the network's default.
         route_seconds: time limit of each tool of that; past it the report says so.

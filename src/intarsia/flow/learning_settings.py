@@ -89,6 +89,11 @@ class LearningSettings:
         """Return how the quantized networks are trained, except for numbers of epochs."""
         return QUANTIZATION_RECIPES[self.recipe or benchmark.recipe].with_rate(self.rate)
 
+    @property
+    def float_transforms(self) -> Transforms:
+        """What the float network goes through before it is quantized."""
+        return Transforms.parse(self.transforms or "none")
+
     def _check_baselines(self, baselines: tuple[str, ...]) -> None:
         if unknown := [name for name in baselines if name not in BASELINES]:
             raise IntarsiaError(f"there is no baseline {unknown[0]!r}; choose of {', '.join(BASELINES)}.")

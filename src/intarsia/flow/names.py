@@ -16,12 +16,12 @@ MODELS = (".tflite", ".onnx", ".pt2", ".keras", ".h5")
 MODEL_FILE = f"a {', '.join(MODELS[:-1])} or {MODELS[-1]} file"
 
 
-def named(network: str, *, alone: bool = False) -> tuple[str, Path | None]:
+def named(network: str, *, own_folder: bool = False) -> tuple[str, Path | None]:
     """Return the name of a network's run, and the file that the network is imported from, if it is.
 
     Args:
         network: a name, or the path of a file that ends in one of `MODELS`.
-        alone: whether the user chose the run's folder, where it cannot meet a built-in network.
+        own_folder: whether the user chose the run's folder, where it cannot meet a built-in network.
 
     Raises:
         IntarsiaError: it is another kind of file, has the name of a built-in network, or its name cannot be that of a
@@ -42,7 +42,7 @@ def named(network: str, *, alone: bool = False) -> tuple[str, Path | None]:
         raise IntarsiaError(f"{path} has no name that a folder could have; rename the file.")
     taken = {STUDIES: "the folder of all studies"}
     taken |= {built_in: f"the folder of the built-in network {built_in}" for built_in in BENCHMARKS}
-    if name in taken and not alone:
+    if name in taken and not own_folder:
         raise IntarsiaError(
             f"{path} would share {taken[name]}; rename the file (or, for a run, choose another folder with --out)."
         )

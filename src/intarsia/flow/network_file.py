@@ -84,14 +84,14 @@ def _require_unused(path: Path, ours: Callable[[Path], bool]) -> None:
 
 
 def compile_file(network_file: Path, output: Path | None, config: EngineConfig) -> str:
-    """Compile a network and write its program and memory images into a folder, by default beside its file.
+    """Compile a network and write its program and memory images into a folder, by default next to its file.
 
     Raises:
         IntarsiaError: the file is damaged, the network does not fit the engine, or the default folder holds files of
             these names that are another's.
     """
     if output is None and (network_file.suffix == "" or not network_file.stem.strip(".")):
-        raise IntarsiaError(f"{network_file} has no name for a folder beside it; give one with --output.")
+        raise IntarsiaError(f"{network_file} has no name for a folder next to it; give one with --output.")
     folder = output or network_file.with_suffix("")
     require_writable(folder, "choose another --output")
     network = file.load(network_file)
@@ -128,7 +128,7 @@ def simulate(
 
 
 def export_onnx(network_file: Path, output: Path | None, count: int) -> str:
-    """Export a network to ONNX, by default beside its file, and compare its results in onnxruntime on random images.
+    """Export a network to ONNX, by default next to its file, and compare its results in onnxruntime on random images.
 
     Raises:
         IntarsiaError: the file is damaged, a package is missing, the results differ, or at the default path there is a

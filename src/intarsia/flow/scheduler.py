@@ -14,7 +14,7 @@ from intarsia.cache import default_cache
 from intarsia.errors import IntarsiaError
 from intarsia.files import LEFTOVERS, STALE, hold, open_lock, sweep
 from intarsia.flow.settings import Settings
-from intarsia.flow.task import Job, Record, Records, Result, Task, finished, perform, record_path
+from intarsia.flow.task import Job, Record, Records, Result, Task, complaint, finished, perform, record_path
 
 Say = Callable[[str], None]
 
@@ -91,6 +91,8 @@ def run_tasks(
         if record is not None:
             say(f"{task.stage:<10} {task.title}: done before")
         else:
+            if reason := complaint(settings.folder, task):
+                say(f"{task.stage:<10} {reason}")
             say(f"{task.stage:<10} {task.title} …")
             job = Job(settings, task, dict(records), say, progress)
             _prepare(job, fresh=task.stage in force)

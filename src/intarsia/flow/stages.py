@@ -32,7 +32,6 @@ from intarsia.flow.task import Job, R, Result, Task
 from intarsia.quantize import RECIPES, Scheme
 from intarsia.quantize.recipes import with_epochs
 from intarsia.quantize.scheme import LayerScheme
-from intarsia.quantize.transforms.settings import Transforms
 from intarsia.report.data import Exported, Simulated
 from intarsia.typed_json import to_json
 
@@ -40,7 +39,7 @@ _LEARNING: tuple[SplitName, ...] = ("train", "validation")
 _TEST: tuple[SplitName, ...] = ("test",)
 #: Characters of a scheme's text in the names of files.
 _LONGEST_NAME = 80
-#: What a scheme may have in layers' names only: texts that differ in it must have different files.
+#: Characters that a scheme may have only in names of layers: texts that differ in them must have different files.
 _LOST = re.compile(r"[^A-Za-z0-9.+,=:@/ _-]")
 
 
@@ -126,7 +125,7 @@ def _layerwise_fit(text: str) -> str:
 
 
 def _fit_of(settings: Settings, name: str, scheme: str) -> Task[FittedEngine]:
-    widen = replace(Transforms.parse(settings.transforms or "none"), equalize=False, permute=False)
+    widen = replace(settings.float_transforms, equalize=False, permute=False)
     network = fit.Untrained(scheme, str(widen))
     path = settings.imported
     source: dict[str, object] = {"network": settings.network} if path is None else _imported_key(path)
@@ -216,7 +215,7 @@ def _quantize(settings: Settings) -> list[Task[Result]]:
 def _search(settings: Settings, data: dict[str, object]) -> Task[SearchedFormats]:
     """Return the search for the formats of a layer-wise network within the budget of the network that is built."""
     plan = learn.FormatSearch(
-        settings.layerwise_formats, settings.seeds[0], settings.transforms or "none", scale_bits(settings)
+        settings.layerwise_formats, settings.seeds[0], str(settings.float_transforms), scale_bits(settings)
     )
     parameters = to_json(plan) | data
     if settings.layerwise_budget == "cycles":
@@ -228,7 +227,7 @@ def _search(settings: Settings, data: dict[str, object]) -> Task[SearchedFormats
 
 
 def _plan(settings: Settings, variant: Variant) -> learn.Quantization:
-    transforms = Transforms.parse(settings.transforms or "none")
+    transforms = settings.float_transforms
     if variant.kind == INT8:  # its weights have levels to spare, so equalization and compensated rounding gain nothing
         return learn.Quantization(
             variant.scheme, variant.seed, variant.epochs, str(replace(transforms, equalize=False)), "nearest"

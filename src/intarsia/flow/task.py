@@ -226,6 +226,17 @@ def finished(folder: Path, task: Task[R], records: Records) -> Record[R] | None:
     return record
 
 
+def complaint(folder: Path, task: Task[Result]) -> str:
+    """Return why a record that is there cannot be read, one sentence; empty if it can, or there is none."""
+    path = record_path(folder, task)
+    try:
+        if path.exists():
+            read_record(path, task.kind)
+    except IntarsiaError as error:
+        return str(error)
+    return ""
+
+
 def perform(job: Job, clock: Callable[[], float]) -> Record[Result]:
     """Run a task and write its record, which makes it finished.
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a report says, as plain data: the same for the page, the table and `results.json`."""
+"""The content of a report as plain data: the same for the page, the table and `results.json`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,10 +33,10 @@ class Accuracy:
         seeds: of training, one network each.
         accuracies: 0 to 1, one per seed.
         images: in the test set; clips of a detector of anomalies.
-        effective_bits: bits stored for a weight, over all layers; 32 for float.
+        effective_bits: bits stored per weight, over all layers; 32 for float.
         training: how it was trained, for people.
         weight_bits: bits stored for all weights, biases included; 0 where they are floating point.
-        cycles: of an inference on the engine; None where it has no such planes.
+        cycles: per inference on the engine; None where it has no such planes.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class StoredLayer:
-    """What is stored for a layer's weights, and its planes in words."""
+    """Bits stored for a layer's weights, and its planes in words."""
 
     stored: LayerBits
     planes: str
@@ -93,7 +93,7 @@ class PlanePicture:
 
 @dataclass(frozen=True)
 class Simulated:
-    """What the simulated engine was compared on: every value of every layer, and every count.
+    """Extent of the comparison with the simulated engine: every value of every layer, and every count.
 
     Attributes:
         images, layers, values: how many were compared with the executor; all were equal.
@@ -118,7 +118,7 @@ class Simulated:
 
 @dataclass(frozen=True)
 class Exported:
-    """What onnxruntime was compared on: every value of every layer; all were equal."""
+    """Extent of the comparison with onnxruntime: every value of every layer; all were equal."""
 
     images: int
     layers: int
@@ -235,7 +235,7 @@ def resources_text(resources: Mapping[str, int]) -> str:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that a report says. What was not done is None or empty, and the report says so.
+    """Everything that a report shows. Stages that did not run leave None or empty fields, and the report says so.
 
     Attributes:
         network, title: of the run.
@@ -246,7 +246,7 @@ class Results:
         macs: multiply-accumulates, by layer.
         roofs: least cycles by each resource, by layer.
         memory_bits, memory_bits_available: of the engine's memories, in use and in all.
-        simulated, exported: proof of bit-exactness.
+        simulated, exported: bit-exact comparisons.
         areas, comparisons, fpgas: what the engine costs.
         environment: versions.
         stages: name and seconds of each task of the run.
@@ -301,7 +301,7 @@ class Results:
 
     @property
     def total_cycles(self) -> int:
-        """Cycles of an inference, images in and results out not counted."""
+        """Cycles per inference, without transfers of images and results."""
         return sum(layer.cycles for layer in self.cycles)
 
     @property

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report: one self-contained HTML page, `results.json` beside it, and a text table."""
+"""The report: one self-contained HTML page, `results.json` next to it, and a text table."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ COUNTERS = (
     ("multipliers, shifts and biases, read", "parameter_reads", "parameters"),
 )
 
-#: What a report consists of.
+#: The files of a report.
 REPORT_FILES = (_RESULTS, _TABLE, _PAGE) = ("results.json", "results.txt", "report.html")
 
 
