@@ -58,7 +58,7 @@ class TrainedFloat(FloatNetwork):
     @property
     def summary(self) -> str:
         """In one line."""
-        return f"{self.training}, validation {self.validation_accuracy:.2%}"
+        return f"validation {self.validation_accuracy:.2%}"
 
 
 @dataclass(frozen=True)

@@ -188,12 +188,12 @@ def read_record(path: Path, kind: type[R]) -> Record[R]:
         IntarsiaError: the file is missing or damaged, or was written by another version.
     """
     stored = read_typed(_StoredRecord, path, _REMEDY)
-    if stored.sum != stored.right_sum():
-        raise IntarsiaError(f"{path} was changed after it was written; {_REMEDY}.")
     try:
         result = from_json(kind, stored.result)
     except MismatchError as error:
         raise mismatch(path, error, _REMEDY) from error
+    if stored.sum != stored.right_sum():
+        raise IntarsiaError(f"{path} was changed after it was written; {_REMEDY}.")
     return Record(stored.key, stored.files, result, stored.seconds, stored.environment)
 
 
