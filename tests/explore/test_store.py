@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from hostile import FOLDER
 from intarsia.errors import IntarsiaError
 from intarsia.explore import database
 from intarsia.explore.database import shown, sqlite_url
-from intarsia.explore.jobs import Job, StudyIdentity, encode
+from intarsia.explore.jobs import IDENTITY_NAMES, Job, StudyIdentity, encode
 from intarsia.explore.options import StudyOptions
 from intarsia.explore.plan import first_jobs, is_over, means, next_jobs
 from intarsia.explore.space import Point
@@ -407,6 +408,10 @@ def test_a_study_that_stopped_while_it_was_made_is_made_whole(tmp_path: Path, mo
     store = store_in(tmp_path)
     begin(store, store.create(SPACE, DIGITS))
     assert do_all(store, "me") == 7 + 4 * 2
+
+
+def test_every_part_of_an_identity_has_a_name() -> None:
+    assert list(IDENTITY_NAMES) == [field.name for field in fields(StudyIdentity)]
 
 
 @pytest.mark.parametrize("identity", ["{}", '{"float network": ["digits"]}', "[]", "half a", "[" * 100_000])

@@ -157,7 +157,7 @@ def test_two_machines_share_a_study_on_postgresql_that_loses_its_connections(run
         (["space.yaml", "--workers", "0"], "there is no study space"),
         (["space.yaml", "--study", "../elsewhere"], "names no folder"),
         (["refused.yaml", "--out", "runs"], "no design of the study refused can be evaluated"),
-        (["builtin.yaml"], "would share the folder of the network digits"),
+        (["builtin.yaml"], "would share the folder of the built-in network digits"),
     ],
 )
 def test_a_users_mistake_is_one_sentence(
@@ -221,7 +221,7 @@ def test_a_design_of_the_front_is_taken_to_hardware(
     assert main([*built, "--from-study", study, "--design", "1"]) == 0
     assert f"{first['metrics']['cycles']:,.0f} cycles" in capsys.readouterr().out
     assert main([*built, "--from-study", study, "--design", "99"]) == 2
-    assert "the front has designs 1 to" in capsys.readouterr().err
+    assert "the Pareto front has designs 1 to" in capsys.readouterr().err
     assert main([*built, "--from-study", study, "--transforms", "permute"]) == 2
     assert "--transforms cannot be combined with --from-study" in capsys.readouterr().err
     assert main(["compile", "resnet8", "--out", "runs", "--from-study", study]) == 2

@@ -25,12 +25,20 @@ class StudyIdentity:
     Attributes:
         float_network: SHA-256 sums of its files.
         data: name and sum of each file that no checksum pins.
-        sram_macros: sum of the library of SRAM macros; empty if no objective needs it.
+        sram_library: sum of the library of SRAM macros; empty if no objective needs it.
     """
 
     float_network: tuple[str, ...]
     data: tuple[str, ...] = ()
-    sram_macros: str = ""
+    sram_library: str = ""
+
+
+#: What errors call the fields of an identity.
+IDENTITY_NAMES: Mapping[str, str] = {
+    "float_network": "float network",
+    "data": "data",
+    "sram_library": "library of SRAM macros",
+}
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def identity(settings: Settings, space: DesignSpace) -> StudyIdentity:
     return StudyIdentity(
         float_network=tuple(sorted(float_record(settings).files.values())),
         data=data_identity(settings, ("train", "validation")),
-        sram_macros=macros,
+        sram_library=macros,
     )
 
 

@@ -12,7 +12,6 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -23,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from intarsia.errors import IntarsiaError
 from intarsia.explore.database import Result, again, connect, damaged, shown
 from intarsia.explore.front import losses
-from intarsia.explore.jobs import Entry, Evaluation, Job, StudyIdentity, decode, encode, entry_of
+from intarsia.explore.jobs import IDENTITY_NAMES, Entry, Evaluation, Job, StudyIdentity, decode, encode, entry_of
 from intarsia.explore.space import DesignSpace
 from intarsia.explore.space_file import parse_space
 from intarsia.report.metrics import DESIGN_METRICS
@@ -113,10 +112,10 @@ class Store:
                 f"the study {self.name} was made by another version of Intarsia ({error}); give another name with "
                 "--study and run it again."
             ) from error
-        for name in (field.name for field in fields(StudyIdentity)):
+        for name, title in IDENTITY_NAMES.items():
             if getattr(known, name) != getattr(identity, name):
                 raise IntarsiaError(
-                    f"the study {self.name} began with another {name.replace('_', ' ')}, whose figures do not compare; "
+                    f"the study {self.name} began with another {title}, whose figures do not compare; "
                     "give another name with --study, or what it began with."
                 )
 
