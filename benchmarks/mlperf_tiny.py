@@ -8,14 +8,16 @@ kept there stay: one network may be repeated without training the others again.
 """
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from intarsia.engine.roofs import LayerRoofs
+from intarsia.datasets import Metric as ScoreName
 from intarsia.files import write_json, write_text
-from intarsia.flow import DEFAULTS
+from intarsia.flow import BENCHMARKS
+from intarsia.report import Results, read_run
+from intarsia.report.metrics import BITS, SCORES
+from intarsia.typed_json import read_typed, to_json
 
 #: What the data of runs says that were made while the calibration clips of the keyword set held clips of its test.
 LEAKED = "variants of 240 clips"
@@ -25,9 +27,7 @@ split, and 9 of these are in the accuracy set. Training, calibration and validat
 those of DS-CNN in the text below, are not valid; they will be repeated.
 """
 
-Results = Mapping[str, Any]
-Row = Sequence[str]
-Rows = Mapping[str, Sequence[Row]]
+Row = tuple[str, ...]
 
 ACCURACY = ("network", "kind", "planes and training", "score", "seeds", "bits per weight", "weights, bytes", "cycles")
 HARDWARE = (
@@ -42,41 +42,122 @@ HARDWARE = (
 )
 
 
+@dataclass(frozen=True)
+class Scored:
+    """A network's score on the test set, the mean over its seeds; bytes and cycles are None where it has none."""
+
+    network: str
+    kind: str
+    made: str
+    metric: ScoreName
+    score: float
+    seeds: tuple[int, ...]
+    effective_bits: float
+    weight_bytes: int | None
+    cycles: int | None
+
+
+@dataclass(frozen=True)
+class OnEngine:
+    """Cycles of the network that a run builds, with their lower bounds; the rest is None where nothing was simulated.
+
+    Attributes:
+        roof: the largest lower bound of each layer, summed.
+        input_cycles: to write an input over the bus.
+        values: compared with the integer executor, on so many inputs; all were equal.
+    """
+
+    network: str
+    cycles: int
+    compute: float
+    weights: int
+    activations: int
+    roof: float
+    input_cycles: int | None
+    values: int | None
+    images: int | None
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the page says of a run."""
+
+    network: str
+    command: str
+    data: str
+    scores: tuple[Scored, ...]
+    engine: OnEngine | None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The file of findings, by the folder of the run."""
+
+    runs: Mapping[str, Findings] = field(default_factory=dict)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="*", type=Path, help="folders of finished runs")
     parser.add_argument("--docs", type=Path, default=Path("docs"))
     parser.add_argument(
-        "--data", type=Path, default=Path("studies/results/mlperf-tiny.json"), help="where rows are kept"
+        "--data", type=Path, default=Path("studies/results/mlperf-tiny.json"), help="where findings are kept"
     )
     options = parser.parse_args()
-    kept: dict[str, Rows] = json.loads(options.data.read_text()) if options.data.exists() else {}
-    kept |= {run.as_posix(): rows_of(json.loads((run / "results.json").read_text())) for run in options.runs}
-    write_json(options.data, kept)
-    write_text(options.docs / "mlperf-tiny.md", page([kept[run] for run in sorted(kept, key=_place)]))
+    kept = read_typed(Kept, options.data).runs if options.data.exists() else {}
+    found = {run.as_posix(): findings_of(read_run(run / "results.json")) for run in options.runs}
+    runs = {**kept, **found}
+    write_json(options.data, to_json(Kept(runs)))
+    write_text(options.docs / "mlperf-tiny.md", page(runs))
 
 
 def _place(run: str) -> tuple[int, str]:
-    """Return where the rows of a run stand: in the order of the networks, which the folder is called as."""
+    """Return where the findings of a run stand: in the order of the networks, which the folder is called as."""
     name = Path(run).name
-    return (list(DEFAULTS).index(name) if name in DEFAULTS else len(DEFAULTS), run)
+    return (list(BENCHMARKS).index(name) if name in BENCHMARKS else len(BENCHMARKS), run)
 
 
-def rows_of(run: Results) -> Rows:
+def findings_of(run: Results) -> Findings:
     """Return what the page says of a run."""
-    return {
-        "accuracy": accuracy_rows(run),
-        "hardware": [hardware_row(run)] if run["cycles"] else [],
-        "source": [(run["network"], run["command"], run["data"])],
-    }
+    scores = tuple(
+        Scored(
+            run.network,
+            entry.name,
+            f"{entry.detail}; {entry.training}",
+            run.metric,
+            entry.mean,
+            entry.seeds,
+            entry.effective_bits,
+            entry.weight_bits // 8 or None,
+            entry.cycles,
+        )
+        for entry in run.accuracies
+    )
+    return Findings(run.network, run.command, run.data, scores, on_engine(run) if run.cycles else None)
 
 
-def page(runs: Sequence[Rows]) -> str:
+def on_engine(run: Results) -> OnEngine:
+    proof = run.simulated
+    return OnEngine(
+        run.network,
+        run.total_cycles,
+        sum(layer.compute for layer in run.roofs),
+        sum(layer.weights for layer in run.roofs),
+        sum(layer.activations for layer in run.roofs),
+        sum(layer.cycles for layer in run.roofs),
+        proof.input_cycles if proof else None,
+        proof.values if proof else None,
+        proof.images if proof else None,
+    )
+
+
+def page(kept: Mapping[str, Findings]) -> str:
+    runs = [kept[run] for run in sorted(kept, key=_place)]
     # One row for a float network.
-    accuracy = list(dict.fromkeys(tuple(row) for run in runs for row in marked(run)))
+    accuracy = list(dict.fromkeys(accuracy_row(one, leaked(run)) for run in runs for one in run.scores))
     note = LEAK if any(map(leaked, runs)) else ""
-    hardware = [row for run in runs for row in run["hardware"]]
-    sources = [f"- **{network}**: `{command}`. {data}" for run in runs for network, command, data in run["source"]]
+    hardware = [hardware_row(run.engine) for run in runs if run.engine is not None]
+    sources = [f"- **{run.network}**: `{run.command}`. {run.data}" for run in runs]
     return f"""# The four networks of MLPerf Tiny
 
 Written by `python benchmarks/mlperf_tiny.py`. Scores are those of integer networks, except the float rows, on the full
@@ -156,49 +237,40 @@ have a standard error of a point.
 """
 
 
-def leaked(run: Rows) -> bool:
-    return any(LEAKED in data for _, _, data in run["source"])
+def leaked(run: Findings) -> bool:
+    return LEAKED in run.data
 
 
-def marked(run: Rows) -> list[Row]:
-    """Return the rows of scores, with a mark on those of networks that have seen test inputs."""
-    return [(f"{row[0]} †" if leaked(run) and row[1] != "float" else row[0], *row[1:]) for row in run["accuracy"]]
-
-
-def accuracy_rows(run: Results) -> list[Row]:
-    return [
-        (
-            run["network"],
-            entry["name"],
-            f"{entry['detail']}; {entry['training']}",
-            score(run, entry),
-            ", ".join(map(str, entry["seeds"])) or "–",
-            f"{entry['effective_bits']:.2f}",
-            f"{entry['weight_bits'] // 8:,}" if entry["weight_bits"] else "–",
-            "–" if entry["cycles"] is None else f"{entry['cycles']:,}",
-        )
-        for entry in run["accuracies"]
-    ]
-
-
-def score(run: Results, entry: Mapping[str, Any]) -> str:
-    mean = sum(entry["accuracies"]) / len(entry["accuracies"])
-    return f"AUC {mean:.4f}" if run["metric"] == "auc" else f"{mean:.2%}"
-
-
-def hardware_row(run: Results) -> Row:
-    roofs = [LayerRoofs(**layer) for layer in run["roofs"]]
-    proof = run["simulated"]
+def accuracy_row(one: Scored, seen: bool) -> Row:
+    """Return the row of a score, with a mark if the network has seen test inputs."""
+    metric = SCORES[one.metric]
     return (
-        run["network"],
-        f"{run['total_cycles']:,}",
-        f"{sum(layer.compute for layer in roofs):,.0f}",
-        f"{sum(layer.weights for layer in roofs):,}",
-        f"{sum(layer.activations for layer in roofs):,}",
-        f"{sum(layer.cycles for layer in roofs):,.0f}",
-        f"{proof['input_cycles']:,}" if proof else "–",
-        f"{proof['values']:,} values equal on {proof['images']} inputs" if proof else "not simulated",
+        f"{one.network} †" if seen and one.kind != "float" else one.network,
+        one.kind,
+        one.made,
+        metric.text(one.score) if metric.unit else f"{metric.title} {metric.text(one.score)}",
+        ", ".join(map(str, one.seeds)) or "–",
+        BITS.text(one.effective_bits),
+        count(one.weight_bytes),
+        count(one.cycles),
     )
+
+
+def hardware_row(engine: OnEngine) -> Row:
+    return (
+        engine.network,
+        count(engine.cycles),
+        f"{engine.compute:,.0f}",
+        count(engine.weights),
+        count(engine.activations),
+        f"{engine.roof:,.0f}",
+        count(engine.input_cycles),
+        "not simulated" if engine.values is None else f"{engine.values:,} values equal on {engine.images} inputs",
+    )
+
+
+def count(number: int | None) -> str:
+    return "–" if number is None else f"{number:,}"
 
 
 def table(head: Row, rows: Sequence[Row]) -> str:

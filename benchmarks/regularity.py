@@ -16,8 +16,10 @@ from statistics import mean, stdev
 
 from intarsia.files import write_json, write_text
 from intarsia.report.charts import Cloud, scatter, standalone
+from intarsia.report.metrics import ACCURACY, AREA, BITS, CYCLES, DESIGN_METRICS, Metric
 from intarsia.report.study import Design, StudyResults, read_results
-from intarsia.report.study_page import FAMILIES, family, figure
+from intarsia.report.study_page import FAMILIES, family
+from intarsia.typed_json import to_json
 
 COLUMNS = (
     "planes of most layers",
@@ -28,7 +30,6 @@ COLUMNS = (
     "lane transistors",
     "memory energy, nJ",
 )
-METRICS = ("accuracy", "bits", "bytes", "cycles", "area", "memory_energy")
 #: In the order of the page.
 STUDIES = ("regularity-resnet8", "trained-resnet8", "regularity-dscnn", "trained-dscnn")
 #: Made while the calibration clips of the keyword set held clips of its test: take out what is made again.
@@ -58,7 +59,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("studies"), help="where tables of all designs are kept")
     options = parser.parse_args()
     for one in map(read_results, options.studies):
-        write_json(options.data / "results" / f"{one.name}.json", one.as_json())
+        write_json(options.data / "results" / f"{one.name}.json", to_json(one))
         write_text(options.data / f"{one.name}.csv", one.as_csv())
     kept = [options.data / "results" / f"{name}.json" for name in STUDIES]
     results = [read_results(path) for path in kept if path.exists()]
@@ -198,6 +199,11 @@ def label_of(design: Design) -> str:
     return planes.replace("@0.0625", "").replace("mix-outputs:", "mix ")
 
 
+def figure(metric: Metric, design: Design | None) -> str:
+    """Return a metric of a design as text; a dash where there is no such design."""
+    return metric.text(None if design is None else design.metrics.get(metric.name))
+
+
 def trained(one: StudyResults) -> str:
     """Return the section of a study whose designs were trained."""
     designs = trained_designs(one)
@@ -206,7 +212,7 @@ def trained(one: StudyResults) -> str:
     for design in sorted(designs, key=lambda d: -d.accuracies[-1]):
         seeds = len(design.seeds)
         spread = f" ({min(design.by_seed):.2%} to {max(design.by_seed):.2%}, {seeds} seeds)" if seeds > 1 else ""
-        cells = [figure(metric, design.metrics.get(metric)) for metric in METRICS[1:]]
+        cells = [figure(metric, design) for metric in list(DESIGN_METRICS.values())[1:]]
         rows.append(
             (f"`{name_of(design)}`", f"{design.accuracies[0]:.2%}", f"{design.accuracies[-1]:.2%}{spread}", *cells)
         )
@@ -249,7 +255,7 @@ def steps_of(by_name: dict[str, Design]) -> str:
             one, other = by_name[first], by_name[second]
             differences = [
                 "–" if None in (a, b) else f"{round((b - a) / a, 3) + 0.0:+.1%}"  # never -0.0%
-                for a, b in ((one.metrics.get(name), other.metrics.get(name)) for name in METRICS[2:])
+                for a, b in ((one.metrics.get(name), other.metrics.get(name)) for name in list(DESIGN_METRICS)[2:])
             ]
             rows.append((title, f"`{first}`", f"`{second}`", gained(one, other), *differences))
     return table(("change", "from", "to", "accuracy, points", *COLUMNS[3:]), rows)
@@ -338,11 +344,11 @@ def regularity(one: StudyResults, steps: Sequence[str]) -> str:
         found = [by_scheme.get(f"ternary+{step}x{form}") for form in SPARSE]
         if not any(found):
             continue
-        cells = [figure("accuracy", None if d is None else d.metrics["accuracy"]) for d in found]
+        cells = [figure(ACCURACY, d) for d in found]
         last = next(design for design in reversed(found) if design is not None)
-        bits = " / ".join(figure("bits", None if d is None else d.metrics["bits"]) for d in found)
-        area = " / ".join(figure("area", None if d is None else d.metrics["area"]) for d in found)
-        rows.append((f"`{step}`", *cells, bits, figure("cycles", last.metrics["cycles"]), area))
+        bits = " / ".join(figure(BITS, d) for d in found)
+        area = " / ".join(figure(AREA, d) for d in found)
+        rows.append((f"`{step}`", *cells, bits, figure(CYCLES, last), area))
     head = ("pattern", *(f"accuracy, {form}" for form in SPARSE), "bits per weight", "cycles, int8", "transistors")
     return table(head, rows)
 
@@ -358,7 +364,7 @@ def front(one: StudyResults) -> str:
 
 
 def row(design: Design) -> tuple[str, ...]:
-    return (f"`{name_of(design)}`", *(figure(metric, design.metrics.get(metric)) for metric in METRICS))
+    return (f"`{name_of(design)}`", *(figure(metric, design) for metric in DESIGN_METRICS.values()))
 
 
 def planes_of(design: Design) -> str:

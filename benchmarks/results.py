@@ -7,15 +7,14 @@ The last run goes into the README and gives the pictures; those before it go int
 """
 
 import argparse
-import json
 from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
 
-from intarsia.engine.cycles import LayerCycles
 from intarsia.files import write_bytes, write_text
 from intarsia.integer.file import load
+from intarsia.report import read_run
 from intarsia.report.charts import Bar, stacked_bars, standalone
 from intarsia.report.page import CYCLE_SERIES, cycle_parts
 from intarsia.report.pictures import pictures_of
@@ -42,9 +41,9 @@ def main() -> None:
         return
     sections = []
     for run in options.runs:
-        results = json.loads((run / "results.json").read_text())
+        results = read_run(run / "results.json")
         table = (run / "results.txt").read_text().rstrip()
-        sections.append(f"**{results['title']}** — `{results['command']}`\n\n```\n{table}\n```\n")
+        sections.append(f"**{results.title}** — `{results.command}`\n\n```\n{table}\n```\n")
     *others, last = sections
     insert(options.readme, RESULTS, f"\n{last}\n")
     if others:
@@ -59,8 +58,7 @@ def insert(path: Path, marks: tuple[str, str], text: str) -> None:
 
 
 def draw(run: Path, docs: Path) -> None:
-    results = json.loads((run / "results.json").read_text())
-    layers = [LayerCycles(**layer) for layer in results["cycles"]]
+    layers = read_run(run / "results.json").cycles
     bars = [Bar(layer.name, cycle_parts(layer), f"{layer.cycles:,}") for layer in layers]
     chart = stacked_bars(CYCLE_SERIES, bars, "cycles", "cycles by layer and where they go")
     write_text(docs / "cycles.svg", standalone(chart))

@@ -26,7 +26,7 @@ from intarsia.engine import EngineConfig
 from intarsia.engine.sources import write_sources
 from intarsia.errors import IntarsiaError
 from intarsia.files import write_json, write_text
-from intarsia.flow import DEFAULTS, Settings, last_settings
+from intarsia.flow import BENCHMARKS, Settings, last_settings
 from intarsia.flow.data import load_data
 from intarsia.integer import IntegerNetwork
 from intarsia.integer.executor import Executor
@@ -37,7 +37,7 @@ from intarsia.networks.importers import import_float
 from intarsia.quantize import Scheme, freeze, post_training
 from intarsia.quantize.data import Samples, labelled
 from intarsia.quantize.objectives import objective_of
-from intarsia.quantize.recipes import recipe_of
+from intarsia.quantize.recipes import QUANTIZATION_RECIPES
 from intarsia.report.charts import Line, lines, standalone
 from intarsia.synthesize.pdk import load_pdk
 from intarsia.synthesize.requantizer_sweep import requantizer_areas
@@ -85,7 +85,7 @@ def main() -> None:
     kept = [Point(**point) for point in json.loads(options.data.read_text())] if options.data.exists() else []
     made = {point.network for point in found}
     points = [point for point in kept if point.network not in made] + found
-    known = list(DEFAULTS)
+    known = list(BENCHMARKS)
     points.sort(key=lambda point: known.index(point.network) if point.network in known else len(known))
     write_json(options.data, [asdict(point) for point in points])
     write_text(options.docs / "scale-bits.svg", standalone(plot(points)))
@@ -118,7 +118,7 @@ def float_model(run: Path) -> nn.Module:
 
 
 def merit(network: IntegerNetwork, known: Samples, data: Dataset, settings: Settings) -> float:
-    objective = objective_of(recipe_of(settings.defaults.dataset).training)
+    objective = objective_of(QUANTIZATION_RECIPES[settings.benchmark.recipe].training)
     outputs = Executor(network).run(data.scaling.integers(known.images)) * network.output.scale
     x = torch.from_numpy(data.scaling.reals(known.images))
     return float(objective.merit(torch.from_numpy(outputs).float(), x, torch.from_numpy(known.labels)))

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from intarsia import cli
 from intarsia.errors import INTERRUPTED, IntarsiaError
-from intarsia.flow import DEFAULTS
-from intarsia.flow.settings import MODELS, STUDIES, named
+from intarsia.flow import BENCHMARKS
+from intarsia.flow.names import MODELS, STUDIES, named
 from intarsia.integer import Conv2d, IntegerNetwork, Pattern, WeightFormat, file
 from intarsia.integer.executor import Executor
 from random_networks import random_layer_network
@@ -87,7 +87,7 @@ def test_an_unknown_network_is_refused_and_the_known_ones_listed(intarsia: Comma
 def test_networks_are_listed_without_pytorch() -> None:
     code = "import sys; from intarsia.cli import main; main(['networks']); sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert [line.split()[0] for line in done.stdout.splitlines()] == list(DEFAULTS)
+    assert [line.split()[0] for line in done.stdout.splitlines()] == list(BENCHMARKS)
 
 
 @pytest.mark.parametrize("stage", ["execute", "export-onnx", "compile", "simulate"])
@@ -239,7 +239,7 @@ def test_a_program_never_goes_into_the_current_folder_or_the_one_above(
     monkeypatch.chdir(here)
     status, _, error = intarsia("compile", name)
     assert status == 2
-    assert "no name for a folder beside it" in sentence(error)
+    assert "no name for a folder next to it" in sentence(error)
     assert sorted(path.name for path in tmp_path.rglob("*")) == sorted([name, "here"])
 
 
@@ -269,16 +269,16 @@ def test_a_folder_is_not_a_network(
     assert list(tmp_path.iterdir()) == []
 
 
-@given(stem=st.text(), suffix=st.sampled_from(MODELS), alone=st.booleans())
-def test_a_run_of_any_model_file_has_a_folder_of_its_own(stem: str, suffix: str, alone: bool) -> None:
+@given(stem=st.text(), suffix=st.sampled_from(MODELS), own_folder=st.booleans())
+def test_a_run_of_any_model_file_has_a_folder_of_its_own(stem: str, suffix: str, own_folder: bool) -> None:
     stem = stem.replace("/", "").replace("\0", "")
     try:
-        name, model = named(stem + suffix, alone=alone)
+        name, model = named(stem + suffix, own_folder=own_folder)
     except IntarsiaError:
         return
     assert (model is None) == (not stem)  # then the suffix is a name, of no network
     assert os.path.normpath(Path("runs", name)) == f"runs/{name}"
-    assert alone or name not in (*DEFAULTS, STUDIES)
+    assert own_folder or name not in (*BENCHMARKS, STUDIES)
 
 
 @pytest.mark.parametrize("stage", ["execute", "export-onnx", "compile"])
@@ -410,8 +410,8 @@ def test_an_unsupported_scheme_is_refused_in_one_sentence_before_any_work(
         (("execute", "digits", "--labels", "FILE"), "--labels goes with a network file"),
         (("export-onnx", "digits", "--output", "FILE"), "--output goes with a network file"),
         (("compile", "FILE", "--seeds", "3"), "--seeds is not supported by compile with a network file"),
-        (("execute", "FILE", "--onnx-images", "3"), "--onnx-images is not supported by execute"),
-        (("simulate", "FILE", "--skip-synthesis"), "--skip-synthesis is not supported"),
+        (("execute", "FILE", "--onnx-images", "3"), "--onnx-images is not an option of execute; leave it out"),
+        (("simulate", "FILE", "--skip-synthesis"), "--skip-synthesis is not an option of simulate; leave it out"),
         (("train", "resnet8", "--float-epochs", "3"), "--retrain"),
     ],
 )

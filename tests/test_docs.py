@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The documentation is true: its Python runs, its commands parse, its links lead somewhere."""
 
-import json
 import re
 import runpy
 import shlex
@@ -12,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from intarsia import cli
+from intarsia.cli.parser import parse
 from intarsia.datasets import load_dataset
+from intarsia.errors import IntarsiaError
 from intarsia.integer.file import save
+from intarsia.typed_json import read_typed
 
 pytest.importorskip("torch")
 
@@ -100,8 +101,8 @@ def test_the_command_lines_of_the_pages_parse() -> None:
     assert len(found) >= 10
     for place, arguments in found:
         try:
-            cli._parser().parse_args(arguments)
-        except SystemExit:
+            parse(arguments)
+        except (SystemExit, IntarsiaError):
             pytest.fail(f"{place}: intarsia {shlex.join(arguments)} is not a command")
 
 
@@ -145,8 +146,8 @@ def test_pages_of_kept_results_are_what_their_scripts_write() -> None:
         for name, plot in regularity["plots"](study).items():
             assert (ROOT / "docs" / name).read_text(encoding="utf-8") == regularity["standalone"](plot), name
     tiny = runpy.run_path(str(ROOT / "benchmarks/mlperf_tiny.py"))
-    rows = json.loads((ROOT / "studies/results/mlperf-tiny.json").read_text(encoding="utf-8"))
-    page = tiny["page"]([rows[run] for run in sorted(rows, key=tiny["_place"])])
+    kept = read_typed(tiny["Kept"], ROOT / "studies/results/mlperf-tiny.json")
+    page = tiny["page"](kept.runs)
     assert (ROOT / "docs/mlperf-tiny.md").read_text(encoding="utf-8") == page
     diagrams = runpy.run_path(str(ROOT / "benchmarks/diagrams.py"))
     for name in ("flow", "engine"):

@@ -68,12 +68,12 @@ class HeldJobs:
 def test_two_ray_nodes_share_a_study_and_one_is_lost(runs: Path, server: Server, cluster: Cluster) -> None:
     """Nothing here is timed: the test holds jobs back until what has to come before them has happened."""
     space = runs.parent / "space.yaml"
-    store = Store(server.url, "study on ray", beat=BEAT)
+    store = Store(server.url, "study on ray", heartbeat=BEAT)
     begin(store, store.create(SPACE, identity(settings_of("digits", runs, None), parse_space(SPACE))))
     jobs, said = HeldJobs(store), runs.parent / "said"
     first = cluster.add_node(num_cpus=1)
     command = [sys.executable, "-m", "intarsia.cli", "explore", str(space), "--out", str(runs), "--storage", server.url]
-    command += ["--study", store.name, "--ray", cluster.address, "--workers", "2", "--beat", str(BEAT)]
+    command += ["--study", store.name, "--ray", cluster.address, "--workers", "2", "--heartbeat", str(BEAT)]
     with said.open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
 
         def wait_until(condition: Callable[[], bool]) -> None:

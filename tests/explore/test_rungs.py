@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from intarsia.explore import parse_space
+from intarsia.explore.jobs import Entry, Job
 from intarsia.explore.plan import first_jobs, is_over, means, next_jobs
 from intarsia.explore.space import Point
-from intarsia.explore.store import Entry, Job
 
 SPACE = """\
 network: digits

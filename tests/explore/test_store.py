@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,15 @@ from hostile import FOLDER
 from intarsia.errors import IntarsiaError
 from intarsia.explore import database
 from intarsia.explore.database import shown, sqlite_url
+from intarsia.explore.jobs import IDENTITY_NAMES, Job, StudyIdentity, encode
 from intarsia.explore.options import StudyOptions
 from intarsia.explore.plan import first_jobs, is_over, means, next_jobs
 from intarsia.explore.space import Point
 from intarsia.explore.space_file import parse_space
-from intarsia.explore.store import MOST_TRIES, Job, Store
+from intarsia.explore.store import MOST_TRIES, Store
 from intarsia.explore.worker import begin, evaluated_before, finished, take_any
 
+DIGITS = StudyIdentity(("digits",))
 SPACE = """\
 network: digits
 layers:
@@ -37,8 +40,8 @@ rungs:
 """
 
 
-def store_in(folder: Path, name: str = "study", beat: int = 10) -> Store:
-    return Store(sqlite_url(folder / "study.db"), name, beat=beat)
+def store_in(folder: Path, name: str = "study", heartbeat: int = 10) -> Store:
+    return Store(sqlite_url(folder / "study.db"), name, heartbeat=heartbeat)
 
 
 def metrics(job: Job) -> dict[str, float | None]:
@@ -63,7 +66,7 @@ def do_all(store: Store, worker: str) -> int:
 
 def test_a_rung_of_more_seeds_takes_over_what_an_equal_one_found(tmp_path: Path) -> None:
     store = store_in(tmp_path)
-    space = store.create(SPACE + "  - {epochs: 1, keep: front, seeds: [0, 2]}\n", {})
+    space = store.create(SPACE + "  - {epochs: 1, keep: front, seeds: [0, 2]}\n", DIGITS)
     begin(store, space)
     do_all(store, "me")
     known = {(entry.job.point, entry.job.seed): entry for entry in store.entries(1)}
@@ -77,7 +80,7 @@ def test_a_rung_of_more_seeds_takes_over_what_an_equal_one_found(tmp_path: Path)
 
 def test_a_rung_of_another_rate_is_another_training(tmp_path: Path) -> None:
     store = store_in(tmp_path)
-    space = store.create(SPACE + "  - {epochs: 1, rate: 0.1, keep: front}\n", {})
+    space = store.create(SPACE + "  - {epochs: 1, rate: 0.1, keep: front}\n", DIGITS)
     begin(store, space)
     do_all(store, "me")
     assert store.entries(2)
@@ -86,7 +89,7 @@ def test_a_rung_of_another_rate_is_another_training(tmp_path: Path) -> None:
 
 def test_a_study_goes_from_rung_to_rung_and_ends(tmp_path: Path) -> None:
     store = store_in(tmp_path)
-    space = store.create(SPACE, {"network": "digits"})
+    space = store.create(SPACE, DIGITS)
     begin(store, space)
     begin(store, space)  # a second time adds nothing
     assert do_all(store, "me") == 7 + 4 * 2
@@ -101,7 +104,7 @@ def test_a_study_goes_from_rung_to_rung_and_ends(tmp_path: Path) -> None:
 
 def test_workers_side_by_side_do_every_job_once(tmp_path: Path) -> None:
     store = store_in(tmp_path)
-    begin(store, store.create(SPACE, {"network": "digits"}))
+    begin(store, store.create(SPACE, DIGITS))
     counts: dict[str, int] = {}
 
     def one(name: str) -> None:
@@ -119,7 +122,7 @@ def test_workers_side_by_side_do_every_job_once(tmp_path: Path) -> None:
 
 def test_jobs_that_two_machines_put_in_are_done_once(tmp_path: Path) -> None:
     store = store_in(tmp_path)
-    space = store.create(SPACE, {"network": "digits"})
+    space = store.create(SPACE, DIGITS)
     for job in first_jobs(space):
         store._put(job)
         store._put(job)
@@ -129,13 +132,13 @@ def test_jobs_that_two_machines_put_in_are_done_once(tmp_path: Path) -> None:
 
 
 def test_the_job_of_a_worker_that_went_silent_is_given_to_another(tmp_path: Path) -> None:
-    store = store_in(tmp_path, beat=1)
-    space = store.create(SPACE, {"network": "digits"})
+    store = store_in(tmp_path, heartbeat=1)
+    space = store.create(SPACE, DIGITS)
     begin(store, space)
     code = f"""
 import os
 from intarsia.explore.store import Store
-taken = Store({store.url!r}, "study", beat=1).take(0, "killed")
+taken = Store({store.url!r}, "study", heartbeat=1).take(0, "killed")
 with taken.alive():
     import time; time.sleep(1.5)
     os.kill(os.getpid(), 9)
@@ -149,7 +152,7 @@ with taken.alive():
 
 def test_a_job_that_kills_its_workers_is_given_up(tmp_path: Path) -> None:
     store = store_in(tmp_path)
-    space = store.create(SPACE, {"network": "digits"})
+    space = store.create(SPACE, DIGITS)
     job = Job(0, Point("ternary"), 0, {})
     store.add([job])
     for _ in range(MOST_TRIES):
@@ -166,7 +169,7 @@ def test_a_job_that_kills_its_workers_is_given_up(tmp_path: Path) -> None:
 
 def test_a_job_that_was_interrupted_is_never_given_up(tmp_path: Path) -> None:
     store = store_in(tmp_path)
-    store.create(SPACE, {"network": "digits"})
+    store.create(SPACE, DIGITS)
     store.add([Job(0, Point("ternary"), 0, {})])
     for _ in range(MOST_TRIES + 2):
         taken = store.take(0, "interrupted")
@@ -177,7 +180,7 @@ def test_a_job_that_was_interrupted_is_never_given_up(tmp_path: Path) -> None:
 
 def test_a_job_that_was_put_back_keeps_its_place(tmp_path: Path) -> None:
     store = store_in(tmp_path)
-    store.create(SPACE, {"network": "digits"})
+    store.create(SPACE, DIGITS)
     jobs = [Job(0, Point(scheme), 0, {}) for scheme in ("ternary", "int2", "int3", "int4")]
     store.add(jobs)
     first, second = store.take(0, "interrupted"), store.take(0, "me")
@@ -193,7 +196,7 @@ def test_a_job_that_was_put_back_keeps_its_place(tmp_path: Path) -> None:
 
 def test_a_machine_that_kills_every_worker_gives_no_job_up(tmp_path: Path) -> None:
     store = store_in(tmp_path)
-    space = store.create(SPACE, {"network": "digits"})
+    space = store.create(SPACE, DIGITS)
     begin(store, space)
     first = store.entries(0)[0].job
     died = Counter[str]()
@@ -209,13 +212,13 @@ def test_a_machine_that_kills_every_worker_gives_no_job_up(tmp_path: Path) -> No
 
 
 def test_a_worker_killed_before_it_began_loses_its_job(tmp_path: Path) -> None:
-    store = store_in(tmp_path, beat=1)
-    space = store.create(SPACE, {"network": "digits"})
+    store = store_in(tmp_path, heartbeat=1)
+    space = store.create(SPACE, DIGITS)
     begin(store, space)
     code = f"""
 import os
 from intarsia.explore.store import Store
-Store({store.url!r}, "study", beat=1).take(0, "killed")
+Store({store.url!r}, "study", heartbeat=1).take(0, "killed")
 os.kill(os.getpid(), 9)
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
@@ -224,7 +227,7 @@ os.kill(os.getpid(), 9)
 
 def test_what_cannot_be_evaluated_is_not_tried_again(tmp_path: Path) -> None:
     store = store_in(tmp_path)
-    space = store.create(SPACE, {"network": "digits"})
+    space = store.create(SPACE, DIGITS)
     begin(store, space)
     taken = store.take(0, "me")
     assert taken is not None
@@ -238,7 +241,7 @@ def test_what_cannot_be_evaluated_is_not_tried_again(tmp_path: Path) -> None:
 def test_an_evolution_proposes_as_many_designs_as_it_was_told(tmp_path: Path) -> None:
     text = SPACE.replace("rungs:", "search: {kind: evolution, trials: 6}\nrungs:")
     store = store_in(tmp_path)
-    begin(store, store.create(text, {"network": "digits"}))
+    begin(store, store.create(text, DIGITS))
     do_all(store, "me")
     done = [entry for entry in store.entries(0) if entry.state == "done"]
     assert len(done) == len({entry.job.key for entry in done}) == 6
@@ -247,7 +250,7 @@ def test_an_evolution_proposes_as_many_designs_as_it_was_told(tmp_path: Path) ->
 def test_an_evolution_begins_with_the_listed_designs(tmp_path: Path) -> None:
     text = SPACE.replace("rungs:", "schemes: [int8 | equalize]\nsearch: {kind: evolution, trials: 3}\nrungs:")
     store = store_in(tmp_path)
-    begin(store, store.create(text, {}))
+    begin(store, store.create(text, DIGITS))
     do_all(store, "me")
     points = [entry.job.point for entry in store.entries(0) if entry.state == "done"]
     assert points[0] == Point("int8", "equalize")
@@ -256,13 +259,13 @@ def test_an_evolution_begins_with_the_listed_designs(tmp_path: Path) -> None:
 
 def test_a_study_is_joined_by_its_own_space_only(tmp_path: Path) -> None:
     store = store_in(tmp_path)
-    store.create(SPACE, {"network": "digits"})
-    store_in(tmp_path).create(f"# a remark\n{SPACE}", {"network": "digits"})
+    store.create(SPACE, DIGITS)
+    store_in(tmp_path).create(f"# a remark\n{SPACE}", DIGITS)
     with pytest.raises(IntarsiaError, match="is of another design space"):
-        store_in(tmp_path).create(SPACE.replace("int2, ", ""), {"network": "digits"})
+        store_in(tmp_path).create(SPACE.replace("int2, ", ""), DIGITS)
     assert {study.study_name for study in store._storage.get_all_studies()} == {"study", "study, rung 1"}
-    with pytest.raises(IntarsiaError, match="began with another network"):
-        store_in(tmp_path).create(SPACE, {"network": "another"})
+    with pytest.raises(IntarsiaError, match="began with another float network"):
+        store_in(tmp_path).create(SPACE, StudyIdentity(("another",)))
     with pytest.raises(IntarsiaError, match="there is no study other"):
         store_in(tmp_path, "other").space()
 
@@ -273,7 +276,7 @@ def test_machines_that_begin_at_once_make_one_study(tmp_path: Path) -> None:
 
     def one() -> None:
         try:
-            store_in(tmp_path).create(SPACE, {"network": "digits"})
+            store_in(tmp_path).create(SPACE, DIGITS)
         except IntarsiaError as error:
             failed.append(error)
 
@@ -288,7 +291,7 @@ def test_machines_that_begin_at_once_make_one_study(tmp_path: Path) -> None:
 
 def test_metrics_survive_the_database(tmp_path: Path) -> None:
     store = store_in(tmp_path)
-    begin(store, store.create(SPACE, {"network": "digits"}))
+    begin(store, store.create(SPACE, DIGITS))
     taken = store.take(0, "me")
     assert taken is not None
     found = {"accuracy": 0.1 + 0.2, "bits": 1e-300, "bytes": 3.0, "cycles": None, "area": None}
@@ -336,7 +339,7 @@ def test_a_damaged_page_is_told_at_once_whichever_it_is(tmp_path: Path, monkeypa
         raise AssertionError("a damaged database is not tried again")
 
     store = store_in(tmp_path)
-    begin(store, store.create(SPACE, {"network": "digits"}))
+    begin(store, store.create(SPACE, DIGITS))
     whole = (tmp_path / "study.db").read_bytes()
     monkeypatch.setattr(database.time, "sleep", never)
     pages = pages_of(tmp_path / "study.db")
@@ -356,7 +359,7 @@ def test_a_database_that_is_damaged_meanwhile_is_told_at_once(tmp_path: Path, mo
         raise AssertionError("a damaged database is not tried again")
 
     store = store_in(tmp_path)
-    begin(store, store.create(SPACE, {"network": "digits"}))
+    begin(store, store.create(SPACE, DIGITS))
     monkeypatch.setattr(database.time, "sleep", never)
     store._storage.engine.dispose()  # what it has in memory is read again
     for page in range(2, pages_of(tmp_path / "study.db") + 1):
@@ -374,7 +377,7 @@ def test_a_file_that_is_no_database_is_told_at_once(tmp_path: Path) -> None:
 
 def test_a_database_that_another_has_locked_is_waited_for(tmp_path: Path) -> None:
     store = store_in(tmp_path)
-    store.create(SPACE, {"network": "digits"})
+    store.create(SPACE, DIGITS)
     other = sqlite3.connect(tmp_path / "study.db", isolation_level=None, check_same_thread=False)
     other.execute("BEGIN EXCLUSIVE")
     release = threading.Timer(1.0, lambda: other.execute("ROLLBACK"))
@@ -400,18 +403,35 @@ def test_a_study_that_stopped_while_it_was_made_is_made_whole(tmp_path: Path, mo
 
     monkeypatch.setattr(optuna, "create_study", dying)
     with pytest.raises(KeyboardInterrupt):
-        store_in(tmp_path).create(SPACE, {"network": "digits"})
+        store_in(tmp_path).create(SPACE, DIGITS)
     monkeypatch.undo()
     store = store_in(tmp_path)
-    begin(store, store.create(SPACE, {"network": "digits"}))
+    begin(store, store.create(SPACE, DIGITS))
     assert do_all(store, "me") == 7 + 4 * 2
 
 
-def test_a_study_of_an_earlier_version_is_told_so(tmp_path: Path) -> None:
+def test_every_part_of_an_identity_has_a_name() -> None:
+    assert list(IDENTITY_NAMES) == [field.name for field in fields(StudyIdentity)]
+
+
+@pytest.mark.parametrize("identity", ["{}", '{"float network": ["digits"]}', "[]", "half a", "[" * 100_000])
+def test_a_study_of_another_version_is_refused(tmp_path: Path, identity: str) -> None:
     store = store_in(tmp_path)
-    store.create(SPACE, {"network": "digits"})
-    with pytest.raises(IntarsiaError, match="by an earlier version, which did not note its float network"):
-        store.create(SPACE, {"network": "digits", "float network": ["abc"]})
+    store.create(SPACE, DIGITS)
+    store._storage.set_study_user_attr(store._study_id(0), "identity", identity)
+    with pytest.raises(IntarsiaError, match=r"made by another version .*; give another name with --study and run it"):
+        store.create(SPACE, DIGITS)
+
+
+@pytest.mark.parametrize("change", [{"seed": "0"}, {"rung": 1}, {"colour": 1}, {"point": {"scheme": "ternary"}}])
+def test_a_job_of_another_version_is_refused_and_named(tmp_path: Path, change: dict[str, Any]) -> None:
+    store = store_in(tmp_path)
+    begin(store, store.create(SPACE, DIGITS))
+    job = json.loads(encode(store.entries(0)[0].job)) | change
+    store._storage.set_trial_user_attr(store._trial_id(0, 0), "job", json.dumps(job))
+    with pytest.raises(IntarsiaError, match=r"is damaged .*a job of rung 0 cannot be read") as error:
+        store.entries(0)
+    assert next(iter(change)) in str(error.value)
 
 
 def test_a_study_is_where_its_folder_says_whatever_that_is_called(tmp_path: Path) -> None:
@@ -419,7 +439,7 @@ def test_a_study_is_where_its_folder_says_whatever_that_is_called(tmp_path: Path
     home.mkdir(parents=True)
     url = StudyOptions(tmp_path / FOLDER, "s%tudy?").url
     store = Store(url, "study")
-    begin(store, store.create(SPACE, {}))
+    begin(store, store.create(SPACE, DIGITS))
     assert sorted(path.name for path in home.iterdir()) == ["study.db"]
     assert do_all(Store(url, "study"), "me") == 7 + 4 * 2
     assert [path.name for path in tmp_path.iterdir()] == [FOLDER]

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -18,18 +19,21 @@ import pytest
 from digits_study import FIRST, SECOND, Server
 from intarsia.cli import main
 from intarsia.errors import IntarsiaError
+from intarsia.explore.jobs import Entry
 from intarsia.explore.options import StudyOptions
 from intarsia.explore.run import explore
 from intarsia.explore.source import identity, settings_of
-from intarsia.explore.store import Entry, Store
+from intarsia.explore.store import Store
+from intarsia.flow.results import TrainedFloat
+from intarsia.flow.task import read_record, write_record
 from patience import DEADLINE, wait_for
 
-#: Seconds between two signs of life: those of a busy machine come late, and three that are missing mean a dead worker.
+#: Seconds between two heartbeats: those of a busy machine come late, and three missing ones mean a dead worker.
 BEAT = 2
 
 
 def options_in(runs: Path, **changes: object) -> StudyOptions:
-    return StudyOptions(runs, "study", **({"beat": BEAT} | changes))  # type: ignore[arg-type]
+    return StudyOptions(runs, "study", **({"heartbeat": BEAT} | changes))  # type: ignore[arg-type]
 
 
 def entries(store: Store) -> list[Entry]:
@@ -59,13 +63,13 @@ def workers_of(parent: int) -> list[int]:
 
 def start(runs: Path, *more: str, environment: dict[str, str] | None = None) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "intarsia.cli", "explore", str(runs.parent / "space.yaml"), "--study", "study"]
-    command += ["--out", str(runs), "--workers", "2", "--beat", str(BEAT), *more]
+    command += ["--out", str(runs), "--workers", "2", "--heartbeat", str(BEAT), *more]
     return subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
 def test_a_worker_that_is_killed_is_started_again_and_nothing_is_done_twice(runs: Path) -> None:
     said: list[str] = []
-    store = Store(f"sqlite:///{runs.parent / 'shared.db'}", "study", beat=BEAT)
+    store = Store(f"sqlite:///{runs.parent / 'shared.db'}", "study", heartbeat=BEAT)
 
     def kill() -> None:
         wait_for(lambda: len(workers_of(os.getpid())) == 2 and _has(store, "running"))
@@ -96,7 +100,7 @@ def test_a_study_of_which_all_is_killed_goes_on_where_it_was(runs: Path) -> None
     process = start(runs)
     url = f"sqlite:///{runs / 'studies' / 'study' / 'study.db'}"
     wait_for((runs / "studies" / "study" / "study.db").exists)
-    store = Store(url, "study", beat=BEAT)
+    store = Store(url, "study", heartbeat=BEAT)
     wait_for(lambda: _has(store, "done"))
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -108,12 +112,12 @@ def test_a_study_of_which_all_is_killed_goes_on_where_it_was(runs: Path) -> None
     assert {key: after[key] for key in before} == before
     assert {design.rung for design in results.designs} == {0, 1}
     # With another float network the figures would not compare.
-    record = runs / "digits" / "train" / "float.json"
-    kept = record.read_text()
-    record.write_text(kept.replace('"files": {', '"files": {"another": "1", '))
+    path = runs / "digits" / "train" / "float.json"
+    kept = read_record(path, TrainedFloat)
+    write_record(path, replace(kept, files={**kept.files, "another": "1"}))
     with pytest.raises(IntarsiaError, match="another float network"):
         Store(url, "study").require(identity(settings_of("digits", runs, None), Store(url, "study").space()))
-    record.write_text(kept)
+    write_record(path, kept)
     # Once more: nothing is left to do.
     assert explore(runs.parent / "space.yaml", options_in(runs, workers=1), say=lambda _: None) == results
     assert done(entries(store)) == after
@@ -121,7 +125,7 @@ def test_a_study_of_which_all_is_killed_goes_on_where_it_was(runs: Path) -> None
 
 def test_two_machines_share_a_study_on_postgresql_that_loses_its_connections(runs: Path, server: Server) -> None:
     processes = [start(runs, "--storage", server.url), start(runs.parent / "runs", "--storage", server.url)]
-    store = Store(server.url, "study", beat=BEAT)
+    store = Store(server.url, "study", heartbeat=BEAT)
     wait_for(lambda: _has(store, "done"))
     for _ in range(3):  # every connection is cut, ours too
         with psycopg.connect(server.url.replace("+psycopg", ""), autocommit=True) as connection:
@@ -145,7 +149,7 @@ def test_two_machines_share_a_study_on_postgresql_that_loses_its_connections(run
         (["space.yaml", "--data", "nowhere"], "there is no folder of data sets at nowhere"),
         (["space.yaml", "--workers", "-1"], "workers"),
         (["space.yaml", "--threads", "99999999999"], "threads must be 1 to 1,024, not 99999999999"),
-        (["space.yaml", "--beat", "0"], "beat must be 1 to 86,400, not 0"),
+        (["space.yaml", "--heartbeat", "0"], "heartbeat must be 1 to 86,400, not 0"),
         (["space.yaml", "--device", "meta"], "has no device 'meta'"),
         (["space.yaml", "--device=-x"], "has no device '-x'"),
         (["space.yaml", "--out", "space.yaml"], "cannot write space.yaml"),
@@ -153,7 +157,7 @@ def test_two_machines_share_a_study_on_postgresql_that_loses_its_connections(run
         (["space.yaml", "--workers", "0"], "there is no study space"),
         (["space.yaml", "--study", "../elsewhere"], "names no folder"),
         (["refused.yaml", "--out", "runs"], "no design of the study refused can be evaluated"),
-        (["builtin.yaml"], "would share the folder of the network digits"),
+        (["builtin.yaml"], "would share the folder of the built-in network digits"),
     ],
 )
 def test_a_users_mistake_is_one_sentence(
@@ -217,7 +221,7 @@ def test_a_design_of_the_front_is_taken_to_hardware(
     assert main([*built, "--from-study", study, "--design", "1"]) == 0
     assert f"{first['metrics']['cycles']:,.0f} cycles" in capsys.readouterr().out
     assert main([*built, "--from-study", study, "--design", "99"]) == 2
-    assert "the front has designs 1 to" in capsys.readouterr().err
+    assert "the Pareto front has designs 1 to" in capsys.readouterr().err
     assert main([*built, "--from-study", study, "--transforms", "permute"]) == 2
     assert "--transforms cannot be combined with --from-study" in capsys.readouterr().err
     assert main(["compile", "resnet8", "--out", "runs", "--from-study", study]) == 2

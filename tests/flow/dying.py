@@ -40,7 +40,7 @@ def run_task(name: str, folder: Path, options: str) -> None:
     from intarsia.flow.settings import Settings  # noqa: PLC0415
     from intarsia.flow.stages import all_tasks  # noqa: PLC0415
 
-    settings = Settings.from_json(json.loads(options), folder)
+    settings = Settings(folder=folder, **json.loads(options))
     tasks = {task.id: task for task in all_tasks(settings)}
     with locked(folder):
         run_tasks([tasks[needed] for needed in (*tasks[name].needs, name)], settings)

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ import pytest
 
 import intarsia
 from intarsia.errors import IntarsiaError
-from intarsia.flow import DEFAULTS, STAGES, Settings, run, run_stage
+from intarsia.flow import BASELINES, BENCHMARKS, STAGES, Settings, run, run_stage
 from intarsia.flow.api import _refuse_loss
+from intarsia.flow.results import Compiled, Quantized, SearchedFormats
 from intarsia.flow.scheduler import BackgroundTasks, locked, run_tasks
 from intarsia.flow.stages import all_tasks, require_fit, tasks_until, variants
-from intarsia.flow.task import Job, Task, read_record, record_path
+from intarsia.flow.task import Job, Record, Result, Task, read_record, record_path, result_of
 from intarsia.flow.verify import require_equal
 from intarsia.integer.effective import effective_bits
 from intarsia.integer.file import load
@@ -34,29 +35,36 @@ def settings_in(folder: Path, **changes: Any) -> Settings:
     return Settings("digits", folder, **changes)
 
 
+@dataclass(frozen=True)
+class Done:
+    """The result of a task of these tests."""
+
+    summary: str = "done"
+
+
 class Chain:
     """Two tasks, the second of which reads what the first wrote; counts how often each runs."""
 
     def __init__(self) -> None:
         self.ran: list[str] = []
 
-    def tasks(self, text: str = "a", factor: int = 2) -> list[Task]:
-        first = Task("one", "x", "write", self.write, {"text": text}, suffixes=("txt",))
-        second = Task("two", "x", "repeat", self.repeat, {"factor": factor}, needs=("one/x",), suffixes=("txt",))
+    def tasks(self, text: str = "a", factor: int = 2) -> list[Task[Result]]:
+        first = Task("one", "x", "write", self.write, Done, {"text": text}, suffixes=("txt",))
+        second = Task("two", "x", "repeat", self.repeat, Done, {"factor": factor}, needs=("one/x",), suffixes=("txt",))
         return [first, second]
 
-    def write(self, job: Job) -> dict[str, Any]:
+    def write(self, job: Job) -> Done:
         self.ran.append("one")
         job.product("txt").write_text(job.task.parameters["text"])
-        return {}
+        return Done()
 
-    def repeat(self, job: Job) -> dict[str, Any]:
+    def repeat(self, job: Job) -> Done:
         self.ran.append("two")
         job.product("txt").write_text(job.input("one/x", "txt").read_text() * job.task.parameters["factor"])
-        return {"summary": "repeated"}
+        return Done("repeated")
 
 
-def ran(chain: Chain, tasks: list[Task], folder: Path, force: frozenset[str] = frozenset()) -> list[str]:
+def ran(chain: Chain, tasks: list[Task[Result]], folder: Path, force: frozenset[str] = frozenset()) -> list[str]:
     chain.ran.clear()
     run_tasks(tasks, settings_in(folder), force=force, say=quiet)
     return list(chain.ran)
@@ -91,7 +99,7 @@ def test_baselines_have_scales_as_wide_as_the_scheme() -> None:
 def test_a_preset_goes_with_rules_for_each_network() -> None:
     settings = settings_in(Path(), scheme="superposition, scales=4")
     assert settings.scheme_text(settings.scheme) == "superposition, scales=4"
-    own = DEFAULTS["dscnn"].scheme
+    own = BENCHMARKS["dscnn"].scheme
     assert Settings("dscnn", Path()).scheme_text("superposition, scales=5") == f"{own}, scales=5"
 
 
@@ -107,7 +115,7 @@ def test_a_layer_called_as_a_word_of_schemes_is_another_scheme_in_another_file()
 
 
 def test_the_ternary_baseline_has_no_sparse_plane_and_no_layer_of_its_own() -> None:
-    for name in DEFAULTS:
+    for name in BENCHMARKS:
         scheme = Scheme.parse(Settings(name, Path()).scheme_text("ternary"))
         assert not scheme.layers
         chosen = (scheme.default, scheme.first, scheme.last, scheme.depthwise)
@@ -128,16 +136,32 @@ def test_a_record_that_was_edited_is_not_believed(tmp_path: Path, part: str, val
     assert json.loads(record.read_text())["result"] == {"summary": "repeated"}
 
 
-def test_a_record_of_an_earlier_version_without_a_sum_counts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", [{"sum": None}, {"result": {}}, {"result": {"summary": "x", "more": 1}}, {"new": 1}])
+def test_a_record_of_another_version_is_refused_in_one_sentence_and_made_again(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
     chain = Chain()
     ran(chain, chain.tasks(), tmp_path)
-    record = tmp_path / "two" / "x.json"
-    content = json.loads(record.read_text())
-    del content["sum"]
-    record.write_text(json.dumps(content))
-    assert ran(chain, chain.tasks(), tmp_path) == []
-    record.write_text("[" * 100_000)
+    path = tmp_path / "two" / "x.json"
+    content = json.loads(path.read_text()) | change
+    path.write_text(json.dumps({name: value for name, value in content.items() if value is not None}))
+    with pytest.raises(IntarsiaError, match=r"two/x\.json was .*; run its stage again\.$"):
+        read_record(path, Done)
+    said: list[str] = []
+    run_tasks(chain.tasks(), settings_in(tmp_path), say=said.append)
+    assert [line for line in said if "two/x.json was" in line and line.endswith("run its stage again.")]
+    assert said[0].endswith("done before")
+    assert read_record(path, Done).result == Done("repeated")
+    path.write_text("[" * 100_000)
     assert ran(chain, chain.tasks(), tmp_path) == ["two"]
+
+
+def test_a_result_is_of_the_kind_that_its_reader_expects(tmp_path: Path) -> None:
+    records = run_tasks(Chain().tasks(), settings_in(tmp_path), say=quiet)
+    assert result_of(records, "two/x", Done) == Done("repeated")
+    assert result_of(records, "three/x", Done) is None
+    with pytest.raises(TypeError, match="Done, not Compiled"):
+        result_of(records, "two/x", Compiled)
 
 
 @pytest.mark.parametrize("damage", ["product", "record", "removed"])
@@ -157,7 +181,7 @@ def test_a_damaged_artifact_is_made_again(tmp_path: Path, damage: str) -> None:
 def test_a_failed_task_leaves_no_record_and_what_was_before_it_stays(tmp_path: Path) -> None:
     chain = Chain()
 
-    def fail(job: Job) -> dict[str, Any]:
+    def fail(job: Job) -> Done:
         job.product("txt").write_text("half")
         raise IntarsiaError("no.")
 
@@ -222,16 +246,16 @@ def test_a_folder_of_another_kind_is_not_written_over(tmp_path: Path, name: str)
 def test_work_beside_gives_its_records_or_its_error(tmp_path: Path) -> None:
     chain = Chain()
 
-    def bring(tasks: list[Task]) -> dict[str, Any]:
+    def bring(tasks: list[Task[Result]]) -> dict[str, Record[Result]]:
         return run_tasks(tasks, settings_in(tmp_path), say=quiet)
 
-    def fail(_: Job) -> dict[str, Any]:
+    def fail(_: Job) -> Done:
         raise IntarsiaError("no tool.")
 
     with locked(tmp_path) as lock:
         assert set(BackgroundTasks(bring, chain.tasks(), lock).result()) == {"one/x", "two/x"}
         with pytest.raises(IntarsiaError, match="no tool"):
-            BackgroundTasks(bring, [Task("three", "x", "fail", fail)], lock).result()
+            BackgroundTasks(bring, [Task("three", "x", "fail", fail, Done)], lock).result()
     with locked(tmp_path):
         pass
 
@@ -239,16 +263,16 @@ def test_work_beside_gives_its_records_or_its_error(tmp_path: Path) -> None:
 def test_work_beside_holds_the_folder_until_it_ends_and_begins_nothing_more(tmp_path: Path) -> None:
     chain, begun, go_on, stop = Chain(), threading.Event(), threading.Event(), threading.Event()
 
-    def wait(_: Job) -> dict[str, Any]:
+    def wait(_: Job) -> Done:
         begun.set()
         go_on.wait()
-        return {}
+        return Done()
 
-    def bring(tasks: list[Task]) -> dict[str, Any]:
+    def bring(tasks: list[Task[Result]]) -> dict[str, Record[Result]]:
         return run_tasks(tasks, settings_in(tmp_path), say=quiet, stop=stop)
 
     with locked(tmp_path) as lock:
-        beside = BackgroundTasks(bring, [Task("zero", "x", "wait", wait), *chain.tasks()], lock)
+        beside = BackgroundTasks(bring, [Task("zero", "x", "wait", wait, Done), *chain.tasks()], lock)
         begun.wait()
         stop.set()
     with pytest.raises(IntarsiaError, match="another run"), locked(tmp_path):
@@ -342,8 +366,8 @@ def test_settings_come_back_from_json(tmp_path: Path) -> None:
     )
     assert Settings.from_json(json.loads(json.dumps(settings.as_json())), tmp_path) == settings
     wrong: list[dict[str, Any]] = [{"colour": 1}, {"network": "resnet9"}, {"seeds": 3}, {"scheme": 5}, {"images": "5"}]
-    for damaged in ([], *({"network": "digits"} | fields for fields in wrong)):
-        with pytest.raises(IntarsiaError, match="cannot be read"):
+    for damaged in ([], *(settings.as_json() | fields for fields in wrong), {"network": "digits"}):
+        with pytest.raises(IntarsiaError, match=r"settings\.json was not written by this version .*; run it again\."):
             Settings.from_json(damaged, tmp_path)
 
 
@@ -405,7 +429,7 @@ def test_a_scheme_that_the_engine_can_run_fits(scheme: str, slots: int) -> None:
     require_fit(settings_in(Path(), scheme=scheme, slots=slots))
 
 
-@pytest.mark.parametrize("network", DEFAULTS)
+@pytest.mark.parametrize("network", BENCHMARKS)
 def test_each_networks_own_scheme_fits_its_own_engine(network: str) -> None:
     require_fit(
         Settings(
@@ -451,9 +475,11 @@ def test_a_layer_wise_baseline_takes_at_most_the_bits_of_the_scheme(tmp_path: Pa
         effective_bits(load(tmp_path / "quantize" / f"{name}-seed0.safetensors")).per_weight
         for name in ("superposition", "layerwise")
     )
-    assert mixed == pytest.approx(records["quantize/layerwise-scheme"].result["cost"])
+    assert mixed == pytest.approx(
+        read_record(tmp_path / "quantize" / "layerwise-scheme.json", SearchedFormats).result.cost
+    )
     assert mixed <= built
-    assert len(set(records["quantize/layerwise-seed0"].result["layers"].values())) > 1
+    assert len(set(read_record(tmp_path / "quantize" / "layerwise-seed0.json", Quantized).result.layers.values())) > 1
 
 
 def test_a_layer_wise_baseline_of_the_engines_formats_takes_at_most_its_cycles(tmp_path: Path) -> None:
@@ -469,13 +495,13 @@ def test_a_layer_wise_baseline_of_the_engines_formats_takes_at_most_its_cycles(t
     )
     records = run_stage(settings, "compile")
     assert list(records) == ["compile/digits2-seed0", "compile/layerwise-seed0"]
-    built, mixed = (sum(layer["cycles"] for layer in record.result["layers"]) for record in records.values())
-    assert mixed <= built
-    record = read_record(tmp_path / "quantize" / "layerwise-scheme.json")
-    assert record is not None
-    searched = record.result
-    assert searched["cost"] <= searched["budget"]
-    assert searched["unit"] == "cycles"
+    built, mixed = (result_of(records, name, Compiled) for name in records)
+    assert built is not None
+    assert mixed is not None
+    assert mixed.cycles <= built.cycles
+    searched = read_record(tmp_path / "quantize" / "layerwise-scheme.json", SearchedFormats).result
+    assert searched.cost <= searched.budget
+    assert searched.unit == "cycles"
 
 
 def test_layer_wise_formats_under_cycles_are_those_of_the_engine() -> None:
@@ -514,14 +540,19 @@ def test_impossible_settings_are_refused(changes: dict[str, Any], message: str) 
         settings_in(Path(), **changes)
 
 
-def test_the_flow_knows_every_network_of_the_registry() -> None:
+def test_every_network_of_the_registry_is_declared_with_what_its_run_does() -> None:
     pytest.importorskip("torch")
-    from intarsia.networks import NETWORKS  # noqa: PLC0415
+    from intarsia.datasets import DATASETS  # noqa: PLC0415
+    from intarsia.networks import NETWORKS, zoo_path  # noqa: PLC0415
+    from intarsia.quantize.recipes import QUANTIZATION_RECIPES, RECIPES  # noqa: PLC0415
 
-    known = {name: (entry.title, entry.dataset) for name, entry in DEFAULTS.items()}
-    assert known == {name: (spec.title, spec.dataset) for name, spec in NETWORKS.items()}
-    zoo = {name for name, entry in DEFAULTS.items() if not entry.retrain and not entry.reference}
-    assert zoo == {name for name, spec in NETWORKS.items() if spec.in_zoo}
+    assert list(BENCHMARKS) == list(NETWORKS)
+    for name, benchmark in BENCHMARKS.items():
+        assert benchmark.dataset in DATASETS
+        assert benchmark.recipe in QUANTIZATION_RECIPES
+        assert set(benchmark.baselines) <= set(BASELINES)
+        assert bool(benchmark.retrain) + bool(benchmark.reference) + zoo_path(name).is_file() == 1
+        assert name in RECIPES or benchmark.reference
 
 
 def test_a_reference_model_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -544,10 +575,13 @@ def test_a_device_that_is_not_there_is_refused_before_any_work(tmp_path: Path) -
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("content", ["[]", '{"stages": 3}', '{"stages": [1]}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "content",
+    ["[]", '{"stages": 3}', '{"format": "intarsia-results-1"}', '{"format": "intarsia-results-2"}', "[" * 100_000],
+)
 def test_damaged_results_are_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "results.json").write_text(content)
-    with pytest.raises(IntarsiaError, match=r"results\.json is .*delete it"):
+    with pytest.raises(IntarsiaError, match=r"results\.json .*delete it"):
         _refuse_loss(settings_in(tmp_path), {})
 
 

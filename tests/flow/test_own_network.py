@@ -114,7 +114,7 @@ def test_what_an_import_leaves_out_is_said(intarsia: Command, tmp_path: Path) ->
     graph.graph.node.append(onnx.helper.make_node("Softmax", ["y"], ["p"]))
     graph.graph.output[0].name = "p"
     onnx.save(graph, model)
-    status, text = intarsia("train", model, "--data", data, "--baselines", "--epochs", 0)
+    status, text = intarsia("train", model, "--data", data)
     assert status == 0, text
     assert "small.onnx: the import leaves out Softmax at the end" in text
 
@@ -152,11 +152,12 @@ def test_a_network_that_the_engine_does_not_take_is_refused_before_it_is_trained
     intarsia: Command, tmp_path: Path
 ) -> None:
     model, data = write_wide_model(tmp_path / "wide.onnx"), write_data(tmp_path / "data.npz", (WIDE,))
-    for command in ("run", "compile", "simulate", "fit"):
-        status, text = intarsia(command, model, "--data", data, "--skip-synthesis", *QUICK)
+    commands = {"run": ("--skip-synthesis", *QUICK), "compile": QUICK, "simulate": ("--epochs", 0), "fit": ()}
+    for command, options in commands.items():
+        status, text = intarsia(command, model, "--data", data, *options)
         assert status == 2, text
         assert "wide with the scheme ternary+2:16xint4: layer 0 has 257 blocks of input channels" in text
-        assert "or measure accuracy alone with intarsia execute" in text
+        assert "or measure only accuracy with intarsia execute" in text
         assert not list((tmp_path / "work" / "runs" / "wide").glob("*/*.safetensors"))
     assert intarsia("execute", model, "--data", data, *QUICK)[0] == 0
 

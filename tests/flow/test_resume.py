@@ -52,14 +52,10 @@ def substance(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a run has found out and made, without times."""
     made = {}
     for name, record in records(folder).items():
-        result = {key: value for key, value in record["result"].items() if key not in TIMES}
-        made[name] = (record["key"], record["files"], result)
+        made[name] = (record["key"], record["files"], record["result"])
     results = json.loads((folder / "results.json").read_text())
     shown = [name for name, _ in results.pop("stages")]
     return made, results | {"stages": shown, "command": ""}
-
-
-TIMES = ("images_per_second", "seconds_an_image")
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ def test_a_difference_ends_the_simulation_without_waiting_for_all_images(monkeyp
         verify_on_engine(network, compile_network(other, EngineConfig()), images, progress=False)
     assert len(simulated) < 100
     simulated.clear()
-    assert verify_on_engine(network, compile_network(other, EngineConfig()), images[1:5], progress=False)["images"] == 4
+    assert verify_on_engine(network, compile_network(other, EngineConfig()), images[1:5], progress=False).images == 4
     assert len(simulated) == 4
 
 

@@ -279,16 +279,20 @@ def _read_checkpoint(path: Path) -> None:
 
 
 def _records() -> Sequence[bytes]:
-    from intarsia.flow.task import Record  # noqa: PLC0415
+    from intarsia.flow.results import Score  # noqa: PLC0415
+    from intarsia.flow.task import Record, write_record  # noqa: PLC0415
 
-    record = Record({"a": [1]}, {"f": "00"}, {"score": 0.5}, 1.0, {"python": "3"}).with_sum()
-    return (json.dumps(vars(record)).encode(),)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "record.json"
+        write_record(path, Record({"a": [1]}, {"f": "00"}, Score("accuracy", 0.5, 10), 1.0, {"python": "3"}))
+        return (path.read_bytes(),)
 
 
 def _read_record(path: Path) -> None:
+    from intarsia.flow.results import Score  # noqa: PLC0415
     from intarsia.flow.task import read_record  # noqa: PLC0415
 
-    read_record(path)
+    read_record(path, Score)
 
 
 def _settings() -> Sequence[bytes]:

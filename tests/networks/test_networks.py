@@ -30,7 +30,7 @@ SHAPES = {
     "mobilenet": ((3, 96, 96), 2),
     "autoencoder": ((640, 1, 1), 640),
 }
-ZOO = [spec.name for spec in NETWORKS.values() if spec.in_zoo]
+ZOO = [name for name in NETWORKS if zoo_path(name).is_file()]
 CARD = WeightsCard("digits", "intarsia train digits --seed 3", 3, 2, "Recipe()", 0.5, 0.25, "2", {"a": "b"})
 
 

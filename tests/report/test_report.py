@@ -3,7 +3,7 @@ import json
 import re
 import struct
 import zlib
-from dataclasses import replace
+from dataclasses import fields, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -14,16 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from intarsia.engine import EngineConfig
 from intarsia.engine.cycles import LayerCycles
 from intarsia.engine.roofs import LayerRoofs
+from intarsia.errors import IntarsiaError
 from intarsia.integer.effective import LayerBits
-from intarsia.report import Results, render, table, write_report
+from intarsia.report import Results, read_run, render, table, write_report
 from intarsia.report.charts import Bar, Cloud, Line, Series, lines, scatter, stacked_bars, standalone, ticks_between
 from intarsia.report.data import (
     Accuracy,
     Area,
     AreaPart,
-    Comparison,
     Exported,
     Fpga,
     FpgaPart,
@@ -31,8 +32,10 @@ from intarsia.report.data import (
     Simulated,
     StoredLayer,
 )
+from intarsia.report.metrics import DESIGN_METRICS, SCORES, Metric
+from intarsia.report.page import COUNTERS
 from intarsia.report.pictures import png
-from intarsia.synthesize.compare import NETWORK_AREA, PEAK_AREA
+from intarsia.synthesize.compare import NETWORK_AREA, PEAK_AREA, Quantity
 
 pytest.importorskip("jinja2")
 
@@ -51,15 +54,13 @@ FULL = Results(
     roofs=(LayerRoofs("conv1", 600.0, 9, 64), LayerRoofs("fc & out", 0.1, 3, 2)),
     memory_bits={"activations": 8192, "dense": 4096, "sparse": 2048, "parameters": 2048},
     memory_bits_available={"activations": 16384, "dense": 8192, "sparse": 8192, "parameters": 8192},
-    access_bits={"activations": 128, "dense": 416, "sparse": 192, "parameters": 488},
-    lanes=16,
     simulated=Simulated(100, 2, 98765, (1234, 766), 256),
     exported=Exported(1000, 2, 987650),
     areas=(Area("engine", "transistors", 1e6, 1000, 81920, None, (AreaPart("lane", 16, 9e5, 9e5, 900),), None),),
     comparisons=(
-        Comparison(PEAK_AREA, "transistors", 5e5, 1.5e6),
-        Comparison("ECP5", "DSP", 0, 256, "the device has 156"),
-        Comparison(NETWORK_AREA, "kGE × Mcycles", 10.0, 12.5),
+        Quantity(PEAK_AREA, "transistors", 5e5, 1.5e6),
+        Quantity("ECP5", "DSP", 0, 256, "the device has 156"),
+        Quantity(NETWORK_AREA, "kGE × Mcycles", 10.0, 12.5),
     ),
     fpgas=(
         Fpga(
@@ -80,7 +81,7 @@ FULL = Results(
     environment={"python": "3.11"},
     stages=(("train/float", 1.5),),
     command="intarsia run digits",
-    engine={"lanes": 16},
+    engine=EngineConfig(),
 )
 EMPTY = replace(
     FULL,
@@ -209,6 +210,47 @@ def test_the_files_are_written_and_results_are_json(tmp_path: Path) -> None:
     assert results["effective_bits"] == pytest.approx(2.0)
     assert results["simulated"]["values"] == 98765
     assert (tmp_path / "results.txt").read_text() == table(FULL) + "\n"
+    assert read_run(tmp_path / "results.json") == FULL
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "intarsia-results-1"}, "does not hold results of the format intarsia-results-2"),
+        ({"colour": 1}, "colour is unknown"),
+        ({"macs": None}, "macs is missing"),
+        ({"metric": "joules"}, "metric must be one of 'accuracy', 'auc'"),
+        ({"engine": {"lanes": 16}}, "engine.slots is missing"),
+        ({"simulated": {"images": 1}}, "simulated.layers is missing"),
+        ({"cycles": [{"name": "conv1"}]}, r"cycles\[0\].kind is missing"),
+    ],
+)
+def test_results_of_another_version_are_refused_in_one_sentence(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    content = {**FULL.as_json(), **change}
+    path = tmp_path / "results.json"
+    path.write_text(
+        json.dumps({name: value for name, value in content.items() if value is not None or name == "simulated"})
+    )
+    with pytest.raises(IntarsiaError, match=message) as error:
+        read_run(path)
+    assert str(path) in str(error.value)
+    assert str(error.value).endswith("; run it again.")
+
+
+def test_the_report_names_counters_that_the_cycle_model_has() -> None:
+    assert {counter for _, counter, _ in COUNTERS} == {
+        field.name for field in fields(LayerCycles) if field.name.endswith(("_reads", "_writes"))
+    }
+    assert {memory for *_, memory in COUNTERS} == set(FULL.access_bits)
+
+
+@pytest.mark.parametrize("metric", [*SCORES.values(), *DESIGN_METRICS.values()])
+def test_a_metric_says_its_values_with_their_unit(metric: Metric) -> None:
+    assert metric.text(None) == "–"
+    assert metric.amount(0.5).endswith(metric.unit)
+    assert metric.text(1234.0).count(".") == (metric.digits > 0)
 
 
 def test_the_table_has_units_and_aligns() -> None:
@@ -277,7 +319,7 @@ def test_a_scatter_plot_places_points_along_both_axes() -> None:
 
 
 def test_an_engine_that_was_synthesized_with_other_parameters_is_said_to_be_another() -> None:
-    other = replace(FULL, engine={**FULL.engine, "dense_depth": 1280}, synthesized={"dense_depth": 1024})
+    other = replace(FULL, engine=EngineConfig(dense_depth=1280), synthesized={"dense_depth": 1024})
     for text in (render(other, []), table(other)):
         assert "dense_depth = 1,024 (this network needs 1,280)" in text
     assert "fitted" not in table(FULL)

@@ -2,6 +2,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from intarsia.errors import IntarsiaError
 from intarsia.report.study import Design, StudyResults, read_results
 from intarsia.report.study_page import FAMILIES, charts, family, importance, study_page, study_table
+from intarsia.typed_json import MismatchError, from_json, to_json
 from patience import DEADLINE
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -78,7 +80,7 @@ def test_a_choice_that_decides_all_has_all_the_importance() -> None:
 
 
 def test_the_results_survive_their_file(tmp_path: Path) -> None:
-    (tmp_path / "results.json").write_text(json.dumps(results().as_json()))
+    (tmp_path / "results.json").write_text(json.dumps(to_json(results())))
     assert read_results(tmp_path) == results()
     assert [d.scheme for d in results().front] == ["ternary", "ternary+1:16xint8", "ternary+2:16xint8"]
     lines = results().as_csv().splitlines()
@@ -92,8 +94,21 @@ def test_the_results_survive_their_file(tmp_path: Path) -> None:
 
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
 def test_what_is_no_result_of_a_study_is_refused(content: Any) -> None:
-    with pytest.raises(IntarsiaError, match="holds no results of a study"):
-        StudyResults.from_json(content, "results.json")
+    with pytest.raises(MismatchError):
+        from_json(StudyResults, content)
+
+
+@pytest.mark.parametrize("change", [{"seconds": "1"}, {"designs": [{}]}, {"colour": 1}, {"name": None}])
+def test_results_of_another_version_are_refused_in_one_sentence(tmp_path: Path, change: dict[str, Any]) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(to_json(results()) | change))
+    with pytest.raises(IntarsiaError, match=r"results\.json was not written by this version .*; give a results\.json"):
+        read_results(path)
+
+
+def test_a_design_has_only_metrics_that_are_declared() -> None:
+    with pytest.raises(ValueError, match="no metric 'joules'"):
+        replace(results().designs[0], metrics={"joules": 1.0})
 
 
 def test_a_folder_without_results_is_named(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def equalized(sound: NDArray[np.float64], rng: Generator) -> NDArray[np.float64]
 
 
 def noise_clip(rng: Generator) -> Clip:
-    """Return a second (samples,) of noise alone, of a random colour and level."""
+    """Return a second (samples,) of only noise, of a random colour and level."""
     return _clip(coloured_noise(RATE, rng) * _level(rng) * rng.uniform(0.0, 2.0))
 
 
@@ -65,7 +65,7 @@ def mfcc_variants(clips: NDArray[np.int16], each: NDArray[np.integer], noises: i
     Args:
         clips: (N, samples).
         each: (N,), variants to make of each.
-        noises: clips of noise alone to add.
+        noises: clips of only noise to add.
         seed: decides all of them.
     """
     rng = np.random.default_rng(seed)

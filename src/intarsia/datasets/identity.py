@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands for the files of a data set that no checksum pins: whoever changes one has other data."""
+"""Digests of the files of a data set that no checksum pins: a changed file makes other data."""
 
 import hashlib
 import os

@@ -181,7 +181,7 @@ def _require_alike(files: dict[str, Path], splits: dict[str, Split], content: di
                 raise IntarsiaError(f"{files[first]} has {what} {one}, {files[name]} {other}; they must be alike.")
 
 
-def _entry(arrays: Arrays, name: str) -> Any:
+def _entry(arrays: Arrays, name: str) -> object:
     return arrays[name].tolist() if name in arrays else None
 
 

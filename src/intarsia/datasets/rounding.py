@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What rounding an input to 8 bits loses, and grids of integers that lose little."""
+"""The loss of rounding an input to 8 bits, and grids of integers that lose little."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -95,7 +95,7 @@ def _steps(reals: NDArray[np.float32], *, signed: bool) -> NDArray[np.float64]:
 
 def _grid(offsets: NDArray[np.float64], steps: NDArray[np.float64]) -> ChannelGrid:
     """Return a grid, rounded as it is used; a step of 0, of a channel that never varies, becomes one so small that its
-    weights, which were never needed, vanish beside the others.
+    weights, which were never needed, vanish next to the others.
     """
     tiny = steps[steps > 0].min(initial=1.0) / 1024
     found = (values.astype(np.float32).tolist() for values in (offsets, np.where(steps == 0, tiny, steps)))

@@ -41,7 +41,7 @@ SCALING = InputScaling(offset=0, scale=0.5847029, unit=1.0)
 _FRAMES, _COEFFICIENTS = 49, 10
 #: How many variants of a clip, and clips of noise, join the small training set.
 _WORD_VARIANTS, _UNKNOWN_VARIANTS, _NOISES = 120, 15, 1000
-#: How many variants of a clip join the small validation set, without a label: a score of so few alone is too coarse.
+#: How many variants of a clip join the small validation set, without a label: a score of only these few is too coarse.
 _CHECKED_WORD_VARIANTS, _CHECKED_UNKNOWN_VARIANTS = 40, 4
 _SILENCE, _UNKNOWN = CLASSES.index("Silence"), CLASSES.index("Unknown")
 _NOISE = "_background_noise_"
@@ -66,7 +66,7 @@ def load_speech_commands(
 ) -> Dataset:
     """Load the keyword-spotting data, MFCC of one second each: float32 (N, 1, 49, 10).
 
-    In this order: the official set (`kws/speech_commands_v0.02/`, or the archive beside it), unpacked or packed, in
+    In this order: the official set (`kws/speech_commands_v0.02/`, or the archive next to it), unpacked or packed, in
     `data_dir` or the cache; the small sets in `data_dir/kws`; the official archive from the network (2.4 GB).
 
     Args:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every data set gives: inputs with labels in three splits, and how stored values become a network's input."""
+"""The content of every data set: inputs with labels in three splits, and how stored values become a network's input."""
 
 import json
 from collections.abc import Mapping

@@ -3,7 +3,7 @@
 
 Visual Wake Words (Chowdhery and others, 2019) as MLPerf Tiny prepared it from COCO 2014: the archive vw_coco2014_96
 and the benchmark's list of test images (`vww/y_labels.csv`), which are kept out of training. Else the small sets: some
-COCO images beside the test set (`vww/*.npz`), and enlarged CIFAR-10 training images, related but without labels.
+COCO images outside the test set (`vww/*.npz`), and enlarged CIFAR-10 training images, related but without labels.
 """
 
 import re
@@ -46,7 +46,7 @@ _MAKERS = tuple(Path(__file__).with_name(name) for name in ("visual_wake_words.p
 _VALIDATION = 100  # of the 308 small images
 _RELATED = 2_000  # CIFAR-10 images at most; 55 MB enlarged
 _VARIANTS = 30  # of each small image; most of a batch should show what this data shows
-_CHECKED_VARIANTS = 10  # of each to validate, without a label: a score of 100 images alone is too coarse
+_CHECKED_VARIANTS = 10  # of each to validate, without a label: a score of only 100 images is too coarse
 _SEED = 0  # of the split; the same for everybody, whatever the seed of the training
 
 
@@ -156,7 +156,7 @@ def _small(folder: Path, splits: Collection[SplitName], data_dir: Path | None, c
     return _dataset(
         loaded,
         sums,
-        f"COCO images beside the test set with variants{also} as related training data, {_VALIDATION} others to "
+        f"COCO images outside the test set with variants{also} as related training data, {_VALIDATION} others to "
         "validate, with variants that count as right where the float network is agreed with; the MLPerf Tiny accuracy "
         "set (COCO 2014) to test.",
     )
@@ -176,7 +176,7 @@ def _widened(
     cache: Path,
     sums: dict[str, str],
 ) -> tuple[Split, int]:
-    """Add variants, and enlarged CIFAR-10 training images, if they are at hand; return how many of these, too."""
+    """Add variants, and enlarged CIFAR-10 training images, if they are at hand; also return how many of these."""
     small, checksums = find_training_images(data_dir, cache, _RELATED)
     sums.update(checksums)
     everything = np.concatenate([images, picture_variants(images, _VARIANTS, _SEED), enlarge(small, SIZE)])

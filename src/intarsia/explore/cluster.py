@@ -105,7 +105,7 @@ def _work(options: StudyOptions) -> str:
     """Work on a study until it is done; return the sentence that says why that cannot be, or nothing."""
     name = f"{socket.gethostname()}:{os.getpid()}, Ray node {ray.get_runtime_context().get_node_id()}"
     try:
-        store = Store(options.url, options.name, beat=options.beat)
+        store = Store(options.url, options.name, heartbeat=options.heartbeat)
         work(store, options.folder, options.data_dir, device=options.device, threads=options.threads, name=name)
     except IntarsiaError as error:
         return str(error)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a frozen network costs in hardware: stored bits, cycles of the exact model, and the execution unit it needs."""
+"""Hardware costs of a frozen network: stored bits, cycles of the exact model, and the execution unit it needs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ class Costs:
     Attributes:
         bits: effective bits per weight.
         bytes: of everything stored for the weights, biases included.
-        cycles: of an inference; None where no engine runs these planes.
+        cycles: per inference; None where no engine runs these planes.
         unit: the lanes that multiply; None where there are none for these planes.
         reason: why there are no cycles or no unit, one sentence; else empty.
         layers: cycles and memory accesses of each layer; empty where there is no unit.
@@ -135,7 +135,7 @@ def _shared(pattern: Pattern, lanes: int) -> bool:
 def _single_pass(network: IntegerNetwork) -> IntegerNetwork:
     """Return a network of the same shapes whose dense planes take one pass, as on lanes of their width.
 
-    Its weights are drawn, for the compiler stores equal ones once.
+    Its weights are random, because the compiler stores equal ones once.
     """
     rng = np.random.default_rng(0)
 

@@ -6,11 +6,11 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from optuna.exceptions import ExperimentalWarning, OptunaError, StorageInternalError
 from optuna.storages import RDBStorage
-from sqlalchemy import URL, Engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from intarsia.errors import IntarsiaError
@@ -93,22 +93,22 @@ def shown(url: str) -> str:
     return f"{scheme}{slashes}{user.partition(':')[0]}{at}{tail}" if at else url
 
 
-def connect(url: str, beat: int) -> RDBStorage:
+def connect(url: str, heartbeat: int) -> RDBStorage:
     """Open the database of studies, made where it is missing.
 
     Args:
         url: as SQLAlchemy reads it.
-        beat: seconds between two signs of life of a worker; three missing ones mean that it is dead.
+        heartbeat: seconds between two heartbeats of a worker; three missing ones mean that it is dead.
 
     Raises:
         IntarsiaError: it cannot be reached, or a package for it is missing.
     """
-    options: dict[str, Any] = {"pool_pre_ping": True}
+    options: dict[str, object] = {"pool_pre_ping": True}
     try:
         if url.startswith("sqlite:"):
             _require_folder(make_url(url).database)
             options["connect_args"] = {"timeout": _SQLITE_BUSY}
-        storage = _opened(url, options, beat)
+        storage = _opened(url, options, heartbeat)
     except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
         raise IntarsiaError(
             f"{shown(url)} is not a database to write to ({_reason(error)}); write sqlite:///study.db or "
@@ -144,14 +144,16 @@ def sqlite_url(path: Path) -> str:
         raise IntarsiaError(f"the path {path} is not UTF-8; choose another folder with --out.") from None
 
 
-def _opened(url: str, options: dict[str, Any], beat: int) -> RDBStorage:
+def _opened(url: str, options: dict[str, object], heartbeat: int) -> RDBStorage:
     """Open a database and make its tables where they are missing; again, where somebody else makes them just now."""
     pause = 0.5
     for tries in range(_MOST_OPENINGS, 0, -1):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)  # heartbeats: the version is pinned
-                return RDBStorage(_literal(url), engine_kwargs=options, heartbeat_interval=beat, grace_period=3 * beat)
+                return RDBStorage(
+                    _literal(url), engine_kwargs=options, heartbeat_interval=heartbeat, grace_period=3 * heartbeat
+                )
         except DBAPIError as error:
             if tries == 1 or _hopeless(error):
                 raise
@@ -189,11 +191,11 @@ def _lock_at_once(engine: Engine) -> None:
     engine.dispose()
 
     @event.listens_for(engine, "connect")
-    def connected(connection: Any, _: Any) -> None:
-        connection.isolation_level = None  # Python's module leaves transactions alone
+    def connected(connection: sqlite3.Connection, _: object) -> None:
+        connection.isolation_level = None  # Python's module begins no transactions
 
     @event.listens_for(engine, "begin")
-    def begun(connection: Any) -> None:
+    def begun(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 

@@ -2,8 +2,6 @@
 """One design evaluated: quantized, frozen, executed on validation inputs, and its hardware counted."""
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -12,10 +10,11 @@ from intarsia.datasets import Dataset, Split
 from intarsia.errors import IntarsiaError
 from intarsia.explore.areas import Areas
 from intarsia.explore.costs import Costs, costs_of
+from intarsia.explore.jobs import Evaluation
 from intarsia.explore.source import cell_library
-from intarsia.explore.space import MEMORY_ENERGY, DesignSpace, Point, Rung
+from intarsia.explore.space import DesignSpace, Point, Rung
 from intarsia.flow.data import load_data
-from intarsia.flow.learn import float_model
+from intarsia.flow.float_networks import float_model
 from intarsia.flow.settings import Settings
 from intarsia.integer import IntegerNetwork
 from intarsia.integer.executor import Executor
@@ -28,21 +27,7 @@ from intarsia.quantize.qat import FloatNetwork, quantize
 from intarsia.quantize.recipes import QuantizationRecipe
 from intarsia.quantize.teacher_cache import TeacherCache
 from intarsia.quantize.transforms.settings import Transforms
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What was measured of a design.
-
-    Attributes:
-        metrics: by name; `accuracy` (or explained variance) is of validation inputs; None where hardware has no figure.
-        reason: why some are None, one sentence; else empty.
-        seconds: that it took.
-    """
-
-    metrics: Mapping[str, float | None]
-    reason: str
-    seconds: float
+from intarsia.report.metrics import ACCURACY, AREA, BITS, BYTES, CYCLES, MEMORY_ENERGY
 
 
 class Evaluator:
@@ -67,7 +52,7 @@ class Evaluator:
         self.data: Dataset = load_data(settings, ("train", "validation"))
         known = labelled(self.data, self.model).validation
         split = Split(known.images, known.labels)
-        # The float weights behind every scheme are the same.
+        # The float weights of every scheme are the same.
         self.teacher = FloatNetwork(attached(self.model, self.data, Scheme.parse("int8")))
         self.answers = TeacherCache()
         self.validation = split if space.images is None else split.take(space.images)
@@ -82,13 +67,13 @@ class Evaluator:
         network = self._network(point, rung, seed)
         costs = costs_of(network, self.settings.engine)
         metrics: dict[str, float | None] = {
-            "accuracy": self._merit(network),
-            "bits": costs.bits,
-            "bytes": costs.bytes,
-            "cycles": costs.cycles,
-            "area": None if costs.unit is None else self.areas[costs.unit],
+            ACCURACY.name: self._merit(network),
+            BITS.name: costs.bits,
+            BYTES.name: costs.bytes,
+            CYCLES.name: costs.cycles,
+            AREA.name: None if costs.unit is None else self.areas[costs.unit],
         }
-        metrics[MEMORY_ENERGY], why = self._memory_energy(costs)
+        metrics[MEMORY_ENERGY.name], why = self._memory_energy(costs)
         return Evaluation(metrics, costs.reason or why, time.monotonic() - start)
 
     def _memory_energy(self, costs: Costs) -> tuple[float | None, str]:
@@ -96,7 +81,7 @@ class Evaluator:
         try:
             return (None if self.pdk is None else costs.memory_energy(self.pdk)), ""
         except IntarsiaError as error:
-            if MEMORY_ENERGY in self.space.objectives:
+            if MEMORY_ENERGY.name in self.space.objectives:
                 raise
             return None, str(error)
 

@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fronts: which designs no other one beats, and how well a cheap evaluation ranks them."""
+"""Pareto fronts, and how well a cheap evaluation ranks designs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from intarsia.explore.space import DIRECTIONS
+from intarsia.report.metrics import DESIGN_METRICS
+from intarsia.report.study import Figures
 
-Metrics = Mapping[str, float | None]
 
-
-def losses(metrics: Metrics, objectives: Sequence[str]) -> tuple[float, ...]:
+def losses(metrics: Figures, objectives: Sequence[str]) -> tuple[float, ...]:
     """Return objectives as numbers of which less is better; what has no figure is infinitely bad."""
     values = []
     for name in objectives:
@@ -19,14 +18,15 @@ def losses(metrics: Metrics, objectives: Sequence[str]) -> tuple[float, ...]:
         if value is None:
             values.append(float("inf"))
         else:
-            values.append(-value if DIRECTIONS[name] == "maximize" else value)
+            values.append(-value if DESIGN_METRICS[name].direction == "maximize" else value)
     return tuple(values)
 
 
 def ranks(rows: Sequence[Sequence[float]]) -> NDArray[np.int64]:
-    """Return the front that each row (N, K) is on: 0 for rows that no other beats, 1 for those that only these beat, …
+    """Return the Pareto front that each row (N, K) is on: 0 for rows that no other row dominates, 1 for those that only
+    rows of front 0 dominate, and so on.
 
-    A row beats another if it is no worse anywhere and better somewhere (Deb et al., NSGA-II, 2002).
+    A row dominates another if it is no worse anywhere and better somewhere (Deb et al., NSGA-II, 2002).
     """
     table = _table(rows)
     found = np.full(len(table), -1, np.int64)
@@ -41,8 +41,8 @@ def ranks(rows: Sequence[Sequence[float]]) -> NDArray[np.int64]:
     return found
 
 
-def front(metrics: Sequence[Metrics], objectives: Sequence[str]) -> list[int]:
-    """Return the indices of the designs that no other one beats, in order; equal designs stand side by side."""
+def front(metrics: Sequence[Figures], objectives: Sequence[str]) -> list[int]:
+    """Return the indices of the designs on the Pareto front, in order; equal designs are all on it."""
     return [int(index) for index in np.flatnonzero(ranks([losses(row, objectives) for row in metrics]) == 0)]
 
 
@@ -68,8 +68,8 @@ def _table(rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
     return np.asarray(rows, np.float64).reshape(len(rows), len(rows[0]) if rows else 0)
 
 
-def best(metrics: Sequence[Metrics], objectives: Sequence[str], count: int) -> list[int]:
-    """Return the indices of the `count` best designs: front by front, in the last one those that stand alone."""
+def best(metrics: Sequence[Figures], objectives: Sequence[str], count: int) -> list[int]:
+    """Return the indices of the `count` best designs: front by front, of the last one those that are least crowded."""
     rows = [losses(row, objectives) for row in metrics]
     level, apart = ranks(rows), crowding(rows)
     order = sorted(range(len(rows)), key=lambda index: (level[index], -apart[index], index))

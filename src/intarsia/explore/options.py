@@ -6,7 +6,7 @@ from pathlib import Path
 
 from intarsia.errors import IntarsiaError
 from intarsia.explore.database import sqlite_url
-from intarsia.flow.settings import STUDIES
+from intarsia.flow.names import STUDIES
 
 #: In the folder of a study: its database, unless it is elsewhere.
 DATABASE = "study.db"
@@ -22,9 +22,9 @@ class StudyOptions:
         storage: URL of the database; by default SQLite in the study's folder.
         data_dir: folder of data sets, or a user's own data.
         device: where PyTorch trains.
-        workers: processes on this machine; 0 only looks at what is there.
+        workers: processes on this machine; 0 only writes the report.
         threads: of each worker.
-        beat: seconds between two signs of life of a worker.
+        heartbeat: seconds between two heartbeats of a worker.
         ray: address of a Ray cluster (`auto`, or host:port) that the workers run on; by default this machine.
     """
 
@@ -35,11 +35,11 @@ class StudyOptions:
     device: str = "cpu"
     workers: int = 1
     threads: int = 1
-    beat: int = 10
+    heartbeat: int = 10
     ray: str | None = None
 
     def __post_init__(self) -> None:
-        for name, least, most in (("workers", 0, 1024), ("threads", 1, 1024), ("beat", 1, 86_400)):
+        for name, least, most in (("workers", 0, 1024), ("threads", 1, 1024), ("heartbeat", 1, 86_400)):
             if not least <= getattr(self, name) <= most:
                 raise IntarsiaError(f"{name} must be {least} to {most:,}, not {getattr(self, name)}; correct --{name}.")
         if Path(self.name).name != self.name or self.name in ("", ".", ".."):

@@ -1,21 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a study has to do next: the jobs of each rung, from what is finished. Pure, so any worker may ask."""
+"""The next jobs of a study: those of each rung follow from what is finished. Pure, so any worker may ask."""
 
 import math
 import random
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from intarsia.explore.front import Metrics, best, front
+from intarsia.explore.front import best, front
+from intarsia.explore.jobs import Entry, Job
 from intarsia.explore.space import DesignSpace, Point
-from intarsia.explore.store import Entry, Job
+from intarsia.report.study import Figures
 
-_NOTHING: Mapping[str, str] = MappingProxyType({})  # coordinates of a design that is listed beside the space
+_NOTHING: Mapping[str, str] = MappingProxyType({})  # coordinates of a design that the space lists in addition
 _MOST_DRAWS = 100  # of points for each that is wanted, before a random search is told that there are no more
 
 
 def first_jobs(space: DesignSpace) -> list[Job]:
-    """Return the jobs of the first rung; of an evolution, which proposes as it goes, the listed designs alone."""
+    """Return the jobs of the first rung; of an evolution, which proposes as it goes, only the listed designs."""
     if space.search.kind == "evolution":
         found = [(Point.parse(text), _NOTHING) for text in space.schemes]
     else:
@@ -45,16 +46,16 @@ def next_jobs(space: DesignSpace, rung: int, before: Sequence[Entry]) -> list[Jo
     return [Job(rung, points[index], seed, coordinates[points[index]]) for index in chosen for seed in seeds]
 
 
-def means(entries: Sequence[Entry]) -> dict[Point, Metrics]:
+def means(entries: Sequence[Entry]) -> dict[Point, Figures]:
     """Return the metrics of each design that was evaluated, the mean over its seeds."""
-    grouped: dict[Point, list[Metrics]] = {}
+    grouped: dict[Point, list[Figures]] = {}
     for entry in entries:
         if entry.state == "done":
             grouped.setdefault(entry.job.point, []).append(entry.metrics)
     return {point: _mean(rows) for point, rows in grouped.items()}
 
 
-def _mean(rows: Sequence[Metrics]) -> Mapping[str, float | None]:
+def _mean(rows: Sequence[Figures]) -> Figures:
     mean: dict[str, float | None] = {}
     for name in rows[0]:
         values = [value for row in rows if (value := row.get(name)) is not None]

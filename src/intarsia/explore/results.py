@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a study found, read from its database."""
+"""The results of a study, read from its database."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -49,7 +49,7 @@ def collect(store: Store, space: DesignSpace) -> StudyResults:
 
 
 def _with_front(designs: Sequence[Design], objectives: Sequence[str]) -> tuple[Design, ...]:
-    """Mark the front of the designs at the last rung that any has reached: accuracies of other rungs do not compare."""
+    """Mark the Pareto front of the last rung that any design reached: accuracies of other rungs do not compare."""
     top = max((design.rung for design in designs), default=0)
     reached = [number for number, design in enumerate(designs) if design.rung == top]
     best = {reached[index] for index in front([designs[number].metrics for number in reached], objectives)}

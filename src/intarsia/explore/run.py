@@ -9,27 +9,29 @@ from pathlib import Path
 
 from intarsia.errors import IntarsiaError
 from intarsia.explore.database import shown
+from intarsia.explore.jobs import Entry
 from intarsia.explore.options import DATABASE, StudyOptions
 from intarsia.explore.results import collect
 from intarsia.explore.source import cell_library, identity, ready, settings_of
 from intarsia.explore.space import DesignSpace
 from intarsia.explore.space_file import read_space
-from intarsia.explore.store import Entry, Store
+from intarsia.explore.store import Store
 from intarsia.explore.worker import begin, finished
 from intarsia.explore.workers import Processes, Workers
 from intarsia.files import write_json, write_text
 from intarsia.flow import Settings
 from intarsia.flow.early import require_possible
-from intarsia.flow.learn import require_device
+from intarsia.flow.float_networks import require_device
 from intarsia.report.study import StudyResults, read_results
 from intarsia.report.study_page import study_page, study_table
 from intarsia.text import counted
+from intarsia.typed_json import to_json
 
 Say = Callable[[str], None]
 _LOOK = 1.0  # seconds between two looks at the workers
 _TELL = 60.0  # seconds between two lines about what remains
 
-#: What a study writes into its folder when it ends, the first of them first.
+#: The files that a study writes into its folder when it ends, in this order.
 _FILES = (_RESULTS, _DESIGNS, _TABLE, _PAGE) = ("results.json", "designs.csv", "results.txt", "study.html")
 
 
@@ -56,7 +58,7 @@ def explore(path: Path, options: StudyOptions, *, say: Say = print) -> StudyResu
         raise IntarsiaError(
             f"cannot write {options.home}: {error.strerror}; choose another folder with --out."
         ) from error
-    store = Store(options.url, options.name, beat=options.beat)
+    store = Store(options.url, options.name, heartbeat=options.heartbeat)
     if options.workers:
         ready(settings)
         store.create(path.read_text(encoding="utf-8"), identity(settings, space))
@@ -122,7 +124,7 @@ def write_results(results: StudyResults, folder: Path) -> StudyResults:
         IntarsiaError: a package for the page is missing, or a file cannot be written.
     """
     page = study_page(results)
-    write_json(folder / _RESULTS, results.as_json())
+    write_json(folder / _RESULTS, to_json(results))
     write_text(folder / _DESIGNS, results.as_csv())
     write_text(folder / _TABLE, study_table(results) + "\n")
     write_text(folder / _PAGE, page)

@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a study needs beside its space: the float network, from a run of the flow up to its first stage, and, for the
-energy of memories, a library of SRAM macros.
+"""What a study needs in addition to its space: the float network, from a run of the flow up to its first stage, and a
+library of SRAM macros for the energy of memories.
 """
 
 import hashlib
 import os
 import time
 from pathlib import Path
-from typing import Any
 
 from intarsia.errors import IntarsiaError
-from intarsia.explore.space import MEMORY_ENERGY, DesignSpace
-from intarsia.files import read_json
+from intarsia.explore.jobs import StudyIdentity
+from intarsia.explore.space import DesignSpace
 from intarsia.flow import Settings, run_stage
-from intarsia.flow.data import data_key
+from intarsia.flow.data import data_identity, float_record
+from intarsia.flow.names import named
 from intarsia.flow.scheduler import FolderBusyError
-from intarsia.flow.settings import named
+from intarsia.report.metrics import MEMORY_ENERGY
 from intarsia.synthesize.pdk import Pdk, load_pdk
 
 _PATIENCE = 600.0  # seconds that another process may take to make the float network
@@ -31,27 +31,27 @@ def settings_of(network: str, folder: Path, data_dir: Path | None, *, device: st
         device: where PyTorch trains.
 
     Raises:
-        IntarsiaError: there is no such network, or a file is called as one that is built in.
+        IntarsiaError: there is no such network, or a file has the name of a built-in one.
     """
     name, model = named(network)
     return Settings(name, folder / name, model=model, data_dir=data_dir, device=device, synthesis=False)
 
 
-def identity(settings: Settings, space: DesignSpace) -> dict[str, Any]:
-    """Return what all evaluations of a study must agree in, JSON values; the float network must be there.
+def identity(settings: Settings, space: DesignSpace) -> StudyIdentity:
+    """Return what all evaluations of a study must agree in; the float network must be there.
 
     Raises:
         IntarsiaError: the data is not there, or an objective needs SRAM macros and there are none.
     """
-    record = read_json(settings.folder / "train" / "float.json")
-    known: dict[str, Any] = {
-        "float network": sorted(record["files"].values()),
-        "data": data_key(settings, ("train", "validation")).get("data", []),
-    }
-    if MEMORY_ENERGY in space.objectives and (library := cell_library(space)) is not None:
-        macros = [(cell.name, cell.area_um2, cell.read_pj, cell.write_pj) for cell in library.srams]
-        known["library of SRAM macros"] = hashlib.sha256(repr(macros).encode()).hexdigest()
-    return known
+    macros = ""
+    if MEMORY_ENERGY.name in space.objectives and (library := cell_library(space)) is not None:
+        cells = [(cell.name, cell.area_um2, cell.read_pj, cell.write_pj) for cell in library.srams]
+        macros = hashlib.sha256(repr(cells).encode()).hexdigest()
+    return StudyIdentity(
+        float_network=tuple(sorted(float_record(settings).files.values())),
+        data=data_identity(settings, ("train", "validation")),
+        sram_library=macros,
+    )
 
 
 def cell_library(space: DesignSpace) -> Pdk | None:
@@ -61,11 +61,11 @@ def cell_library(space: DesignSpace) -> Pdk | None:
     Raises:
         IntarsiaError: an objective needs the library, and it is not given, missing or damaged.
     """
-    needed, root = MEMORY_ENERGY in space.objectives, os.environ.get("PDK_ROOT")
+    needed, root = MEMORY_ENERGY.name in space.objectives, os.environ.get("PDK_ROOT")
     if not root and needed:
         raise IntarsiaError(
-            f"the objective {MEMORY_ENERGY} needs a library of SRAM macros; give its folder with PDK_ROOT, or leave "
-            "the objective out."
+            f"the objective {MEMORY_ENERGY.name} needs a library of SRAM macros; give its folder with PDK_ROOT, or "
+            "leave the objective out."
         )
     try:
         return load_pdk(Path(root)) if root else None

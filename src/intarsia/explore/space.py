@@ -12,19 +12,9 @@ from intarsia.quantize.scheme_text import normalized, split
 from intarsia.quantize.transforms.settings import Transforms
 
 NONE = "none"
-#: Where a layer's planes come from, beside names of layers: what `Scheme` has rules for.
+#: Where a layer's planes come from if no rule of `Scheme` names the layer.
 DEFAULT = "default"
 
-MEMORY_ENERGY = "memory_energy"
-#: What a study can weigh, and whether more is better.
-DIRECTIONS: Mapping[str, Literal["maximize", "minimize"]] = {
-    "accuracy": "maximize",
-    "bits": "minimize",
-    "bytes": "minimize",
-    "cycles": "minimize",
-    "area": "minimize",
-    MEMORY_ENERGY: "minimize",
-}
 SearchKind = Literal["grid", "random", "evolution"]
 
 
@@ -98,7 +88,7 @@ class LayerSpace:
     def text(self, chosen: Mapping[str, str]) -> str:
         """Return the planes that a value for each part (by its name) means, as text that reads back the same.
 
-        Parts that the others leave no room for (the pattern of no sparse plane) are dropped.
+        Parts without meaning next to the others (the pattern of no sparse plane) are dropped.
 
         Raises:
             IntarsiaError: there are no such planes.
@@ -133,7 +123,7 @@ class Rung:
 
     Attributes:
         epochs: of distillation; 0 is post-training quantization, None the network's whole recipe.
-        keep: share of the points before that get here, 0 to 1; None takes the front alone.
+        keep: share of the points before that get here, 0 to 1; None takes only the Pareto front.
         seeds: one training each.
         rate: peak learning rate, a part of each tensor's size; None takes the recipe's.
     """
@@ -145,7 +135,7 @@ class Rung:
 
     @property
     def training(self) -> tuple[int | None, float | None]:
-        """What decides how a design is trained here."""
+        """The settings that decide how a design is trained here."""
         return self.epochs, self.rate
 
 
@@ -174,8 +164,8 @@ class DesignSpace:
         layers: by `default`, `first`, `last`, `depthwise` or a layer's name.
         scales: bits of the multipliers.
         transforms: of the float network.
-        schemes: whole designs beside the combinations, uniform ones say, as `Point.parse` reads them.
-        objectives: what a front weighs, of `DIRECTIONS`.
+        schemes: additional complete designs, such as uniform ones, as `Point.parse` reads them.
+        objectives: metrics that the Pareto front compares, of `intarsia.report.metrics.DESIGN_METRICS`.
         calibration: training images that post-training quantization sees.
         images: validation images that accuracy is measured on; None takes all.
         search: how the space is walked.

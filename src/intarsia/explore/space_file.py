@@ -11,7 +11,6 @@ import yaml
 from intarsia.errors import IntarsiaError, unreadable
 from intarsia.explore.space import (
     DEFAULT,
-    DIRECTIONS,
     NONE,
     DesignSpace,
     LayerSpace,
@@ -24,6 +23,7 @@ from intarsia.integer.formats import Pattern, WeightFormat
 from intarsia.quantize.recipes import LARGEST_SEED
 from intarsia.quantize.scheme import LayerScheme
 from intarsia.quantize.transforms.settings import Transforms
+from intarsia.report.metrics import DESIGN_METRICS
 from intarsia.text import whole_number
 
 Value = TypeVar("Value")
@@ -154,7 +154,7 @@ def _space(root: _Node) -> DesignSpace:
         "scales": lambda node: node.each(lambda item: item.checked(_scale)),
         "transforms": lambda node: node.each(lambda item: item.checked(Transforms.parse)),
         "schemes": lambda node: node.each(lambda item: item.checked(Point.parse)),
-        "objectives": lambda node: node.each(lambda item: _one_of(item, tuple(DIRECTIONS))),
+        "objectives": lambda node: node.each(lambda item: _one_of(item, tuple(DESIGN_METRICS))),
         "calibration": lambda node: node.number(1),
         "images": lambda node: node.number(1),
         "search": _search,

@@ -2,31 +2,31 @@
 """A study in a database: jobs that wait, run, and are finished, shared by any number of workers.
 
 Optuna's storage holds them, one Optuna study per rung, so that its samplers and its dashboard also read them. A job is
-taken by one compare-and-swap of its state. A worker that works on a job says so every few seconds; a job whose worker
-has gone silent is put back. A job that was put in twice (two machines planned at once) is done once: of jobs with one
+taken by one compare-and-swap of its state. A worker sends a heartbeat every few seconds; a job whose worker has gone
+silent is put back. A job that was put in twice (two machines planned at once) is done once: of jobs with one
 key, the one with the lowest number that has not failed is the job.
 """
 
 import contextlib
-import json
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.exceptions import ExperimentalWarning, OptunaError, UpdateFinishedTrialError
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
 from intarsia.errors import IntarsiaError
 from intarsia.explore.database import Result, again, connect, damaged, shown
 from intarsia.explore.front import losses
-from intarsia.explore.space import DIRECTIONS, DesignSpace, Point
+from intarsia.explore.jobs import IDENTITY_NAMES, Entry, Evaluation, Job, StudyIdentity, decode, encode, entry_of
+from intarsia.explore.space import DesignSpace
 from intarsia.explore.space_file import parse_space
+from intarsia.report.metrics import DESIGN_METRICS
+from intarsia.report.study import Figures
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -35,71 +35,30 @@ MOST_TRIES = 5
 _MOST_PROPOSALS = 4  # for each trial of an evolution: designs that are there already are proposed again
 
 
-@dataclass(frozen=True)
-class Job:
-    """A design to evaluate at a rung with a seed; `chosen` are the coordinates in the space that it came from."""
-
-    rung: int
-    point: Point
-    seed: int
-    chosen: Mapping[str, str]
-
-    @property
-    def key(self) -> str:
-        """What tells this job from others of its rung."""
-        return f"{self.point.key} | seed {self.seed}"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A job in the database.
-
-    Attributes:
-        job: what is to do.
-        number: of the trial in its rung's Optuna study.
-        state: `waiting`, `running`, `done`, `refused` (the evaluation ended in an error) or `lost` (its worker died, or
-            another entry has the same job).
-        metrics: of a job that is done.
-        reason: why some metrics are None, or why it was refused.
-        seconds: that it took.
-        worker: who did it.
-        dropped: whether a lost one was given back by a worker that lives: a duplicate, or the study was interrupted.
-    """
-
-    job: Job
-    number: int
-    state: str
-    metrics: Mapping[str, float | None]
-    reason: str
-    seconds: float
-    worker: str
-    dropped: bool = False
-
-
 class Store:
     """One study. Every method tries again for a minute where the connection to the database is lost.
 
     Args:
         url: of the database, as SQLAlchemy reads it: `sqlite:///study.db`, `postgresql+psycopg://user@host/name`.
         name: of the study.
-        beat: seconds between two signs of life of a worker; three missing ones mean that it is dead.
+        heartbeat: seconds between two heartbeats of a worker; three missing ones mean that it is dead.
 
     Raises:
         IntarsiaError: the database cannot be reached, or a package for it is missing.
     """
 
-    def __init__(self, url: str, name: str, *, beat: int = 10) -> None:
-        self.url, self.name, self.beat = url, name, beat
-        self._storage = connect(url, beat)
+    def __init__(self, url: str, name: str, *, heartbeat: int = 10) -> None:
+        self.url, self.name, self.heartbeat = url, name, heartbeat
+        self._storage = connect(url, heartbeat)
         self._ids: dict[int, int] = {}
         self._space: DesignSpace | None = None  # it never changes
 
-    def create(self, space_text: str, info: Mapping[str, Any]) -> DesignSpace:
+    def create(self, space_text: str, identity: StudyIdentity) -> DesignSpace:
         """Create the study of a space, or join it where it exists.
 
         Args:
             space_text: the file's text.
-            info: what it is of, beside the space: float network and data, JSON values that all its workers agree in.
+            identity: the float network and data that all its workers must agree in.
 
         Raises:
             IntarsiaError: the study exists and is of another space, float network or data.
@@ -107,9 +66,9 @@ class Store:
         space = parse_space(space_text)
         if self._exists():
             self._require_space(space)
-            self.require(info)
+            self.require(identity)
             return space
-        directions = [DIRECTIONS[name] for name in space.objectives]
+        directions = [DESIGN_METRICS[name].direction for name in space.objectives]
 
         def made() -> None:
             first, *_ = [
@@ -119,12 +78,12 @@ class Store:
                 for rung in range(len(space.rungs))
             ]
             if "space" not in first.user_attrs:
-                first.set_user_attr("info", json.dumps(dict(info)))
+                first.set_user_attr("identity", encode(identity))
                 first.set_user_attr("space", space_text)  # last: from now on the study is there
 
         self._again(made)
         self._require_space(space)
-        self.require(info)
+        self.require(identity)
         return space
 
     def _exists(self) -> bool:
@@ -139,23 +98,25 @@ class Store:
                 "it began with."
             )
 
-    def require(self, info: Mapping[str, Any]) -> None:
+    def require(self, identity: StudyIdentity) -> None:
         """Refuse to mix what does not compare.
 
         Raises:
-            IntarsiaError: the study is of another float network or other data than `info` says.
+            IntarsiaError: the study is of another float network or other data.
         """
-        known = json.loads(str(self._attributes()["info"]))
-        for name, value in json.loads(json.dumps(dict(info))).items():
-            if name not in known:
+        _, text = self._attributes()
+        try:
+            known = decode(StudyIdentity, text)
+        except ValueError as error:
+            raise IntarsiaError(
+                f"the study {self.name} was made by another version of Intarsia ({error}); give another name with "
+                "--study and run it again."
+            ) from error
+        for name, title in IDENTITY_NAMES.items():
+            if getattr(known, name) != getattr(identity, name):
                 raise IntarsiaError(
-                    f"the study {self.name} was made by an earlier version, which did not note its {name}; give "
-                    "another name with --study."
-                )
-            if known[name] != value:
-                raise IntarsiaError(
-                    f"the study {self.name} began with another {name}, whose figures do not compare; give another name "
-                    "with --study, or what it began with."
+                    f"the study {self.name} began with another {title}, whose figures do not compare; "
+                    "give another name with --study, or what it began with."
                 )
 
     def space(self) -> DesignSpace:
@@ -165,22 +126,26 @@ class Store:
             IntarsiaError: there is no such study.
         """
         if self._space is None:
-            self._space = parse_space(str(self._attributes()["space"]), f"the space of the study {self.name}")
+            text, _ = self._attributes()
+            self._space = parse_space(text, f"the space of the study {self.name}")
         return self._space
 
-    def _attributes(self) -> dict[str, Any]:
+    def _attributes(self) -> tuple[str, str]:
+        """Return the space and the identity of the study, as texts."""
         attributes = self._again(lambda: self._storage.get_study_user_attrs(self._study_id(0)))
-        if not {"space", "info"} <= attributes.keys():
-            raise IntarsiaError(f"{self.name} is a study that intarsia did not make; give another name with --study.")
-        return attributes
+        if not {"space", "identity"} <= attributes.keys():
+            raise IntarsiaError(
+                f"{self.name} is not a study of this version of Intarsia; give another name with --study."
+            )
+        return str(attributes["space"]), str(attributes["identity"])
 
     def entries(self, rung: int) -> list[Entry]:
         """Return every job of a rung, in the order in which they were put in."""
         trials = self._again(lambda: self._storage.get_all_trials(self._study_id(rung)))
         try:
-            return [_entry(trial, rung) for trial in trials if "job" in trial.user_attrs]
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise damaged(self.url, f"a job of rung {rung} cannot be read") from error
+            return [entry_of(trial, rung) for trial in trials if "job" in trial.user_attrs]
+        except ValueError as error:
+            raise damaged(self.url, f"a job of rung {rung} cannot be read: {error}") from error
 
     def add(self, jobs: Sequence[Job]) -> None:
         """Put jobs in, to be taken in this order; those already there and not lost are left out."""
@@ -195,9 +160,9 @@ class Store:
                 self._put(job)
 
     def _put(self, job: Job, *, refused: str = "") -> None:
-        attributes: dict[str, Any] = {"job": _encode(job)}
+        attributes: dict[str, object] = {"job": encode(job)}
         if refused:
-            attributes |= {"refused": True, "reason": refused}
+            attributes |= {"refused": True, "found": encode(Evaluation(reason=refused))}
         known = {choice.name: CategoricalDistribution(choice.values) for choice in self.space().choices()}
         options: dict[str, BaseDistribution] = {name: known[name] for name in job.chosen}
         trial = create_trial(
@@ -221,8 +186,8 @@ class Store:
         places = {entry.job.key: entry.number for entry in reversed(entries)}
         for entry in sorted(waiting, key=lambda entry: (max(1, deaths[entry.job.key]), places[entry.job.key])):
             number = self._trial_id(rung, entry.number)
-            # The first sign of life comes before the job is taken: without any, nobody would ever take it back.
-            self._beat(number)
+            # The first heartbeat comes before the job is taken: without any, nobody would ever take it back.
+            self._heartbeat(number)
             if not self._starts(number):
                 continue  # somebody else was faster
             self._note(number, "worker", worker)
@@ -232,7 +197,7 @@ class Store:
             taken.drop()
         return None
 
-    def _beat(self, trial: int) -> None:
+    def _heartbeat(self, trial: int) -> None:
         self._again(lambda: self._storage.record_heartbeat(trial))
 
     def _starts(self, trial: int) -> bool:
@@ -269,12 +234,12 @@ class Store:
 
         trial, number, chosen = self._again(asked)
         job = Job(0, space.point(chosen), space.rungs[0].seeds[0], chosen)
-        self._beat(trial)
+        self._heartbeat(trial)
         self._note(trial, "worker", worker)
-        self._note(trial, "job", _encode(job))
+        self._note(trial, "job", encode(job))
         return ClaimedJob(self, job, trial), number
 
-    def _note(self, trial: int, name: str, value: Any) -> None:
+    def _note(self, trial: int, name: str, value: str | bool) -> None:
         """Write an attribute of a trial; nothing where it is finished, because others gave this worker up."""
         with contextlib.suppress(UpdateFinishedTrialError):
             self._again(lambda: self._storage.set_trial_user_attr(trial, name, value))
@@ -331,17 +296,17 @@ class ClaimedJob:
 
     @contextlib.contextmanager
     def alive(self) -> Iterator[None]:
-        """Say that the worker lives, every few seconds, for the time of a block."""
+        """Send heartbeats while a block runs."""
         stop = threading.Event()
 
-        def beat() -> None:
+        def heartbeat() -> None:
             while True:
                 with contextlib.suppress(SQLAlchemyError, OptunaError):  # the next one may come through
                     self._store._storage.record_heartbeat(self._trial)
-                if stop.wait(self._store.beat):
+                if stop.wait(self._store.heartbeat):
                     return
 
-        thread = threading.Thread(target=beat, daemon=True)
+        thread = threading.Thread(target=heartbeat, daemon=True)
         thread.start()
         try:
             yield
@@ -349,27 +314,23 @@ class ClaimedJob:
             stop.set()
             thread.join()
 
-    def finish(
-        self, metrics: Mapping[str, float | None], reason: str, seconds: float, objectives: Sequence[str]
-    ) -> None:
+    def finish(self, metrics: Figures, reason: str, seconds: float, objectives: Sequence[str]) -> None:
         """Write what was measured."""
-        self._store._note(self._trial, "metrics", json.dumps(dict(metrics)))
-        self._store._note(self._trial, "reason", reason)
-        self._store._note(self._trial, "seconds", seconds)
+        self._store._note(self._trial, "found", encode(Evaluation(metrics, reason, seconds)))
         row = [
-            -value if name == "accuracy" else value
+            -value if DESIGN_METRICS[name].direction == "maximize" else value
             for name, value in zip(objectives, losses(metrics, objectives), strict=True)
         ]
         self._end(TrialState.COMPLETE, row)
 
     def refuse(self, reason: str) -> None:
         """Write why there is nothing to measure."""
-        self._store._note(self._trial, "reason", reason)
+        self._store._note(self._trial, "found", encode(Evaluation(reason=reason)))
         self._store._note(self._trial, "refused", True)
         self._end(TrialState.FAIL, None)
 
     def drop(self) -> None:
-        """Leave the job to whoever has it as well, or takes it later."""
+        """Leave the job to another worker that has it, or that takes it later."""
         self._store._note(self._trial, "dropped", True)
         self._end(TrialState.FAIL, None)
 
@@ -377,26 +338,3 @@ class ClaimedJob:
         # It is finished already where the connection was lost after the write, or where others gave this worker up.
         with contextlib.suppress(UpdateFinishedTrialError):
             self._store._again(lambda: self._store._storage.set_trial_state_values(self._trial, state, values))
-
-
-def _encode(job: Job) -> str:
-    return json.dumps(
-        {"rung": job.rung, "scheme": job.point.scheme, "transforms": job.point.transforms, "seed": job.seed,
-         "chosen": dict(job.chosen)}
-    )  # fmt: skip
-
-
-def _entry(trial: FrozenTrial, rung: int) -> Entry:
-    known, attributes = json.loads(trial.user_attrs["job"]), trial.user_attrs
-    states = {TrialState.WAITING: "waiting", TrialState.RUNNING: "running", TrialState.COMPLETE: "done"}
-    state = states.get(trial.state, "refused" if attributes.get("refused") else "lost")
-    return Entry(
-        Job(rung, Point(known["scheme"], known["transforms"]), known["seed"], known["chosen"]),
-        trial.number,
-        state,
-        json.loads(attributes.get("metrics", "{}")),
-        attributes.get("reason", ""),
-        attributes.get("seconds", 0.0),
-        attributes.get("worker", ""),
-        bool(attributes.get("dropped")),
-    )

@@ -12,9 +12,10 @@ from pathlib import Path
 from types import FrameType
 
 from intarsia.errors import IntarsiaError
+from intarsia.explore.jobs import Entry, Job
 from intarsia.explore.plan import first_jobs, is_over, next_jobs
 from intarsia.explore.space import DesignSpace
-from intarsia.explore.store import ClaimedJob, Entry, Job, Store
+from intarsia.explore.store import ClaimedJob, Store
 from intarsia.text import escaped
 
 #: The environment variable that holds the URL of the database: it may have a password, and command lines are public.
@@ -125,12 +126,12 @@ def main() -> int:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--beat", type=int, default=10)
+    parser.add_argument("--heartbeat", type=int, default=10)
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, _leave)
     _follow_parent()
     try:
-        store = Store(os.environ[STORAGE_VARIABLE], options.study, beat=options.beat)
+        store = Store(os.environ[STORAGE_VARIABLE], options.study, heartbeat=options.heartbeat)
         work(store, options.out, options.data, device=options.device, threads=options.threads)
     except (IntarsiaError, MemoryError, OSError) as error:
         print(escaped(f"intarsia: error: {error or 'out of memory'}"), file=sys.stderr)

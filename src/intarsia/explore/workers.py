@@ -91,7 +91,7 @@ class Processes:
             "out": options.folder,
             "device": options.device,
             "threads": options.threads,
-            "beat": options.beat,
+            "heartbeat": options.heartbeat,
         }
         if options.data_dir is not None:
             given["data"] = options.data_dir

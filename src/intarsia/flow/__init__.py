@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole path of a network as a list of stages: run, kept, skipped and resumed task by task.
+"""All stages of a network's run in order: run, kept, skipped and resumed task by task.
 
 from intarsia.flow import Settings, run
 run(Settings("digits", Path("runs/digits")))
 """
 
 from intarsia.flow.api import Outcome, last_settings, report, run, run_stage
-from intarsia.flow.settings import BASELINES, DEFAULTS, Defaults, Settings
+from intarsia.flow.benchmarks import BENCHMARKS, Benchmark
+from intarsia.flow.learning_settings import BASELINES
+from intarsia.flow.settings import Settings
 from intarsia.flow.stages import STAGES, Stage
 
 __all__ = [
     "BASELINES",
-    "DEFAULTS",
+    "BENCHMARKS",
     "STAGES",
-    "Defaults",
+    "Benchmark",
     "Outcome",
     "Settings",
     "Stage",

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running the path, whole or up to a stage."""
+"""Running all stages, or up to one of them."""
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,18 +12,15 @@ from intarsia.files import read_json, sha256, write_json
 from intarsia.flow.collect import collect, finished_records
 from intarsia.flow.early import require_possible
 from intarsia.flow.scheduler import LOCK, BackgroundTasks, Say, locked, run_tasks
-from intarsia.flow.settings import Settings
+from intarsia.flow.settings import SETTINGS_FILE, Settings
 from intarsia.flow.stages import STAGES, all_tasks, require_fit, tasks_until
-from intarsia.flow.task import Record, Task
-from intarsia.report import REPORT_FILES, Results, table, write_report
-
-#: Next to the report: the settings of the run that it is of.
-_SETTINGS = "settings.json"
+from intarsia.flow.task import Record, Records, Result, Task
+from intarsia.report import REPORT_FILES, Results, read_run, table, write_report
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run ends with: its results, the text table and the page."""
+    """The outcome of a run: its results, the text table and the page."""
 
     results: Results
     table: str
@@ -31,11 +28,11 @@ class Outcome:
 
 
 def run(settings: Settings, *, force: bool = False, say: Say = print, progress: bool = False) -> Outcome:
-    """Walk the whole path; what is done already is skipped, unless `force`.
+    """Run all stages; what is done already is skipped, unless `force`.
 
-    The engine is fitted to the network first, so what it does not take is refused before anything is trained. Synthesis
-    needs only that engine, and its tools use one core each, so it goes on while networks learn on one core; others
-    learn undisturbed, and synthesis comes last.
+    The engine is fitted to the network first, so unsupported networks are refused before anything is trained. Synthesis
+    needs only that engine, and its tools use one core each: it runs in the background of networks that learn on one
+    core, and after the other networks.
 
     Raises:
         IntarsiaError: the network does not fit the engine, a stage failed, or another run works in the folder. Where
@@ -48,9 +45,9 @@ def run(settings: Settings, *, force: bool = False, say: Say = print, progress: 
     stop = threading.Event()
     stages = frozenset(stage.name for stage in STAGES) if force else frozenset()
 
-    fitted: dict[str, Record] = {}
+    fitted: dict[str, Record[Result]] = {}
 
-    def bring(tasks: list[Task]) -> dict[str, Record]:
+    def bring(tasks: list[Task[Result]]) -> dict[str, Record[Result]]:
         return run_tasks(tasks, settings, force=stages, say=say, progress=progress, stop=stop, known=fitted)
 
     with locked(settings.folder) as lock:
@@ -58,26 +55,26 @@ def run(settings: Settings, *, force: bool = False, say: Say = print, progress: 
         routing = [task for task in tasks if task.stage == "synthesize" and task.name == "ecp5"]
         synthesis = [task for task in tasks if task.stage == "synthesize" and task not in routing]
         others = [task for task in tasks if task.stage not in ("fit", "synthesize")]
-        early = settings.defaults.threads == 1
+        early = settings.benchmark.threads == 1
         parts = [part for part in (synthesis, routing) if part]
         try:
-            beside = [BackgroundTasks(bring, part, lock) for part in parts if early]
+            background = [BackgroundTasks(bring, part, lock) for part in parts if early]
             records = bring(others)
-            beside = beside or [BackgroundTasks(bring, part, lock) for part in parts]
-            failures = _join(beside, records)
+            background = background or [BackgroundTasks(bring, part, lock) for part in parts]
+            failures = _join(background, records)
         finally:
             stop.set()
         outcome = _write(settings, finished_records(settings) if failures else records)
         if failures:
-            say(f"report of what is done: {outcome.page}")
+            say(f"report of the finished stages: {outcome.page}")
             raise failures[0]
         return outcome
 
 
-def _join(beside: Sequence[BackgroundTasks], records: dict[str, Record]) -> list[IntarsiaError]:
-    """Wait for tasks at work beside others; put their records to `records` and return what failed."""
+def _join(background: Sequence[BackgroundTasks], records: dict[str, Record[Result]]) -> list[IntarsiaError]:
+    """Wait for background tasks; add their records to `records` and return what failed."""
     failures = []
-    for part in beside:
+    for part in background:
         try:
             records |= part.result()
         except IntarsiaError as error:
@@ -87,8 +84,8 @@ def _join(beside: Sequence[BackgroundTasks], records: dict[str, Record]) -> list
 
 def run_stage(
     settings: Settings, stage: str, *, force: bool = False, say: Say = print, progress: bool = False
-) -> dict[str, Record]:
-    """Run one stage, and before it what it depends on and is not done; `force` runs the stage again.
+) -> dict[str, Record[Result]]:
+    """Run one stage and its unfinished prerequisites; `force` runs the stage again.
 
     Raises:
         IntarsiaError: the network does not fit the engine that the stage is for, a stage failed, or another run works
@@ -107,7 +104,7 @@ def run_stage(
 
 
 def report(settings: Settings) -> Outcome:
-    """Write the report of what is done under these settings.
+    """Write the report of the stages that are finished under these settings.
 
     Raises:
         IntarsiaError: nothing is done, the report there says more than is done under these settings, or another run
@@ -128,17 +125,18 @@ def report(settings: Settings) -> Outcome:
 
 
 def last_settings(folder: Path, *, model: Path | None = None, data_dir: Path | None = None) -> Settings | None:
-    """Return the settings of the run that the report in a folder is of; None where there is no report.
+    """Return the settings of the run whose report is in a folder; None where there is no report.
 
     Paths that are given take the place of those of that run: its files may have been moved.
 
     Raises:
         IntarsiaError: they cannot be read.
     """
-    path = folder / _SETTINGS
+    path = folder / SETTINGS_FILE
     if not path.exists():
         return None
-    fields, given = read_json(path), {"model": model, "data_dir": data_dir}
+    fields: object = read_json(path)
+    given = {"model": model, "data_dir": data_dir}
     if isinstance(fields, dict):
         fields |= {name: str(value) for name, value in given.items() if value is not None}
     return Settings.from_json(fields, folder)
@@ -150,7 +148,7 @@ def _refuse_foreign_folder(folder: Path) -> None:
     Raises:
         IntarsiaError: names what is there.
     """
-    if any((folder / mark).exists() for mark in (LOCK, _SETTINGS)):
+    if any((folder / mark).exists() for mark in (LOCK, SETTINGS_FILE)):
         return
     for name in (*REPORT_FILES, *(stage.name for stage in STAGES)):
         if os.path.lexists(folder / name):
@@ -169,7 +167,7 @@ def _refuse_other_network(settings: Settings) -> None:
     """
     _refuse_foreign_folder(settings.folder)
     try:
-        fields = read_json(settings.folder / _SETTINGS)
+        fields: object = read_json(settings.folder / SETTINGS_FILE)
     except IntarsiaError:
         return  # no report, or one that is written again
     if not isinstance(fields, dict) or fields.get("network") != settings.network:
@@ -187,7 +185,7 @@ def _refuse_other_network(settings: Settings) -> None:
     )
 
 
-def _refuse_loss(settings: Settings, records: Mapping[str, Record]) -> None:
+def _refuse_loss(settings: Settings, records: Records) -> None:
     """Refuse to write a report over one that says more.
 
     Raises:
@@ -197,7 +195,7 @@ def _refuse_loss(settings: Settings, records: Mapping[str, Record]) -> None:
     missing = [task.id for task in all_tasks(settings) if task.id not in records]
     if not missing or not path.exists():
         return
-    shown = _shown(path)
+    shown = {name for name, _ in read_run(path, "delete it, or run the network again").stages}
     if not shown <= set(records):
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise IntarsiaError(
@@ -206,21 +204,8 @@ def _refuse_loss(settings: Settings, records: Mapping[str, Record]) -> None:
         )
 
 
-def _shown(path: Path) -> set[str]:
-    """Return the tasks that a report shows.
-
-    Raises:
-        IntarsiaError: its `results.json` is damaged.
-    """
-    content = read_json(path)
-    stages = content.get("stages") if isinstance(content, dict) else None
-    if not (isinstance(stages, list) and all(isinstance(entry, list) and len(entry) == 2 for entry in stages)):
-        raise IntarsiaError(f"{path} is damaged; delete it, and the report will be written again.")
-    return {str(name) for name, _ in stages}
-
-
-def _write(settings: Settings, records: Mapping[str, Record]) -> Outcome:
+def _write(settings: Settings, records: Records) -> Outcome:
     results, pictures = collect(settings, records)
-    write_json(settings.folder / _SETTINGS, settings.as_json())
+    write_json(settings.folder / SETTINGS_FILE, settings.as_json())
     page = write_report(results, pictures, settings.folder)
     return Outcome(results, table(results), page)

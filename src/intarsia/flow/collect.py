@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the records of a run to the results that its report says."""
+"""From the records of a run to the results that its report shows."""
 
 import platform
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from intarsia.engine import EngineConfig
-from intarsia.engine.cycles import LayerCycles
-from intarsia.engine.roofs import LayerRoofs
 from intarsia.flow.hardware import FIT, engine_of
+from intarsia.flow.results import Compiled, FloatNetwork, Quantized, Score
 from intarsia.flow.settings import Settings
 from intarsia.flow.stages import Variant, all_tasks, variants
 from intarsia.flow.synthesis import collect_synthesis
-from intarsia.flow.task import Record, finished, package_version
+from intarsia.flow.task import Record, Records, Result, finished, package_version, required, result_of
 from intarsia.flow.trained import how_quantized
 from intarsia.integer import IntegerNetwork, file
 from intarsia.integer.effective import effective_bits
@@ -31,9 +28,9 @@ _PACKAGES = (
 )
 
 
-def finished_records(settings: Settings) -> dict[str, Record]:
-    """Return the records of the tasks that are done under these settings, by `STAGE/NAME`."""
-    records: dict[str, Record] = {}
+def finished_records(settings: Settings) -> dict[str, Record[Result]]:
+    """Return the records of the tasks that are finished under these settings, by `STAGE/NAME`."""
+    records: dict[str, Record[Result]] = {}
     for task in all_tasks(settings):
         if all(name in records for name in task.needs):
             record = finished(settings.folder, task, records)
@@ -42,8 +39,8 @@ def finished_records(settings: Settings) -> dict[str, Record]:
     return records
 
 
-def collect(settings: Settings, records: Mapping[str, Record]) -> tuple[Results, tuple[PlanePicture, ...]]:
-    """Return what the report says of a run; stages without a record are left out.
+def collect(settings: Settings, records: Records) -> tuple[Results, tuple[PlanePicture, ...]]:
+    """Return what the report shows of a run; stages without a record are left out.
 
     Raises:
         IntarsiaError: a network's file is damaged.
@@ -54,93 +51,82 @@ def collect(settings: Settings, records: Mapping[str, Record]) -> tuple[Results,
         for kind in kinds
         if f"quantize/{kind.name}" in records
     }
-    built = networks.get(kinds[0].name)
-    compiled = _result(records, f"compile/{kinds[0].name}")
-    simulated = _result(records, f"simulate/{kinds[0].name}")
-    exported = _result(records, f"export-onnx/{kinds[0].name}")
+    name = kinds[0].name
+    built, quantized = networks.get(name), result_of(records, f"quantize/{name}", Quantized)
+    compiled = result_of(records, f"compile/{name}", Compiled)
+    floating = result_of(records, "execute/float", Score)
     areas, comparisons, fpgas = collect_synthesis(settings, records, built if compiled else None)
     synthesized = engine_of(records) if FIT in records else settings.engine
-    engine = compiled.get("engine", vars(synthesized))
+    engine = compiled.engine if compiled else synthesized
     results = Results(
         network=settings.network,
-        title=settings.defaults.title,
-        dataset=settings.defaults.dataset or str(settings.data_dir),
+        title=settings.benchmark.title,
+        dataset=settings.benchmark.dataset or str(settings.data_dir),
         accuracies=_accuracies(settings, records, networks),
         bits=() if built is None else _bits(built),
-        cycles=tuple(LayerCycles(**layer) for layer in compiled.get("layers", ())),
-        macs=tuple(compiled.get("macs", ())),
-        roofs=tuple(LayerRoofs(**layer) for layer in compiled.get("roofs", ())),
-        memory_bits=compiled.get("memory_bits", {}),
-        memory_bits_available=compiled.get("memory_bits_available", {}),
-        access_bits=_access_bits(EngineConfig(**engine)),
-        lanes=engine["lanes"],
-        simulated=None
-        if not simulated
-        else Simulated(
-            simulated["images"],
-            simulated["layers"],
-            simulated["values"],
-            tuple(simulated["layer_cycles"]),
-            simulated["input_cycles"],
-        ),
-        exported=None if not exported else Exported(exported["images"], exported["layers"], exported["values"]),
+        cycles=compiled.layers if compiled else (),
+        macs=compiled.macs if compiled else (),
+        roofs=compiled.roofs if compiled else (),
+        memory_bits=compiled.memory_bits if compiled else {},
+        memory_bits_available=compiled.memory_bits_available if compiled else {},
+        simulated=result_of(records, f"simulate/{name}", Simulated),
+        exported=result_of(records, f"export-onnx/{name}", Exported),
         areas=areas,
         comparisons=comparisons,
         fpgas=fpgas,
         environment=_environment(),
-        stages=tuple((name, record.seconds) for name, record in records.items()),
+        stages=tuple((task, record.seconds) for task, record in records.items()),
         command=settings.command,
         engine=engine,
-        synthesized={name: value for name, value in vars(synthesized).items() if engine[name] != value},
-        metric=_result(records, "execute/float").get("metric", "accuracy"),
-        data=_result(records, f"quantize/{kinds[0].name}").get("data", ""),
-        input_rounding=_result(records, f"quantize/{kinds[0].name}").get("input", {}).get("text", ""),
-        test_set="full official test set" if settings.defaults.official else "held-out test set",
+        synthesized={part: value for part, value in vars(synthesized).items() if getattr(engine, part) != value},
+        metric=floating.metric if floating else "accuracy",
+        data=quantized.data if quantized else "",
+        input_rounding=quantized.input.text if quantized and quantized.input else "",
+        test_set="full official test set" if settings.benchmark.official else "held-out test set",
     )
     return results, () if built is None else pictures_of(built)
 
 
-def _accuracies(
-    settings: Settings, records: Mapping[str, Record], networks: Mapping[str, IntegerNetwork]
-) -> tuple[Accuracy, ...]:
+def _accuracies(settings: Settings, records: Records, networks: Mapping[str, IntegerNetwork]) -> tuple[Accuracy, ...]:
     rows = []
-    if floating := _result(records, "execute/float"):
-        made = _result(records, "train/float")
-        seed = settings.seeds[:1] if settings.from_scratch else ()
+    if floating := result_of(records, "execute/float", Score):
+        made = result_of(records, "train/float", FloatNetwork)
         rows.append(
             Accuracy(
                 name="float",
                 detail="32-bit floating point",
-                seeds=seed,
-                accuracies=(floating["score"],),
-                images=floating["images"],
+                seeds=settings.seeds[:1] if settings.from_scratch else (),
+                accuracies=(floating.score,),
+                images=floating.images,
                 effective_bits=32.0,
-                training=made.get("training", ""),
+                training=made.training if made else "",
             )
         )
     by_kind: dict[str, list[Variant]] = {}
-    for kind in variants(settings):
-        if f"execute/{kind.name}" in records and kind.name in networks:
-            by_kind.setdefault(kind.kind, []).append(kind)
-    for name, kinds in by_kind.items():
-        found = [_result(records, f"execute/{kind.name}") for kind in kinds]
-        made, *others = (_result(records, f"quantize/{kind.name}") for kind in kinds)
-        bits = effective_bits(networks[kinds[0].name])
-        compiled = _result(records, f"compile/{kinds[0].name}")
-        rows.append(
-            Accuracy(
-                name=name,
-                detail=_planes(made["layers"]),
-                seeds=tuple(kind.seed for kind in kinds),
-                accuracies=tuple(result["score"] for result in found),
-                images=found[0]["images"],
-                effective_bits=bits.per_weight,
-                training=how_quantized(made["epochs"], [one["kept"] for one in (made, *others)], made["transforms"]),
-                weight_bits=bits.total + bits.biases,
-                cycles=sum(layer["cycles"] for layer in compiled["layers"]) if compiled else None,
-            )
-        )
+    for variant in variants(settings):
+        if f"execute/{variant.name}" in records and variant.name in networks:
+            by_kind.setdefault(variant.kind, []).append(variant)
+    rows += [_accuracy(name, found, records, networks[found[0].name]) for name, found in by_kind.items()]
     return tuple(rows)
+
+
+def _accuracy(name: str, found: Sequence[Variant], records: Records, first: IntegerNetwork) -> Accuracy:
+    """Return the scores of the networks of one kind, one per seed; `first` is the network of the first seed."""
+    scores = [required(records, f"execute/{variant.name}", Score) for variant in found]
+    made = [required(records, f"quantize/{variant.name}", Quantized) for variant in found]
+    compiled = result_of(records, f"compile/{found[0].name}", Compiled)
+    bits = effective_bits(first)
+    return Accuracy(
+        name=name,
+        detail=_planes(made[0].layers),
+        seeds=tuple(variant.seed for variant in found),
+        accuracies=tuple(score.score for score in scores),
+        images=scores[0].images,
+        effective_bits=bits.per_weight,
+        training=how_quantized(made[0].epochs, [one.kept for one in made], made[0].transforms),
+        weight_bits=bits.total + bits.biases,
+        cycles=compiled.cycles if compiled else None,
+    )
 
 
 def _planes(layers: Mapping[str, str]) -> str:
@@ -156,19 +142,6 @@ def _bits(network: IntegerNetwork) -> tuple[StoredLayer, ...]:
     return tuple(
         StoredLayer(bits, planes_title(layer)) for bits, layer in zip(stored, network.weight_layers(), strict=True)
     )
-
-
-def _access_bits(config: EngineConfig) -> dict[str, int]:
-    return {
-        "activations": config.act_bits,
-        "dense": config.dense_bits,
-        "sparse": config.sparse_bits,
-        "parameters": config.param_bits,
-    }
-
-
-def _result(records: Mapping[str, Record], name: str) -> Mapping[str, Any]:
-    return records[name].result if name in records else {}
 
 
 def _environment() -> dict[str, str]:

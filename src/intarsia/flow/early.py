@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is asked before any work: a mistake should not cost the hours of a training before it is told."""
+"""Checks before any work: a mistake should not cost the hours of a training before it is reported."""
 
 from collections.abc import Collection, Sequence
 
 from intarsia.cache import default_cache
 from intarsia.datasets import require_folder
 from intarsia.files import require_writable
-from intarsia.flow.learn import require_device
+from intarsia.flow.float_networks import require_device
 from intarsia.flow.settings import Settings
-from intarsia.flow.task import Task
+from intarsia.flow.task import Result, Task
 
 
-def require_possible(settings: Settings, tasks: Sequence[Task], done: Collection[str] = ()) -> None:
+def require_possible(settings: Settings, tasks: Sequence[Task[Result]], done: Collection[str] = ()) -> None:
     """Refuse a run that is sure to fail at a later stage.
 
     Args:
@@ -25,7 +25,7 @@ def require_possible(settings: Settings, tasks: Sequence[Task], done: Collection
     """
     require_writable(settings.folder, "choose another folder with --out")
     if settings.model is None and settings.data_dir is not None:
-        require_folder(settings.defaults.dataset, settings.data_dir)
+        require_folder(settings.benchmark.dataset, settings.data_dir)
     waiting = {task.stage for task in tasks if task.id not in done}
     if settings.device != Settings.device and "quantize" in waiting:
         require_device(settings.device)

@@ -1,51 +1,50 @@
 # SPDX-License-Identifier: Apache-2.0
 """The stage that asks, before anything is trained, whether the engine takes the network, and which engine holds it.
 
-What decides that is there before training: shapes, planes, formats and patterns. So the network is frozen as it is,
+Shapes, planes, formats and patterns decide that, and all are known before training. So the network is frozen as it is,
 neither calibrated nor trained, and compiled.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from intarsia.engine import EngineConfig, config_for
 from intarsia.engine.config import MOST_ACTIVATION_BITS
 from intarsia.errors import IntarsiaError
-from intarsia.flow.hardware import memory_bits_available
-from intarsia.flow.learn import learning
+from intarsia.flow.float_networks import learning
+from intarsia.flow.results import FittedEngine
 from intarsia.flow.schemes import SLOT_PATTERNS, most_in_block
 from intarsia.flow.settings import Settings
 from intarsia.flow.task import Job
 from intarsia.integer import IntegerNetwork
 from intarsia.integer.formats import DIGIT_LIMITS
 from intarsia.quantize.scheme import LayerScheme, Scheme
-from intarsia.text import counted
 
 if TYPE_CHECKING:
     from torch import nn
 
     from intarsia.quantize.transforms.settings import Transforms
 
-_ACCURACY_ALONE = "or measure accuracy alone with intarsia execute"
+_ACCURACY_ONLY = "or measure only accuracy with intarsia execute"
 
 
-def fit_engine(job: Job) -> dict[str, Any]:
-    """Fit the engine to each scheme that is compiled in a run; the first one's engine is that of the run.
+@dataclass(frozen=True)
+class Untrained:
+    """What decides about the engine before training: a scheme, and transforms that widen layers, as texts."""
+
+    scheme: str
+    widen: str
+
+
+def fit_engine(job: Job, network: Untrained) -> FittedEngine:
+    """Fit the engine to a network.
 
     Raises:
-        IntarsiaError: the engine does not take one of them; the sentence names the layer and says what to change.
+        IntarsiaError: the engine does not take it; the sentence names the layer and says what to change.
     """
     with learning(job):
-        found = [
-            _fitted(job.settings, scheme, job.task.parameters["widen"]) for scheme in job.task.parameters["schemes"]
-        ]
-    engine = found[0]
-    kib = sum(memory_bits_available(engine).values()) / 8192
-    return {
-        "summary": f"{engine.lanes} lanes with {counted(engine.slots, 'slot')}, {kib:,.1f} KiB of memory",
-        "engine": asdict(engine),
-    }
+        return FittedEngine(_fitted(job.settings, network.scheme, network.widen))
 
 
 def _fitted(settings: Settings, scheme: str, widen: str) -> EngineConfig:
@@ -56,7 +55,7 @@ def _fitted(settings: Settings, scheme: str, widen: str) -> EngineConfig:
         return config_for(network, settings.engine)
     except IntarsiaError as error:
         reason = str(error).rstrip(".")
-        raise IntarsiaError(f"{settings.network} with the scheme {scheme}: {reason}; {_ACCURACY_ALONE}.") from error
+        raise IntarsiaError(f"{settings.network} with the scheme {scheme}: {reason}; {_ACCURACY_ONLY}.") from error
 
 
 def _untrained(settings: Settings, scheme: Scheme, transforms: "Transforms") -> IntegerNetwork:
@@ -97,19 +96,19 @@ def require_planes(engine: EngineConfig, layers: Mapping[str, LayerScheme]) -> N
 
 
 def _require_planes(engine: EngineConfig, layer: LayerScheme) -> None:
-    advice = f"choose a pattern such as {engine.slots}:{engine.lanes}, {_ACCURACY_ALONE}"
+    advice = f"choose a pattern such as {engine.slots}:{engine.lanes}, {_ACCURACY_ONLY}"
     if layer.mix is not None:
         raise IntarsiaError(f"the engine has no mixes of formats within a layer, such as {layer.mix}; {advice}.")
     most = max(DIGIT_LIMITS.values())
     if layer.dense is not None and layer.dense.limit > most:
         raise IntarsiaError(
             f"the engine's dense planes hold weights of up to {most}, not {layer.dense.name}; choose int7 or digits5, "
-            f"{_ACCURACY_ALONE}."
+            f"{_ACCURACY_ONLY}."
         )
     if layer.activation_bits > MOST_ACTIVATION_BITS:
         raise IntarsiaError(
             f"the engine's activations have at most {MOST_ACTIVATION_BITS} bits, not {layer.activation_bits}; choose "
-            f"fewer, {_ACCURACY_ALONE}."
+            f"fewer, {_ACCURACY_ONLY}."
         )
     if layer.sparse is None:
         return

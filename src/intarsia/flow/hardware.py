@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The stages that make hardware: the program with its images, and what the engine costs."""
+"""The stage that compiles: the program with its memory images."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from intarsia.engine import EngineConfig, Placement, Program, compile_network, config_for
 from intarsia.engine.cycles import predict
 from intarsia.engine.roofs import roofs
 from intarsia.errors import IntarsiaError
 from intarsia.files import read_json, save_tensors, write_json
-from intarsia.flow.task import Job, Record
+from intarsia.flow.memories import memory_bits_available
+from intarsia.flow.results import Compiled, FittedEngine
+from intarsia.flow.task import Job, Records, required
 from intarsia.integer import IntegerNetwork, file
-from intarsia.text import counted
+from intarsia.typed_json import to_json
 
 #: The task that fits the engine to the network of a run, as `STAGE/NAME`.
 FIT = "fit/engine"
@@ -22,12 +22,12 @@ FIT = "fit/engine"
 PROGRAM_FILE, IMAGES_FILE = "program.json", "images.safetensors"
 
 
-def engine_of(records: Mapping[str, Record]) -> EngineConfig:
+def engine_of(records: Records) -> EngineConfig:
     """Return the engine that is fitted to the network of a run."""
-    return EngineConfig(**records[FIT].result["engine"])
+    return required(records, FIT, FittedEngine).engine
 
 
-def compile_program(job: Job) -> dict[str, Any]:
+def compile_program(job: Job) -> Compiled:
     """Compile an integer network and write the program: descriptors as JSON, memory images as safetensors.
 
     Raises:
@@ -36,17 +36,14 @@ def compile_program(job: Job) -> dict[str, Any]:
     network = file.load(job.input(job.task.needs[0], "safetensors"))
     program = compile_network(network, config_for(network, engine_of(job.records)))
     write_program(program, job.product("program.json"), job.product("images.safetensors"))
-    layers = [asdict(layer) for layer in predict(program)]
-    cycles = sum(layer["cycles"] for layer in layers)
-    return {
-        "summary": f"{counted(len(layers), 'layer')}, {cycles:,} cycles per image",
-        "layers": layers,
-        "roofs": [asdict(layer) for layer in roofs(program)],
-        "macs": [layer.macs for layer in program.layers],
-        "memory_bits": program.memory_bits(),
-        "memory_bits_available": memory_bits_available(program.config),
-        "engine": asdict(program.config),
-    }
+    return Compiled(
+        layers=predict(program),
+        roofs=roofs(program),
+        macs=tuple(layer.macs for layer in program.layers),
+        memory_bits=program.memory_bits(),
+        memory_bits_available=memory_bits_available(program.config),
+        engine=program.config,
+    )
 
 
 def cycles_of_weight_layers(network: IntegerNetwork, engine: EngineConfig) -> dict[str, float]:
@@ -70,7 +67,7 @@ def write_program(program: Program, summary: Path, images: Path) -> None:
         summary,
         {
             "name": program.name,
-            "engine": asdict(program.config),
+            "engine": to_json(program.config),
             "input": _placement(program.input),
             "output": _placement(program.output),
             "memory_bits": program.memory_bits(),
@@ -98,7 +95,7 @@ def is_program(path: Path) -> bool:
     return isinstance(content, dict) and {"name", "engine", "memory_bits", "layers"} <= content.keys()
 
 
-def _placement(placement: Placement) -> dict[str, Any]:
+def _placement(placement: Placement) -> dict[str, object]:
     """Say where and how the host stores a tensor: rows and columns exchanged, or as patches of a window."""
     patches = None if placement.patches is None else asdict(placement.patches)
     return {
@@ -107,15 +104,4 @@ def _placement(placement: Placement) -> dict[str, Any]:
         "offset": placement.offset,
         "transposed": placement.transposed,
         "patches": patches,
-    }
-
-
-def memory_bits_available(config: EngineConfig) -> dict[str, int]:
-    """Return the capacity of each memory of an engine, named as in `Program.memory_bits`."""
-    return {
-        "activations": config.act_depth * config.act_bits,
-        "dense": config.dense_depth * config.dense_bits,
-        "sparse": config.sparse_depth * config.sparse_bits,
-        "parameters": config.param_depth * config.param_bits,
-        "program": config.program_depth * 32,
     }

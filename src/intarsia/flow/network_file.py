@@ -5,7 +5,6 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,14 +84,14 @@ def _require_unused(path: Path, ours: Callable[[Path], bool]) -> None:
 
 
 def compile_file(network_file: Path, output: Path | None, config: EngineConfig) -> str:
-    """Compile a network and write its program and memory images into a folder, by default beside its file.
+    """Compile a network and write its program and memory images into a folder, by default next to its file.
 
     Raises:
         IntarsiaError: the file is damaged, the network does not fit the engine, or the default folder holds files of
             these names that are another's.
     """
     if output is None and (network_file.suffix == "" or not network_file.stem.strip(".")):
-        raise IntarsiaError(f"{network_file} has no name for a folder beside it; give one with --output.")
+        raise IntarsiaError(f"{network_file} has no name for a folder next to it; give one with --output.")
     folder = output or network_file.with_suffix("")
     require_writable(folder, "choose another --output")
     network = file.load(network_file)
@@ -125,12 +124,11 @@ def simulate(
     else:
         images = read_array(images_file)[:count]
     program = compile_network(network, config_for(network, config))
-    result: dict[str, Any] = verify_on_engine(network, program, images, progress=progress)
-    return f"{network.name}: {result['summary']}"
+    return f"{network.name}: {verify_on_engine(network, program, images, progress=progress).summary}"
 
 
 def export_onnx(network_file: Path, output: Path | None, count: int) -> str:
-    """Export a network to ONNX, by default beside its file, and compare its results in onnxruntime on random images.
+    """Export a network to ONNX, by default next to its file, and compare its results in onnxruntime on random images.
 
     Raises:
         IntarsiaError: the file is damaged, a package is missing, the results differ, or at the default path there is a

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the 8-bit input of a user's own data loses: said once in a run, with a warning where it is much."""
+"""What the 8-bit input of a user's own data loses: reported once per run, with a warning where it is much."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from intarsia.datasets import Dataset
 from intarsia.datasets.rounding import COARSE, InputRounding, input_rounding
+from intarsia.flow.results import InputLoss
 from intarsia.flow.task import Job
 from intarsia.text import counted
 
@@ -19,17 +20,17 @@ _ASKED = 500
 _OTHERS = 0.02
 
 
-def report_rounding(job: Job, model: "nn.Module", data: Dataset) -> dict[str, Any]:
+def report_rounding(job: Job, model: "nn.Module", data: Dataset) -> InputLoss | None:
     """Measure what rounding the input loses, say it, and return it for the record of the first quantized network.
 
-    Empty for the data of built-in networks, for inputs that are integers already, and for networks after the first.
+    None for the data of built-in networks, for inputs that are integers already, and for networks after the first.
     """
     first = not any(name.startswith("quantize/") for name in job.records)
     if job.settings.model is None or not first:
-        return {}
+        return None
     loss = input_rounding(data.train.images, data.scaling)
     if loss.worst == 0.0:
-        return {}
+        return None
     others, asked = _answered_otherwise(model, data)
     text = f"{_lost(loss, data)}; of {counted(asked, 'training input')} the float network gives {others} another class"
     job.say(f"{job.task.stage:<10} input rounding: {text}")
@@ -39,8 +40,7 @@ def report_rounding(job: Job, model: "nn.Module", data: Dataset) -> dict[str, An
             f"{job.task.stage:<10} warning: 8 bits hold this input coarsely, and every quantized network starts from "
             "that; give the network inputs of similar ranges, without values far from all others."
         )
-    return {"input": {"text": text, "coarse": coarse, "overall": loss.overall, "worst": loss.worst,
-                      "channel": loss.channel, "others": others, "asked": asked}}  # fmt: skip
+    return InputLoss(text, coarse, loss.overall, loss.worst, loss.channel, others, asked)
 
 
 def _lost(loss: InputRounding, data: Dataset) -> str:

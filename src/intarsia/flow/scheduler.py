@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Walking through the tasks of a run: skip what is done, do the rest, never two runs in one folder."""
+"""Running tasks in order: skip what is done, do the rest, never two runs in one folder."""
 
 import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO
@@ -14,7 +14,7 @@ from intarsia.cache import default_cache
 from intarsia.errors import IntarsiaError
 from intarsia.files import LEFTOVERS, STALE, hold, open_lock, sweep
 from intarsia.flow.settings import Settings
-from intarsia.flow.task import Job, Record, Task, finished, perform, record_path
+from intarsia.flow.task import Job, Record, Records, Result, Task, complaint, finished, perform, record_path
 
 Say = Callable[[str], None]
 
@@ -60,15 +60,15 @@ def _sweep_cache() -> None:
 
 
 def run_tasks(
-    tasks: Sequence[Task],
+    tasks: Sequence[Task[Result]],
     settings: Settings,
     *,
     force: frozenset[str] = frozenset(),
     say: Say = print,
     progress: bool = False,
     stop: threading.Event | None = None,
-    known: Mapping[str, Record] = MappingProxyType({}),
-) -> dict[str, Record]:
+    known: Records = MappingProxyType({}),
+) -> dict[str, Record[Result]]:
     """Bring tasks up to date in order, and return their records by `STAGE/NAME`, with those that are known.
 
     Args:
@@ -91,11 +91,13 @@ def run_tasks(
         if record is not None:
             say(f"{task.stage:<10} {task.title}: done before")
         else:
+            if reason := complaint(settings.folder, task):
+                say(f"{task.stage:<10} {reason}")
             say(f"{task.stage:<10} {task.title} …")
             job = Job(settings, task, dict(records), say, progress)
             _prepare(job, fresh=task.stage in force)
             record = perform(job, time.monotonic)
-            say(f"{task.stage:<10} {task.title}: {record.result.get('summary', 'done')} ({record.seconds:.1f} s)")
+            say(f"{task.stage:<10} {task.title}: {record.result.summary} ({record.seconds:.1f} s)")
         records[task.id] = record
     return records
 
@@ -116,14 +118,18 @@ class BackgroundTasks:
     The folder, whose `lock` the run holds, stays held until the thread has ended, even if the run ends before it.
     """
 
-    def __init__(self, bring: Callable[[list[Task]], dict[str, Record]], tasks: list[Task], lock: IO[str]) -> None:
+    def __init__(
+        self, bring: Callable[[list[Task[Result]]], dict[str, Record[Result]]], tasks: list[Task[Result]], lock: IO[str]
+    ) -> None:
         self._held = os.dup(lock.fileno())
-        self._records: dict[str, Record] = {}
+        self._records: dict[str, Record[Result]] = {}
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, args=(bring, tasks), daemon=True)
         self._thread.start()
 
-    def _work(self, bring: Callable[[list[Task]], dict[str, Record]], tasks: list[Task]) -> None:
+    def _work(
+        self, bring: Callable[[list[Task[Result]]], dict[str, Record[Result]]], tasks: list[Task[Result]]
+    ) -> None:
         try:
             self._records = bring(tasks)
         except BaseException as error:
@@ -131,7 +137,7 @@ class BackgroundTasks:
         finally:
             os.close(self._held)
 
-    def result(self) -> dict[str, Record]:
+    def result(self) -> dict[str, Record[Result]]:
         """Wait for the tasks and return their records, or raise what went wrong."""
         self._thread.join()
         if self._error is not None:

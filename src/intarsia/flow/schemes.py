@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the name of a scheme means for a network, and how many slots of the engine it needs."""
+"""The meaning of a scheme's name for a network, and the number of slots that the engine needs."""
 
 import math
 
@@ -29,14 +29,14 @@ def scheme_text(own: str, kind: str) -> str:
     if first == SUPERPOSITION:
         return write_scheme(default, (*rules, *added))
     if kind == TERNARY:
-        # What is for all networks of this kind; layers by name are the superposition's.
+        # Rules for all networks of this kind; those for named layers are the superposition's.
         return write_scheme(TERNARY, tuple(rule for rule in rules if rule.layer is None))
     return kind
 
 
 def slots_for(scheme: Scheme, lanes: int) -> int:
-    """Return how many slots an engine needs so that every block of a lane holds the sparse weights of a scheme, from 1
-    to as many as there can be; of what needs more, or has no slots, the fit says so.
+    """Return how many slots an engine needs for the sparse weights of a scheme in every block of a lane, from 1 to the
+    most that there can be; the fit refuses schemes that need more or that slots cannot hold.
     """
     planes = (scheme.default, scheme.first, scheme.last, scheme.depthwise, *scheme.layers.values())
     patterns = [layer.pattern for layer in planes if layer is not None and layer.sparse is not None]

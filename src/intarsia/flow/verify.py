@@ -4,11 +4,10 @@
 import contextlib
 import tempfile
 import threading
-import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +18,14 @@ from intarsia.engine import Program, compile_network, config_for
 from intarsia.engine.cycles import LayerCycles, predict
 from intarsia.errors import IntarsiaError
 from intarsia.flow.data import load_data
+from intarsia.flow.float_networks import float_model, learning, require_match
 from intarsia.flow.hardware import engine_of
-from intarsia.flow.learn import float_model, learning, require_match
+from intarsia.flow.results import Score
 from intarsia.flow.task import Job
 from intarsia.integer import IntegerNetwork, file
 from intarsia.integer.executor import Executor
 from intarsia.packages import require
-from intarsia.text import counted
+from intarsia.report.data import Exported, Simulated
 
 Images = NDArray[np.integer]
 
@@ -34,7 +34,7 @@ _TEST: tuple[SplitName, ...] = ("test",)
 _TRACED = 50
 
 
-def execute(job: Job) -> dict[str, Any]:
+def execute(job: Job) -> Score:
     """Run an integer network on the whole test set.
 
     Raises:
@@ -43,14 +43,12 @@ def execute(job: Job) -> dict[str, Any]:
     network = file.load(job.input(job.task.needs[0], "safetensors"))
     data = test_data(job)
     executor, images = Executor(network), data.scaling.integers(data.test.images)
-    start = time.monotonic()
     with tqdm(total=len(images), unit="image", leave=False, disable=not job.progress) as bar:
         logits = executor.run(images, progress=bar.update)
-    rate = len(images) / max(time.monotonic() - start, 1e-9)
-    return _score(logits * np.float32(network.output.scale), data) | {"images_per_second": round(rate, 1)}
+    return _score(logits * np.float32(network.output.scale), data)
 
 
-def execute_float(job: Job) -> dict[str, Any]:
+def execute_float(job: Job) -> Score:
     """Run the float network on the whole test set.
 
     Raises:
@@ -65,7 +63,7 @@ def execute_float(job: Job) -> dict[str, Any]:
         return _score(outputs_of(model, data.test.images, data.scaling).numpy(), data)
 
 
-def export_onnx(job: Job) -> dict[str, Any]:
+def export_onnx(job: Job) -> Exported:
     """Export an integer network to ONNX and compare every tensor in onnxruntime with the executor.
 
     Raises:
@@ -77,7 +75,7 @@ def export_onnx(job: Job) -> dict[str, Any]:
 
     network = file.load(job.input(job.task.needs[0], "safetensors"))
     data = test_data(job)
-    images = data.scaling.integers(data.test.images[: job.task.parameters["images"]])
+    images = data.scaling.integers(data.test.images[: job.settings.onnx_images])
     onnx.export(network, job.product("onnx"))
     executor, values = Executor(network), 0
     with tempfile.TemporaryDirectory(prefix=".every-layer.", suffix=".part", dir=job.folder) as folder:
@@ -91,15 +89,10 @@ def export_onnx(job: Job) -> dict[str, Any]:
             for name, found in onnx.execute(every_layer, chunk).items():
                 require_equal("onnxruntime", name, found, expected[name], start)
                 values += found.size
-    return {
-        "summary": f"equal in onnxruntime on {counted(len(images), 'image')}, {counted(values, 'value')}",
-        "images": len(images),
-        "layers": len(network.layers),
-        "values": values,
-    }
+    return Exported(len(images), len(network.layers), values)
 
 
-def simulate(job: Job) -> dict[str, Any]:
+def simulate(job: Job) -> Simulated:
     """Run test images on the simulated engine; compare every value of every layer, and every count.
 
     Raises:
@@ -108,17 +101,17 @@ def simulate(job: Job) -> dict[str, Any]:
     network = file.load(job.input(job.task.needs[0], "safetensors"))
     data = test_data(job)
     program = compile_network(network, config_for(network, engine_of(job.records)))
-    images = data.scaling.integers(data.test.images[: job.task.parameters["images"]])
+    images = data.scaling.integers(data.test.images[: job.settings.simulated_images])
     return verify_on_engine(network, program, images, progress=job.progress)
 
 
 def verify_on_engine(
     network: IntegerNetwork, program: Program, images: Images, *, progress: bool, cache: Path | None = None
-) -> dict[str, Any]:
+) -> Simulated:
     """Run images (N, C, H, W) on the simulated engine and compare everything with executor and cycle model.
 
     Returns:
-        How much was compared, the cycles of the first image by layer, and the engine's outputs as class numbers.
+        How much was compared, and the cycles of an image by layer.
 
     Raises:
         IntarsiaError: a tool is missing, the images do not fit, or a layer differs.
@@ -161,7 +154,6 @@ def verify_on_engine(
             raise
         return total
 
-    start = time.monotonic()
     with (
         tqdm(total=len(images), unit="image", leave=False, disable=not progress) as bar,
         contextlib.ExitStack() as opened,
@@ -172,18 +164,7 @@ def verify_on_engine(
             values = sum(pool.map(share, range(workers)))
         finally:
             stop.set()  # an interrupt waits for the images at work, not for all
-    cycles = sum(cycles_by_layer)
-    return {
-        "summary": f"{counted(len(images), 'image')}, {counted(len(network.layers), 'layer')}, {values:,} values "
-        f"equal; {cycles:,} cycles per image, as predicted",
-        "images": len(images),
-        "layers": len(network.layers),
-        "values": values,
-        "cycles": cycles,
-        "input_cycles": input_cycles,
-        "layer_cycles": cycles_by_layer,
-        "seconds_an_image": round((time.monotonic() - start) / len(images), 3),
-    }
+    return Simulated(len(images), len(network.layers), values, tuple(cycles_by_layer), input_cycles)
 
 
 def require_equal(who: str, layer: str, found: Images, expected: Images, first_image: int) -> None:
@@ -209,7 +190,7 @@ def test_data(job: Job) -> Dataset:
     return load_data(job.settings, _TEST, progress=job.progress)
 
 
-def _require_counts(counts: dict[str, Any], predicted: LayerCycles) -> None:
+def _require_counts(counts: Mapping[str, int], predicted: LayerCycles) -> None:
     for name, value in counts.items():
         if getattr(predicted, name) != value:
             raise IntarsiaError(
@@ -218,13 +199,6 @@ def _require_counts(counts: dict[str, Any], predicted: LayerCycles) -> None:
             )
 
 
-def _score(outputs: NDArray[Any], data: Dataset) -> dict[str, Any]:
+def _score(outputs: NDArray[np.floating], data: Dataset) -> Score:
     """Return how good outputs (N, K), in real units, are for the test set."""
-    score, count = data.score(outputs, data.test), int((data.test.labels >= 0).sum())
-    what = f"{score:.2%} of" if data.metric == "accuracy" else f"AUC {score:.4f} on"
-    return {
-        "summary": f"{what} {counted(count, 'test input')}",
-        "metric": data.metric,
-        "score": score,
-        "images": count,
-    }
+    return Score(data.metric, data.score(outputs, data.test), int((data.test.labels >= 0).sum()))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which networks there are, and what each is trained on."""
+"""The built-in networks as PyTorch modules; `intarsia.flow.benchmarks` says what their runs do."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,50 +21,22 @@ class NetworkSpec:
     """A network of the registry.
 
     Attributes:
-        name: as users type it.
-        title: one line for people.
-        dataset: name in `intarsia.datasets`.
         shape: (channels, height, width) of its input.
         builder: makes the network with fresh random weights.
-        in_zoo: whether trained float weights ship with the package.
     """
 
-    name: str
-    title: str
-    dataset: str
     shape: tuple[int, int, int]
     builder: Callable[[], nn.Module]
-    in_zoo: bool
 
 
+#: By the name that users type.
 NETWORKS: Mapping[str, NetworkSpec] = MappingProxyType(
     {
-        spec.name: spec
-        for spec in (
-            NetworkSpec(
-                "digits", "depthwise-separable CNN on 8×8 digits", "digits", (1, 8, 8), DigitsNet, in_zoo=False
-            ),
-            NetworkSpec("resnet8", "MLPerf Tiny ResNet-8 on CIFAR-10", "cifar10", (3, 32, 32), ResNet8, in_zoo=True),
-            NetworkSpec(
-                "dscnn", "MLPerf Tiny DS-CNN, keyword spotting", "speech_commands", (1, 49, 10), DSCNN, in_zoo=False
-            ),
-            NetworkSpec(
-                "mobilenet",
-                "MLPerf Tiny MobileNetV1-0.25, visual wake words",
-                "visual_wake_words",
-                (3, 96, 96),
-                MobileNetV1,
-                in_zoo=False,
-            ),
-            NetworkSpec(
-                "autoencoder",
-                "MLPerf Tiny FC-AutoEncoder, anomaly detection",
-                "toycar",
-                (640, 1, 1),
-                AutoEncoder,
-                in_zoo=False,
-            ),
-        )
+        "digits": NetworkSpec((1, 8, 8), DigitsNet),
+        "resnet8": NetworkSpec((3, 32, 32), ResNet8),
+        "dscnn": NetworkSpec((1, 49, 10), DSCNN),
+        "mobilenet": NetworkSpec((3, 96, 96), MobileNetV1),
+        "autoencoder": NetworkSpec((640, 1, 1), AutoEncoder),
     }
 )
 

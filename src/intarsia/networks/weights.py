@@ -107,7 +107,8 @@ def zoo_path(name: str) -> Path:
 
 
 def _zoo(name: str) -> tuple[nn.Module, WeightsCard]:
-    if not network_spec(name).in_zoo:
-        known = ", ".join(spec.name for spec in NETWORKS.values() if spec.in_zoo)
+    network_spec(name)  # refuses an unknown name
+    if not zoo_path(name).is_file():
+        known = ", ".join(known for known in NETWORKS if zoo_path(known).is_file())
         raise IntarsiaError(f"the zoo has no weights for {name!r}, only for {known}; train it from scratch.")
     return load_weights(zoo_path(name))

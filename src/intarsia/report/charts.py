@@ -155,8 +155,8 @@ def lines(entries: Sequence[Line], x_axis: str, y_axis: str, title: str) -> str:
 class Cloud:
     """One kind of points of a scatter plot: its name in the legend, its colour, and its points (x, y, label).
 
-    The label of a point shows where it is pointed at. `shown` holds a short one for each point, drawn beside it; it may
-    be empty.
+    The label of a point shows when it is pointed at. `shown` holds a short one for each point, drawn next to it, or
+    nothing.
     """
 
     name: str
@@ -231,16 +231,16 @@ class _Rectangle:
 def _labels(
     texts: Sequence[tuple[float, float, str]], points: Sequence[tuple[float, float]], area: _Rectangle
 ) -> list[str]:
-    """Return texts near their points (in pixels), with a line to the point where there is room only farther away.
+    """Return texts near their points (in pixels), with a line to the point where the nearest space is farther away.
 
-    A text for which there is no room is left out.
+    A text for which there is no space is left out.
     """
     taken = [_Rectangle(x - 6, y - 6, x + 6, y + 6) for x, y in points]
     found = []
     for x, y, text in sorted(texts):
         width = _LABEL_CHARACTER * len(text)
         for far in range(0, 105, 7):
-            places = [_beside(x, y, width, far, angle) for angle in range(0, 360, 30)]
+            places = [_near(x, y, width, far, angle) for angle in range(0, 360, 30)]
             free = [place for place in places if area.holds(place) and not any(map(place.meets, taken))]
             if not free:
                 continue
@@ -261,7 +261,7 @@ def _labels(
     return found
 
 
-def _beside(x: float, y: float, width: float, far: float, angle: float) -> _Rectangle:
+def _near(x: float, y: float, width: float, far: float, angle: float) -> _Rectangle:
     """Return the place of a text of some width in a direction from a point, `far` beyond the point's edge."""
     across, down = math.cos(math.radians(angle)), -math.sin(math.radians(angle))
     middle_x = x + across * (8 + far + width / 2)

@@ -1,13 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a report says, as plain data: the same for the page, the table and `results.json`."""
+"""The content of a report as plain data: the same for the page, the table and `results.json`."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+from pathlib import Path
 
+from intarsia.datasets.types import Metric as ScoreName
+from intarsia.engine import EngineConfig
 from intarsia.engine.cycles import LayerCycles
 from intarsia.engine.roofs import LayerRoofs
+from intarsia.errors import IntarsiaError
+from intarsia.files import read_json
 from intarsia.integer.effective import LayerBits
+from intarsia.report.metrics import FREQUENCY, SCORES, Metric
+from intarsia.synthesize.compare import Quantity
+from intarsia.text import counted
+from intarsia.typed_json import MismatchError, from_json, mismatch, to_json
+
+#: The format of `results.json`; a file of another one is refused.
+_FORMAT = "intarsia-results-2"
+#: In the file for its readers; follows from the rest.
+_DERIVED = ("total_cycles", "effective_bits")
 
 
 @dataclass(frozen=True)
@@ -20,10 +33,10 @@ class Accuracy:
         seeds: of training, one network each.
         accuracies: 0 to 1, one per seed.
         images: in the test set; clips of a detector of anomalies.
-        effective_bits: bits stored for a weight, over all layers; 32 for float.
+        effective_bits: bits stored per weight, over all layers; 32 for float.
         training: how it was trained, for people.
         weight_bits: bits stored for all weights, biases included; 0 where they are floating point.
-        cycles: of an inference on the engine; None where it has no such planes.
+        cycles: per inference on the engine; None where it has no such planes.
     """
 
     name: str
@@ -49,7 +62,7 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class StoredLayer:
-    """What is stored for a layer's weights, and its planes in words."""
+    """Bits stored for a layer's weights, and its planes in words."""
 
     stored: LayerBits
     planes: str
@@ -80,7 +93,7 @@ class PlanePicture:
 
 @dataclass(frozen=True)
 class Simulated:
-    """What the simulated engine was compared on: every value of every layer, and every count.
+    """Extent of the comparison with the simulated engine: every value of every layer, and every count.
 
     Attributes:
         images, layers, values: how many were compared with the executor; all were equal.
@@ -94,19 +107,32 @@ class Simulated:
     cycles: tuple[int, ...]
     input_cycles: int
 
+    @property
+    def summary(self) -> str:
+        """In one line."""
+        return (
+            f"{counted(self.images, 'image')}, {counted(self.layers, 'layer')}, {self.values:,} values equal; "
+            f"{sum(self.cycles):,} cycles per image, as predicted"
+        )
+
 
 @dataclass(frozen=True)
 class Exported:
-    """What onnxruntime was compared on."""
+    """Extent of the comparison with onnxruntime: every value of every layer; all were equal."""
 
     images: int
     layers: int
     values: int
 
+    @property
+    def summary(self) -> str:
+        """In one line."""
+        return f"equal in onnxruntime on {counted(self.images, 'image')}, {counted(self.values, 'value')}"
+
 
 @dataclass(frozen=True)
 class AreaPart:
-    """Area of all instances of one module: alone (`own`) and with what is in them (`inclusive`)."""
+    """Area of all instances of one module: without (`own`) and with the modules in it (`inclusive`)."""
 
     module: str
     instances: int
@@ -140,27 +166,9 @@ class Area:
     path_ps: float | None
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """One quantity of two arrays of the same peak throughput, synthesized in the same run.
-
-    Attributes:
-        what: the quantity.
-        unit: its unit.
-        superposition, int8: of each array.
-        note: what must be known to read them.
-    """
-
-    what: str
-    unit: str
-    superposition: float
-    int8: float
-    note: str = ""
-
-    @property
-    def ratio(self) -> float | None:
-        """How many times less the superposition array has; None if it has none of it."""
-        return self.int8 / self.superposition if self.superposition else None
+def ratio(quantity: Quantity) -> float | None:
+    """Return how many times less of a quantity the superposition array has; None if it has none of it."""
+    return quantity.int8 / quantity.superposition if quantity.superposition else None
 
 
 @dataclass(frozen=True)
@@ -209,10 +217,25 @@ class Fpga:
     critical_to: str = ""
     bitstream: str = ""
 
+    @property
+    def summary(self) -> str:
+        """In one line."""
+        if self.timed_out is not None:
+            return f"not finished in {self.timed_out:g} s: {self.done}"
+        if self.failed:
+            return self.failed
+        clock = "" if self.fmax_mhz is None else f"{FREQUENCY.amount(self.fmax_mhz)}, "
+        return clock + resources_text(self.used or self.mapped)
+
+
+def resources_text(resources: Mapping[str, int]) -> str:
+    """Return resources of an FPGA as text: `1,132 LUT, 310 FF`."""
+    return ", ".join(f"{count:,} {kind.upper()}" for kind, count in resources.items())
+
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that a report says. What was not done is None or empty, and the report says so.
+    """Everything that a report shows. Stages that did not run leave None or empty fields, and the report says so.
 
     Attributes:
         network, title: of the run.
@@ -223,16 +246,14 @@ class Results:
         macs: multiply-accumulates, by layer.
         roofs: least cycles by each resource, by layer.
         memory_bits, memory_bits_available: of the engine's memories, in use and in all.
-        access_bits: bits of a word of each memory.
-        lanes: of the engine; it does lanes² multiply-accumulates a cycle.
-        simulated, exported: proof of bit-exactness.
+        simulated, exported: bit-exact comparisons.
         areas, comparisons, fpgas: what the engine costs.
         environment: versions.
         stages: name and seconds of each task of the run.
         command: that made it.
-        engine: parameters, fitted to the network.
-        synthesized: those of them that the engine whose area is reported has otherwise.
-        metric: what `accuracies` are: `accuracy`, or `auc`, the area under the ROC curve.
+        engine: fitted to the network.
+        synthesized: parameters that differ in the engine whose area is reported.
+        metric: what `accuracies` are, of `intarsia.report.metrics.SCORES`.
         data: what the data is, in a sentence; empty where its name says it.
         input_rounding: what the 8-bit input loses, in a clause; empty where it loses nothing.
         test_set: what the accuracies are measured on: the official one, or inputs that were held out.
@@ -248,48 +269,65 @@ class Results:
     roofs: tuple[LayerRoofs, ...]
     memory_bits: Mapping[str, int]
     memory_bits_available: Mapping[str, int]
-    access_bits: Mapping[str, int]
-    lanes: int
     simulated: Simulated | None
     exported: Exported | None
     areas: tuple[Area, ...]
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[Quantity, ...]
     fpgas: tuple[Fpga, ...]
     environment: Mapping[str, str]
     stages: tuple[tuple[str, float], ...]
     command: str
-    engine: Mapping[str, int]
+    engine: EngineConfig
     synthesized: Mapping[str, int] = field(default_factory=dict)
-    metric: str = "accuracy"
+    metric: ScoreName = "accuracy"
     data: str = ""
     input_rounding: str = ""
     test_set: str = "full official test set"
 
     @property
-    def metric_name(self) -> str:
-        """What people call the metric."""
-        return "AUC" if self.metric == "auc" else self.metric
+    def score(self) -> Metric:
+        """The metric of `accuracies`."""
+        return SCORES[self.metric]
 
-    def score(self, value: float) -> str:
-        """Return a value of the metric as text: accuracy in per cent, an AUC as it is."""
-        return f"{value:.4f}" if self.metric == "auc" else f"{value:.2%}"
-
-    def difference(self, value: float) -> str:
-        """Return a difference of two values of the metric as text."""
-        return f"{value:.4f}" if self.metric == "auc" else f"{100 * value:.2f} points"
+    @property
+    def access_bits(self) -> Mapping[str, int]:
+        """Bits of a word of each memory."""
+        return {
+            "activations": self.engine.act_bits,
+            "dense": self.engine.dense_bits,
+            "sparse": self.engine.sparse_bits,
+            "parameters": self.engine.param_bits,
+        }
 
     @property
     def total_cycles(self) -> int:
-        """Cycles of an inference, images in and results out not counted."""
+        """Cycles per inference, without transfers of images and results."""
         return sum(layer.cycles for layer in self.cycles)
 
     @property
     def effective_bits(self) -> float:
-        """Bits a weight over all layers of the network in hardware."""
+        """Bits per weight over all layers of the network in hardware."""
         weights = sum(layer.stored.weights for layer in self.bits)
         return sum(layer.stored.total for layer in self.bits) / max(weights, 1)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Mapping[str, object]:
         """Return everything as JSON values, with the derived figures."""
-        derived = {"total_cycles": self.total_cycles, "effective_bits": self.effective_bits}
-        return {"format": "intarsia-results-1"} | derived | asdict(self)
+        derived = {name: getattr(self, name) for name in _DERIVED}
+        return {"format": _FORMAT} | derived | to_json(self)
+
+
+def read_run(path: Path, remedy: str = "run it again") -> Results:
+    """Read the results of a run from its `results.json`.
+
+    Raises:
+        IntarsiaError: the file is missing or damaged, or was written by another version.
+    """
+    content = read_json(path)
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != _FORMAT:
+        raise IntarsiaError(f"{path} does not hold results of the format {_FORMAT}; {remedy}.")
+    declared = {name: value for name, value in content.items() if name not in ("format", *_DERIVED)}
+    try:
+        return from_json(Results, declared)
+    except MismatchError as error:
+        raise mismatch(path, error, remedy) from error

@@ -1,19 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report: one self-contained HTML page, `results.json` beside it, and a text table."""
+"""The report: one self-contained HTML page, `results.json` next to it, and a text table."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from intarsia.engine.cycles import LayerCycles
 from intarsia.files import write_json, write_text
 from intarsia.integer.effective import LayerBits
 from intarsia.packages import require
 from intarsia.report.charts import Bar, Series, dots, stacked_bars
-from intarsia.report.data import PlanePicture, Results
+from intarsia.report.data import PlanePicture, Results, ratio
+from intarsia.report.metrics import BITS
 from intarsia.report.table import amount, otherwise, path, proof_of_cycles, speed, table
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 COLOURS = {"superposition": "#7a4a1f", "ternary": "#c9a227", "int8": "#4a6c8c", "float": "#555555"}
 
@@ -30,9 +35,16 @@ _BITS = (
     Series("padding", "#d9cfc0"),
     Series("multipliers and shifts", "#4a6c8c"),
 )
+#: Access counters of the cycle model, with what people call them and the memory that is accessed.
+COUNTERS = (
+    ("activations, read", "activation_reads", "activations"),
+    ("activations, written", "activation_writes", "activations"),
+    ("dense plane, read", "dense_reads", "dense"),
+    ("sparse plane, read", "sparse_reads", "sparse"),
+    ("multipliers, shifts and biases, read", "parameter_reads", "parameters"),
+)
 
-
-#: What a report consists of.
+#: The files of a report.
 REPORT_FILES = (_RESULTS, _TABLE, _PAGE) = ("results.json", "results.txt", "report.html")
 
 
@@ -69,6 +81,8 @@ def render(results: Results, pictures: Sequence[PlanePicture]) -> str:
         path=path,
         speed=speed,
         otherwise=otherwise,
+        ratio=ratio,
+        engine=asdict(results.engine),
         cycles_from=proof_of_cycles(results),
         pictures=[(picture, _data_uri(picture.png), _pixel_size(picture)) for picture in pictures],
         accesses=_accesses(results),
@@ -76,30 +90,30 @@ def render(results: Results, pictures: Sequence[PlanePicture]) -> str:
     )
 
 
-def _charts(results: Results) -> dict[str, Any]:
+def _charts(results: Results) -> "Mapping[str, Markup]":
     from markupsafe import Markup  # noqa: PLC0415 (comes with Jinja2)
 
     charts = {}
     if results.accuracies:
-        factor, unit = (100, "%") if results.metric == "accuracy" else (1, "AUC")
+        score = results.score
         rows = [
             (
                 entry.name,
-                [factor * value for value in entry.accuracies],
+                [score.shown(value) for value in entry.accuracies],
                 COLOURS.get(entry.name, COLOURS["superposition"]),
             )
             for entry in results.accuracies
         ]
-        charts["accuracy"] = dots(rows, unit, f"{results.metric_name} on the test set")
+        charts["accuracy"] = dots(rows, score.unit or score.title, f"{score.title} on the test set")
     if results.cycles:
         bars = [Bar(layer.name, cycle_parts(layer), f"{layer.cycles:,}") for layer in results.cycles]
         charts["cycles"] = stacked_bars(CYCLE_SERIES, bars, "cycles", "cycles by layer and where they go")
     if results.bits:
         bars = [
-            Bar(layer.stored.name, _parts_a_weight(layer.stored), f"{layer.stored.per_weight:.2f} bits")
+            Bar(layer.stored.name, _parts_per_weight(layer.stored), f"{BITS.text(layer.stored.per_weight)} bits")
             for layer in results.bits
         ]
-        charts["bits"] = stacked_bars(_BITS, bars, "bits/weight", "bits stored for a weight, by layer")
+        charts["bits"] = stacked_bars(_BITS, bars, "bits/weight", f"{BITS.heading}, by layer")
     return {name: Markup(chart) for name, chart in charts.items()}  # noqa: S704 (our own SVG, its texts escaped)
 
 
@@ -114,26 +128,31 @@ def cycle_parts(layer: LayerCycles) -> tuple[float, ...]:
     )
 
 
-def _parts_a_weight(layer: LayerBits) -> tuple[float, ...]:
+def _parts_per_weight(layer: LayerBits) -> tuple[float, ...]:
     parts = (layer.planes, layer.indices, layer.padding, layer.scales)
     return tuple(part / layer.weights for part in parts)
 
 
-def _accesses(results: Results) -> list[dict[str, Any]]:
-    """Return accesses per inference of each memory: words and KiB read and written."""
-    kinds = (
-        ("activations, read", "activation_reads", "activations"),
-        ("activations, written", "activation_writes", "activations"),
-        ("dense plane, read", "dense_reads", "dense"),
-        ("sparse plane, read", "sparse_reads", "sparse"),
-        ("multipliers, shifts and biases, read", "parameter_reads", "parameters"),
-    )
-    rows = []
-    for title, field, memory in kinds:
-        words = sum(getattr(layer, field) for layer in results.cycles)
-        width = results.access_bits[memory]
-        rows.append({"title": title, "words": words, "width": width, "kib": words * width / 8192})
-    return rows
+@dataclass(frozen=True)
+class Accesses:
+    """Accesses of one memory during an inference: words, their width in bits, and KiB in all."""
+
+    title: str
+    words: int
+    width: int
+
+    @property
+    def kib(self) -> float:
+        """All bits that are read or written, in KiB."""
+        return self.words * self.width / 8192
+
+
+def _accesses(results: Results) -> list[Accesses]:
+    """Return the accesses of each memory during an inference."""
+    return [
+        Accesses(title, sum(getattr(layer, counter) for layer in results.cycles), results.access_bits[memory])
+        for title, counter, memory in COUNTERS
+    ]
 
 
 def _data_uri(png: bytes) -> str:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Planes as pictures: the dense plane as pale ground, the sparse plane inlaid in strong colours.
+"""Planes as pictures: the the dense plane in pale colours, the sparse plane in saturated ones.
 
 Each weight is one pixel. Rows are output channels; columns run over kernel taps and, within each, input channels, so
-that a tap's blocks of input channels stand beside one another. PNG, written with the standard library alone.
+that a tap's blocks of input channels are adjacent. PNG, written with the standard library only.
 """
 
 import struct
@@ -17,7 +17,7 @@ from intarsia.report.data import PlanePicture
 #: Colours at −1, 0 and +1 of each plane's range.
 DENSE = ((143, 170, 189), (250, 247, 241), (222, 196, 158))
 SPARSE = ((13, 71, 161), (250, 247, 241), (178, 24, 43))
-_STRONG = 0.45  # least strength of a sparse weight's colour, so that small ones are seen as well
+_STRONG = 0.45  # least strength of a sparse weight's colour, so that small ones are visible
 
 
 def pictures_of(network: IntegerNetwork) -> tuple[PlanePicture, ...]:

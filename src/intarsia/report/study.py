@@ -1,25 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a study found, as plain data: every design at the last rung that it reached, and the front."""
+"""The results of a study as plain data: every design at the last rung that it reached, and the Pareto front."""
 
 import csv
 import io
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from intarsia.errors import IntarsiaError, unreadable
-from intarsia.files import read_json, require_readable
+from intarsia.errors import unreadable
+from intarsia.files import require_readable
+from intarsia.report.metrics import DESIGN_METRICS
+from intarsia.typed_json import read_typed
 
-#: Metrics of a design, in the order of tables, with what people read beside them.
-METRICS: Mapping[str, str] = {
-    "accuracy": "accuracy",
-    "bits": "effective bits per weight",
-    "bytes": "bytes of weights",
-    "cycles": "cycles per inference",
-    "area": "transistors of the lanes",
-    "memory_energy": "nJ of memory accesses per inference, estimated",
-}
+#: Figures of a design by the name of the metric, of `DESIGN_METRICS`; None where the hardware has none.
+Figures = Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -28,14 +22,14 @@ class Design:
 
     Attributes:
         scheme, transforms: what it is.
-        chosen: its coordinates in the space; empty for schemes that are listed beside it.
+        chosen: its coordinates in the space; empty for schemes that the space lists in addition.
         rung: the last one that it reached.
         seeds: evaluated there.
         metrics: the mean over these seeds.
         by_seed: accuracy with each of these seeds, in their order.
         accuracies: mean accuracy at each rung, from the first.
         reason: why metrics are missing.
-        on_front: whether it reached the last rung that any did, and no design there beats it.
+        on_front: whether it is on the Pareto front of the last rung that any design reached.
     """
 
     scheme: str
@@ -43,11 +37,15 @@ class Design:
     chosen: Mapping[str, str]
     rung: int
     seeds: tuple[int, ...]
-    metrics: Mapping[str, float | None]
+    metrics: Figures
     by_seed: tuple[float, ...]
     accuracies: tuple[float, ...]
     reason: str
     on_front: bool
+
+    def __post_init__(self) -> None:
+        if unknown := self.metrics.keys() - DESIGN_METRICS.keys():
+            raise ValueError(f"there is no metric {min(unknown)!r}")
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class StudyResults:
     Attributes:
         name: of the study.
         network: it is of.
-        objectives: what the front weighs.
+        objectives: metrics that the Pareto front compares.
         epochs: of each rung; None is the whole recipe.
         designs: in the order in which they came.
         refused: designs that could not be evaluated, with the reason.
@@ -77,13 +75,9 @@ class StudyResults:
 
     @property
     def front(self) -> tuple[Design, ...]:
-        """The designs of the front, the smallest first."""
+        """The designs of the Pareto front, the smallest first."""
         found = [design for design in self.designs if design.on_front]
         return tuple(sorted(found, key=lambda design: design.metrics["bits"] or 0.0))
-
-    def as_json(self) -> dict[str, Any]:
-        """Return everything as JSON values."""
-        return asdict(self)
 
     def as_csv(self) -> str:
         """Return a table of the designs, one per line."""
@@ -92,10 +86,10 @@ class StudyResults:
         writer = csv.writer(text, lineterminator="\n")
         rungs = [f"accuracy at rung {rung}" for rung in range(len(self.epochs))]
         writer.writerow(
-            ["scheme", "transforms", "rung", "seeds", *METRICS, "accuracy by seed", *rungs, "on_front", *names]
+            ["scheme", "transforms", "rung", "seeds", *DESIGN_METRICS, "accuracy by seed", *rungs, "on_front", *names]
         )
         for d in self.designs:
-            metrics = ["" if d.metrics.get(name) is None else d.metrics[name] for name in METRICS]
+            metrics = ["" if d.metrics.get(name) is None else d.metrics[name] for name in DESIGN_METRICS]
             chosen = [d.chosen.get(name, "") for name in names]
             seeds = " ".join(map(str, d.seeds))
             passed = [*d.accuracies, *[""] * (len(rungs) - len(d.accuracies))]
@@ -103,23 +97,6 @@ class StudyResults:
             last = [by_seed, *passed, int(d.on_front), *chosen]
             writer.writerow([d.scheme, d.transforms, d.rung, seeds, *metrics, *last])
         return text.getvalue()
-
-    @classmethod
-    def from_json(cls, fields: Any, name: str) -> "StudyResults":
-        """Return the results that `as_json` gave; `name` is what errors call their file.
-
-        Raises:
-            IntarsiaError: these are not results of a study.
-        """
-        try:
-            designs = tuple(
-                Design(**(design | {part: tuple(design[part]) for part in ("seeds", "by_seed", "accuracies")}))
-                for design in fields["designs"]
-            )
-            lists = {part: tuple(fields[part]) for part in ("objectives", "epochs", "correlations")}
-            return cls(**(fields | lists | {"designs": designs}))
-        except (KeyError, TypeError) as error:
-            raise IntarsiaError(f"{name} holds no results of a study ({error}); give a results.json of one.") from error
 
 
 def read_results(path: Path) -> StudyResults:
@@ -133,7 +110,4 @@ def read_results(path: Path) -> StudyResults:
     except OSError as error:
         raise unreadable(path, error) from error
     require_readable(file, "run intarsia explore first")
-    fields = read_json(file)
-    if not isinstance(fields, dict):
-        raise IntarsiaError(f"{file} holds no results of a study; give a results.json of one.")
-    return StudyResults.from_json(fields, str(file))
+    return read_typed(StudyResults, file, "give a results.json of a study, or run the study again")

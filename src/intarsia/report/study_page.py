@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page of a study: interactive charts in one file that works offline, and a text table of the front."""
+"""The page of a study: interactive charts in one file that works offline, and a text table of the Pareto front."""
 
 import html
 import json
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING
 
 from intarsia.packages import require
 from intarsia.quantize.scheme_text import read_scheme
-from intarsia.report.study import METRICS, Design, StudyResults
+from intarsia.report.metrics import ACCURACY, AREA, BITS, CYCLES, DESIGN_METRICS, MEMORY_ENERGY, Metric
+from intarsia.report.plotly_charts import Chart, axes, layout
+from intarsia.report.study import Design, StudyResults
 from intarsia.text import escaped
 
-#: From free to regular; what a design's planes are called by.
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+#: Names and colours of the patterns of a design's planes, from free to regular.
 FAMILIES: Mapping[str, str] = {
     "uniform": "#4a6c8c",
     "layer-wise": "#2f8f9d",
@@ -27,8 +32,8 @@ FAMILIES: Mapping[str, str] = {
     "taps": "#9b958c",
     "fixed": "#333333",
 }
-_COSTS = ("bits", "cycles", "area", "memory_energy")
-_FONT = {"family": '"Inter", "Segoe UI", Arial, sans-serif', "size": 13, "color": "#22201d"}
+_COSTS = (BITS, CYCLES, AREA, MEMORY_ENERGY)
+_ON_VALIDATION = f"{ACCURACY.title} on validation inputs [{ACCURACY.unit}]"
 
 
 def family(scheme: str) -> str:
@@ -89,17 +94,17 @@ def study_page(results: StudyResults) -> str:
         r=results,
         charts={name: _script(chart) for name, chart in charts(results).items()},
         plotly=_safe(get_plotlyjs()),
-        metrics=METRICS,
-        figure=figure,
+        metrics=DESIGN_METRICS,
         epochs=[_epochs(number) for number in results.epochs],
     )
 
 
-def charts(results: StudyResults) -> dict[str, dict[str, Any]]:
-    """Return the charts that there is data for, by name, as Plotly's `data` and `layout`."""
-    found = {f"front-{cost}": _front(results, cost) for cost in _COSTS}
-    if any(d.metrics.get("memory_energy") is None and d.metrics.get("cycles") is not None for d in results.designs):
-        found["front-memory_energy"] = None  # some were evaluated without a library of macros
+def charts(results: StudyResults) -> dict[str, Chart]:
+    """Return the charts that there is data for, by name."""
+    found = {f"front-{cost.name}": _front(results, cost) for cost in _COSTS}
+    energy = MEMORY_ENERGY.name
+    if any(d.metrics.get(energy) is None and d.metrics.get(CYCLES.name) is not None for d in results.designs):
+        found[f"front-{energy}"] = None  # some were evaluated without a library of macros
     found["patterns"] = _patterns(results)
     found["importance"] = _importance(results)
     found["coordinates"] = _coordinates(results)
@@ -109,17 +114,11 @@ def charts(results: StudyResults) -> dict[str, dict[str, Any]]:
 
 
 def study_table(results: StudyResults) -> str:
-    """Return the front as a text table, the smallest design first."""
-    columns = {
-        "accuracy": "accuracy",
-        "bits": "bits",
-        "cycles": "cycles",
-        "area": "transistors",
-        "memory_energy": "memory nJ",
-    }
+    """Return the Pareto front as a text table, the smallest design first."""
+    columns = {ACCURACY: "accuracy", BITS: "bits", CYCLES: "cycles", AREA: "transistors", MEMORY_ENERGY: "memory nJ"}
     rows: list[tuple[str, ...]] = [("seeds", *columns.values(), "scheme")]
     for design in results.front:
-        cells = [figure(name, design.metrics.get(name)) for name in columns]
+        cells = [metric.text(design.metrics.get(metric.name)) for metric in columns]
         name = design.scheme if design.transforms == "none" else f"{design.scheme} | {design.transforms}"
         rows.append((str(len(design.seeds)), *cells, name))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
@@ -127,59 +126,55 @@ def study_table(results: StudyResults) -> str:
     return "\n".join(f"{line}  {escaped(row[-1])}" for line, row in zip(lines, rows, strict=True))
 
 
-def figure(name: str, value: float | None) -> str:
-    """Return a metric as text."""
-    if value is None:
-        return "–"
-    if name == "accuracy":
-        return f"{value:.2%}"
-    return f"{value:.2f}" if name == "bits" else f"{value:,.0f}"
-
-
 def _epochs(number: int | None) -> str:
     if number is None:
         return "the whole recipe"
-    return "after training only" if number == 0 else f"{number} epochs"
+    return "post-training quantization" if number == 0 else f"{number} epochs"
 
 
 def _text(design: Design) -> str:
     lines = [design.scheme, *([design.transforms] if design.transforms != "none" else [])]
-    lines += [f"{METRICS[name]}: {figure(name, design.metrics.get(name))}" for name in METRICS]
+    lines += [f"{metric.heading}: {metric.text(design.metrics.get(name))}" for name, metric in DESIGN_METRICS.items()]
     return "<br>".join(html.escape(line) for line in lines)
 
 
-def _front(results: StudyResults, cost: str) -> dict[str, Any] | None:
+def _percent(design: Design, rung: int | None = None) -> float:
+    """Return the accuracy of a design as people read it: the last, or that at a rung."""
+    return ACCURACY.shown((design.metrics[ACCURACY.name] or 0.0) if rung is None else design.accuracies[rung])
+
+
+def _front(results: StudyResults, cost: Metric) -> Chart | None:
     top = max((design.rung for design in results.designs), default=0)
-    shown = [d for d in results.designs if d.rung == top and d.metrics.get(cost) is not None]
+    shown = [(d, value) for d in results.designs if d.rung == top and (value := d.metrics.get(cost.name)) is not None]
     if not shown:
         return None
     data = []
     for name, colour in FAMILIES.items():
-        some = [design for design in shown if family(design.scheme) == name]
+        some = [(d, value) for d, value in shown if family(d.scheme) == name]
         if some:
             data.append(
                 {
                     "type": "scatter",
                     "mode": "markers",
                     "name": name,
-                    "x": [d.metrics[cost] for d in some],
-                    "y": [100 * (d.metrics["accuracy"] or 0.0) for d in some],
-                    "text": [_text(d) for d in some],
+                    "x": [value for _, value in some],
+                    "y": [_percent(d) for d, _ in some],
+                    "text": [_text(d) for d, _ in some],
                     "hoverinfo": "text",
                     "marker": {
                         "color": colour,
-                        "size": [12 if d.on_front else 8 for d in some],
-                        "line": {"width": [2 if d.on_front else 0 for d in some], "color": "#22201d"},
+                        "size": [12 if d.on_front else 8 for d, _ in some],
+                        "line": {"width": [2 if d.on_front else 0 for d, _ in some], "color": "#22201d"},
                     },
                 }
             )
-    steps = _staircase([(d.metrics[cost] or 0.0, 100 * (d.metrics["accuracy"] or 0.0)) for d in shown])
+    steps = _staircase([(value, _percent(d)) for d, value in shown])
     line = {"color": "#9b958c", "width": 1, "shape": "hv"}
     data.append(
         {"type": "scatter", "mode": "lines", "name": "best so far", "x": [x for x, _ in steps],
          "y": [y for _, y in steps], "line": line, "hoverinfo": "skip"}
     )  # fmt: skip
-    return {"data": data, "layout": _layout(METRICS[cost], "accuracy on validation inputs, %")}
+    return Chart(data, axes(cost.heading, _ON_VALIDATION))
 
 
 def _staircase(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -190,7 +185,7 @@ def _staircase(points: Sequence[tuple[float, float]]) -> list[tuple[float, float
     return found
 
 
-def _patterns(results: StudyResults) -> dict[str, Any] | None:
+def _patterns(results: StudyResults) -> Chart | None:
     shown = [d for d in results.designs if d.chosen.get("default.pattern") and d.chosen.get("default.sparse") != "none"]
     if not shown:
         return None
@@ -204,15 +199,15 @@ def _patterns(results: StudyResults) -> dict[str, Any] | None:
                 "type": "box",
                 "name": _epochs(results.epochs[rung]),
                 "x": [_placed(d) for d in some],
-                "y": [100 * d.accuracies[rung] for d in some],
+                "y": [_percent(d, rung) for d in some],
                 "text": [_text(d) for d in some],
                 "boxpoints": "all",
                 "jitter": 0.4,
                 "pointpos": 0,
             }
         )
-    layout = _layout("pattern of the sparse plane, from free to regular", "accuracy on validation inputs, %")
-    return {"data": data, "layout": layout | {"boxmode": "group", "legend": {"orientation": "h", "y": 1.1}}}
+    grouped = axes("pattern of the sparse plane, from free to regular", _ON_VALIDATION)
+    return Chart(data, grouped | {"boxmode": "group", "legend": {"orientation": "h", "y": 1.1}})
 
 
 def _placed(design: Design) -> str:
@@ -220,23 +215,22 @@ def _placed(design: Design) -> str:
     return f"{pattern} @{density}" if density and ":" not in pattern else pattern
 
 
-def _importance(results: StudyResults) -> dict[str, Any] | None:
+def _importance(results: StudyResults) -> Chart | None:
     found = sorted(importance(results.designs).items(), key=lambda item: item[1])
     if not found:
         return None
-    data = [{"type": "bar", "orientation": "h", "x": [value for _, value in found], "y": [name for name, _ in found],
-             "marker": {"color": "#7a4a1f"}}]  # fmt: skip
-    layout = _layout("share of the variance of accuracy between its values, first rung", "")
-    layout["margin"] = {"l": 160, "r": 20, "t": 20, "b": 50}
-    return {"data": data, "layout": layout}
+    bars = {"type": "bar", "orientation": "h", "x": [value for _, value in found], "y": [name for name, _ in found],
+            "marker": {"color": "#7a4a1f"}}  # fmt: skip
+    shares = axes("share of the variance of accuracy between its values, first rung", "")
+    return Chart([bars], shares | {"margin": {"l": 160, "r": 20, "t": 20, "b": 50}})
 
 
-def _coordinates(results: StudyResults) -> dict[str, Any] | None:
+def _coordinates(results: StudyResults) -> Chart | None:
     shown = [design for design in results.designs if design.chosen]
     names = [n for n in sorted({n for d in shown for n in d.chosen}) if len({d.chosen.get(n) for d in shown}) > 1]
     if not names:
         return None
-    dimensions: list[dict[str, Any]] = []
+    dimensions: list[Mapping[str, object]] = []
     for name in names:
         values = sorted({d.chosen.get(name, "") for d in shown})
         place = {value: number for number, value in enumerate(values)}
@@ -244,55 +238,39 @@ def _coordinates(results: StudyResults) -> dict[str, Any] | None:
             {"label": name, "values": [place[d.chosen.get(name, "")] for d in shown],
              "tickvals": list(range(len(values))), "ticktext": values}
         )  # fmt: skip
-    for name in _COSTS:
-        if all(d.metrics.get(name) is not None for d in shown):
-            dimensions.append({"label": name, "values": [d.metrics[name] for d in shown]})
-    accuracy = [100 * (d.metrics["accuracy"] or 0.0) for d in shown]
-    dimensions.append({"label": "accuracy, %", "values": accuracy})
+    for cost in _COSTS:
+        if all(d.metrics.get(cost.name) is not None for d in shown):
+            dimensions.append({"label": cost.name, "values": [d.metrics[cost.name] for d in shown]})
+    accuracy = [_percent(d) for d in shown]
+    dimensions.append({"label": ACCURACY.heading, "values": accuracy})
     line = {"color": accuracy, "colorscale": "Viridis", "showscale": True}
-    layout = _layout("", "")
-    layout["margin"] = {"l": 70, "r": 30, "t": 60, "b": 30}
-    return {"data": [{"type": "parcoords", "line": line, "dimensions": dimensions}], "layout": layout}
+    lines = {"type": "parcoords", "line": line, "dimensions": dimensions}
+    return Chart([lines], layout() | {"margin": {"l": 70, "r": 30, "t": 60, "b": 30}})
 
 
-def _cheap(results: StudyResults, rung: int) -> dict[str, Any] | None:
+def _cheap(results: StudyResults, rung: int) -> Chart | None:
     shown = [design for design in results.designs if design.rung >= rung]
     if len(shown) < 2:
         return None
-    data = [
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "x": [100 * d.accuracies[0] for d in shown],
-            "y": [100 * d.accuracies[rung] for d in shown],
-            "text": [_text(d) for d in shown],
-            "hoverinfo": "text",
-            "marker": {"color": [FAMILIES[family(d.scheme)] for d in shown], "size": 9},
-        }
-    ]
-    first, later = _epochs(results.epochs[0]), _epochs(results.epochs[rung])
-    return {"data": data, "layout": _layout(f"accuracy, {first}, %", f"accuracy, {later}, %")}
-
-
-def _layout(x: str, y: str) -> dict[str, Any]:
-    return {
-        "xaxis": {"title": {"text": x}, "gridcolor": "#e4ded4", "zeroline": False},
-        "yaxis": {"title": {"text": y}, "gridcolor": "#e4ded4", "zeroline": False},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": _FONT,
-        "hovermode": "closest",
-        "margin": {"l": 60, "r": 20, "t": 30, "b": 50},
-        "height": 460,
+    points = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [_percent(d, 0) for d in shown],
+        "y": [_percent(d, rung) for d in shown],
+        "text": [_text(d) for d in shown],
+        "hoverinfo": "text",
+        "marker": {"color": [FAMILIES[family(d.scheme)] for d in shown], "size": 9},
     }
+    first, later = (f"{ACCURACY.title}, {_epochs(results.epochs[number])} [{ACCURACY.unit}]" for number in (0, rung))
+    return Chart([points], axes(first, later))
 
 
-def _script(chart: Mapping[str, Any]) -> Any:
+def _script(chart: Chart) -> "Markup":
     """Return a chart as JSON that a script element may hold, whatever its texts are."""
-    return _safe(json.dumps(chart).replace("<", "\\u003c"))
+    return _safe(json.dumps({"data": chart.data, "layout": chart.layout}).replace("<", "\\u003c"))
 
 
-def _safe(text: str) -> Any:
+def _safe(text: str) -> "Markup":
     from markupsafe import Markup  # noqa: PLC0415 (comes with Jinja2)
 
     return Markup(text)  # noqa: S704 (a library, and our own JSON without any "<")

@@ -3,7 +3,8 @@
 
 from collections.abc import Sequence
 
-from intarsia.report.data import Area, Fpga, Results
+from intarsia.report.data import Area, Fpga, Results, ratio, resources_text
+from intarsia.report.metrics import BITS, FREQUENCY, GATE_EQUIVALENTS, LONGEST_PATH
 from intarsia.synthesize.compare import NETWORK_AREA, PEAK_AREA
 from intarsia.text import counted, escaped
 
@@ -15,10 +16,10 @@ def table(results: Results) -> str:
     rows: list[tuple[str, str]] = []
     for entry in results.accuracies:
         seeds = f", mean of seeds {', '.join(map(str, entry.seeds))}" if len(entry.seeds) > 1 else ""
-        bits = f"{entry.effective_bits:.2f} bits per weight"
+        bits = BITS.amount(entry.effective_bits)
         training = f"; {entry.training.partition(', distilled')[0]}" if entry.training else ""
-        text = f"{results.score(entry.mean)}  of {counted(entry.images, 'test image')}, {bits}{seeds}{training}"
-        rows.append((f"{results.metric_name} {entry.name}", text))
+        text = f"{results.score.text(entry.mean)}  of {counted(entry.images, 'test image')}, {bits}{seeds}{training}"
+        rows.append((f"{results.score.title} {entry.name}", text))
     if results.input_rounding:
         rows.append(("input rounding", results.input_rounding))
     if results.cycles:
@@ -28,7 +29,7 @@ def table(results: Results) -> str:
         used = results.memory_bits
         weights = used["dense"] + used["sparse"] + used["parameters"]
         count = max(sum(layer.stored.weights for layer in results.bits), 1)
-        each = f"{weights / count:.2f} bits per weight, biases included"
+        each = f"{BITS.amount(weights / count)}, biases included"
         activations = f"{used['activations'] / 8192:,.1f} KiB activations"
         rows.append(("memory", f"{weights / 8192:,.1f} KiB weights ({each}), {activations}"))
     if results.simulated is not None:
@@ -43,23 +44,25 @@ def table(results: Results) -> str:
         text = f"{amount(area.total, area.unit)} plus {area.memory_bits / 8192:,.1f} KiB memory{path(area)}"
         rows.append((f"area {area.design}", text))
     for comparison in results.comparisons:
-        if comparison.what in _ARRAYS and comparison.ratio is not None:
+        less = ratio(comparison)
+        if comparison.name in _ARRAYS and less is not None:
             ours, other = (amount(area, comparison.unit) for area in (comparison.superposition, comparison.int8))
-            text = f"superposition {ours}, int8 {other}: ratio {comparison.ratio:.2f}"
-            rows.append((_ARRAYS[comparison.what], text))
+            text = f"superposition {ours}, int8 {other}: ratio {less:.2f}"
+            rows.append((_ARRAYS[comparison.name], text))
     for fpga in results.fpgas:
         used = fpga.used or fpga.mapped
         kind_of = "" if fpga.used else "mapped to "
-        resources = ", ".join(f"{count:,} {kind.upper()}" for kind, count in used.items())
-        text = f"{speed(fpga)}, {kind_of}{resources}" if used else speed(fpga)
+        text = f"{speed(fpga)}, {kind_of}{resources_text(used)}" if used else speed(fpga)
         rows.append((f"{fpga.design} on {fpga.device}", text))
     return _aligned(rows)
 
 
 def otherwise(results: Results) -> str:
-    """Say in what the synthesized engine is another one than that which is fitted to the network."""
-    differ = results.synthesized.items()
-    return ", ".join(f"{name} = {value:,} (this network needs {results.engine[name]:,})" for name, value in differ)
+    """Say in which parameters the synthesized engine differs from the one that is fitted to the network."""
+    return ", ".join(
+        f"{name} = {value:,} (this network needs {getattr(results.engine, name):,})"
+        for name, value in results.synthesized.items()
+    )
 
 
 def proof_of_cycles(results: Results) -> str:
@@ -71,19 +74,22 @@ def proof_of_cycles(results: Results) -> str:
 
 def amount(value: float, unit: str) -> str:
     """Return a quantity with its unit."""
-    digits = 2 if unit == "ns" or (unit.startswith("kGE") and value < 100) else 1 if unit.startswith("kGE") else 0
+    gates = unit.startswith(GATE_EQUIVALENTS.unit)
+    digits = 2 if unit == LONGEST_PATH.unit or (gates and value < 100) else GATE_EQUIVALENTS.digits if gates else 0
     return f"{value:,.{digits}f} {unit}"
 
 
 def path(area: Area) -> str:
-    """Return the delay at which an area was taken, as it follows the area; empty if it is not known."""
-    return "" if area.path_ps is None else f"; longest path inside one module {area.path_ps / 1000:.2f} ns, no wires"
+    """Return the delay at which an area was taken, to be appended to the area; empty if it is not known."""
+    if area.path_ps is None:
+        return ""
+    return f"; {LONGEST_PATH.title} inside one module {LONGEST_PATH.amount(area.path_ps / 1000)}, no wires"
 
 
 def speed(fpga: Fpga) -> str:
     """Return the clock frequency, or why there is none."""
     if fpga.fmax_mhz is not None:
-        return f"{fpga.fmax_mhz:.1f} MHz"
+        return FREQUENCY.amount(fpga.fmax_mhz)
     if fpga.timed_out is not None:
         return f"not routed in {fpga.timed_out:g} s" + (f": {fpga.done}" if fpga.done else "")
     if fpga.failed:

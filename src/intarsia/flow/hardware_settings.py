@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The settings of a run that say which hardware is built, how it is verified and how it is measured."""
+
+from dataclasses import dataclass
+
+from intarsia.engine import EngineConfig
+from intarsia.errors import IntarsiaError
+from intarsia.flow.benchmarks import Benchmark, Route
+from intarsia.flow.learning_settings import require_at_least
+from intarsia.processes import LONGEST_TIMEOUT_S
+
+
+@dataclass(frozen=True, kw_only=True)
+class HardwareSettings:
+    """What is built and measured.
+
+    Attributes:
+        images: test images for the simulated engine; None is the network's default.
+        onnx_images: test images for the exported graph in onnxruntime.
+        lanes: of the engine to compile for.
+        slots: per lane and block; None is as many as the scheme needs.
+        synthesis: whether to synthesize.
+        route: what is placed and routed on an FPGA; None is the network's default.
+        route_seconds: time limit of each tool of that; past it the report says so.
+    """
+
+    images: int | None = None
+    onnx_images: int = 1000
+    lanes: int = EngineConfig.lanes
+    slots: int | None = None
+    synthesis: bool = True
+    route: Route | None = None
+    route_seconds: float = 1800.0
+
+    def check_hardware(self) -> None:
+        """Refuse what cannot be built or measured.
+
+        Raises:
+            IntarsiaError: says which setting is wrong and what it may be.
+        """
+        for name in ("images", "onnx_images"):
+            require_at_least(1, name, getattr(self, name))
+        if not 0 < self.route_seconds <= LONGEST_TIMEOUT_S:
+            raise IntarsiaError(
+                f"the time limit of place and route must be above 0 and at most {LONGEST_TIMEOUT_S:,.0f} seconds, not "
+                f"{self.route_seconds:g}."
+            )
+
+    def images_of(self, benchmark: Benchmark) -> int:
+        """Return how many test images run on the simulated engine."""
+        return benchmark.images if self.images is None else self.images
+
+    def route_of(self, benchmark: Benchmark) -> Route:
+        """Return what is placed and routed."""
+        return self.route or benchmark.route
