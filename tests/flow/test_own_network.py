@@ -156,7 +156,7 @@ def test_a_network_that_the_engine_does_not_take_is_refused_before_it_is_trained
     for command, options in commands.items():
         status, text = intarsia(command, model, "--data", data, *options)
         assert status == 2, text
-        assert "wide with the scheme ternary+2:16xint4: layer 0 has 257 blocks of input channels" in text
+        assert "wide with the scheme ternary+3:16xint4: layer 0 has 257 blocks of input channels" in text
         assert "or measure only accuracy with intarsia execute" in text
         assert not list((tmp_path / "work" / "runs" / "wide").glob("*/*.safetensors"))
     assert intarsia("execute", model, "--data", data, *QUICK)[0] == 0
@@ -175,6 +175,15 @@ def test_what_is_compiled_is_compiled_for_the_engine_that_was_fitted_before(inta
     status, text = intarsia("compile", model, "--data", data, "--scheme", f"{scheme}, first=default", *QUICK)
     assert status == 0, text
     assert json.loads((folder / "fit" / "engine.json").read_text())["result"]["engine"]["slot_bits"] == 4
+
+
+def test_the_default_scheme_has_a_slot_for_each_precise_weight(intarsia: Command, tmp_path: Path) -> None:
+    model, data = write_model(tmp_path / "small.onnx"), write_data(tmp_path / "data.npz")
+    status, text = intarsia("compile", model, "--data", data, "--scheme", "superposition, first=default", *QUICK)
+    assert status == 0, text
+    folder = tmp_path / "work" / "runs" / "small"
+    fitted = json.loads((folder / "fit" / "engine.json").read_text())["result"]["engine"]
+    assert (fitted["slots"], fitted["slot_bits"]) == (3, 4)
 
 
 def test_a_file_that_is_called_as_a_built_in_network_needs_its_own_folder(intarsia: Command, tmp_path: Path) -> None:
