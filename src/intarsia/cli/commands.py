@@ -15,6 +15,7 @@ from tqdm import tqdm
 from intarsia.cli.options import ON_FILES, OUT, Told, takes
 from intarsia.engine import EngineConfig
 from intarsia.engine.sources import write_sources
+from intarsia.engine.units import Superposition, unit_named
 from intarsia.errors import IntarsiaError
 from intarsia.flow import BENCHMARKS, Settings, last_settings, network_file, report, run, run_stage
 from intarsia.flow.benchmarks import benchmark_of
@@ -195,7 +196,9 @@ def _settings(command: str, network: str, told: Told, line: str) -> Settings:
 
 def _engine(told: Told) -> EngineConfig:
     """Return the engine that the options say."""
-    return EngineConfig(**{name: told[name] for name in ("lanes", "slots") if name in told})
+    lanes = told.get("lanes", EngineConfig.lanes)
+    unit = unit_named(told.get("unit", Superposition.name))
+    return EngineConfig(unit=unit, lanes=lanes, block=told.get("block", lanes))
 
 
 def _flag(name: str) -> str:

@@ -185,11 +185,18 @@ OPTIONS: tuple[Option, ...] = (
     Option("--retrain", _TRAINED, "train the float network from scratch", _LEARNING),
     Option("--float-epochs", _TRAINED, "epochs of training from scratch", _LEARNING, metavar="N", type=int),
     Option("--device", _TRAINED, "where PyTorch trains: cpu (default), cuda, mps", _LEARNING, metavar="NAME"),
-    Option("--lanes", _ENGINE, "lanes of the engine, 8 or 16 (default)", _HARDWARE, metavar="N", type=int),
     Option(
-        "--slots",
+        "--unit",
         _ENGINE,
-        "sparse weights per lane and block, 1 to 4 (default: as many as the scheme needs)",
+        "what a lane multiplies with: superposition (default) or dense",
+        _HARDWARE,
+        metavar="NAME",
+    ),
+    Option("--lanes", _ENGINE, "output channels per cycle, 8 or 16 (default)", _HARDWARE, metavar="N", type=int),
+    Option(
+        "--block",
+        _ENGINE,
+        "input channels per cycle, 8 or 16, at least --lanes (default: as many)",
         _HARDWARE,
         metavar="N",
         type=int,
@@ -252,8 +259,8 @@ ON_FILES: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "execute": frozenset({"input", "labels", "output"}),
         "export-onnx": frozenset({"onnx_images", "output"}),
-        "compile": frozenset({"lanes", "slots", "output"}),
-        "simulate": frozenset({"input", "images", "lanes", "slots"}),
+        "compile": frozenset({"unit", "lanes", "block", "output"}),
+        "simulate": frozenset({"input", "images", "unit", "lanes", "block"}),
     }
 )
 

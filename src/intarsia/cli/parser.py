@@ -16,7 +16,7 @@ from intarsia.text import escaped
 EXAMPLES = """examples:
   intarsia run digits                                  all stages, from training to the report
   intarsia run resnet8 --seeds 0 1 2 --data ~/data     three seeds on CIFAR-10, from the zoo's float weights
-  intarsia run resnet8 --scheme ternary+2:16xint8 --slots 2
+  intarsia run resnet8 --scheme int8 --unit dense
   intarsia run model.tflite --data data.npz            your own trained network, with inputs x and labels y
   intarsia fit model.tflite --data data.npz            check before training whether the engine takes it
   intarsia simulate digits --images 300                one stage and its unfinished prerequisites

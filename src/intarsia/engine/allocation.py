@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where tensors lie in the activation memory: first fit over their lifetimes, and over what is read for the last time."""
+"""Where tensors lie in the activation memory: first fit over their lifetimes, also over what is read the last time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

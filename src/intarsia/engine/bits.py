@@ -43,7 +43,7 @@ def bits_of(values: Ints, width: int, *, signed: bool = False) -> NDArray[np.uin
 
 
 def pack_trits(trits: Ints) -> NDArray[np.uint8]:
-    """Pack (…, count) trits into (…, bits): five in a byte, a rest in the fewest bits, as intarsia_trits unpacks them."""
+    """Pack (…, count) trits into (…, bits): five in a byte, a rest in the fewest bits (intarsia_trits unpacks them)."""
     codes = []
     for start in range(0, trits.shape[-1], 5):
         group = trits[..., start : start + 5]
@@ -75,8 +75,8 @@ def _codes(size: int) -> Ints:
 
 
 def _code(trits: Sequence[int]) -> int:
-    """Return the code of up to five trits: a pair of zeros is marked by the code 2 in the place of a trit, so that a pair
-    that is not two zeros takes three bits, and unpacking few gates.
+    """Return the code of up to five trits: a pair of zeros is marked by the code 2 in the place of a trit, so that a
+    pair that is not two zeros takes three bits, and unpacking few gates.
     """
     plain = [{-1: 3, 0: 0, 1: 1}[trit] for trit in trits]  # {negative, non-zero}
     if len(plain) < 3:

@@ -4,13 +4,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
 from intarsia.engine.accesses import overlap_distance
 from intarsia.engine.allocation import Plan, allocate, stored_words
 from intarsia.engine.config import (
-    LEAST_DEPTH,
     MOST_ACTIVATION_BITS,
     WIDEST_ACCUMULATOR,
     WIDEST_BIAS,
@@ -24,7 +24,7 @@ from intarsia.engine.mapping import Mapping, estimated_cycles, map_layer
 from intarsia.engine.packing import Words, block_words, param_words
 from intarsia.engine.program import Placement, Program, ProgramLayer, storage_offset
 from intarsia.engine.requantization import Channels, bits_of_bias, channels_of
-from intarsia.engine.units import ExecutionUnit
+from intarsia.engine.units import Unit
 from intarsia.errors import IntarsiaError
 from intarsia.integer import Add, AveragePool, Conv2d, IntegerNetwork, Layer, Linear, MaxPool
 
@@ -57,7 +57,7 @@ def compile_network(network: IntegerNetwork, config: EngineConfig | None = None)
             are too small, with what they must be, or says what to change in the network.
     """
     config = config_for(network) if config is None else config
-    refusals = []
+    refusals: list[IntarsiaError] = []
     for form in _by_cycles(network, config):
         try:
             program, needs = _roomy(network, form, config)
@@ -119,7 +119,7 @@ def _fitted(network: IntegerNetwork, config: EngineConfig, parts: int) -> tuple[
         except IntarsiaError as refusal:
             refusals.append(refusal)
             continue
-        depths = {name: max(LEAST_DEPTH, -(-need // _DEPTH_UNIT) * _DEPTH_UNIT) for name, need in needs.depths.items()}
+        depths: dict[str, Any] = {name: -(-need // _DEPTH_UNIT) * _DEPTH_UNIT for name, need in needs.depths.items()}
         fitted = replace(exact, **depths)
         size = fitted.unit.block_bits(fitted.block)
         if best is None or size < best[0]:
@@ -135,14 +135,14 @@ def _fitted(network: IntegerNetwork, config: EngineConfig, parts: int) -> tuple[
 class _Needs:
     """What of an engine a network needs: a unit, least widths and least depths, by the names in `EngineConfig`."""
 
-    unit: ExecutionUnit
-    bits: dict[str, int]
+    unit: Unit
+    bits: dict[str, Any]
     depths: dict[str, int]
 
 
 def _lacking(needs: _Needs, config: EngineConfig) -> dict[str, tuple[int, int]]:
     """Return what an engine has too little of: what it needs and what it has, by name."""
-    wanted = needs.bits | needs.depths
+    wanted = {**needs.bits, **needs.depths}
     lacking = {name: (need, getattr(config, name)) for name, need in wanted.items() if need > getattr(config, name)}
     if not config.unit.holds(needs.unit):
         own = vars(config.unit)
@@ -200,7 +200,7 @@ def _mapped(network: IntegerNetwork, config: EngineConfig) -> list[_Mapped]:
     return result
 
 
-def _needed_unit(layers: Sequence[_Mapped], config: EngineConfig) -> ExecutionUnit:
+def _needed_unit(layers: Sequence[_Mapped], config: EngineConfig) -> Unit:
     return config.unit.fitted(
         (mapped.layer.output.name, config.unit.operands(mapped.layer), mapped.mapping.sparse_weights)
         for mapped in layers
@@ -208,7 +208,7 @@ def _needed_unit(layers: Sequence[_Mapped], config: EngineConfig) -> ExecutionUn
     )
 
 
-def _needed_bits(network: IntegerNetwork, layers: Sequence[_Mapped], config: EngineConfig) -> dict[str, int]:
+def _needed_bits(network: IntegerNetwork, layers: Sequence[_Mapped], config: EngineConfig) -> dict[str, Any]:
     """Return the least widths that hold a network's multipliers, biases and sums.
 
     Raises:
@@ -334,8 +334,11 @@ def _weights(mapped: _Mapped, config: EngineConfig) -> Words:
     mapping, channels = mapped.mapping, mapped.channels
     tiles = mapping.fields["tiles"]
     rest = tiles * config.lanes - len(channels.scale)
-    own = (np.pad(values, (0, rest)) for values in (channels.scale, channels.shift, channels.bias))
-    params = param_words(*(values.reshape(tiles, config.lanes) for values in own), config)
+    scale, shift, bias = (
+        np.pad(values, (0, rest)).reshape(tiles, config.lanes)
+        for values in (channels.scale, channels.shift, channels.bias)
+    )
+    params = param_words(scale, shift, bias, config)
     blocks = block_words(config.unit.packed(mapping.dense, mapping.slots), config.weight_parts)
     by_tile = [words.reshape(tiles, -1, words.shape[1]) for words in (params, blocks)]
     return np.concatenate(by_tile, axis=1).reshape(-1, params.shape[1])

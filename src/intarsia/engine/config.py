@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from intarsia.engine.units import Dense, ExecutionUnit, Superposition
+from intarsia.engine.units import UNITS, Superposition, Unit
 from intarsia.errors import IntarsiaError
 from intarsia.integer.layers import SHIFT_BITS
 
@@ -44,7 +44,7 @@ class EngineConfig:
             address: 2^20 32-bit words, each word filled up to a power of two of them).
     """
 
-    unit: ExecutionUnit = field(default_factory=Superposition)
+    unit: Unit = field(default_factory=Superposition)
     lanes: int = 16
     block: int = 16
     scale_bits: int = 6
@@ -143,10 +143,10 @@ class EngineConfig:
 
     def module_parameters(self) -> dict[str, int]:
         """Parameters of the SystemVerilog top module `intarsia_engine`."""
-        others = {name: value for unit in (Superposition(), Dense()) for name, value in unit.parameters().items()}
+        others = {name: value for unit in UNITS.values() for name, value in unit().parameters().items()}
         return {
             "Unit": self.unit.number,
-            **others,
+            **others,  # without effect, but one value each, so that builds are found again
             **self.unit.parameters(),
             "Lanes": self.lanes,
             "Block": self.block,

@@ -19,8 +19,8 @@ from intarsia.integer import Add, AveragePool, Conv2d, Layer, Linear, MaxPool, T
 class Mapping:
     """Loop bounds of a layer and its weight blocks.
 
-    `dense` and `slots`: (tiles · tile_blocks, lanes, block) in order of consumption, what a lane multiplies a block by in
-    a pass, and in its sparse slots. `fields` are those of the descriptor. `busy_inputs`: inputs of a lane that carry a
+    `dense` and `slots`: (tiles · tile_blocks, lanes, block) in order of consumption, what a lane multiplies a block by
+    in a pass, and in its sparse slots. `fields` are those of the descriptor. `busy_inputs`: inputs of a lane that carry a
     weight of the kernel.
     """
 
@@ -130,19 +130,12 @@ _DEFAULTS = dict.fromkeys(
 )
 
 
-def _word_fields(
-    kernel: tuple[int, int],
-    strides: tuple[int, int],
-    padding: tuple[int, int, int, int],
-    source: Tensor,
-    output: Tensor,
-    config: EngineConfig,
-) -> dict[str, int]:
+def _word_fields(layer: Conv2d | AveragePool | MaxPool, source: Tensor, config: EngineConfig) -> dict[str, int]:
     """Return the spatial bounds of a window that slides word by word."""
-    (kernel_y, kernel_x), (stride_y, stride_x) = kernel, strides
-    _, out_height, out_width = output.shape
+    (kernel_y, kernel_x), (stride_y, stride_x), padding = layer.kernel, _strides(layer), layer.padding
+    _, out_height, out_width = layer.output.shape
     _, height, width = source.shape
-    if (*kernel, *strides, *padding) == (1, 1, 1, 1, 0, 0, 0, 0):  # the image is one row
+    if (kernel_y, kernel_x, stride_y, stride_x, *padding) == (1, 1, 1, 1, 0, 0, 0, 0):  # the image is one row
         height, width, out_height, out_width = 1, height * width, 1, out_height * out_width
     pixels, chunk = tile_shape(kernel_x, stride_x, out_width, config)
     return {
@@ -168,7 +161,7 @@ def map_words(layer: Conv2d, operands: Operands, source: Tensor, config: EngineC
 
     A depthwise convolution becomes one of diagonal blocks (one busy input a lane).
     """
-    fields = _word_fields(layer.kernel, _strides(layer), layer.padding, source, layer.output, config)
+    fields = _word_fields(layer, source, config)
     blocks = 1 if layer.depthwise else -(-source.shape[0] // config.block)
     fields |= {"blocks": blocks, "moves_input": int(layer.depthwise), "plane_shift": operands.shift}
     arrange = _diagonal if layer.depthwise else _word_blocks
@@ -250,7 +243,7 @@ def modes(layer: Conv2d | Linear, operands: Operands, source: Tensor, config: En
 
 def map_pool(layer: AveragePool | MaxPool, source: Tensor, config: EngineConfig) -> Mapping:
     """Map a pooling window to word mode: each lane takes its own channel of every word."""
-    fields = _word_fields(layer.kernel, _strides(layer), layer.padding, source, layer.output, config)
+    fields = _word_fields(layer, source, config)
     return _finished([_ones(layer, config)], None, fields | {"moves_input": 1}, 1.0, config)
 
 
@@ -276,7 +269,7 @@ def map_add(layer: Add, config: EngineConfig) -> Mapping:
 
 
 def map_layer(layer: Layer, source: Tensor, config: EngineConfig) -> Mapping:
-    """Map a layer to the mode that takes fewer cycles; if the unit has too few slots for it, to that which needs fewest.
+    """Map a layer to the mode that takes fewer cycles; if the unit has too few slots for it, to that with fewest.
 
     Raises:
         IntarsiaError: the engine cannot compute it.

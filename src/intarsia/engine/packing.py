@@ -29,7 +29,7 @@ def block_words(bits: NDArray[np.uint8], parts: int) -> Words:
 
 
 def param_words(scale: Ints, shift: Ints, bias: Ints, config: EngineConfig) -> Words:
-    """Pack the requantization of tiles, (tiles, lanes) each, into words of the weight memory, (tiles · param_words, …)."""
+    """Pack the requantization of tiles, (tiles, lanes) each, into words of the weight memory, (tiles · words, …)."""
     fields = np.concatenate(
         [
             bits_of(scale, config.scale_bits),

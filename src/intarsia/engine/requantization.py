@@ -15,8 +15,8 @@ from intarsia.integer import Add, AveragePool, Conv2d, Layer, Linear, MaxPool, T
 
 @dataclass(frozen=True, eq=False)
 class Channels:
-    """Of every output channel: multiplier, first shift and bias, (channels,); of the layer: what a residual is multiplied
-    by (0 without one), the shift after it is added, and the bounds of the clip.
+    """Of every output channel: multiplier, first shift and bias, (channels,); of the layer: what a residual is
+    multiplied by (0 without one), the shift after it is added, and the bounds of the clip.
     """
 
     scale: Ints

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Roofs: what bounds the cycles of a layer from below, whatever the order of its loops.
 
-The engine multiplies one block a cycle, reads one word of the weight memory a cycle, and reads or writes at most as many
-activation words a cycle as two. A layer takes at least the greatest of the three.
+The engine multiplies one block per cycle, reads one word of the weight memory per cycle, and reads one activation word
+per cycle and accesses another one. A layer takes at least the greatest of the three.
 """
 
 from dataclasses import dataclass

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 
 from intarsia.engine import EngineConfig, config_for
 from intarsia.engine.config import MOST_ACTIVATION_BITS
+from intarsia.engine.units import Planes
 from intarsia.errors import IntarsiaError
 from intarsia.flow.float_networks import learning
 from intarsia.flow.results import FittedEngine
-from intarsia.flow.schemes import SLOT_PATTERNS, most_in_block
 from intarsia.flow.settings import Settings
 from intarsia.flow.task import Job
 from intarsia.integer import IntegerNetwork
-from intarsia.integer.formats import DIGIT_LIMITS
 from intarsia.quantize.scheme import LayerScheme, Scheme
 
 if TYPE_CHECKING:
@@ -85,8 +84,7 @@ def require_planes(engine: EngineConfig, layers: Mapping[str, LayerScheme]) -> N
         layers: by what the user calls them; the empty name is the scheme's default.
 
     Raises:
-        IntarsiaError: planes of some layer are not those of the engine, a block of a lane may hold more sparse weights
-            than the engine has slots, or activations are too wide.
+        IntarsiaError: the execution unit takes no planes of some layer, or activations are too wide.
     """
     for name, layer in layers.items():
         try:
@@ -96,27 +94,12 @@ def require_planes(engine: EngineConfig, layers: Mapping[str, LayerScheme]) -> N
 
 
 def _require_planes(engine: EngineConfig, layer: LayerScheme) -> None:
-    advice = f"choose a pattern such as {engine.slots}:{engine.lanes}, {_ACCURACY_ONLY}"
-    if layer.mix is not None:
-        raise IntarsiaError(f"the engine has no mixes of formats within a layer, such as {layer.mix}; {advice}.")
-    most = max(DIGIT_LIMITS.values())
-    if layer.dense is not None and layer.dense.limit > most:
-        raise IntarsiaError(
-            f"the engine's dense planes hold weights of up to {most}, not {layer.dense.name}; choose int7 or digits5, "
-            f"{_ACCURACY_ONLY}."
-        )
     if layer.activation_bits > MOST_ACTIVATION_BITS:
         raise IntarsiaError(
             f"the engine's activations have at most {MOST_ACTIVATION_BITS} bits, not {layer.activation_bits}; choose "
             f"fewer, {_ACCURACY_ONLY}."
         )
-    if layer.sparse is None:
-        return
-    if layer.pattern.kind not in SLOT_PATTERNS:
-        raise IntarsiaError(f"the engine has no sparse planes of the pattern {layer.pattern}; {advice}.")
-    held = most_in_block(layer.pattern, engine.lanes)
-    if held > engine.slots:
-        raise IntarsiaError(
-            f"the pattern {layer.pattern} puts up to {held} sparse weights into a block of {engine.lanes} inputs, but "
-            f"the engine has --slots {engine.slots}; {advice}."
-        )
+    planes = Planes(layer.dense, layer.sparse, layer.pattern, str(layer.mix or ""))
+    refusal = engine.unit.refusal(planes, engine.block)
+    if refusal is not None:
+        raise IntarsiaError(f"{refusal}, {_ACCURACY_ONLY}.")

@@ -78,9 +78,7 @@ def write_program(program: Program, summary: Path, images: Path) -> None:
         },
     )
     arrays = {
-        "dense": program.dense,
-        "sparse": program.sparse,
-        "parameters": program.params,
+        "weights": program.weights,
         "program": program.descriptors,
     }
     save_tensors(images, arrays)

@@ -4,6 +4,7 @@
 from dataclasses import dataclass
 
 from intarsia.engine import EngineConfig
+from intarsia.engine.units import Superposition
 from intarsia.errors import IntarsiaError
 from intarsia.flow.benchmarks import Benchmark, Route
 from intarsia.flow.learning_settings import require_at_least
@@ -17,8 +18,8 @@ class HardwareSettings:
     Attributes:
         images: test images for the simulated engine; None is the network's default.
         onnx_images: test images for the exported graph in onnxruntime.
-        lanes: of the engine to compile for.
-        slots: per lane and block; None is as many as the scheme needs.
+        unit: what the lanes of the engine multiply with, by name.
+        lanes: of the engine to compile for, and its input channels per block; None is as many as lanes.
         synthesis: whether to synthesize.
         route: what is placed and routed on an FPGA; None is the network's default.
         route_seconds: time limit of each tool of that; past it the report says so.
@@ -26,8 +27,9 @@ class HardwareSettings:
 
     images: int | None = None
     onnx_images: int = 1000
+    unit: str = Superposition.name
     lanes: int = EngineConfig.lanes
-    slots: int | None = None
+    block: int | None = None
     synthesis: bool = True
     route: Route | None = None
     route_seconds: float = 1800.0

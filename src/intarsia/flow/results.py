@@ -32,8 +32,8 @@ class FittedEngine:
     def summary(self) -> str:
         """In one line."""
         kib = sum(memory_bits_available(self.engine).values()) / 8192
-        slots = counted(self.engine.slots, "slot")
-        return f"{self.engine.lanes} lanes with {slots}, {kib:,.1f} KiB of memory"
+        engine = self.engine
+        return f"{engine.lanes} lanes × {engine.block} inputs, {engine.unit}, {kib:,.1f} KiB of memory"
 
 
 @dataclass(frozen=True)

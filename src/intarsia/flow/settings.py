@@ -3,19 +3,19 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from intarsia.engine import EngineConfig
+from intarsia.engine.units import unit_named
 from intarsia.errors import IntarsiaError
 from intarsia.files import require_readable
 from intarsia.flow.benchmarks import Benchmark, Route, benchmark_of
 from intarsia.flow.hardware_settings import HardwareSettings
 from intarsia.flow.learning_settings import LearningSettings
 from intarsia.flow.names import MODEL_FILE
-from intarsia.flow.schemes import scheme_text, slots_for
+from intarsia.flow.schemes import scheme_text
 from intarsia.quantize.recipes import QuantizationRecipe
-from intarsia.quantize.scheme import Scheme
 from intarsia.typed_json import MismatchError, from_json, mismatch, to_json
 
 #: In the folder of a run, next to its report: the settings that the report is of.
@@ -85,10 +85,8 @@ class Settings(LearningSettings, HardwareSettings):
 
     @property
     def engine(self) -> EngineConfig:
-        """The engine to compile for."""
-        plain = EngineConfig(lanes=self.lanes)  # refuses lanes that no engine has
-        scheme = Scheme.parse(self.scheme_text(self.scheme))
-        return replace(plain, slots=slots_for(scheme, plain.lanes) if self.slots is None else self.slots)
+        """The engine to begin with: it is fitted to each network that is compiled."""
+        return EngineConfig(unit=unit_named(self.unit), lanes=self.lanes, block=self.block or self.lanes)
 
     def scheme_text(self, kind: str) -> str:
         """Return the planes that a user's name for a scheme means for this network."""

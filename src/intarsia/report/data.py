@@ -294,9 +294,7 @@ class Results:
         """Bits of a word of each memory."""
         return {
             "activations": self.engine.act_bits,
-            "dense": self.engine.dense_bits,
-            "sparse": self.engine.sparse_bits,
-            "parameters": self.engine.param_bits,
+            "weights": self.engine.weight_bits,
         }
 
     @property

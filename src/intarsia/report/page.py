@@ -39,9 +39,9 @@ _BITS = (
 COUNTERS = (
     ("activations, read", "activation_reads", "activations"),
     ("activations, written", "activation_writes", "activations"),
-    ("dense plane, read", "dense_reads", "dense"),
-    ("sparse plane, read", "sparse_reads", "sparse"),
-    ("multipliers, shifts and biases, read", "parameter_reads", "parameters"),
+    ("residuals, read", "residual_reads", "activations"),
+    ("weights, read", "weight_reads", "weights"),
+    ("multipliers, shifts and biases, read", "parameter_reads", "weights"),
 )
 
 #: The files of a report.

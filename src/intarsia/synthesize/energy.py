@@ -65,24 +65,18 @@ def access_energies(memory: Memory, cells: Sequence[Cell]) -> tuple[float, float
 
 def _memories(engine: EngineConfig, unit: ExecutionUnit) -> list[Memory]:
     """Return the memories of an engine with these lanes; a unit without slots has none for a sparse plane."""
-    dense = unit.dense_bits
-    sizes = [
-        Memory("activations", engine.act_bits, engine.act_depth, 2),
-        Memory("dense", dense, engine.dense_depth, 1),
-        Memory("sparse", unit.word_bits - dense, engine.sparse_depth, 1),
-        Memory("parameters", engine.param_bits, engine.param_depth, 1),
+    return [
+        Memory("activations", engine.act_bits, -(-engine.act_depth // engine.act_banks), 1),
+        Memory("weights", engine.weight_bits, engine.weight_depth, 1),
         Memory("program", 32, engine.program_depth, 1),
     ]
-    return [memory for memory in sizes if memory.width]
 
 
 def _accesses(layers: Sequence[LayerCycles]) -> tuple[Mapping[str, int], Mapping[str, int]]:
     """Return the reads and the writes of each memory, in words."""
     reads = {
-        "activations": sum(layer.activation_reads for layer in layers),
-        "dense": sum(layer.dense_reads for layer in layers),
-        "sparse": sum(layer.sparse_reads for layer in layers),
-        "parameters": sum(layer.parameter_reads for layer in layers),
+        "activations": sum(layer.activation_reads + layer.residual_reads for layer in layers),
+        "weights": sum(layer.weight_reads + layer.parameter_reads for layer in layers),
         "program": DESCRIPTOR_WORDS * len(layers),
     }
     return reads, {"activations": sum(layer.activation_writes for layer in layers)}

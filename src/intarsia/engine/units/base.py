@@ -2,13 +2,13 @@
 """What an execution unit is: the part of the engine that multiplies, and all that others need to know about it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from intarsia.integer import WeightLayer
+from intarsia.integer import Pattern, WeightFormat, WeightLayer
 
 Ints = NDArray[np.int64]
 Bits = NDArray[np.uint8]
@@ -41,6 +41,18 @@ class Operands:
         return int(total.max())
 
 
+@dataclass(frozen=True)
+class Planes:
+    """What a scheme gives a layer, before there is one: formats of a dense and of a sparse plane, and where that one
+    lies; or a mix of formats.
+    """
+
+    dense: WeightFormat | None
+    sparse: WeightFormat | None = None
+    pattern: Pattern = field(default_factory=Pattern)
+    mix: str = ""
+
+
 class ExecutionUnit(Protocol):
     """An execution unit with its parameters; each is a frozen dataclass in a file of its own.
 
@@ -52,6 +64,12 @@ class ExecutionUnit(Protocol):
     #: Its number in the RTL's parameter `Unit`.
     number: ClassVar[int]
 
+    def refusal(self, planes: Planes, block: int) -> str | None:
+        """Return why no layer of such planes runs on the unit, as a sentence that says what to choose instead; None
+        where layers may run (a layer is then asked for its `operands`).
+        """
+        ...
+
     def operands(self, layer: WeightLayer) -> Operands:
         """Return a layer in the unit's terms.
 
@@ -61,8 +79,8 @@ class ExecutionUnit(Protocol):
         ...
 
     def fitted(self, layers: Iterable[tuple[str, Operands, int]]) -> Self:
-        """Return the unit with parameters that hold a network's layers and no more: (name, operands, sparse weights that
-        a lane has in one block).
+        """Return the unit with parameters that hold a network's layers and no more: (name, operands, sparse weights
+        that a lane has in one block).
 
         Raises:
             IntarsiaError: none hold them; the sentence names the layer.

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from intarsia.engine.bits import bits_of
-from intarsia.engine.units.base import Bits, ExecutionUnit, Ints, Operands
+from intarsia.engine.units.base import Bits, ExecutionUnit, Ints, Operands, Planes
 from intarsia.errors import IntarsiaError
 from intarsia.integer import WeightLayer, weight_matrix
 
@@ -18,12 +18,19 @@ _LEAST_BITS = 2
 
 @dataclass(frozen=True)
 class Dense:
-    """Weights of `bits` bits, two's complement (2 to 8), in one pass: whatever planes a layer has, their sum must fit."""
+    """Weights of `bits` bits, two's complement (2 to 8), in one pass: the sum of a layer's planes, whatever they are."""
 
     bits: int = MOST_BITS
 
     name: ClassVar[str] = "dense"
     number: ClassVar[int] = 1
+
+    def __str__(self) -> str:
+        return f"int{self.bits}"
+
+    def refusal(self, planes: Planes, block: int) -> str | None:
+        """Return why no layer of such planes runs on the unit: any may, if the sum of its planes is narrow enough."""
+        return None
 
     def operands(self, layer: WeightLayer) -> Operands:
         """Return the layer's matrix.

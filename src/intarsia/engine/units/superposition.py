@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The superposition unit: a ternary dot product over the block, and a multiplier for each of a few sparse slots."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
@@ -8,14 +9,15 @@ from typing import ClassVar, Self
 import numpy as np
 
 from intarsia.engine.bits import balanced_digits, bits_of, pack_trits, sparse_slots
-from intarsia.engine.units.base import Bits, ExecutionUnit, Ints, Operands
+from intarsia.engine.units.base import Bits, ExecutionUnit, Ints, Operands, Planes
 from intarsia.errors import IntarsiaError
-from intarsia.integer import Plane, WeightLayer
+from intarsia.integer import Pattern, Plane, WeightLayer
 from intarsia.integer.formats import DIGIT_LIMITS, trit_bits
 
 MOST_SLOTS = 4
 MOST_SLOT_BITS = 8
 _MOST_SHIFT_BITS = 3
+_LONGEST_GROUP = 1 << 16  # of channels; more than any layer of the engine has
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,35 @@ class Superposition:
 
     name: ClassVar[str] = "superposition"
     number: ClassVar[int] = 0
+
+    def __str__(self) -> str:
+        return f"ternary + {self.slots} × int{self.slot_bits}"
+
+    def refusal(self, planes: Planes, block: int) -> str | None:
+        """Return why no layer of such planes runs: a mix, too wide a dense plane, positions without a slot."""
+        if planes.mix:
+            return (
+                f"a superposition unit has no mixes of formats within a layer, such as {planes.mix}; choose a pattern "
+                f"such as 1:{block}"
+            )
+        most = max(DIGIT_LIMITS.values())
+        if planes.dense is not None and planes.dense.limit > most:
+            return (
+                f"the dense planes of a superposition unit hold weights of up to {most}, not {planes.dense.name}; "
+                "choose int7 or digits5"
+            )
+        if planes.sparse is None:
+            return None
+        pattern = planes.pattern
+        if pattern.kind not in ("n:m", "fixed"):
+            return f"a superposition unit has no sparse planes of the pattern {pattern}; choose a pattern such as 1:{block}"
+        held = most_in_block(pattern, block)
+        if held > MOST_SLOTS:
+            return (
+                f"the pattern {pattern} puts up to {held} sparse weights into a block of {block} inputs, and a lane "
+                f"has at most {MOST_SLOTS} slots; choose a pattern such as 1:{block}"
+            )
+        return None
 
     def operands(self, layer: WeightLayer) -> Operands:
         """Return the digits of the layer's dense plane and the weights of its sparse one.
@@ -113,6 +144,22 @@ class Superposition:
     def parameters(self) -> dict[str, int]:
         """Return its parameters by their names in the RTL."""
         return {"Slots": self.slots, "SlotBits": self.slot_bits, "PlaneShiftBits": self.shift_bits}
+
+
+def most_in_block(pattern: Pattern, block: int) -> int:
+    """Return how many weights of a pattern `n:m` or `fixed` lie at most in a block of `block` inputs, all that begin at
+    multiples of `block`.
+    """
+    n, m = pattern.n, pattern.m
+    if m > _LONGEST_GROUP:
+        return min(n, block)  # one group holds all channels
+    firsts = range(0, math.lcm(m, block), block)
+    if pattern.kind == "fixed":
+        return max(sum(channel % m < n for channel in range(first, first + block)) for first in firsts)
+    return max(
+        sum(min(n, first + block - start, start + m - first) for start in range(first - first % m, first + block, m))
+        for first in firsts
+    )
 
 
 def _split(layer: WeightLayer) -> tuple[Plane | None, Plane | None]:
