@@ -22,10 +22,11 @@ Positions = Literal["own", "shared", "fixed"]
 SUPERPOSITION_TOP = "intarsia_lane_array"
 DENSE_TOP = "intarsia_lane_array_dense"
 
+_SHARED = ("intarsia_operands.sv", "intarsia_accumulators.sv")
 #: The files that each array is made of: a change elsewhere in the engine leaves its kept areas valid.
 _FILES = {
-    SUPERPOSITION_TOP: ("intarsia_trits.sv", "intarsia_lane.sv", "intarsia_lane_array.sv"),
-    DENSE_TOP: ("intarsia_lane_dense.sv", "intarsia_lane_array_dense.sv"),
+    SUPERPOSITION_TOP: (*_SHARED, "intarsia_trits.sv", "intarsia_lane.sv", "intarsia_lane_array.sv"),
+    DENSE_TOP: (*_SHARED, "intarsia_lane_dense.sv", "intarsia_lane_array_dense.sv"),
 }
 #: The values of the array's parameter `Positions`.
 _POSITIONS: dict[Positions, int] = {"own": 0, "shared": 1, "fixed": 2}
@@ -113,11 +114,11 @@ class ExecutionUnit:
         Raises:
             IntarsiaError: one of the files is not among them.
         """
-        parameters = {"Lanes": self.lanes, "AccBits": self.acc_bits, "AccSlots": self.acc_slots}
+        parameters = {"Lanes": self.lanes, "Block": self.lanes, "AccBits": self.acc_bits, "AccSlots": self.acc_slots}
         if self.weight_bits is not None:
             return Design(_select(DENSE_TOP, sources), DENSE_TOP, {**parameters, "WeightBits": self.weight_bits})
         # Without slots, SlotBits and Positions are without effect; one value each, so that the results are found again.
-        parameters |= {"Slots": self.slots, "SlotBits": self.slot_bits or 2}
+        parameters |= {"Slots": self.slots, "SlotBits": self.slot_bits or 2, "PlaneShiftBits": 2}
         parameters["Positions"] = _POSITIONS[self.positions or "own"]
         return Design(_select(SUPERPOSITION_TOP, sources), SUPERPOSITION_TOP, parameters)
 

@@ -1,41 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0
 // Lane array: Lanes superposition lanes with the unpacking of their weights and the choice of their activations.
 //
-// Weights are read by the sequencer in stage 0, unpacked and registered here in stage 1 (only when they change), used
-// in stage 2; accumulators are updated in stage 3.
+// Weights are read by the sequencer in stage 0, registered here in stage 1 (only when they change), used in stage 2;
+// accumulators are updated in stage 3.
 //
-// Activations of a lane: the chosen word (word mode); one channel of the window (window mode); or the lane's own channel
-// of the window (depthwise).
+// Activations of a lane: the chosen word (word mode); channel channel_i of the window (window mode); or, in a depthwise
+// layer, a channel of its own of the window. Lane l takes channel l mod Block, and if there are fewer lanes than
+// channels, l beside the upper bits of channel_i: a multiple of Lanes then chooses the channels.
 //
-// Parameters: as intarsia_lane and intarsia_engine, without slots (Slots = 0) no sparse plane, and
+// Parameters:
+//   Lanes      output channels (8 or 16).
+//   Block      activations of a word, and words of the window (8 or 16); it may differ from Lanes.
+//   Slots, SlotBits, PlaneShiftBits, AccBits, AccSlots   as in intarsia_lane.
 //   Positions  where the sparse weights lie in the block:
 //     0  own: each lane has positions of its own and a gather. A slot of the weight word is value, then index.
 //     1  shared: all lanes have the same; the common block is gathered once. The word holds the values of all lanes,
 //        then one index a slot. A step of a depthwise layer has no common block, so no sparse plane.
-//     2  fixed: slot s is position (Lanes - 4 + s·(Lanes / Slots)) mod Lanes; the first is, in window mode, the newest
+//     2  fixed: slot s is position (Block - 4 + s·(Block / Slots)) mod Block; the first is, in window mode, the newest
 //        pixel, which every kernel fills. The word holds the values only.
-// Latency: a step issued in cycle t updates the accumulators at the end of cycle t + 3.
+// Latency: a step issued in cycle t (stage 0) updates the accumulators at the end of cycle t + 3.
 module intarsia_lane_array #(
   parameter int unsigned Lanes,
+  parameter int unsigned Block,
   parameter int unsigned Slots,
   parameter int unsigned SlotBits,
+  parameter int unsigned PlaneShiftBits,
   parameter int unsigned AccBits,
   parameter int unsigned AccSlots,
   parameter int unsigned Positions = 0,
   localparam int unsigned Own        = 0,
   localparam int unsigned Shared     = 1,
   localparam int unsigned Fixed      = 2,
-  localparam int unsigned IndexBits  = $clog2(Lanes),
+  localparam int unsigned IndexBits  = $clog2(Block),
   localparam int unsigned PtrBits    = $clog2(AccSlots),
-  localparam int unsigned TritBits   = 8 * (Lanes / 5) + (Lanes % 5 == 1 ? 2 : Lanes % 5 == 3 ? 5 : 0),
+  localparam int unsigned TritBits   = 8 * (Block / 5) + (Block % 5 == 1 ? 2 : Block % 5 == 3 ? 5 : 0),
   localparam int unsigned DenseBits  = Lanes * TritBits,
   localparam int unsigned SlotPorts  = Slots == 0 ? 1 : Slots, // no port can be empty
+  localparam int unsigned ShiftPorts = PlaneShiftBits == 0 ? 1 : PlaneShiftBits,
   localparam int unsigned ChoiceBits = Positions == Own ? IndexBits : 8, // see intarsia_lane
   localparam int unsigned FieldBits  = SlotBits + (Positions == Own ? IndexBits : 0), // of a slot of a lane
   localparam int unsigned ValuesEnd  = Lanes * SlotPorts * FieldBits,
   localparam int unsigned SparseBits = ValuesEnd + (Positions == Shared ? SlotPorts * IndexBits : 0)
 ) (
   input  logic                                 clk_i,
+  // Constant in a layer.
+  input  logic                                 window_mode_i,
+  input  logic                                 depthwise_i,
+  input  logic [ShiftPorts-1:0]                plane_shift_i,
   // Stage 1.
   input  logic                                 dense_new_i,   // dense_i holds the word read in stage 0
   input  logic [DenseBits-1:0]                 dense_i,
@@ -43,23 +54,19 @@ module intarsia_lane_array #(
   input  logic [SparseBits-1:0]                sparse_i,
   // Stage 2.
   input  logic                                 valid_i,
-  input  logic                                 window_mode_i,
-  input  logic                                 depthwise_i,
+  input  logic                                 sparse_en_i,   // the slots count in this step
   input  logic [IndexBits-1:0]                 channel_i,
-  input  logic [Lanes-1:0][7:0]                word_i,
-  input  logic [Lanes-1:0][Lanes-1:0][7:0]     window_i,
+  input  logic [Block-1:0][7:0]                word_i,
+  input  logic [Block-1:0][Block-1:0][7:0]     window_i,      // [word][channel]
   // Stage 3.
-  input  logic                                 dense_en_i,
-  input  logic                                 dense_load_i,
-  input  logic                                 dense_triple_i,
-  input  logic                                 dense_max_i,
-  input  logic                                 sparse_en_i,
-  input  logic                                 sparse_load_i,
+  input  logic                                 acc_en_i,
+  input  logic                                 acc_load_i,
+  input  logic                                 acc_triple_i,
+  input  logic                                 acc_max_i,
   input  logic [PtrBits-1:0]                   write_ptr_i,
   // Result.
   input  logic [PtrBits-1:0]                   read_ptr_i,
-  output logic [Lanes-1:0][AccBits-1:0]        dense_o,
-  output logic [Lanes-1:0][AccBits-1:0]        sparse_o
+  output logic [Lanes-1:0][AccBits-1:0]        acc_o
 );
   if (Lanes != 8 && Lanes != 16) begin : gen_bad_lanes
     $error("intarsia_lane_array: Lanes must be 8 or 16");
@@ -68,11 +75,17 @@ module intarsia_lane_array #(
     $error("intarsia_lane_array: Positions must be 0 (own), 1 (shared) or 2 (fixed)");
   end
 
-  // The block that is common to all lanes.
-  logic [Lanes-1:0][7:0] common;
-  always_comb begin
-    for (int unsigned i = 0; i < Lanes; i++) common[i] = window_mode_i ? window_i[i][channel_i] : word_i[i];
-  end
+  logic [Block-1:0][7:0]            common;
+  logic [Lanes-1:0][Block-1:0][7:0] own;
+  intarsia_operands #(.Lanes(Lanes), .Block(Block)) u_operands (
+    .window_mode_i,
+    .depthwise_i,
+    .channel_i,
+    .word_i,
+    .window_i,
+    .common_o(common),
+    .own_o(own)
+  );
 
   // The activations at the positions that are common to all lanes.
   logic [SlotPorts-1:0][7:0] gathered;
@@ -85,8 +98,13 @@ module intarsia_lane_array #(
     always_ff @(posedge clk_i) begin
       if (sparse_new_i) indices_q <= sparse_i[ValuesEnd+:Slots*IndexBits];
     end
-    for (genvar s = 0; s < Slots; s++) begin : gen_gather
-      assign gathered[s] = common[indices_q[s]];
+    always_comb begin
+      gathered = '0;
+      for (int unsigned s = 0; s < Slots; s++) begin
+        for (int unsigned i = 0; i < Block; i++) begin
+          gathered[s] = gathered[s] | (common[i] & {8{indices_q[s] == IndexBits'(i)}});
+        end
+      end
     end
   end else begin : gen_not_shared
     assign gathered = '0;
@@ -95,14 +113,18 @@ module intarsia_lane_array #(
   end
 
   for (genvar l = 0; l < Lanes; l++) begin : gen_lane
-    logic [Lanes-1:0][1:0]                trits_d, trits_q;
+    logic [TritBits-1:0]                  packed_q;
+    logic [Block-1:0][1:0]                trits;
     logic [SlotPorts-1:0][SlotBits-1:0]   values_q;
     logic [SlotPorts-1:0][ChoiceBits-1:0] choices;
-    logic [Lanes-1:0][7:0]                x;
 
-    intarsia_trits #(.Count(Lanes)) u_trits (
-      .packed_i(dense_i[l*TritBits+:TritBits]),
-      .trits_o(trits_d)
+    // Trits are kept packed: unpacking takes less time than choosing activations.
+    always_ff @(posedge clk_i) begin
+      if (dense_new_i) packed_q <= dense_i[l*TritBits+:TritBits];
+    end
+    intarsia_trits #(.Count(Block)) u_trits (
+      .packed_i(packed_q),
+      .trits_o(trits)
     );
 
     for (genvar s = 0; s < Slots; s++) begin : gen_slot
@@ -119,53 +141,48 @@ module intarsia_lane_array #(
       end else if (Positions == Shared) begin : gen_shared
         assign choices[s] = gathered[s];
       end else begin : gen_fixed
-        assign choices[s] = x[(Lanes-4+s*(Lanes/Slots))%Lanes];
+        localparam int unsigned Place = (Block - 4 + s * (Block / Slots)) % Block;
+        assign choices[s] = common[Place] | (own[l][Place] & {8{depthwise_i}});
       end
     end
     if (Slots == 0) begin : gen_no_slot
       assign {values_q, choices} = '0;
     end
-    always_ff @(posedge clk_i) begin
-      if (dense_new_i) trits_q <= trits_d;
-    end
-
-    always_comb begin
-      for (int unsigned i = 0; i < Lanes; i++) x[i] = depthwise_i ? window_i[i][l] : common[i];
-    end
 
     intarsia_lane #(
-      .Block(Lanes),
+      .Block(Block),
       .Slots(Slots),
       .SlotBits(SlotBits),
       .OwnGather(Positions == Own),
+      .PlaneShiftBits(PlaneShiftBits),
       .AccBits(AccBits),
       .AccSlots(AccSlots)
     ) u_lane (
       .clk_i,
-      .x_i(x),
-      .trits_i(trits_q),
+      .x_i(common),
+      .own_i(own[l]),
+      .depthwise_i,
+      .trits_i(trits),
       .values_i(values_q),
       .choices_i(choices),
+      .sparse_i(sparse_en_i),
+      .plane_shift_i,
       .valid_i,
-      .dense_en_i,
-      .dense_load_i,
-      .dense_triple_i,
-      .dense_max_i,
-      .sparse_en_i,
-      .sparse_load_i,
+      .acc_en_i,
+      .load_i(acc_load_i),
+      .triple_i(acc_triple_i),
+      .max_i(acc_max_i),
       .write_ptr_i,
       .read_ptr_i,
-      .dense_o(dense_o[l]),
-      .sparse_o(sparse_o[l])
+      .acc_o(acc_o[l])
     );
   end
 
 `ifndef SYNTHESIS
   if (Slots > 0 && Positions == Shared) begin : gen_check
-    logic depthwise_q;
     always_ff @(posedge clk_i) begin
-      if (valid_i) depthwise_q <= depthwise_i;
-      assert (!(sparse_en_i && depthwise_q)) else $error("a sparse plane at shared positions in a depthwise layer");
+      assert (!(valid_i && sparse_en_i && depthwise_i))
+      else $error("a sparse plane at shared positions in a depthwise layer");
     end
   end
 `endif

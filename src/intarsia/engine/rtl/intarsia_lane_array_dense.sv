@@ -1,31 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
-// Dense lane array: Lanes lanes with weights of one width, to compare the superposition array with at the same throughput.
+// Dense lane array: Lanes lanes with weights of one width, in the place of intarsia_lane_array and with its ports, those
+// of sparse weights and digits left out.
 //
-// As intarsia_lane_array: weights are registered in stage 1 (only when they change), used in stage 2, accumulators are
-// updated in stage 3; a lane takes the common word, one channel of the window, or its own channel of the window.
+// Weights are registered in stage 1 (only when they change), used in stage 2, accumulators are updated in stage 3. The
+// weight word holds the Block weights of lane 0, then those of lane 1, and so on.
 //
-// Parameters: Lanes (8 or 16), lanes and inputs of each; WeightBits, AccBits, AccSlots as in intarsia_lane_dense.
-// Latency: a step issued in cycle t updates the accumulators at the end of cycle t + 3.
+// Parameters: Lanes and Block (8 or 16) as in intarsia_lane_array; WeightBits, AccBits, AccSlots as in
+// intarsia_lane_dense.
+// Latency: a step issued in cycle t (stage 0) updates the accumulators at the end of cycle t + 3.
 module intarsia_lane_array_dense #(
   parameter int unsigned Lanes,
+  parameter int unsigned Block,
   parameter int unsigned WeightBits,
   parameter int unsigned AccBits,
   parameter int unsigned AccSlots,
-  localparam int unsigned IndexBits = $clog2(Lanes),
+  localparam int unsigned IndexBits = $clog2(Block),
   localparam int unsigned PtrBits   = $clog2(AccSlots),
-  localparam int unsigned LaneBits  = Lanes * WeightBits
+  localparam int unsigned DenseBits = Lanes * Block * WeightBits
 ) (
   input  logic                                 clk_i,
-  // Stage 1.
-  input  logic                                 weights_new_i, // weights_i holds the word read in stage 0
-  input  logic [Lanes-1:0][LaneBits-1:0]       weights_i,
-  // Stage 2.
-  input  logic                                 valid_i,
+  // Constant in a layer.
   input  logic                                 window_mode_i,
   input  logic                                 depthwise_i,
+  // Stage 1.
+  input  logic                                 dense_new_i,   // dense_i holds the word read in stage 0
+  input  logic [DenseBits-1:0]                 dense_i,
+  // Stage 2.
+  input  logic                                 valid_i,
   input  logic [IndexBits-1:0]                 channel_i,
-  input  logic [Lanes-1:0][7:0]                word_i,
-  input  logic [Lanes-1:0][Lanes-1:0][7:0]     window_i,
+  input  logic [Block-1:0][7:0]                word_i,
+  input  logic [Block-1:0][Block-1:0][7:0]     window_i,      // [word][channel]
   // Stage 3.
   input  logic                                 acc_en_i,
   input  logic                                 acc_load_i,
@@ -39,37 +43,39 @@ module intarsia_lane_array_dense #(
     $error("intarsia_lane_array_dense: Lanes must be 8 or 16");
   end
 
-  // The block that is common to all lanes.
-  logic [Lanes-1:0][7:0] common;
-  always_comb begin
-    for (int unsigned i = 0; i < Lanes; i++) common[i] = window_mode_i ? window_i[i][channel_i] : word_i[i];
-  end
+  logic [Block-1:0][7:0]            common;
+  logic [Lanes-1:0][Block-1:0][7:0] own;
+  intarsia_operands #(.Lanes(Lanes), .Block(Block)) u_operands (
+    .window_mode_i,
+    .depthwise_i,
+    .channel_i,
+    .word_i,
+    .window_i,
+    .common_o(common),
+    .own_o(own)
+  );
 
   for (genvar l = 0; l < Lanes; l++) begin : gen_lane
-    logic [Lanes-1:0][WeightBits-1:0] weights_q;
-    logic [Lanes-1:0][7:0]            x;
-
+    logic [Block-1:0][WeightBits-1:0] weights_q;
     always_ff @(posedge clk_i) begin
-      if (weights_new_i) weights_q <= weights_i[l];
-    end
-
-    always_comb begin
-      for (int unsigned i = 0; i < Lanes; i++) x[i] = depthwise_i ? window_i[i][l] : common[i];
+      if (dense_new_i) weights_q <= dense_i[l*Block*WeightBits+:Block*WeightBits];
     end
 
     intarsia_lane_dense #(
-      .Block(Lanes),
+      .Block(Block),
       .WeightBits(WeightBits),
       .AccBits(AccBits),
       .AccSlots(AccSlots)
     ) u_lane (
       .clk_i,
-      .x_i(x),
+      .x_i(common),
+      .own_i(own[l]),
+      .depthwise_i,
       .weights_i(weights_q),
       .valid_i,
       .acc_en_i,
-      .acc_load_i,
-      .acc_max_i,
+      .load_i(acc_load_i),
+      .max_i(acc_max_i),
       .write_ptr_i,
       .read_ptr_i,
       .acc_o(acc_o[l])
