@@ -17,7 +17,7 @@ from intarsia.synthesize.sram import MappedMemory, Memory, map_memory
 from intarsia.synthesize.yosys import Design, run_yosys
 
 # ABC's default script can run for ever on adder trees of multipliers; these steps take seconds.
-_MAP = "strash;ifraig;scorr;strash;&get,-n;&nf;&put"
+_MAP = "strash;ifraig;scorr;strash;dch;amap,-m"
 # No upsizing: without a common delay target it would trade area for speed, in every design to another degree.
 _SIZE = "buffer,-c;topo;dnsize"
 
@@ -140,7 +140,7 @@ def liberty_area(
         return areas[cell] / gate_um2 / 1000 if cell in areas else None
 
     abc = f"tee -q -o abc.txt abc -liberty {library.name} -script +{_MAP};{_SIZE};stime,-p"
-    mapping = [f"dfflibmap -liberty {library.name}", abc]
+    mapping = ["clockgate -pos sg13g2_lgcp_1 GATE:CLK:GCLK -min_net_size 4", f"dfflibmap -liberty {library.name}", abc]
     outputs = _synthesize(design, mapping, (library,), cache=cache, timeout_s=timeout_s)
     parts = group_parts(design.top, outputs["stat.json"], cost, pdk.is_flip_flop)
     memories = tuple(

@@ -76,7 +76,7 @@ module intarsia_lane #(
   always_comb begin
     dot = DotBits'(0) - DotBits'(128 * Block);
     for (int unsigned i = 0; i < Block; i++) begin
-      dot = dot + DotBits'((x[i] & {8{trits_i[i][0]}}) ^ {8{trits_i[i][1]}} ^ 8'h80);
+      dot = dot + DotBits'(((x[i] & {8{trits_i[i][0] && !trits_i[i][1]}}) | (~x[i] & {8{trits_i[i][1]}})) ^ 8'h80);
     end
     for (int unsigned i = 0; i < Block; i++) dot = dot + DotBits'(trits_i[i][1]);
   end
