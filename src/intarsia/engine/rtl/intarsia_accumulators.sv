@@ -1,69 +1,100 @@
 // SPDX-License-Identifier: Apache-2.0
 // Accumulators of one lane: one for each output pixel that the lane holds.
 //
-// In a step, one of them takes acc·{1, 3} + sum, the sum alone (load), or the greater of both (max). Values are read by
-// AND-OR trees, and each accumulator has a write enable of its own, so that its clock can be gated.
+// In a step, one of them takes acc·{1, 3} + (dot << k) + slots, or the same without acc (load), or the greater of acc
+// and dot (max). Each has a write enable of its own, so that its clock can be gated; they are read by AND-OR trees.
 //
 // Parameters:
-//   SumBits   bits of a sum, signed (8 to AccBits).
-//   AccBits   bits of an accumulator (16 to 32); the compiler proves that no accumulator overflows.
-//   AccSlots  output pixels (2 to 16).
-//   Triple    1: acc·3 + sum is possible (the next digit of Horner's rule); 0: triple_i is without effect.
-// Latency: an accumulator changes at the end of the cycle in which sum and control are given; reading takes no cycle.
+//   DotBits         bits of the dense plane's dot product, signed (8 to AccBits).
+//   SlotsBits       bits of the sparse plane's sum, signed (2 to 32); 0: there is none, slots_i is without effect.
+//   PlaneShiftBits  bits of the dense plane's shift k (0 to 3); 0: there is none, plane_shift_i is without effect.
+//   Triple          1: acc·3 + … is possible (the next digit of Horner's rule); 0: triple_i is without effect.
+//   AccBits         bits of an accumulator (16 to 32); the compiler proves that none overflows.
+//   AccSlots        output pixels (2 to 16).
+// Latency: an accumulator changes at the end of the cycle in which sums and control are given; reading takes no cycle.
 module intarsia_accumulators #(
-  parameter int unsigned SumBits,
+  parameter int unsigned DotBits,
+  parameter int unsigned SlotsBits,
+  parameter int unsigned PlaneShiftBits,
+  parameter bit          Triple,
   parameter int unsigned AccBits,
   parameter int unsigned AccSlots,
-  parameter bit          Triple,
-  localparam int unsigned PtrBits = $clog2(AccSlots)
+  localparam int unsigned PtrBits    = $clog2(AccSlots),
+  localparam int unsigned SlotsPorts = SlotsBits == 0 ? 1 : SlotsBits, // no port can be empty
+  localparam int unsigned ShiftPorts = PlaneShiftBits == 0 ? 1 : PlaneShiftBits
 ) (
-  input  logic                      clk_i,
-  input  logic signed [SumBits-1:0] sum_i,
-  input  logic                      en_i,
-  input  logic                      load_i,      // replace
-  input  logic                      triple_i,    // times three, then add
-  input  logic                      max_i,       // keep the greater; both are of 8 bits
-  input  logic [PtrBits-1:0]        write_ptr_i,
-  input  logic [PtrBits-1:0]        read_ptr_i,
-  output logic signed [AccBits-1:0] acc_o
+  input  logic                         clk_i,
+  input  logic signed [DotBits-1:0]    dot_i,
+  input  logic signed [SlotsPorts-1:0] slots_i,
+  input  logic [ShiftPorts-1:0]        plane_shift_i, // k, constant in a layer
+  input  logic                         en_i,
+  input  logic                         load_i,        // replace
+  input  logic                         triple_i,      // times three, then add
+  input  logic                         max_i,         // keep the greater; both are of 8 bits, k and slots are 0
+  input  logic [PtrBits-1:0]           write_ptr_i,
+  input  logic [PtrBits-1:0]           read_ptr_i,
+  output logic [AccBits-1:0]           acc_o
 );
   if (AccBits < 16 || AccBits > 32 || AccSlots < 2 || AccSlots > 16) begin : gen_bad_acc
     $error("intarsia_accumulators: AccBits must be 16 to 32 and AccSlots must be 2 to 16");
   end
-  if (SumBits < 8 || SumBits > AccBits) begin : gen_bad_sum
-    $error("intarsia_accumulators: SumBits must be 8 to AccBits");
+  if (DotBits < 8 || DotBits > AccBits) begin : gen_bad_dot
+    $error("intarsia_accumulators: DotBits must be 8 to AccBits");
+  end
+  if (PlaneShiftBits > 3) begin : gen_bad_shift
+    $error("intarsia_accumulators: PlaneShiftBits must be 0 to 3");
   end
 
-  logic [AccBits-1:0]  acc_q [AccSlots];
-  logic [AccBits-1:0]  now, base, twice, next;
-  logic [AccSlots-1:0] chosen;
-  logic                keep;
+  logic [AccBits-1:0]               acc_q [AccSlots];
+  logic [AccSlots-1:0]              written;
+  logic [AccBits-1:0][AccSlots-1:0] write_bits, read_bits;
+  logic [AccBits-1:0]               acc, dot, slots, next;
+  logic                             keep;
 
   always_comb begin
-    now   = '0;
-    acc_o = '0;
     for (int unsigned s = 0; s < AccSlots; s++) begin
-      chosen[s] = write_ptr_i == PtrBits'(s);
-      now   = now | (acc_q[s] & {AccBits{chosen[s] && !load_i}});
-      acc_o = acc_o | (acc_q[s] & {AccBits{read_ptr_i == PtrBits'(s)}});
+      written[s] = write_ptr_i == PtrBits'(s);
+      for (int unsigned b = 0; b < AccBits; b++) begin
+        write_bits[b][s] = acc_q[s][b] && written[s] && !load_i;
+        read_bits[b][s]  = acc_q[s][b] && read_ptr_i == PtrBits'(s);
+      end
+    end
+    for (int unsigned b = 0; b < AccBits; b++) begin
+      acc[b]   = |write_bits[b]; // 0 in a load
+      acc_o[b] = |read_bits[b];
     end
   end
 
-  // Not the sum but the accumulator is the greater one: nothing is written.
-  assign keep  = max_i && !load_i && $signed(now[7:0]) >= $signed(sum_i[7:0]);
-  assign base  = now & {AccBits{!max_i}};
-  assign twice = Triple ? {now[AccBits-2:0], 1'b0} & {AccBits{triple_i}} : '0;
-  assign next  = base + twice + AccBits'(sum_i);
+  if (PlaneShiftBits == 0) begin : gen_no_shift
+    assign dot = AccBits'(dot_i);
+    logic unused;
+    assign unused = ^plane_shift_i;
+  end else begin : gen_shift
+    assign dot = AccBits'(dot_i) << plane_shift_i;
+  end
+  if (SlotsBits == 0) begin : gen_no_slots
+    assign slots = '0;
+    logic unused;
+    assign unused = slots_i;
+  end else begin : gen_slots
+    assign slots = AccBits'(slots_i);
+  end
+
+  // The greater one is the accumulator: nothing is written.
+  assign keep = max_i && !load_i && $signed(acc[7:0]) >= $signed(dot_i[7:0]);
+
+  if (Triple) begin : gen_triple
+    assign next = (acc & {AccBits{!max_i}}) + ({acc[AccBits-2:0], 1'b0} & {AccBits{triple_i}}) + dot + slots;
+  end else begin : gen_no_triple
+    assign next = (acc & {AccBits{!max_i}}) + dot + slots;
+    logic unused;
+    assign unused = triple_i;
+  end
 
   for (genvar s = 0; s < AccSlots; s++) begin : gen_slot
     always_ff @(posedge clk_i) begin
-      if (en_i && !keep && chosen[s]) acc_q[s] <= next;
+      if (en_i && !keep && written[s]) acc_q[s] <= next;
     end
-  end
-
-  if (!Triple) begin : gen_no_triple
-    logic unused;
-    assign unused = triple_i;
   end
 
 `ifndef SYNTHESIS
@@ -71,9 +102,11 @@ module intarsia_accumulators #(
   assign held = acc_q[write_ptr_i];
   always_ff @(posedge clk_i) begin
     if (en_i) begin
+      assert (32'(write_ptr_i) < AccSlots) else $error("an accumulator beyond the last");
       assert (!(max_i && triple_i)) else $error("max and triple in one step");
-      assert (!max_i || load_i || (held >= -128 && held <= 127 && sum_i >= -128 && sum_i <= 127))
-      else $error("the greater of values of more than 8 bits");
+      assert (!max_i || (slots == '0 && dot == AccBits'(dot_i) && dot_i >= -128 && dot_i <= 127))
+      else $error("max of what is no activation");
+      assert (!max_i || load_i || (held >= -128 && held <= 127)) else $error("max beside what is no activation");
     end
   end
 `endif

@@ -14,7 +14,7 @@
 //   PlaneShiftBits  bits of the dense plane's binary shift k (0 to 3); with 0 there is no shift, and one unused bit.
 //   AccBits         bits of an accumulator (16 to 32).
 //   AccSlots        output pixels whose accumulators are held (2 to 16).
-// Latency: operands in cycle t, their sum registered at its end, accumulators updated at the end of cycle t + 1 under
+// Latency: operands in cycle t, their sums registered at its end, accumulators updated at the end of cycle t + 1 under
 // the control given in cycle t + 1.
 module intarsia_lane #(
   parameter int unsigned Block,
@@ -31,17 +31,17 @@ module intarsia_lane #(
   localparam int unsigned ShiftPorts = PlaneShiftBits == 0 ? 1 : PlaneShiftBits
 ) (
   input  logic                                 clk_i,
+  input  logic [ShiftPorts-1:0]                plane_shift_i, // k, constant in a layer
   // Operands.
   input  logic [Block-1:0][7:0]                x_i,           // common to all lanes; 0 in a depthwise layer
-  input  logic [Block-1:0][7:0]                own_i,         // the lane's own in a depthwise layer
+  input  logic [Block-1:0][7:0]                own_i,         // the lane's own, in a depthwise layer
   input  logic                                 depthwise_i,
   input  logic [Block-1:0][1:0]                trits_i,
   input  logic [SlotPorts-1:0][SlotBits-1:0]   values_i,
   input  logic [SlotPorts-1:0][ChoiceBits-1:0] choices_i,
   input  logic                                 sparse_i,      // the slots count; else their multipliers stand still
-  input  logic [ShiftPorts-1:0]                plane_shift_i, // k, constant in a layer
-  input  logic                                 valid_i,       // the sum is registered
-  // Accumulation of the sum registered before.
+  input  logic                                 valid_i,       // the sums are registered
+  // Accumulation of the sums registered before.
   input  logic                                 acc_en_i,
   input  logic                                 load_i,        // replace
   input  logic                                 triple_i,      // times three, then add: the next digit
@@ -49,7 +49,7 @@ module intarsia_lane #(
   input  logic [PtrBits-1:0]                   write_ptr_i,
   // Result.
   input  logic [PtrBits-1:0]                   read_ptr_i,
-  output logic signed [AccBits-1:0]            acc_o
+  output logic [AccBits-1:0]                   acc_o
 );
   if (Block != 8 && Block != 16) begin : gen_bad_block
     $error("intarsia_lane: Block must be 8 or 16");
@@ -57,81 +57,76 @@ module intarsia_lane #(
   if (Slots > 4 || SlotBits < 2 || SlotBits > 8) begin : gen_bad_slots
     $error("intarsia_lane: Slots must be 0 to 4 and SlotBits must be 2 to 8");
   end
-  if (PlaneShiftBits > 3) begin : gen_bad_shift
-    $error("intarsia_lane: PlaneShiftBits must be 0 to 3");
-  end
 
   localparam int unsigned DotBits   = 9 + IndexBits;
-  localparam int unsigned WideBits  = DotBits + (1 << PlaneShiftBits) - 1;
-  localparam int unsigned SlotsBits = 7 + SlotBits + $clog2(SlotPorts) + 1;
-  localparam int unsigned BothBits  = Slots == 0 ? WideBits : (WideBits > SlotsBits ? WideBits : SlotsBits) + 1;
-  localparam int unsigned SumBits   = BothBits < AccBits ? BothBits : AccBits;
+  localparam int unsigned SlotsBits = Slots == 0 ? 1 : 7 + SlotBits + $clog2(Slots + 1);
 
   logic [Block-1:0][7:0] x;
   assign x = x_i | (own_i & {(8 * Block) {depthwise_i}});
 
   // Dense plane. A negative term is the one's complement; the missing ones are added as a count. Terms have inverted
   // sign bits, so that no sign is extended: each is 128 too great.
-  logic [DotBits-1:0] dot;
+  logic [DotBits-1:0] dot_d, dot_q;
   always_comb begin
-    dot = DotBits'(0) - DotBits'(128 * Block);
+    dot_d = DotBits'(0) - DotBits'(128 * Block);
     for (int unsigned i = 0; i < Block; i++) begin
-      dot = dot + DotBits'(((x[i] & {8{trits_i[i][0] && !trits_i[i][1]}}) | (~x[i] & {8{trits_i[i][1]}})) ^ 8'h80);
+      dot_d = dot_d + DotBits'(((x[i] & {8{trits_i[i] == 2'b01}}) | (~x[i] & {8{trits_i[i][1]}})) ^ 8'h80);
+      dot_d = dot_d + DotBits'(trits_i[i][1]);
     end
-    for (int unsigned i = 0; i < Block; i++) dot = dot + DotBits'(trits_i[i][1]);
   end
-
-  logic [SumBits-1:0] shifted, sum_d, sum_q;
-  if (PlaneShiftBits == 0) begin : gen_no_shift
-    assign shifted = SumBits'($signed(dot));
-    logic unused;
-    assign unused = ^plane_shift_i;
-  end else begin : gen_shift
-    assign shifted = SumBits'($signed(dot)) << plane_shift_i;
+  always_ff @(posedge clk_i) begin
+    if (valid_i) dot_q <= dot_d;
   end
 
   // Sparse plane: partial products of Baugh and Wooley. Those with one sign bit are negative, and stand inverted.
+  logic [SlotsBits-1:0] slots_q;
   if (Slots > 0) begin : gen_sparse
     localparam logic [31:0] Constant = 32'(Slots) * (32'd128 + (32'd1 << (SlotBits - 1)) - (32'd1 << (SlotBits + 7)));
     logic [Slots-1:0][7:0] chosen;
+    logic [SlotsBits-1:0]  slots_d;
     for (genvar s = 0; s < Slots; s++) begin : gen_slot
       if (OwnGather) begin : gen_gather
+        logic [7:0][Block-1:0] bits;
         always_comb begin
-          chosen[s] = '0;
           for (int unsigned i = 0; i < Block; i++) begin
-            chosen[s] = chosen[s] | (x[i] & {8{sparse_i && choices_i[s] == IndexBits'(i)}});
+            for (int unsigned b = 0; b < 8; b++) bits[b][i] = x[i][b] && sparse_i && choices_i[s] == IndexBits'(i);
           end
+          for (int unsigned b = 0; b < 8; b++) chosen[s][b] = |bits[b];
         end
       end else begin : gen_given
         assign chosen[s] = choices_i[s] & {8{sparse_i}};
       end
     end
     always_comb begin
-      sum_d = shifted + SumBits'(Constant);
+      slots_d = SlotsBits'(Constant);
       for (int unsigned s = 0; s < Slots; s++) begin
         for (int unsigned j = 0; j < SlotBits; j++) begin
-          sum_d = sum_d + (SumBits'((chosen[s] & {8{values_i[s][j]}}) ^ (j == SlotBits - 1 ? 8'h7f : 8'h80)) << j);
+          slots_d = slots_d
+              + (SlotsBits'((chosen[s] & {8{values_i[s][j]}}) ^ (j == SlotBits - 1 ? 8'h7f : 8'h80)) << j);
         end
       end
     end
+    always_ff @(posedge clk_i) begin
+      if (valid_i) slots_q <= slots_d;
+    end
   end else begin : gen_no_sparse
-    assign sum_d = shifted;
+    assign slots_q = '0;
     logic unused;
     assign unused = ^{values_i, choices_i, sparse_i};
   end
 
-  always_ff @(posedge clk_i) begin
-    if (valid_i) sum_q <= sum_d;
-  end
-
   intarsia_accumulators #(
-    .SumBits(SumBits),
+    .DotBits(DotBits),
+    .SlotsBits(Slots == 0 ? 0 : SlotsBits),
+    .PlaneShiftBits(PlaneShiftBits),
+    .Triple(1'b1),
     .AccBits(AccBits),
-    .AccSlots(AccSlots),
-    .Triple(1'b1)
+    .AccSlots(AccSlots)
   ) u_accumulators (
     .clk_i,
-    .sum_i(sum_q),
+    .dot_i(dot_q),
+    .slots_i(slots_q),
+    .plane_shift_i,
     .en_i(acc_en_i),
     .load_i,
     .triple_i,

@@ -34,7 +34,7 @@ module intarsia_lane_dense #(
   input  logic [PtrBits-1:0]                write_ptr_i,
   // Result.
   input  logic [PtrBits-1:0]                read_ptr_i,
-  output logic signed [AccBits-1:0]         acc_o
+  output logic [AccBits-1:0]                acc_o
 );
   if (Block != 8 && Block != 16) begin : gen_bad_block
     $error("intarsia_lane_dense: Block must be 8 or 16");
@@ -65,13 +65,17 @@ module intarsia_lane_dense #(
   end
 
   intarsia_accumulators #(
-    .SumBits(DotBits),
+    .DotBits(DotBits),
+    .SlotsBits(0),
+    .PlaneShiftBits(0),
+    .Triple(1'b0),
     .AccBits(AccBits),
-    .AccSlots(AccSlots),
-    .Triple(1'b0)
+    .AccSlots(AccSlots)
   ) u_accumulators (
     .clk_i,
-    .sum_i(dot_q),
+    .dot_i(dot_q),
+    .slots_i(1'b0),
+    .plane_shift_i(1'b0),
     .en_i(acc_en_i),
     .load_i,
     .triple_i(1'b0),

@@ -27,12 +27,18 @@ module intarsia_operands #(
     $error("intarsia_operands: Block must be 8 or 16");
   end
 
+  // Of each bit of the common block, what each channel and the word give to it.
+  logic                           word;
+  logic [Block-1:0]               here;
+  logic [Block-1:0][7:0][Block:0] bits;
   always_comb begin
+    word = !window_mode_i && !depthwise_i;
+    for (int unsigned c = 0; c < Block; c++) here[c] = window_mode_i && !depthwise_i && channel_i == IndexBits'(c);
     for (int unsigned i = 0; i < Block; i++) begin
-      common_o[i] = word_i[i] & {8{!window_mode_i && !depthwise_i}};
-      for (int unsigned c = 0; c < Block; c++) begin
-        common_o[i] =
-            common_o[i] | (window_i[i][c] & {8{window_mode_i && !depthwise_i && channel_i == IndexBits'(c)}});
+      for (int unsigned b = 0; b < 8; b++) begin
+        for (int unsigned c = 0; c < Block; c++) bits[i][b][c] = window_i[i][c][b] && here[c];
+        bits[i][b][Block] = word_i[i][b] && word;
+        common_o[i][b] = |bits[i][b];
       end
     end
   end
