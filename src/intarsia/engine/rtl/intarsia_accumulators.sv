@@ -55,7 +55,7 @@ module intarsia_accumulators #(
     for (int unsigned s = 0; s < AccSlots; s++) begin
       written[s] = write_ptr_i == PtrBits'(s);
       for (int unsigned b = 0; b < AccBits; b++) begin
-        write_bits[b][s] = acc_q[s][b] && written[s] && !load_i;
+        write_bits[b][s] = acc_q[s][b] && (written[s] && !load_i);
         read_bits[b][s]  = acc_q[s][b] && read_ptr_i == PtrBits'(s);
       end
     end
@@ -70,7 +70,10 @@ module intarsia_accumulators #(
     logic unused;
     assign unused = ^plane_shift_i;
   end else begin : gen_shift
-    assign dot = AccBits'(dot_i) << plane_shift_i;
+    localparam int unsigned WideBits = DotBits + (1 << PlaneShiftBits) - 1;
+    logic signed [WideBits-1:0] wide;
+    assign wide = WideBits'(dot_i) << plane_shift_i;
+    assign dot = AccBits'(wide);
   end
   if (SlotsBits == 0) begin : gen_no_slots
     assign slots = '0;

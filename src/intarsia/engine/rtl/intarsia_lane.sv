@@ -86,10 +86,12 @@ module intarsia_lane #(
     logic [SlotsBits-1:0]  slots_d;
     for (genvar s = 0; s < Slots; s++) begin : gen_slot
       if (OwnGather) begin : gen_gather
+        logic [Block-1:0]      here;
         logic [7:0][Block-1:0] bits;
         always_comb begin
           for (int unsigned i = 0; i < Block; i++) begin
-            for (int unsigned b = 0; b < 8; b++) bits[b][i] = x[i][b] && sparse_i && choices_i[s] == IndexBits'(i);
+            here[i] = sparse_i && choices_i[s] == IndexBits'(i);
+            for (int unsigned b = 0; b < 8; b++) bits[b][i] = x[i][b] && here[i];
           end
           for (int unsigned b = 0; b < 8; b++) chosen[s][b] = |bits[b];
         end
