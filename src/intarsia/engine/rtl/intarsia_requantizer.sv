@@ -1,55 +1,131 @@
 // SPDX-License-Identifier: Apache-2.0
-// Requantizer of one lane: clip((dense·m0 + sparse·m1 + bias) >> shift, lo, hi).
+// Requantizer of one lane: clip((((acc·m + bias) >> shift) + r·n) >> residual_shift, lo, hi), arithmetic shifts.
 //
-// The rounding constant 2^(shift−1) is part of the bias (the compiler adds it), and so is the offset of tensors that
-// hold unsigned 8-bit values as value − 128; with both, a bias of 32 bits grows to at most
-// BiasBits (the compiler refuses more).
+// The rounding constants of both shifts are part of the bias (the compiler adds them), and so is the offset of tensors
+// that hold unsigned 8-bit values as value − 128.
 //
-// Parameters: AccBits, of the accumulators (16 to 32); ScaleBits, of the unsigned multipliers (2 to 16).
-// Latency: accumulators in cycle t, parameters in cycle t + 1, result registered at the end of cycle t + 3.
+// Values are saturated after each shift, which changes no result: |r·n| is less than 2^(7 + ResidualBits), and the
+// second shift is less than 2^ResidualShiftBits =: S. A first sum of at least 2^max(8 + ResidualBits, 7 + S) is
+// therefore at least 127·2^(S−1) with any r·n, so that it ends at hi, as does the saturated one; likewise at lo.
+//
+// Parameters:
+//   AccBits            bits of an accumulator (16 to 32).
+//   ScaleBits          bits of the multiplier m, unsigned (2 to 16).
+//   BiasBits           bits of the bias, signed (16 to 48); the compiler refuses a greater one. AccBits + ScaleBits + 2
+//                      are enough where shift is at most AccBits + ScaleBits − 8, see docs/inside.md.
+//   ResidualBits       bits of the residual's multiplier n, unsigned (1 to 8); 0: no residual and one shift only,
+//                      residual_i, residual_scale_i and residual_shift_i are without effect.
+//   ResidualShiftBits  bits of the second shift (1 to 4).
+// Latency: accumulator and residual in cycle t, multiplier, shift and bias in cycle t + 1, result registered at the end
+// of cycle t + 3. The other inputs are constant in a layer.
 module intarsia_requantizer
-  import intarsia_pkg::*;
+  import intarsia_pkg::ShiftBits;
 #(
   parameter int unsigned AccBits,
-  parameter int unsigned ScaleBits
+  parameter int unsigned ScaleBits,
+  parameter int unsigned BiasBits = intarsia_pkg::BiasBits,
+  parameter int unsigned ResidualBits = 0,
+  parameter int unsigned ResidualShiftBits = 4,
+  localparam int unsigned ResidualPorts = ResidualBits == 0 ? 1 : ResidualBits // no port can be empty
 ) (
-  input  logic                      clk_i,
-  input  logic signed [AccBits-1:0] dense_i,
-  input  logic signed [AccBits-1:0] sparse_i,
-  input  logic [ScaleBits-1:0]      dense_scale_i,
-  input  logic [ScaleBits-1:0]      sparse_scale_i,
-  input  logic [ShiftBits-1:0]      shift_i,
-  input  logic signed [BiasBits-1:0] bias_i,
-  input  logic signed [7:0]         lo_i,
-  input  logic signed [7:0]         hi_i,
-  output logic signed [7:0]         y_o
+  input  logic                         clk_i,
+  // Cycle t.
+  input  logic signed [AccBits-1:0]    acc_i,
+  input  logic signed [7:0]            residual_i,
+  // Cycle t + 1.
+  input  logic [ScaleBits-1:0]         scale_i,
+  input  logic [ShiftBits-1:0]         shift_i,
+  input  logic signed [BiasBits-1:0]   bias_i,
+  // Constant in a layer.
+  input  logic [ResidualPorts-1:0]     residual_scale_i,
+  input  logic [ResidualShiftBits-1:0] residual_shift_i,
+  input  logic signed [7:0]            lo_i,
+  input  logic signed [7:0]            hi_i,
+  output logic signed [7:0]            y_o
 );
-  if (AccBits < 16 || AccBits > 32 || ScaleBits < 2 || ScaleBits > 16) begin : gen_bad
-    $error("intarsia_requantizer: AccBits must be 16 to 32 and ScaleBits 2 to 16");
+  if (AccBits < 16 || AccBits > 32 || ScaleBits < 2 || ScaleBits > 16) begin : gen_bad_scale
+    $error("intarsia_requantizer: AccBits must be 16 to 32 and ScaleBits must be 2 to 16");
+  end
+  if (BiasBits < 16 || BiasBits > 48) begin : gen_bad_bias
+    $error("intarsia_requantizer: BiasBits must be 16 to 48");
+  end
+  if (ResidualBits > 8 || ResidualShiftBits < 1 || ResidualShiftBits > 4) begin : gen_bad_residual
+    $error("intarsia_requantizer: ResidualBits must be 0 to 8 and ResidualShiftBits must be 1 to 4");
   end
 
-  localparam int unsigned ProductBits = AccBits + ScaleBits + 1;
-  localparam int unsigned TotalBits   = (ProductBits > BiasBits ? ProductBits : BiasBits) + 2;
+  localparam int unsigned ProductBits = AccBits + ScaleBits;
+  localparam int unsigned TotalBits   = (ProductBits > BiasBits ? ProductBits : BiasBits) + 1;
 
-  logic signed [AccBits-1:0]     dense_q, sparse_q;
-  logic signed [ProductBits-1:0] dense_product_q, sparse_product_q;
-  logic signed [BiasBits-1:0]    bias_q;
-  logic [ShiftBits-1:0]          shift1_q, shift2_q;
-  logic signed [TotalBits-1:0]   total_q, shifted;
+  // Cycle t + 1: rows of the product with inverted sign bits, so that no sign is extended, and the bias.
+  logic [AccBits-1:0]   acc_q;
+  logic [TotalBits-1:0] total_d, total_q;
+  logic [ShiftBits-1:0] shift_q;
+  always_comb begin
+    total_d = (TotalBits'(1) << (AccBits - 1)) - (TotalBits'(1) << (AccBits + ScaleBits - 1)) + TotalBits'(bias_i);
+    for (int unsigned j = 0; j < ScaleBits; j++) begin
+      total_d = total_d + (TotalBits'((acc_q & {AccBits{scale_i[j]}}) ^ (AccBits'(1) << (AccBits - 1))) << j);
+    end
+  end
+  always_ff @(posedge clk_i) begin
+    acc_q   <= acc_i;
+    total_q <= total_d;
+    shift_q <= shift_i;
+  end
 
-  assign shifted = total_q >>> shift2_q;
+  // Cycles t + 2 and t + 3.
+  logic signed [7:0] rounded;
+  if (ResidualBits == 0) begin : gen_no_residual
+    logic [7:0] rounded_d, rounded_q;
+    intarsia_shift_saturate #(.InBits(TotalBits), .OutBits(8), .ShiftBits(ShiftBits)) u_shift (
+      .x_i(total_q),
+      .shift_i(shift_q),
+      .y_o(rounded_d)
+    );
+    always_ff @(posedge clk_i) rounded_q <= rounded_d;
+    assign rounded = rounded_q;
+    logic unused;
+    assign unused = ^{residual_i, residual_scale_i, residual_shift_i};
+  end else begin : gen_residual
+    localparam int unsigned AddendBits  = 8 + ResidualBits;
+    localparam int unsigned FirstBits   =
+        (AddendBits > 6 + (1 << ResidualShiftBits) ? AddendBits : 6 + (1 << ResidualShiftBits)) + 1;
+    localparam int unsigned SaturedBits = FirstBits < TotalBits ? FirstBits : TotalBits;
+    logic [7:0]             residual_q;
+    logic [AddendBits-1:0]  addend_d, addend_q;
+    logic [SaturedBits-1:0] first;
+    logic [SaturedBits:0]   sum_q;
+    always_comb begin
+      addend_d = AddendBits'(128) - (AddendBits'(1) << (ResidualBits + 7));
+      for (int unsigned j = 0; j < ResidualBits; j++) begin
+        addend_d = addend_d + (AddendBits'((residual_q & {8{residual_scale_i[j]}}) ^ 8'h80) << j);
+      end
+    end
+    intarsia_shift_saturate #(.InBits(TotalBits), .OutBits(SaturedBits), .ShiftBits(ShiftBits)) u_first_shift (
+      .x_i(total_q),
+      .shift_i(shift_q),
+      .y_o(first)
+    );
+    intarsia_shift_saturate #(.InBits(SaturedBits + 1), .OutBits(8), .ShiftBits(ResidualShiftBits)) u_second_shift (
+      .x_i(sum_q),
+      .shift_i(residual_shift_i),
+      .y_o(rounded)
+    );
+    always_ff @(posedge clk_i) begin
+      residual_q <= residual_i;
+      addend_q   <= addend_d;
+      sum_q      <= (SaturedBits + 1)'($signed(first)) + (SaturedBits + 1)'($signed(addend_q));
+    end
+  end
 
   always_ff @(posedge clk_i) begin
-    dense_q <= dense_i;
-    sparse_q <= sparse_i;
-    dense_product_q <= dense_q * $signed({1'b0, dense_scale_i});
-    sparse_product_q <= sparse_q * $signed({1'b0, sparse_scale_i});
-    bias_q <= bias_i;
-    shift1_q <= shift_i;
-    total_q <= TotalBits'(dense_product_q) + TotalBits'(sparse_product_q) + TotalBits'(bias_q);
-    shift2_q <= shift1_q;
-    if (shifted < TotalBits'(lo_i)) y_o <= lo_i;
-    else if (shifted > TotalBits'(hi_i)) y_o <= hi_i;
-    else y_o <= shifted[7:0];
+    if (rounded < lo_i) y_o <= lo_i;
+    else if (rounded > hi_i) y_o <= hi_i;
+    else y_o <= rounded;
   end
+
+`ifndef SYNTHESIS
+  always_ff @(posedge clk_i) begin
+    assert (lo_i <= hi_i) else $error("bounds that exclude every value");
+  end
+`endif
 endmodule
