@@ -45,23 +45,19 @@ module intarsia_accumulators #(
     $error("intarsia_accumulators: PlaneShiftBits must be 0 to 3");
   end
 
-  logic [AccBits-1:0]               acc_q [AccSlots];
-  logic [AccSlots-1:0]              written;
-  logic [AccBits-1:0][AccSlots-1:0] write_bits, read_bits;
-  logic [AccBits-1:0]               acc, dot, slots, next;
-  logic                             keep;
+  logic [AccBits-1:0]  acc_q [AccSlots];
+  logic [AccSlots-1:0] written, read;
+  logic [AccBits-1:0]  acc, dot, slots, next;
+  logic                keep;
 
   always_comb begin
+    acc   = '0; // and stays so in a load
+    acc_o = '0;
     for (int unsigned s = 0; s < AccSlots; s++) begin
       written[s] = write_ptr_i == PtrBits'(s);
-      for (int unsigned b = 0; b < AccBits; b++) begin
-        write_bits[b][s] = acc_q[s][b] && (written[s] && !load_i);
-        read_bits[b][s]  = acc_q[s][b] && read_ptr_i == PtrBits'(s);
-      end
-    end
-    for (int unsigned b = 0; b < AccBits; b++) begin
-      acc[b]   = |write_bits[b]; // 0 in a load
-      acc_o[b] = |read_bits[b];
+      read[s]    = read_ptr_i == PtrBits'(s);
+      acc   = acc | (acc_q[s] & {AccBits{written[s] && !load_i}});
+      acc_o = acc_o | (acc_q[s] & {AccBits{read[s]}});
     end
   end
 
@@ -70,7 +66,8 @@ module intarsia_accumulators #(
     logic unused;
     assign unused = ^plane_shift_i;
   end else begin : gen_shift
-    localparam int unsigned WideBits = DotBits + (1 << PlaneShiftBits) - 1;
+    localparam int unsigned ShiftedBits = DotBits + (1 << PlaneShiftBits) - 1;
+    localparam int unsigned WideBits    = ShiftedBits < AccBits ? ShiftedBits : AccBits;
     logic signed [WideBits-1:0] wide;
     assign wide = WideBits'(dot_i) << plane_shift_i;
     assign dot = AccBits'(wide);

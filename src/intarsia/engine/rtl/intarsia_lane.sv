@@ -66,12 +66,13 @@ module intarsia_lane #(
 
   // Dense plane. A negative term is the one's complement; the missing ones are added as a count. Terms have inverted
   // sign bits, so that no sign is extended: each is 128 too great.
-  logic [DotBits-1:0] dot_d, dot_q;
+  logic [Block-1:0][7:0] terms;
+  logic [DotBits-1:0]    dot_d, dot_q;
   always_comb begin
     dot_d = DotBits'(0) - DotBits'(128 * Block);
     for (int unsigned i = 0; i < Block; i++) begin
-      dot_d = dot_d + DotBits'(((x[i] & {8{trits_i[i] == 2'b01}}) | (~x[i] & {8{trits_i[i][1]}})) ^ 8'h80);
-      dot_d = dot_d + DotBits'(trits_i[i][1]);
+      terms[i] = ((x[i] & {8{trits_i[i] == 2'b01}}) | (~x[i] & {8{trits_i[i][1]}})) ^ 8'h80;
+      dot_d = dot_d + DotBits'(terms[i]) + DotBits'(trits_i[i][1]);
     end
   end
   always_ff @(posedge clk_i) begin
@@ -82,19 +83,22 @@ module intarsia_lane #(
   logic [SlotsBits-1:0] slots_q;
   if (Slots > 0) begin : gen_sparse
     localparam logic [31:0] Constant = 32'(Slots) * (32'd128 + (32'd1 << (SlotBits - 1)) - (32'd1 << (SlotBits + 7)));
-    logic [Slots-1:0][7:0] chosen;
-    logic [SlotsBits-1:0]  slots_d;
+    logic [Slots-1:0][7:0]               chosen;
+    logic [Slots-1:0][SlotBits-1:0][7:0] rows;
+    logic [SlotsBits-1:0]                slots_d;
     for (genvar s = 0; s < Slots; s++) begin : gen_slot
       if (OwnGather) begin : gen_gather
-        logic [Block-1:0]      here;
-        logic [7:0][Block-1:0] bits;
-        always_comb begin
-          for (int unsigned i = 0; i < Block; i++) begin
-            here[i] = sparse_i && choices_i[s] == IndexBits'(i);
-            for (int unsigned b = 0; b < 8; b++) bits[b][i] = x[i][b] && here[i];
-          end
-          for (int unsigned b = 0; b < 8; b++) chosen[s][b] = |bits[b];
+        // A tree: node i has nodes 2·i and 2·i + 1 below it.
+        logic [2*Block-1:1][7:0] nodes;
+        for (genvar i = 0; i < Block; i++) begin : gen_leaf
+          logic here;
+          assign here = sparse_i && choices_i[s] == IndexBits'(i);
+          assign nodes[Block+i] = x[i] & {8{here}};
         end
+        for (genvar i = 1; i < Block; i++) begin : gen_node
+          assign nodes[i] = nodes[2*i] | nodes[2*i+1];
+        end
+        assign chosen[s] = nodes[1];
       end else begin : gen_given
         assign chosen[s] = choices_i[s] & {8{sparse_i}};
       end
@@ -103,8 +107,8 @@ module intarsia_lane #(
       slots_d = SlotsBits'(Constant);
       for (int unsigned s = 0; s < Slots; s++) begin
         for (int unsigned j = 0; j < SlotBits; j++) begin
-          slots_d = slots_d
-              + (SlotsBits'((chosen[s] & {8{values_i[s][j]}}) ^ (j == SlotBits - 1 ? 8'h7f : 8'h80)) << j);
+          rows[s][j] = (chosen[s] & {8{values_i[s][j]}}) ^ (j == SlotBits - 1 ? 8'h7f : 8'h80);
+          slots_d = slots_d + (SlotsBits'(rows[s][j]) << j);
         end
       end
     end

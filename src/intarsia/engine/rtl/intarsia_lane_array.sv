@@ -98,13 +98,8 @@ module intarsia_lane_array #(
     always_ff @(posedge clk_i) begin
       if (sparse_new_i) indices_q <= sparse_i[ValuesEnd+:Slots*IndexBits];
     end
-    always_comb begin
-      gathered = '0;
-      for (int unsigned s = 0; s < Slots; s++) begin
-        for (int unsigned i = 0; i < Block; i++) begin
-          gathered[s] = gathered[s] | (common[i] & {8{indices_q[s] == IndexBits'(i)}});
-        end
-      end
+    for (genvar s = 0; s < Slots; s++) begin : gen_gather
+      assign gathered[s] = common[indices_q[s]];
     end
   end else begin : gen_not_shared
     assign gathered = '0;

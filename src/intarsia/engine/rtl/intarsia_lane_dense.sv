@@ -51,12 +51,14 @@ module intarsia_lane_dense #(
 
   // Partial products of Baugh and Wooley, all in one tree. Those with one sign bit are negative, and stand inverted.
   localparam logic [31:0] Constant = 32'(Block) * (32'd128 + (32'd1 << (WeightBits - 1)) - (32'd1 << (WeightBits + 7)));
-  logic [DotBits-1:0] dot_d, dot_q;
+  logic [Block-1:0][WeightBits-1:0][7:0] rows;
+  logic [DotBits-1:0]                    dot_d, dot_q;
   always_comb begin
     dot_d = DotBits'(Constant);
     for (int unsigned i = 0; i < Block; i++) begin
       for (int unsigned j = 0; j < WeightBits; j++) begin
-        dot_d = dot_d + (DotBits'((x[i] & {8{weights_i[i][j]}}) ^ (j == WeightBits - 1 ? 8'h7f : 8'h80)) << j);
+        rows[i][j] = (x[i] & {8{weights_i[i][j]}}) ^ (j == WeightBits - 1 ? 8'h7f : 8'h80);
+        dot_d = dot_d + (DotBits'(rows[i][j]) << j);
       end
     end
   end

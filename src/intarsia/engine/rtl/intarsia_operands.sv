@@ -27,21 +27,21 @@ module intarsia_operands #(
     $error("intarsia_operands: Block must be 8 or 16");
   end
 
-  // Of each bit of the common block, what each channel and the word give to it.
-  logic                           word;
-  logic [Block-1:0]               here;
-  logic [Block-1:0][7:0][Block:0] bits;
-  always_comb begin
-    word = !window_mode_i && !depthwise_i;
-    for (int unsigned c = 0; c < Block; c++) here[c] = window_mode_i && !depthwise_i && channel_i == IndexBits'(c);
-    for (int unsigned i = 0; i < Block; i++) begin
-      for (int unsigned b = 0; b < 8; b++) begin
-        for (int unsigned c = 0; c < Block; c++) bits[i][b][c] = window_i[i][c][b] && here[c];
-        bits[i][b][Block] = word_i[i][b] && word;
-        common_o[i][b] = |bits[i][b];
-      end
+  // A tree of words: node i has nodes 2·i and 2·i + 1 below it.
+  logic [2*Block-1:1][Block-1:0][7:0] nodes;
+  logic                               word;
+  for (genvar c = 0; c < Block; c++) begin : gen_leaf
+    logic here;
+    assign here = window_mode_i && !depthwise_i && channel_i == IndexBits'(c);
+    for (genvar i = 0; i < Block; i++) begin : gen_word
+      assign nodes[Block+c][i] = window_i[i][c] & {8{here}};
     end
   end
+  for (genvar i = 1; i < Block; i++) begin : gen_node
+    assign nodes[i] = nodes[2*i] | nodes[2*i+1];
+  end
+  assign word = !window_mode_i && !depthwise_i;
+  assign common_o = nodes[1] | (word_i & {(8 * Block) {word}});
 
   for (genvar l = 0; l < Lanes; l++) begin : gen_lane
     for (genvar i = 0; i < Block; i++) begin : gen_word
