@@ -4,9 +4,9 @@
 // The rounding constants of both shifts are part of the bias (the compiler adds them), and so is the offset of tensors
 // that hold unsigned 8-bit values as value − 128.
 //
-// Values are saturated after each shift, which changes no result: |r·n| is less than 2^(7 + ResidualBits), and the
-// second shift is less than 2^ResidualShiftBits =: S. A first sum of at least 2^max(8 + ResidualBits, 7 + S) is
-// therefore at least 127·2^(S−1) with any r·n, so that it ends at hi, as does the saturated one; likewise at lo.
+// Values are saturated after each shift, which changes no result. The second shift is at most D = 2^ResidualShiftBits − 1,
+// and |r·n| is less than R = 2^(7 + ResidualBits). The first is saturated at ±2^(F−1) with 2^(F−1) ≥ 127·2^D + R: where it
+// is greater, both it and its saturated value end at hi, whatever r·n is; where it is less, at lo.
 //
 // Parameters:
 //   AccBits            bits of an accumulator (16 to 32).
@@ -87,8 +87,9 @@ module intarsia_requantizer
     assign unused = ^{residual_i, residual_scale_i, residual_shift_i};
   end else begin : gen_residual
     localparam int unsigned AddendBits  = 8 + ResidualBits;
-    localparam int unsigned FirstBits   =
-        (AddendBits > 6 + (1 << ResidualShiftBits) ? AddendBits : 6 + (1 << ResidualShiftBits)) + 1;
+    localparam int unsigned MostShift   = (1 << ResidualShiftBits) - 1;
+    localparam int unsigned FirstBits   = MostShift >= 7 + ResidualBits ? 8 + MostShift
+                                        : 9 + (ResidualBits > MostShift ? ResidualBits : MostShift);
     localparam int unsigned SaturedBits = FirstBits < TotalBits ? FirstBits : TotalBits;
     logic [7:0]             residual_q;
     logic [AddendBits-1:0]  addend_d, addend_q;
