@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What do execution units cost in area? Synthesize every unit in the same lane array, and write the table.
 
-python benchmarks/execution_units.py
+PDK_ROOT=... python benchmarks/execution_units.py
 
-Writes docs/execution-units.md. PDK_ROOT adds areas in kGE and delays. Results are kept under runs/, so that a second
-call starts no synthesis.
+Writes docs/execution-units.md. Results are kept under runs/, so that a second call starts no synthesis.
 """
 
 import argparse
@@ -16,15 +15,28 @@ from typing import get_args
 
 from intarsia.engine.sources import write_sources
 from intarsia.files import write_text
-from intarsia.synthesize.area import transistors
+from intarsia.synthesize.area import liberty_area
 from intarsia.synthesize.pdk import Pdk, load_pdk
 from intarsia.synthesize.units import ExecutionUnit, Positions, UnitArea, characterize
 
 POSITIONS: tuple[Positions, ...] = get_args(Positions)
-SLOTS, SLOT_BITS = range(1, 5), range(2, 9)
+SLOTS, SLOT_BITS = range(1, 5), (2, 3, 4, 5, 6, 8)
+PLANE_SHIFT_BITS = 2
 TERNARY = ExecutionUnit("superposition")
 DENSE = tuple(ExecutionUnit("dense", weight_bits=bits) for bits in (2, 3, 4, 8))
 REFERENCE = DENSE[-1]
+
+#: kGE of the commit before (758467c, two accumulators and two multipliers per output): by its own script, and by this one.
+BEFORE = {
+    "ternary": (93.0, 0.0),
+    "int2": (90.1, 0.0),
+    "int3": (115.7, 0.0),
+    "int8": (250.9, 0.0),
+    "ternary + 1 × int5": (138.7, 0.0),
+    "ternary + 2 × int5": (150.3, 0.0),
+}
+#: The same of its decoder of five trits in a byte (the codes in the order of their values in base 3), 16 of them.
+DECODERS_BEFORE = 0.0
 
 Areas = dict[ExecutionUnit, UnitArea]
 
@@ -34,20 +46,19 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, default=Path("docs"))
     parser.add_argument("--cache", type=Path, default=Path("runs/execution-units"), help="folder of kept results")
     options = parser.parse_args()
-    root = os.environ.get("PDK_ROOT")
+    pdk = load_pdk(Path(os.environ["PDK_ROOT"]))
     with tempfile.TemporaryDirectory() as folder:
         sources = write_sources(Path(folder))
-        areas = measure(sources, load_pdk(Path(root)) if root else None, options.cache)
-        ternary = transistors(TERNARY.design(sources), cache=options.cache)
-    unpacking = ternary.inclusive("intarsia_trits") / ternary.total
-    write_text(options.docs / "execution-units.md", page(areas, unpacking))
+        areas = measure(sources, pdk, options.cache)
+        decoders = liberty_area(TERNARY.design(sources), pdk, cache=options.cache).inclusive("intarsia_trits")
+    write_text(options.docs / "execution-units.md", page(areas, decoders))
 
 
 def sparse(positions: Positions, slots: int, bits: int) -> ExecutionUnit:
-    return ExecutionUnit("superposition", slots, bits, positions)
+    return ExecutionUnit("superposition", slots, bits, positions, PLANE_SHIFT_BITS)
 
 
-def measure(sources: list[Path], pdk: Pdk | None, cache: Path) -> Areas:
+def measure(sources: list[Path], pdk: Pdk, cache: Path) -> Areas:
     units = [TERNARY, *DENSE, *(sparse(*chosen) for chosen in product(POSITIONS, SLOTS, SLOT_BITS))]
     areas: Areas = {}
     for unit in units:
@@ -56,7 +67,7 @@ def measure(sources: list[Path], pdk: Pdk | None, cache: Path) -> Areas:
     return areas
 
 
-def page(areas: Areas, unpacking: float) -> str:
+def page(areas: Areas, decoders: float) -> str:
     return f"""# What execution units cost
 
 Written by `python benchmarks/execution_units.py` ([how units are described](../src/intarsia/synthesize/units.py)).

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lane arrays with every kind of execution unit against plain integer arithmetic, and their legal parameters."""
 
-import os
 import re
-import subprocess
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -15,8 +13,8 @@ from numpy.typing import NDArray
 from intarsia.engine.packing import bits_of
 from intarsia.engine.sources import write_sources
 from intarsia.integer.formats import trit_bits
-from intarsia.simulate.verilator import verilator_root
 from intarsia.synthesize.units import ExecutionUnit, Positions
+from rtl_bench import play, verilator
 
 Ints = NDArray[np.int64]
 Bits = NDArray[np.uint8]
@@ -24,29 +22,6 @@ Bits = NDArray[np.uint8]
 POSITIONS: tuple[Positions, ...] = ("own", "shared", "fixed")
 #: Clock cycles that are played, and how many make a layer.
 CYCLES, LAYER = 600, 30
-
-#: Plays a file of inputs, one line of bytes a clock cycle, and writes what the outputs were before each clock edge.
-BENCH = r"""
-#include <cstdio>
-#include <vector>
-#include "Vbench.h"
-#include "verilated.h"
-int main(int, char **names) {
-  Vbench bench;
-  FILE *source = fopen(names[1], "rb"), *target = fopen(names[2], "wb");
-  std::vector<unsigned char> line(IN_BYTES);
-  bench.clk_i = 0;
-  while (fread(line.data(), 1, IN_BYTES, source) == IN_BYTES) {
-    std::copy(line.begin(), line.end(), (unsigned char *)&bench.in_i);
-    bench.eval();
-    fwrite(&bench.out_o, 1, OUT_BYTES, target);
-    bench.clk_i = 1; bench.eval();
-    bench.clk_i = 0; bench.eval();
-  }
-  return fclose(target);
-}
-"""
-
 
 class Model:
     """One lane array in plain integers: state, and what a clock edge does to it."""
@@ -248,13 +223,6 @@ def bench_source(units: Sequence[ExecutionUnit], sources: Sequence[Path]) -> tup
     return head + "".join(instances) + "endmodule\n", inputs, outputs
 
 
-def verilator(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    root = verilator_root()
-    command = [str(root / "bin" / "verilator"), *arguments]
-    environment = {**os.environ, "VERILATOR_ROOT": str(root)}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=folder)
-
-
 def array_sources(folder: Path) -> list[Path]:
     return [path for path in write_sources(folder) if re.search("lane|trits|operands|accumulators", path.name)]
 
@@ -263,27 +231,8 @@ def simulate(units: Sequence[ExecutionUnit], folder: Path, stimulus: Bits) -> Bi
     """Play input bits (cycles, width) on the arrays; return the output bits (cycles, width)."""
     sources = array_sources(folder / "rtl")
     text, inputs, outputs = bench_source(units, sources)
-    (folder / "bench.sv").write_text(text)
-    (folder / "bench.cpp").write_text(BENCH)
-    sizes = f"-DIN_BYTES={-(-inputs // 8)} -DOUT_BYTES={-(-outputs // 8)} -std=c++17"
-    options = ["--cc", "--exe", "--build", "-Wall", "--assert", "--x-initial", "unique", "--Mdir", "build", "-O3"]
-    options += [
-        "--top-module",
-        "bench",
-        "-CFLAGS",
-        sizes,
-        "-MAKEFLAGS",
-        "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O0 OPT_SLOW=-O0 OPT_GLOBAL=-O0",
-    ]
-    done = verilator(folder, *options, *map(str, sources), "bench.sv", "bench.cpp")
-    assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]
-    (folder / "in").write_bytes(np.packbits(stimulus, axis=1, bitorder="little").tobytes())
-    done = subprocess.run(
-        [str(folder / "build" / "Vbench"), "in", "out"], capture_output=True, text=True, check=False, cwd=folder
-    )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]
-    played = np.frombuffer((folder / "out").read_bytes(), np.uint8).reshape(len(stimulus), -1)
-    return np.unpackbits(played, axis=1, bitorder="little")[:, :outputs]
+    assert stimulus.shape[1] == inputs
+    return play(sources, text, outputs, stimulus, folder)
 
 
 def read(unit: ExecutionUnit, bits: Bits) -> Ints:

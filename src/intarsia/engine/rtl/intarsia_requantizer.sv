@@ -57,13 +57,15 @@ module intarsia_requantizer
   localparam int unsigned TotalBits   = (ProductBits > BiasBits ? ProductBits : BiasBits) + 1;
 
   // Cycle t + 1: rows of the product with inverted sign bits, so that no sign is extended, and the bias.
-  logic [AccBits-1:0]   acc_q;
+  logic [AccBits-1:0]   acc_q, row;
   logic [TotalBits-1:0] total_d, total_q;
   logic [ShiftBits-1:0] shift_q;
   always_comb begin
     total_d = (TotalBits'(1) << (AccBits - 1)) - (TotalBits'(1) << (AccBits + ScaleBits - 1)) + TotalBits'(bias_i);
     for (int unsigned j = 0; j < ScaleBits; j++) begin
-      total_d = total_d + (TotalBits'((acc_q & {AccBits{scale_i[j]}}) ^ (AccBits'(1) << (AccBits - 1))) << j);
+      row = acc_q & {AccBits{scale_i[j]}};
+      row[AccBits-1] = !row[AccBits-1];
+      total_d = total_d + (TotalBits'(row) << j);
     end
   end
   always_ff @(posedge clk_i) begin
@@ -90,23 +92,24 @@ module intarsia_requantizer
     localparam int unsigned MostShift   = (1 << ResidualShiftBits) - 1;
     localparam int unsigned FirstBits   = MostShift >= 7 + ResidualBits ? 8 + MostShift
                                         : 9 + (ResidualBits > MostShift ? ResidualBits : MostShift);
-    localparam int unsigned SaturedBits = FirstBits < TotalBits ? FirstBits : TotalBits;
-    logic [7:0]             residual_q;
-    logic [AddendBits-1:0]  addend_d, addend_q;
-    logic [SaturedBits-1:0] first;
-    logic [SaturedBits:0]   sum_q;
+    localparam int unsigned SaturatedBits = FirstBits < TotalBits ? FirstBits : TotalBits;
+    logic [7:0]               residual_q, residual_row;
+    logic [AddendBits-1:0]    addend_d, addend_q;
+    logic [SaturatedBits-1:0] first;
+    logic [SaturatedBits:0]   sum_q;
     always_comb begin
       addend_d = AddendBits'(128) - (AddendBits'(1) << (ResidualBits + 7));
       for (int unsigned j = 0; j < ResidualBits; j++) begin
-        addend_d = addend_d + (AddendBits'((residual_q & {8{residual_scale_i[j]}}) ^ 8'h80) << j);
+        residual_row = (residual_q & {8{residual_scale_i[j]}}) ^ 8'h80;
+        addend_d = addend_d + (AddendBits'(residual_row) << j);
       end
     end
-    intarsia_shift_saturate #(.InBits(TotalBits), .OutBits(SaturedBits), .ShiftBits(ShiftBits)) u_first_shift (
+    intarsia_shift_saturate #(.InBits(TotalBits), .OutBits(SaturatedBits), .ShiftBits(ShiftBits)) u_first_shift (
       .x_i(total_q),
       .shift_i(shift_q),
       .y_o(first)
     );
-    intarsia_shift_saturate #(.InBits(SaturedBits + 1), .OutBits(8), .ShiftBits(ResidualShiftBits)) u_second_shift (
+    intarsia_shift_saturate #(.InBits(SaturatedBits + 1), .OutBits(8), .ShiftBits(ResidualShiftBits)) u_second_shift (
       .x_i(sum_q),
       .shift_i(residual_shift_i),
       .y_o(rounded)
@@ -114,7 +117,7 @@ module intarsia_requantizer
     always_ff @(posedge clk_i) begin
       residual_q <= residual_i;
       addend_q   <= addend_d;
-      sum_q      <= (SaturedBits + 1)'($signed(first)) + (SaturedBits + 1)'($signed(addend_q));
+      sum_q      <= (SaturatedBits + 1)'($signed(first)) + (SaturatedBits + 1)'($signed(addend_q));
     end
   end
 
