@@ -44,7 +44,7 @@ def verilator(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 
 
 def play(
-    sources: Sequence[Path], bench: str, outputs: int, stimulus: Bits, folder: Path, waivers: Sequence[str] = ()
+    sources: Sequence[Path], bench: str, outputs: int, stimulus: Bits, folder: Path, *, waivers: Sequence[str] = ()
 ) -> Bits:
     """Play input bits (cycles, width) on a module `bench` with the ports clk_i, in_i and out_o.
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from intarsia.engine.packing import bits_of
 from intarsia.engine.sources import write_sources
-from intarsia.integer.formats import trit_bits
 from intarsia.synthesize.units import ExecutionUnit, Positions
 from rtl_bench import play, verilator
 
@@ -22,6 +21,7 @@ Bits = NDArray[np.uint8]
 POSITIONS: tuple[Positions, ...] = ("own", "shared", "fixed")
 #: Clock cycles that are played, and how many make a layer.
 CYCLES, LAYER = 600, 30
+
 
 class Model:
     """One lane array in plain integers: state, and what a clock edge does to it."""
@@ -188,8 +188,7 @@ def pack_trits(trits: Ints) -> Bits:
             continue
         if rest >= 3:
             codes.append(bits_of(triple(start), 5))
-            start += 3
-        codes += [bits_of(plain[..., place], 2) for place in range(start, count)]
+        codes += [bits_of(plain[..., place], 2) for place in range(start + 3 * (rest >= 3), count)]
     return np.concatenate(codes, axis=-1)
 
 

@@ -122,11 +122,13 @@ def test_every_result_is_the_formula_in_plain_integers(tmp_path: Path) -> None:
             inputs += width
         instances.append(f"  intarsia_requantizer #({widths.text()}) u_{number} ({', '.join(pins)});\n")
     outputs = 8 * len(CONFIGURATIONS)
-    head = f"module bench(input logic clk_i, input logic [{inputs - 1}:0] in_i, output logic [{outputs - 1}:0] out_o);\n"
+    head = (
+        f"module bench(input logic clk_i, input logic [{inputs - 1}:0] in_i, output logic [{outputs - 1}:0] out_o);\n"
+    )
     bits = np.concatenate([stimulus(run, widths) for run, widths in zip(runs, CONFIGURATIONS, strict=True)], axis=1)
     text = head + "".join(instances) + "endmodule\n"
     waivers = ["-Wno-UNUSEDPARAM"]  # the package has constants of the whole engine
-    played = play(sources(tmp_path / "rtl"), text, outputs, bits, tmp_path, waivers)
+    played = play(sources(tmp_path / "rtl"), text, outputs, bits, tmp_path, waivers=waivers)
     got = np.packbits(played, axis=1, bitorder="little").view(np.int8)
     # The first pixels of a layer pass under constants of two layers.
     whole = [cycle for cycle in range(CYCLES - LATENCY) if cycle % LAYER < LAYER - LATENCY]
