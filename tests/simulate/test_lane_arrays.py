@@ -296,12 +296,12 @@ def test_lanes_and_block_may_differ(lanes: int, block: int, tmp_path: Path) -> N
     compare(units, tmp_path, 3)
 
 
-@pytest.mark.parametrize(("lanes", "block"), [(8, 8), (16, 16), (8, 16), (16, 8)])
-def test_arrays_of_all_legal_units_are_free_of_lint(lanes: int, block: int, tmp_path: Path) -> None:
-    """One elaboration of every unit with 8 lanes of 8; with more, where it takes longer, of those at the ends."""
-    small = lanes == block == 8
-    slots, bits = (range(1, 5), range(2, 9)) if small else ((1, 3, 4), (2, 8))
-    shell = {"lanes": lanes, "block": block, "acc_bits": 19 if small else 32, "acc_slots": 2 if small else 16}
+@pytest.mark.parametrize("lanes", [8, 16])
+def test_arrays_of_units_are_free_of_lint(lanes: int, tmp_path: Path) -> None:
+    """One elaboration of all slots with 8 lanes; with 16, where it takes longer, of those at the ends."""
+    small = lanes == 8
+    slots, bits = (range(1, 5), (2, 5, 8)) if small else ((1, 4), (2, 8))
+    shell = {"lanes": lanes, "block": lanes, "acc_bits": 19 if small else 32, "acc_slots": 2 if small else 16}
     units = [ExecutionUnit("superposition", **shell)]
     units += [ExecutionUnit("dense", weight_bits=width, **shell) for width in bits]
     chosen = product(slots, bits, POSITIONS)

@@ -11,8 +11,9 @@
 // Parameters:
 //   AccBits            bits of an accumulator (16 to 32).
 //   ScaleBits          bits of the multiplier m, unsigned (2 to 16).
-//   BiasBits           bits of the bias, signed (16 to 48); the compiler refuses a greater one. AccBits + ScaleBits + 2
-//                      are enough where shift is at most AccBits + ScaleBits − 8, see docs/inside.md.
+//   BiasBits           bits of the bias, signed (16 to 48); the compiler refuses a greater one. Without a residual,
+//                      AccBits + ScaleBits + 2 are enough where shift is at most AccBits + ScaleBits − 8: a greater
+//                      bias would saturate every result.
 //   ResidualBits       bits of the residual's multiplier n, unsigned (1 to 8); 0: no residual and one shift only,
 //                      residual_i, residual_scale_i and residual_shift_i are without effect.
 //   ResidualShiftBits  bits of the second shift (1 to 4).
