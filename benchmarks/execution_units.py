@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What do execution units cost in area? Synthesize every unit in the same lane array, and write the table.
 
-python benchmarks/execution_units.py
+PDK_ROOT=... python benchmarks/execution_units.py
 
-Writes docs/execution-units.md. PDK_ROOT adds areas in kGE and delays. Results are kept under runs/, so that a second
-call starts no synthesis.
+Writes docs/execution-units.md. Results are kept under runs/, so that a second call starts no synthesis.
 """
 
 import argparse
@@ -16,15 +15,31 @@ from typing import get_args
 
 from intarsia.engine.sources import write_sources
 from intarsia.files import write_text
-from intarsia.synthesize.area import transistors
+from intarsia.integer.formats import trit_bits
+from intarsia.synthesize.area import liberty_area
 from intarsia.synthesize.pdk import Pdk, load_pdk
 from intarsia.synthesize.units import ExecutionUnit, Positions, UnitArea, characterize
 
 POSITIONS: tuple[Positions, ...] = get_args(Positions)
-SLOTS, SLOT_BITS = range(1, 5), range(2, 9)
+SLOTS, SLOT_BITS = range(1, 5), (2, 3, 4, 5, 6, 8)
+PLANE_SHIFT_BITS = 2
 TERNARY = ExecutionUnit("superposition")
 DENSE = tuple(ExecutionUnit("dense", weight_bits=bits) for bits in (2, 3, 4, 8))
 REFERENCE = DENSE[-1]
+
+#: kGE of the commit before (758467c: two accumulators per lane and pixel), by its own script and by this one.
+BEFORE = {
+    TERNARY: (93.0, 77.9),
+    ExecutionUnit("superposition", 1, 5, "own", PLANE_SHIFT_BITS): (138.7, 113.0),
+    ExecutionUnit("superposition", 2, 5, "own", PLANE_SHIFT_BITS): (150.3, 124.5),
+    DENSE[0]: (90.1, 78.8),
+    DENSE[1]: (115.7, 101.5),
+    DENSE[-1]: (250.9, 229.0),
+}
+#: kGE of the 16 trit decoders of that commit by this script: a byte was the value of its trits in base 3.
+DECODERS_BEFORE = 10.2
+#: Weights of ResNet-8, and the area of a kilobyte in one-port macros of 4 KB and more, in µm².
+WEIGHTS, KILOBYTE_UM2 = 77_000, (31_000, 38_000)
 
 Areas = dict[ExecutionUnit, UnitArea]
 
@@ -34,20 +49,19 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, default=Path("docs"))
     parser.add_argument("--cache", type=Path, default=Path("runs/execution-units"), help="folder of kept results")
     options = parser.parse_args()
-    root = os.environ.get("PDK_ROOT")
+    pdk = load_pdk(Path(os.environ["PDK_ROOT"]))
     with tempfile.TemporaryDirectory() as folder:
         sources = write_sources(Path(folder))
-        areas = measure(sources, load_pdk(Path(root)) if root else None, options.cache)
-        ternary = transistors(TERNARY.design(sources), cache=options.cache)
-    unpacking = ternary.inclusive("intarsia_trits") / ternary.total
-    write_text(options.docs / "execution-units.md", page(areas, unpacking))
+        areas = measure(sources, pdk, options.cache)
+        decoders = liberty_area(TERNARY.design(sources), pdk, cache=options.cache).inclusive("intarsia_trits")
+    write_text(options.docs / "execution-units.md", page(areas, decoders, pdk))
 
 
 def sparse(positions: Positions, slots: int, bits: int) -> ExecutionUnit:
-    return ExecutionUnit("superposition", slots, bits, positions)
+    return ExecutionUnit("superposition", slots, bits, positions, PLANE_SHIFT_BITS)
 
 
-def measure(sources: list[Path], pdk: Pdk | None, cache: Path) -> Areas:
+def measure(sources: list[Path], pdk: Pdk, cache: Path) -> Areas:
     units = [TERNARY, *DENSE, *(sparse(*chosen) for chosen in product(POSITIONS, SLOTS, SLOT_BITS))]
     areas: Areas = {}
     for unit in units:
@@ -56,18 +70,20 @@ def measure(sources: list[Path], pdk: Pdk | None, cache: Path) -> Areas:
     return areas
 
 
-def page(areas: Areas, unpacking: float) -> str:
+def page(areas: Areas, decoders: float, pdk: Pdk) -> str:
     return f"""# What execution units cost
 
 Written by `python benchmarks/execution_units.py` ([how units are described](../src/intarsia/synthesize/units.py)).
 Every unit is synthesized in the same lane array by the same scripts: {TERNARY.lanes} lanes, each multiplying a block of
-{TERNARY.lanes} 8-bit activations per cycle; {TERNARY.acc_slots} accumulators of {TERNARY.acc_bits} bits per lane and
-plane; the registers for unpacked weights; and the selection of activations.
+{TERNARY.block} 8-bit activations per cycle; {TERNARY.acc_slots} accumulators of {TERNARY.acc_bits} bits per lane; the
+registers of the weights and their unpacking; and the selection of activations. With slots, the ternary plane is shifted
+by 0 to {2**PLANE_SHIFT_BITS - 1} bits against the sparse plane.
 
 - Memories, requantization and the rest of the engine are not included.
-- Gate equivalents are those of IHP's open 130 nm cells at a relaxed clock.
-- The path is the longest one inside a module, without wires. A gather that all lanes share and the multiplier after it
-  are separate modules and timed separately.
+- Gate equivalents are those of IHP's open 130 nm cells at a relaxed clock, with clock gates. Transistors are counted
+  without clock gates: an enable is a multiplexer.
+- The path is the longest one inside a module, without wires. The choice of activations and the lane are separate
+  modules and timed separately.
 - Weight bits are the memory of one block of one lane, indices included.
 
 ## Without a sparse plane
@@ -84,30 +100,75 @@ Positions: separate for each lane / shared by all lanes / fixed in hardware.
 |---|---|---|---|---|---|---|
 {chr(10).join(sparse_row(areas, slots, bits) for slots, bits in product(SLOTS, SLOT_BITS))}
 
+## Before and after
+
+In the first engine each lane had two accumulators per pixel, one for each plane. Then the sparse plane's step was tied
+to the dense plane's by a power of two, and both planes got one accumulator (commit 758467c is the last one before).
+In kGE, positions separate for each lane:
+
+| unit | before, by the script of then | before, by today's script | now |
+|---|---|---|---|
+{chr(10).join(before_row(areas[unit]) for unit in BEFORE)}
+
+- The script gained clock gates (flip-flops with an enable had a multiplexer each) and a mapping for area only.
+- All units gained from the hardware that they share, and from adder trees whose terms have inverted sign bits instead
+  of extended signs. A dense lane adds all partial products in one tree; before, it finished each product.
+
+## How trits are stored
+
+Five trits take a byte: {trit_bits(TERNARY.block)} bits for a block of {TERNARY.block}, where plain trits of two bits
+take {2 * TERNARY.block}. {trit_code(decoders, pdk)}
+
 ## Findings
 
-{findings(areas, unpacking)}
+{findings(areas)}
 """
 
 
-def size(area: UnitArea) -> float:
-    return area.transistors if area.kge is None else area.kge
+def name_of(unit: ExecutionUnit) -> str:
+    plain = "ternary" if unit.weight_bits is None else f"int{unit.weight_bits}"
+    return f"{plain} + {unit.slots} × int{unit.slot_bits}" if unit.slots else plain
+
+
+def before_row(area: UnitArea) -> str:
+    own, today = BEFORE[area.unit]
+    return f"| {name_of(area.unit)} | {own:.1f} | {today:.1f} | {area.kge:.1f} |"
+
+
+def trit_code(decoders: float, pdk: Pdk) -> str:
+    """Compare the code with plain trits, in area of decoders, registers and memory."""
+    saved = 2 * TERNARY.block - trit_bits(TERNARY.block)
+    flip_flop = min(area for cell, area in pdk.cells.areas_um2.items() if pdk.is_flip_flop(cell))
+    registers = saved * TERNARY.lanes * flip_flop
+    kilobytes = WEIGHTS / TERNARY.block * saved / 8 / 1024
+    low, high = (kilobytes * each for each in KILOBYTE_UM2)
+    logic = decoders * 1000 * pdk.gate_um2 - registers
+    kept = registers / pdk.gate_um2 / 1000
+    return f"""\
+The decoders of all lanes take {decoders:.1f} kGE
+(before, when a byte was the value of its trits in base 3, {DECODERS_BEFORE:.1f} by the same script), and the narrower
+registers save {kept:.1f}: in sum {logic:,.0f} µm². As plain trits, the {WEIGHTS:,} weights of ResNet-8 would take
+{kilobytes:.1f} KB more, {low:,.0f} to {high:,.0f} µm² of SRAM. So there is only the packed code."""
 
 
 def cells(area: UnitArea, reference: UnitArea) -> list[str]:
     return [
         f"{area.transistors:,.0f}",
         f"{area.flip_flops:,}",
-        "–" if area.kge is None else f"{area.kge:.1f}",
+        f"{area.kge:.1f}",
         f"{size(area) / size(reference):.0%}",
-        "–" if area.path_ns is None else f"{area.path_ns:.2f}",
+        f"{area.path_ns:.2f}",
         f"{area.unit.word_bits / area.unit.lanes:g}",
     ]
 
 
+def size(area: UnitArea) -> float:
+    assert area.kge is not None  # there is a PDK
+    return area.kge
+
+
 def plain_row(area: UnitArea, reference: UnitArea) -> str:
-    name = "ternary" if area.unit.weight_bits is None else f"int{area.unit.weight_bits}"
-    return f"| {' | '.join([name, *cells(area, reference)])} |"
+    return f"| {' | '.join([name_of(area.unit), *cells(area, reference)])} |"
 
 
 def sparse_row(areas: Areas, slots: int, bits: int) -> str:
@@ -115,33 +176,32 @@ def sparse_row(areas: Areas, slots: int, bits: int) -> str:
     return f"| {slots} × int{bits} | {' | '.join(' / '.join(column) for column in zip(*each, strict=True))} |"
 
 
-def findings(areas: Areas, unpacking: float) -> str:
+def findings(areas: Areas) -> str:
     def change(unit: ExecutionUnit, than: ExecutionUnit) -> str:
         ratio = size(areas[unit]) / size(areas[than]) - 1
         return f"{abs(ratio):.0%} {'more' if ratio > 0 else 'less'}"
 
+    def share(positions: Positions, slots: int) -> str:
+        return change(sparse(positions, slots, 8), sparse("own", slots, 8))
+
     narrow, wide = sparse("own", 1, 2), sparse("own", 1, 8)
-    two, four = sparse("own", 2, 8), sparse("own", 4, 8)
-    smaller = [f"int{unit.weight_bits}" for unit in DENSE if size(areas[unit]) < size(areas[wide])]
-    pairs = [
-        size(areas[sparse("fixed", *chosen)]) / size(areas[sparse("shared", *chosen)])
+    one, two, three = (sparse("own", slots, 5) for slots in (1, 2, 3))
+    int2, int3, int4, int8 = DENSE
+    apart = max(
+        abs(size(areas[sparse("fixed", *chosen)]) / size(areas[sparse("shared", *chosen)]) - 1)
         for chosen in product(SLOTS, SLOT_BITS)
-    ]
+    )
     return f"""\
-- Ternary alone takes {change(TERNARY, DENSE[0])} than int2, not half of it: unpacking five trits from a byte is
-  {unpacking:.0%} of its transistors, and it has an additional adder for the digits of Horner's rule.
-- The first slot is the expensive one, whatever its width: a 2-bit slot takes {change(narrow, TERNARY)} than ternary
-  alone, because it needs a second set of accumulators. Eight bits instead of two then take {change(wide, narrow)}, and
-  a second 8-bit slot {change(two, wide)}.
-- Ternary with one 8-bit slot at separate positions takes {size(areas[wide]) / size(areas[REFERENCE]):.0%} of int8. In
-  this lane array it is larger than {" and ".join(smaller)}: a superposition must win by accuracy, and by memory, where
-  it stores {wide.word_bits / wide.lanes:g} bits per block and lane ({", ".join(weight_bits(unit) for unit in DENSE)}).
-- Shared positions take {change(sparse("shared", 1, 8), wide)} with one 8-bit slot and
-  {change(sparse("shared", 4, 8), four)} with four; fixed positions {change(sparse("fixed", 1, 8), wide)} and
-  {change(sparse("fixed", 4, 8), four)}. Shared and fixed differ by {max(abs(pair - 1) for pair in pairs):.1%} at most.
-  Fixed, which has less hardware, comes out larger in {sum(pair > 1 for pair in pairs)} of {len(pairs)} rows: the lanes
-  are equal, and the mapper happens to find a smaller circuit for the selection of activations when the shared gather
-  reads it. Differences of this size are not meaningful.
+- Ternary alone takes {change(TERNARY, int2)} than int2, although it also has the adder for the digits of Horner's
+  rule.
+- A slot of int5 at separate positions takes {change(one, TERNARY)} than ternary alone. That is {change(one, int2)}
+  than int2 and {change(one, int3)} than int3. Two such slots take {change(two, int3)} than int3, three
+  {change(three, int3)} than int3 and {change(three, int4)} than int4.
+- A slot of eight bits instead of two takes {change(wide, narrow)}. Ternary with one 8-bit slot takes
+  {size(areas[wide]) / size(areas[int8]):.0%} of int8.
+- Bits stored per block and lane: {", ".join(weight_bits(unit) for unit in (TERNARY, one, wide, *DENSE))}.
+- Shared positions take {share("shared", 1)} with one 8-bit slot and {share("shared", 4)} with four; fixed positions
+  {share("fixed", 1)} and {share("fixed", 4)}. Shared and fixed differ by {apart:.1%} at most.
 
 Not visible in the figures:
 
@@ -149,12 +209,11 @@ Not visible in the figures:
   hardware for that.
 - A dense array takes all two's complement values; the formats `intN` exclude the smallest, so int2 weights are ternary
   weights in two bits.
-- The engine uses separate positions. With shared positions a depthwise layer has no sparse plane, and a residual
-  addition, which the engine computes with separate positions, would need another method with shared or fixed ones."""
+- With shared positions a depthwise layer has no sparse plane."""
 
 
 def weight_bits(unit: ExecutionUnit) -> str:
-    return f"int{unit.weight_bits} {unit.word_bits / unit.lanes:g}"
+    return f"{name_of(unit)} {unit.word_bits / unit.lanes:g}"
 
 
 if __name__ == "__main__":

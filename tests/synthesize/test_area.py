@@ -6,7 +6,7 @@ from pathlib import Path
 import pyosys
 import pytest
 
-from intarsia.synthesize.area import TRANSISTORS, AreaReport, liberty_area, transistors
+from intarsia.synthesize.area import _MAP, TRANSISTORS, AreaReport, liberty_area, transistors
 from intarsia.synthesize.pdk import Pdk
 from intarsia.synthesize.yosys import Design, run_yosys
 
@@ -52,7 +52,7 @@ def test_transistors_agree_with_yosys_own_count(tmp_path: Path) -> None:
     commands = [
         design.read_command(),
         *("proc", "opt", "techmap", "opt", "dfflegalize -cell $_DFF_P_ x"),
-        "abc -g cmos -script +strash;ifraig;scorr;strash;&get,-n;&nf;&put",
+        f"abc -g cmos -script +{_MAP}",
         "tee -q -o stat.txt stat -tech cmos",
     ]
     text = run_yosys(commands, inputs=[source], outputs=["stat.txt"])["stat.txt"]
@@ -74,3 +74,19 @@ def test_a_pdk_gives_gates_macros_and_the_slowest_path(mac_array: Callable[..., 
     assert report.path is not None
     assert report.path.module == "mac_cell"
     assert 500 < report.path.delay_ps < 20000
+
+
+@pytest.mark.pdk
+def test_flip_flops_with_a_common_enable_get_a_clock_gate(pdk: Pdk, tmp_path: Path) -> None:
+    """A gate for eight flip-flops is smaller than eight multiplexers; three keep theirs."""
+    source = tmp_path / "kept.sv"
+    source.write_text(
+        "module kept #(parameter int unsigned Bits) (input logic clk_i, en_i, input logic [Bits-1:0] a_i,\n"
+        "  output logic [Bits-1:0] y_o);\n  always_ff @(posedge clk_i) if (en_i) y_o <= a_i;\nendmodule\n"
+    )
+    [gate, *_] = pdk.cells.clock_gates
+    few, many = (liberty_area(Design((source,), "kept", {"Bits": bits}), pdk) for bits in (3, 8))
+    flip_flop, gate_ge = (pdk.cells.areas_um2[cell] / pdk.gate_um2 for cell in ("sg13g2_dfrbpq_1", gate.cell))
+    assert 1000 * many.total == pytest.approx(8 * flip_flop + gate_ge)
+    assert 1000 * few.total > 3 * (flip_flop + 2)
+    assert (few.flip_flops, many.flip_flops) == (3, 8)

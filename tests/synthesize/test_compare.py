@@ -36,7 +36,7 @@ from intarsia.synthesize.yosys import Design
 def test_the_superposition_array_is_smaller_than_the_int8_array(
     engine_sources: tuple[Path, ...], tmp_path: Path
 ) -> None:
-    table = compare_arrays(engine_sources, lanes=8, acc_slots=2, fpga=False, cache=tmp_path)
+    table = compare_arrays(engine_sources, lanes=8, block=8, acc_slots=2, fpga=False, cache=tmp_path)
     assert table.multiply_accumulates == 64
     [area, registers] = table.quantities
     assert (area.unit, registers.unit) == ("transistors", "flip-flops")
@@ -87,7 +87,7 @@ def test_multipliers_that_a_device_lacks_are_said(mac_array: Callable[..., Desig
 
 @pytest.mark.pdk
 def test_the_comparison_in_gates(engine_sources: tuple[Path, ...], pdk: Pdk, tmp_path: Path) -> None:
-    table = compare_arrays(engine_sources, lanes=8, acc_slots=2, pdk=pdk, fpga=False, cache=tmp_path)
+    table = compare_arrays(engine_sources, lanes=8, block=8, acc_slots=2, pdk=pdk, fpga=False, cache=tmp_path)
     gates = [quantity for quantity in table.quantities if quantity.unit == "kGE"]
     assert [quantity.name for quantity in gates] == [PEAK_AREA, "area of a lane"]
     assert all(0.2 < quantity.superposition / quantity.int8 < 0.9 for quantity in gates)

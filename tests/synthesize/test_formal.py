@@ -38,7 +38,40 @@ def test_what_cannot_be_decided_is_an_error_and_no_proof() -> None:
         prove(cell("mac_cell"))
 
 
-@pytest.mark.parametrize("count", [1, 3, 5, 8, 12, 16])
-def test_the_trit_decoder_inverts_the_packing_of_every_legal_word(engine_sources: tuple[Path, ...], count: int) -> None:
-    sources = tuple(path for path in engine_sources if path.name == "intarsia_trits.sv")
-    assert prove(Design((*sources, RTL / "proof_trits.sv"), "proof_trits", {"Count": count})).holds
+def proof(sources: tuple[Path, ...], name: str, modules: tuple[str, ...], **parameters: int) -> Design:
+    used = tuple(path for path in sources if path.stem in modules)
+    return Design((*used, RTL / f"{name}.sv"), name, parameters)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 8, 16])
+def test_the_trit_decoder_inverts_the_packing_of_all_trits(engine_sources: tuple[Path, ...], count: int) -> None:
+    assert prove(proof(engine_sources, "proof_trits", ("intarsia_trits",), Count=count)).holds
+
+
+@pytest.mark.parametrize(("inside", "outside", "shift"), [(33, 8, 5), (25, 8, 4), (33, 24, 5), (41, 24, 5), (10, 9, 1)])
+def test_the_saturating_shift_is_a_shift_and_a_clip(
+    engine_sources: tuple[Path, ...], inside: int, outside: int, shift: int
+) -> None:
+    bits = {"InBits": inside, "OutBits": outside, "ShiftBits": shift}
+    assert prove(proof(engine_sources, "proof_shift", ("intarsia_shift_saturate",), **bits)).holds
+
+
+@pytest.mark.parametrize(("residual", "shift"), [(0, 1), (2, 1), (1, 3)])
+def test_a_narrow_requantizer_is_its_formula(engine_sources: tuple[Path, ...], residual: int, shift: int) -> None:
+    """For all inputs; the saturation between its shifts changes nothing, whether the residual or the shift decides."""
+    modules = ("intarsia_pkg", "intarsia_shift_saturate", "intarsia_requantizer")
+    bits = {"ResidualBits": residual, "ResidualShiftBits": shift}
+    assert prove(proof(engine_sources, "proof_requantizer", modules, **bits), steps=8).holds
+    assert not prove(proof(engine_sources, "proof_requantizer", modules, Wrong=1, **bits), steps=8).holds
+
+
+@pytest.mark.study
+def test_a_narrow_lane_is_its_formula(engine_sources: tuple[Path, ...]) -> None:
+    """For all operands and steps, of a block of 8 with a slot of 2 bits; takes minutes."""
+    modules = ("intarsia_lane", "intarsia_accumulators")
+    assert prove(proof(engine_sources, "proof_lane", modules), steps=6, timeout_s=3600).holds
+
+
+def test_a_lane_that_is_not_the_formula_is_refuted(engine_sources: tuple[Path, ...]) -> None:
+    modules = ("intarsia_lane", "intarsia_accumulators")
+    assert not prove(proof(engine_sources, "proof_lane", modules, Wrong=1), steps=6).holds

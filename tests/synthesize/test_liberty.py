@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intarsia.errors import IntarsiaError
-from intarsia.synthesize.liberty import Cell, read_liberty
+from intarsia.synthesize.liberty import Cell, ClockGate, read_liberty
 from intarsia.synthesize.pdk import Pdk, load_pdk
 from intarsia.synthesize.sram import Memory, map_memory
 
@@ -44,6 +44,28 @@ def test_areas_and_memories_are_read(tmp_path: Path) -> None:
     assert (ram.area_um2, ram.words, ram.bits) == (1000.5, 16, 8)
     assert (ram.read_pj, ram.write_pj) == (2.0, 3.5)
     assert (nand.read_pj, nand.write_pj) == (None, None)
+
+
+CLOCK_GATE = """
+  cell (%s) { area : %s; clock_gating_integrated_cell : "latch_posedge%s"; dont_use : true;
+    pin (Q) { direction : output; clock_gate_out_pin : true; }
+    pin (C) { clock : true; clock_gate_clock_pin : true; }
+    pin (E) { clock_gate_enable_pin : "true"; }
+  }
+}
+"""
+
+
+def test_clock_gates_are_found_by_their_attributes_the_smallest_first(tmp_path: Path) -> None:
+    text, path = LIBRARY, tmp_path / "small.lib"
+    for gate in (("LARGE", "30.5", ""), ("SMALL", "27", ""), ("SCAN", "20", "_precontrol"), ("BAD-NAME", "1", "")):
+        text = text.rstrip().removesuffix("}") + CLOCK_GATE % gate
+    path.write_text(text)
+    library = read_liberty(path)
+    assert library.clock_gates == (ClockGate("SMALL", "E", "C", "Q"), ClockGate("LARGE", "E", "C", "Q"))
+    assert library.areas_um2["SCAN"] == 20
+    path.write_text(LIBRARY)
+    assert read_liberty(path).clock_gates == ()
 
 
 def test_a_memory_that_says_no_energies_has_none(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from intarsia.synthesize.units import ExecutionUnit, Positions, characterize
 
 POSITIONS: tuple[Positions, ...] = ("own", "shared", "fixed")
 #: A shell that synthesizes in a second or two.
-SMALL = {"lanes": 8, "acc_slots": 2}
+SMALL = {"lanes": 8, "block": 8, "acc_slots": 2}
 TERNARY = ExecutionUnit("superposition", **SMALL)
 
 
@@ -30,13 +30,15 @@ def sparse(slots: int, bits: int, positions: Positions, **shell: int) -> Executi
 
 @st.composite
 def legal_units(draw: st.DrawFn) -> ExecutionUnit:
-    shell = {"lanes": draw(st.sampled_from([8, 16])), "acc_slots": draw(st.integers(2, 16))}
+    shell = {name: draw(st.sampled_from([8, 16])) for name in ("lanes", "block")}
+    shell["acc_slots"] = draw(st.integers(2, 16))
     shell["acc_bits"] = draw(st.integers(20, 32))
     if draw(st.booleans()):
         return ExecutionUnit("dense", weight_bits=draw(st.integers(2, 8)), **shell)
     slots = draw(st.integers(0, 4))
     if not slots:
         return ExecutionUnit("superposition", **shell)
+    shell["plane_shift_bits"] = draw(st.integers(0, 3))
     return sparse(slots, draw(st.integers(2, 8)), draw(st.sampled_from(POSITIONS)), **shell)
 
 
@@ -51,17 +53,19 @@ def test_positions_cost_memory_by_their_freedom(unit: ExecutionUnit) -> None:
     """The engine's own words; shared positions save the indices of all lanes but one, fixed ones all."""
     if unit.slots:
         own, shared, fixed = (replace(unit, positions=positions).word_bits for positions in POSITIONS)
-        config = EngineConfig(unit.lanes, unit.slots, unit.slot_bits or 0, requant_lanes=1)
-        assert own == config.dense_bits + config.sparse_bits
-        assert own - fixed == unit.lanes * (shared - fixed) == unit.lanes * unit.slots * config.index_bits
+        index_bits = {8: 3, 16: 4}[unit.block]
+        assert own - fixed == unit.lanes * (shared - fixed) == unit.lanes * unit.slots * index_bits
+        config = EngineConfig(unit.block, unit.slots, unit.slot_bits or 0, requant_lanes=1)
+        square = replace(unit, lanes=unit.block, positions="own")
+        assert square.word_bits == config.dense_bits + config.sparse_bits
 
 
 def test_units_say_what_they_are() -> None:
-    assert str(sparse(2, 6, "shared", lanes=16)) == (
-        "ternary + 2 × int6 at shared positions, 16 lanes, 6 pixels of 24 bits"
+    assert str(sparse(2, 6, "shared", plane_shift_bits=2, lanes=8)) == (
+        "ternary + 2 × int6 at shared positions, shifts of 2 bits, 8 lanes of 16, 6 pixels of 24 bits"
     )
-    assert str(ExecutionUnit("dense", weight_bits=4)) == "int4, 16 lanes, 6 pixels of 24 bits"
-    assert str(TERNARY) == "ternary, 8 lanes, 2 pixels of 24 bits"
+    assert str(ExecutionUnit("dense", weight_bits=4)) == "int4, 16 lanes of 16, 6 pixels of 24 bits"
+    assert str(TERNARY) == "ternary, 8 lanes of 8, 2 pixels of 24 bits"
 
 
 @pytest.mark.parametrize(
@@ -80,6 +84,9 @@ def test_units_say_what_they_are() -> None:
         (lambda: ExecutionUnit("dense", weight_bits=8, acc_bits=19), "acc_bits"),
         (lambda: ExecutionUnit("superposition", acc_slots=1), "acc_slots"),
         (lambda: ExecutionUnit("superposition", lanes=12), "lanes"),
+        (lambda: ExecutionUnit("superposition", block=4), "block"),
+        (lambda: ExecutionUnit("superposition", 1, 8, "own", 4), "plane_shift_bits"),
+        (lambda: ExecutionUnit("superposition", plane_shift_bits=1), "plane_shift_bits"),
     ],
 )
 def test_what_no_hardware_has_is_refused(make: Callable[[], ExecutionUnit], field: str) -> None:
@@ -108,12 +115,12 @@ def test_areas_follow_what_a_unit_does(engine_sources: tuple[Path, ...], tmp_pat
         assert all(0 < one.transistors < other.transistors for one, other in pairwise(areas)), chain
         assert {(area.kge, area.path_ns) for area in areas} == {(None, None)}
     assert len(list(tmp_path.iterdir())) == 9  # one run for each unit, however often it was asked for
-    # Registers are countable by hand: trits or value, (dot) product and accumulators of each lane; then the indices.
+    # Registers are countable by hand: packed trits or value, sum and accumulators of each lane; then the indices.
     [ternary, own, shared, fixed] = characterize(
         [TERNARY, *(sparse(1, 8, positions) for positions in POSITIONS)], engine_sources, cache=tmp_path
     )
-    assert ternary.flip_flops == 8 * (2 * 8 + 12 + 2 * 24)
-    assert fixed.flip_flops - ternary.flip_flops == 8 * (8 + 16 + 2 * 24)
+    assert ternary.flip_flops == 8 * (13 + 12 + 2 * 24)
+    assert fixed.flip_flops - ternary.flip_flops == 8 * (8 + 16)
     assert own.flip_flops - fixed.flip_flops == 8 * (shared.flip_flops - fixed.flip_flops) == 8 * 3
 
 

@@ -87,8 +87,10 @@ def compare_arrays(
     sources: tuple[Path, ...],
     *,
     lanes: int = 16,
+    block: int = 16,
     slots: int = 1,
     slot_bits: int = 8,
+    plane_shift_bits: int = 2,
     acc_bits: int = 24,
     acc_slots: int = 6,
     pdk: Pdk | None = None,
@@ -98,12 +100,12 @@ def compare_arrays(
 ) -> ArrayComparison:
     """Synthesize the superposition array and the int8 array and set their sizes side by side.
 
-    Both take `lanes` × `lanes` weights per cycle, choose their activations in the same way, and hold `acc_slots` output
-    pixels. The superposition array applies `lanes · slots` high-precision weights beside and keeps two accumulators.
+    Both take `lanes` × `block` weights per cycle, choose their activations in the same way, and hold `acc_slots` output
+    pixels. The superposition array applies `lanes · slots` high-precision weights beside.
 
     Args:
         sources: the engine's SystemVerilog files (`intarsia.engine.sources.write_sources`).
-        lanes, slots, slot_bits, acc_bits, acc_slots: engine parameters.
+        lanes, block, slots, slot_bits, plane_shift_bits, acc_bits, acc_slots: parameters of the arrays.
         pdk: libraries for the figures in kGE; None leaves them out.
         fpga: also map both to ECP5, with and without the multipliers of the device.
         cache: folder of kept results; None keeps none.
@@ -112,9 +114,15 @@ def compare_arrays(
     Raises:
         IntarsiaError: pyosys is missing, the sources have an error, or the time is over.
     """
-    int8 = ExecutionUnit("dense", weight_bits=8, lanes=lanes, acc_bits=acc_bits, acc_slots=acc_slots)
+    int8 = ExecutionUnit("dense", weight_bits=8, lanes=lanes, block=block, acc_bits=acc_bits, acc_slots=acc_slots)
     superposition = replace(
-        int8, kind="superposition", slots=slots, slot_bits=slot_bits, positions="own", weight_bits=None
+        int8,
+        kind="superposition",
+        slots=slots,
+        slot_bits=slot_bits,
+        positions="own",
+        plane_shift_bits=plane_shift_bits,
+        weight_bits=None,
     )
     both = superposition.design(sources), int8.design(sources)
     count = [transistors(design, cache=cache, timeout_s=timeout_s) for design in both]
@@ -125,7 +133,7 @@ def compare_arrays(
     quantities.append(Quantity("registers", "flip-flops", count[0].flip_flops, count[1].flip_flops))
     if fpga:
         quantities += _resources(both, cache, timeout_s)
-    return ArrayComparison(lanes * lanes, tuple(quantities))
+    return ArrayComparison(lanes * block, tuple(quantities))
 
 
 def _gates(superposition: AreaReport, int8: AreaReport, lanes: int) -> list[Quantity]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small reader of Liberty cell libraries: area of each cell, and size and energies of memories."""
+"""A small reader of Liberty cell libraries: area of each cell, clock gates, and size and energies of memories."""
 
 import re
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|/\*.*?\*/|//[^\n]*|\\\r?\n|[{}();:,]|[^\
 _ENABLE = re.compile(r"(!?)\s*\b[A-Z]_(MEN|WEN|REN)\b")
 _NUMBER = re.compile(r'\s*"?\s*(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)\s*"?\s*')
 _LINE_END = re.compile(r"[ \t\r]*(?://[^\n]*)?\n")
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 _WIDEST_ADDRESS, _WIDEST_WORD = 24, 4096  # bits
 
@@ -56,11 +57,33 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class ClockGate:
+    """A cell that passes a rising clock edge on where its enable was high before.
+
+    Attributes:
+        cell: cell name.
+        enable, clock, gated: names of its pins.
+    """
+
+    cell: str
+    enable: str
+    clock: str
+    gated: str
+
+
+@dataclass(frozen=True)
 class Library:
-    """The cells of one Liberty file."""
+    """The cells of one Liberty file.
+
+    Attributes:
+        path: the file.
+        cells: all cells.
+        clock_gates: those that gate a clock and have no test pin, the smallest first.
+    """
 
     path: Path
     cells: tuple[Cell, ...]
+    clock_gates: tuple[ClockGate, ...] = ()
 
     @cached_property
     def areas_um2(self) -> dict[str, float]:
@@ -80,13 +103,15 @@ def read_liberty(path: Path) -> Library:
         raise unreadable(path, error, "check PDK_ROOT") from error
     try:
         root = _parse(text)
-        cells = tuple(_cell(group) for group in root.find("cell"))
+        groups = tuple(root.find("cell"))
+        cells = tuple(_cell(group) for group in groups)
+        gates = [gate for gate in map(_clock_gate, sorted(groups, key=_area)) if gate]
     except (ValueError, IndexError, StopIteration) as error:
         reason = f": {error}" if type(error) is ValueError else ""
         raise IntarsiaError(f"{path} is not a readable Liberty file{reason}; check PDK_ROOT.") from error
     if not cells:
         raise IntarsiaError(f"{path} holds no cells; check PDK_ROOT.")
-    return Library(path, cells)
+    return Library(path, cells, tuple(gates))
 
 
 def _tokens(text: str) -> Iterator[str]:
@@ -149,6 +174,19 @@ def _cell(group: Group) -> Cell:
         read_pj=_edge_energy(group, {"MEN": True, "WEN": False, "REN": True}) if memory else None,
         write_pj=_edge_energy(group, {"MEN": True, "WEN": True, "REN": False}) if memory else None,
     )
+
+
+def _clock_gate(cell: Group) -> ClockGate | None:
+    """Return a cell as a clock gate, None if it is none or has names that a command cannot carry."""
+    if cell.attributes.get("clock_gating_integrated_cell", "").strip('" ') != "latch_posedge":
+        return None
+
+    def pin(role: str) -> str:
+        attribute = f"clock_gate_{role}_pin"
+        return next((pin.name for pin in cell.find("pin") if "true" in pin.attributes.get(attribute, "")), "")
+
+    names = cell.name, pin("enable"), pin("clock"), pin("out")
+    return ClockGate(*names) if all(map(_IDENTIFIER.fullmatch, names)) else None
 
 
 def _area(cell: Group) -> float:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the width of the requantization multipliers costs in area: the requantizer synthesized for each."""
+"""What the width of the requantization multiplier costs in area: the requantizer synthesized for each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class RequantizerArea:
     """Area of the requantizer of one lane.
 
     Attributes:
-        scale_bits: of each of its two multipliers.
+        scale_bits: of its multiplier.
         transistors: as static CMOS cells.
         flip_flops: among them.
         kge: in thousands of gate equivalents; None without a PDK.
@@ -36,18 +36,21 @@ def requantizer_areas(
     bits: Sequence[int] = (2, 4, 6, 8, 12, 16),
     *,
     acc_bits: int = 24,
+    residual_bits: int = 8,
     pdk: Pdk | None = None,
     cache: Path | None = None,
     timeout_s: float = 900.0,
 ) -> tuple[RequantizerArea, ...]:
-    """Synthesize the requantizer with each width of its multipliers, by the scripts that measure the engine.
+    """Synthesize the requantizer with each width of its multiplier, by the scripts that measure the engine.
 
-    An engine has `requant_lanes` of them; the memory for their parameters shrinks by 2 bits per channel for each bit.
+    An engine has `requant_lanes` of them; the memory for their parameters shrinks by 1 bit per channel for each bit.
 
     Args:
         sources: the engine's SystemVerilog files (`intarsia.engine.sources.write_sources`).
         bits: widths to synthesize, 2 to 16, in the order of the result.
         acc_bits: of the accumulators, 16 to 32.
+        bias_bits: of the bias, 16 to 48.
+        residual_bits: of the residual's multiplier, 1 to 16; 0: no residual.
         pdk: libraries for the figures in kGE; None leaves them out.
         cache: folder of kept results; None keeps none.
         timeout_s: time limit of each Yosys run in seconds.
@@ -57,7 +60,8 @@ def requantizer_areas(
     """
     areas = []
     for width in bits:
-        design = Design(sources, TOP, {"AccBits": acc_bits, "ScaleBits": width})
+        parameters = {"AccBits": acc_bits, "ScaleBits": width, "BiasBits": bias_bits, "ResidualBits": residual_bits}
+        design = Design(sources, TOP, parameters)
         counted = transistors(design, cache=cache, timeout_s=timeout_s)
         gates = liberty_area(design, pdk, cache=cache, timeout_s=timeout_s) if pdk else None
         kge = gates.total if gates else None

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Execution units in the same shell, and what each costs in area: synthesized once, then read from the cache.
 
-The shell is a lane array: `lanes` output channels, each of which multiplies a block of `lanes` activations of 8 bits a
-cycle, with the registers that weights are unpacked into, the choice of activations and the accumulators.
+The shell is a lane array: `lanes` output channels, each of which multiplies a block of `block` activations of 8 bits a
+cycle, with the registers of its weights, their unpacking, the choice of activations and the accumulators.
 """
 
 from collections.abc import Sequence
@@ -22,10 +22,11 @@ Positions = Literal["own", "shared", "fixed"]
 SUPERPOSITION_TOP = "intarsia_lane_array"
 DENSE_TOP = "intarsia_lane_array_dense"
 
+_SHELL = ("intarsia_operands.sv", "intarsia_accumulators.sv")
 #: The files that each array is made of: a change elsewhere in the engine leaves its kept areas valid.
 _FILES = {
-    SUPERPOSITION_TOP: ("intarsia_trits.sv", "intarsia_lane.sv", "intarsia_lane_array.sv"),
-    DENSE_TOP: ("intarsia_lane_dense.sv", "intarsia_lane_array_dense.sv"),
+    SUPERPOSITION_TOP: (*_SHELL, "intarsia_trits.sv", "intarsia_lane.sv", "intarsia_lane_array.sv"),
+    DENSE_TOP: (*_SHELL, "intarsia_lane_dense.sv", "intarsia_lane_array_dense.sv"),
 }
 #: The values of the array's parameter `Positions`.
 _POSITIONS: dict[Positions, int] = {"own": 0, "shared": 1, "fixed": 2}
@@ -41,10 +42,13 @@ class ExecutionUnit:
         slot_bits: bits of a sparse weight, two's complement (2 to 8); None without slots.
         positions: where the sparse weights lie in the block: `own` to each lane, `shared` by all lanes (not in
             depthwise layers), or `fixed` in hardware; None without slots.
+        plane_shift_bits: bits of the ternary plane's binary shift against the sparse plane (0 to 3): 2 for shifts of 0
+            to 3; 0 without slots.
         weight_bits: bits of a dense unit's weights, two's complement (2 to 8); None in a superposition.
-        lanes: output channels per cycle, and activations of a block (8 or 16).
-        acc_bits: bits of an accumulator (16 to 32); a dense unit needs 8 + weight_bits + log2(lanes) at least.
-        acc_slots: output pixels whose accumulators a lane holds (2 to 16). A superposition with slots has two each.
+        lanes: output channels per cycle (8 or 16).
+        block: activations of a block (8 or 16); it may differ from `lanes`.
+        acc_bits: bits of an accumulator (16 to 32); a dense unit needs 8 + weight_bits + log2(block) at least.
+        acc_slots: output pixels whose accumulators a lane holds (2 to 16).
 
     Raises:
         IntarsiaError: a value is out of range or has no meaning in this kind of unit.
@@ -54,14 +58,17 @@ class ExecutionUnit:
     slots: int = 0
     slot_bits: int | None = None
     positions: Positions | None = None
+    plane_shift_bits: int = 0
     weight_bits: int | None = None
     lanes: int = 16
+    block: int = 16
     acc_bits: int = 24
     acc_slots: int = 6
 
     def __post_init__(self) -> None:
         self._check("kind", self.kind in get_args(Kind), " or ".join(get_args(Kind)))
         self._check("lanes", self.lanes in (8, 16), "8 or 16")
+        self._check("block", self.block in (8, 16), "8 or 16")
         if self.kind == "dense":
             self._check("slots", self.slots == 0, "0 in a dense unit")
             self._check("weight_bits", self.weight_bits in range(2, 9), "2 to 8 in a dense unit")
@@ -71,10 +78,12 @@ class ExecutionUnit:
         if self.slots:
             self._check("slot_bits", self.slot_bits in range(2, 9), "2 to 8")
             self._check("positions", self.positions in _POSITIONS, ", ".join(_POSITIONS))
+            self._check("plane_shift_bits", self.plane_shift_bits in range(4), "0 to 3")
         else:
             self._check("slot_bits", self.slot_bits is None, "None without slots")
             self._check("positions", self.positions is None, "None without slots")
-        least = max(16, 8 + (self.weight_bits or 0) + self.lanes.bit_length() - 1)
+            self._check("plane_shift_bits", self.plane_shift_bits == 0, "0 without slots")
+        least = max(16, 8 + (self.weight_bits or 0) + self.block.bit_length() - 1)
         self._check("acc_bits", self.acc_bits in range(least, 33), f"{least} to 32")
         self._check("acc_slots", self.acc_slots in range(2, 17), "2 to 16")
 
@@ -86,21 +95,22 @@ class ExecutionUnit:
         text = f"int{self.weight_bits}" if self.kind == "dense" else "ternary"
         if self.slots:
             text += f" + {self.slots} × int{self.slot_bits} at {self.positions} positions"
-        return f"{text}, {self.lanes} lanes, {self.acc_slots} pixels of {self.acc_bits} bits"
+            text += f", shifts of {self.plane_shift_bits} bits"
+        return f"{text}, {self.lanes} lanes of {self.block}, {self.acc_slots} pixels of {self.acc_bits} bits"
 
     @property
     def dense_bits(self) -> int:
         """Bits of the dense plane that one block of all lanes takes in memory: values, or packed trits."""
         if self.weight_bits is not None:
-            return self.lanes * self.lanes * self.weight_bits
-        return self.lanes * trit_bits(self.lanes)
+            return self.lanes * self.block * self.weight_bits
+        return self.lanes * trit_bits(self.block)
 
     @property
     def word_bits(self) -> int:
         """Bits of weights that one block of all lanes takes in memory: those of the dense plane, sparse values and
         indices.
         """
-        index_bits = self.slots * (self.lanes.bit_length() - 1)
+        index_bits = self.slots * (self.block.bit_length() - 1)
         indices = {"own": self.lanes * index_bits, "shared": index_bits}.get(self.positions or "", 0)
         return self.dense_bits + self.lanes * self.slots * (self.slot_bits or 0) + indices
 
@@ -113,11 +123,11 @@ class ExecutionUnit:
         Raises:
             IntarsiaError: one of the files is not among them.
         """
-        parameters = {"Lanes": self.lanes, "AccBits": self.acc_bits, "AccSlots": self.acc_slots}
+        parameters = {"Lanes": self.lanes, "Block": self.block, "AccBits": self.acc_bits, "AccSlots": self.acc_slots}
         if self.weight_bits is not None:
             return Design(_select(DENSE_TOP, sources), DENSE_TOP, {**parameters, "WeightBits": self.weight_bits})
         # Without slots, SlotBits and Positions are without effect; one value each, so that the results are found again.
-        parameters |= {"Slots": self.slots, "SlotBits": self.slot_bits or 2}
+        parameters |= {"Slots": self.slots, "SlotBits": self.slot_bits or 2, "PlaneShiftBits": self.plane_shift_bits}
         parameters["Positions"] = _POSITIONS[self.positions or "own"]
         return Design(_select(SUPERPOSITION_TOP, sources), SUPERPOSITION_TOP, parameters)
 

@@ -11,8 +11,9 @@
 // Parameters:
 //   AccBits            bits of an accumulator (16 to 32).
 //   ScaleBits          bits of the multiplier m, unsigned (2 to 16).
-//   BiasBits           bits of the bias, signed (16 to 48); the compiler refuses a greater one. AccBits + ScaleBits + 2
-//                      are enough where shift is at most AccBits + ScaleBits − 8, see docs/inside.md.
+//   BiasBits           bits of the bias, signed (16 to 48); the compiler refuses a greater one. Without a residual,
+//                      AccBits + ScaleBits + 2 are enough where shift is at most AccBits + ScaleBits − 8: a greater
+//                      bias would saturate every result.
 //   ResidualBits       bits of the residual's multiplier n, unsigned (1 to 16); 0: no residual and one shift only,
 //                      residual_i, residual_scale_i and residual_shift_i are without effect.
 //   ResidualShiftBits  bits of the second shift (1 to 5).
@@ -63,7 +64,8 @@ module intarsia_requantizer
   always_comb begin
     total_d = (TotalBits'(1) << (AccBits - 1)) - (TotalBits'(1) << (AccBits + ScaleBits - 1)) + TotalBits'(bias_i);
     for (int unsigned j = 0; j < ScaleBits; j++) begin
-      row = (scale_i[j] ? acc_q : '0) ^ {1'b1, {(AccBits - 1) {1'b0}}};
+      row = acc_q & {AccBits{scale_i[j]}};
+      row[AccBits-1] = !row[AccBits-1];
       total_d = total_d + (TotalBits'(row) << j);
     end
   end
@@ -91,31 +93,31 @@ module intarsia_requantizer
     localparam int unsigned MostShift   = (1 << ResidualShiftBits) - 1;
     localparam int unsigned FirstBits   = MostShift >= 7 + ResidualBits ? 8 + MostShift
                                         : 9 + (ResidualBits > MostShift ? ResidualBits : MostShift);
-    localparam int unsigned SaturedBits = FirstBits < TotalBits ? FirstBits : TotalBits;
-    logic [7:0]             residual_row;
-    logic [AddendBits-1:0]  addend_d, addend_q;
-    logic [SaturedBits-1:0] first;
-    logic [SaturedBits:0]   sum_q;
+    localparam int unsigned SaturatedBits = FirstBits < TotalBits ? FirstBits : TotalBits;
+    logic [7:0]               residual_row;
+    logic [AddendBits-1:0]    addend_d, addend_q;
+    logic [SaturatedBits-1:0] first;
+    logic [SaturatedBits:0]   sum_q;
     always_comb begin
       addend_d = AddendBits'(128) - (AddendBits'(1) << (ResidualBits + 7));
       for (int unsigned j = 0; j < ResidualBits; j++) begin
-        residual_row = (residual_scale_i[j] ? residual_i : '0) ^ 8'h80;
+        residual_row = (residual_i & {8{residual_scale_i[j]}}) ^ 8'h80;
         addend_d = addend_d + (AddendBits'(residual_row) << j);
       end
     end
-    intarsia_shift_saturate #(.InBits(TotalBits), .OutBits(SaturedBits), .ShiftBits(ShiftBits)) u_first_shift (
+    intarsia_shift_saturate #(.InBits(TotalBits), .OutBits(SaturatedBits), .ShiftBits(ShiftBits)) u_first_shift (
       .x_i(total_q),
       .shift_i(shift_q),
       .y_o(first)
     );
-    intarsia_shift_saturate #(.InBits(SaturedBits + 1), .OutBits(8), .ShiftBits(ResidualShiftBits)) u_second_shift (
+    intarsia_shift_saturate #(.InBits(SaturatedBits + 1), .OutBits(8), .ShiftBits(ResidualShiftBits)) u_second_shift (
       .x_i(sum_q),
       .shift_i(residual_shift_i),
       .y_o(rounded)
     );
     always_ff @(posedge clk_i) begin
       addend_q   <= addend_d;
-      sum_q      <= (SaturedBits + 1)'($signed(first)) + (SaturedBits + 1)'($signed(addend_q));
+      sum_q      <= (SaturatedBits + 1)'($signed(first)) + (SaturatedBits + 1)'($signed(addend_q));
     end
   end
 
@@ -124,4 +126,10 @@ module intarsia_requantizer
     else if (rounded > hi_i) y_o <= hi_i;
     else y_o <= rounded;
   end
+
+`ifndef SYNTHESIS
+  always_ff @(posedge clk_i) begin
+    assert (lo_i <= hi_i) else $error("bounds that exclude every value");
+  end
+`endif
 endmodule
