@@ -36,8 +36,8 @@ def loads_of(d: Descriptor, config: EngineConfig) -> Loads:
 
 
 def overlap_distance(bounds: Mapping[str, int], layer: Layer, network: IntegerNetwork, config: EngineConfig) -> int:
-    """Return by how many words at least a layer's output must begin before its input so that it may lie over it: then no
-    word is written before it was read for the last time.
+    """Return by how many words at least a layer's output must begin before its input so that it may lie over it: then
+    no word is written before it was read for the last time.
 
     Args:
         bounds: of the layer, as its mapping has them.

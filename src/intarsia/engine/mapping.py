@@ -20,8 +20,8 @@ class Mapping:
     """Loop bounds of a layer and its weight blocks.
 
     `dense` and `slots`: (tiles · tile_blocks, lanes, block) in order of consumption, what a lane multiplies a block by
-    in a pass, and in its sparse slots. `fields` are those of the descriptor. `busy_inputs`: inputs of a lane that carry a
-    weight of the kernel.
+    in a pass, and in its sparse slots. `fields` are those of the descriptor. `busy_inputs`: inputs of a lane that carry
+    a weight of the kernel.
     """
 
     dense: Ints

@@ -4,22 +4,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from intarsia.engine import EngineConfig, compile_network, config_for
 from intarsia.engine.config import LEAST_DEPTH
 from intarsia.engine.cycles import LayerCycles, predict
 from intarsia.engine.program import Program
+from intarsia.engine.units import Dense, Superposition
 from intarsia.errors import IntarsiaError
 from intarsia.integer import IntegerNetwork
 from intarsia.integer.effective import effective_bits
-from intarsia.integer.formats import Pattern, WeightFormat
+from intarsia.integer.formats import Pattern
 from intarsia.integer.layers import Conv2d, Plane, WeightLayer
 from intarsia.synthesize.energy import memory_energy
 from intarsia.synthesize.pdk import Pdk
 from intarsia.synthesize.units import ExecutionUnit, Positions
-
-_TERNARY = WeightFormat("ternary")
 
 
 @dataclass(frozen=True)
@@ -51,69 +48,74 @@ class Costs:
         Raises:
             IntarsiaError: the library has no macros for these memories.
         """
-        if self.unit is None or self.engine is None:
+        if self.engine is None:
             return None
-        return memory_energy(self.layers, self.engine, self.unit, pdk)
+        return memory_energy(self.layers, self.engine, pdk)
 
 
 def costs_of(network: IntegerNetwork, engine: EngineConfig | None = None) -> Costs:
-    """Count the costs of a network.
+    """Count the costs of a network on the engine that is fitted to it.
 
-    Superposition networks run on the engine, with as many slots as their densest block needs. Networks of dense `intN`
-    planes run on lanes of that width in the same shell, where every plane takes one pass.
+    Networks of dense planes in balanced ternary, with or without a sparse plane, run on superposition units, all others
+    on dense units as wide as their widest weights.
     """
     engine = engine or EngineConfig()
     counted = effective_bits(network)
     stored = -(-(counted.total + counted.biases) // 8)
     try:
-        unit = unit_of(network, engine.lanes)
-        built = _single_pass(network) if unit.kind == "dense" else network
-        program = compile_network(built, config_for(built, replace(engine, slots=max(1, unit.slots))))
+        program = _compiled(network, engine)
     except IntarsiaError as error:
         return Costs(counted.per_weight, stored, None, None, str(error))
     layers = predict(program)
     cycles = sum(layer.cycles for layer in layers)
-    return Costs(counted.per_weight, stored, cycles, unit, layers=layers, engine=_as_deep_as_used(program))
+    array = array_of(network, program.config)
+    return Costs(counted.per_weight, stored, cycles, array, layers=layers, engine=_as_deep_as_used(program))
+
+
+def _compiled(network: IntegerNetwork, engine: EngineConfig) -> Program:
+    """Compile a network for the first kind of unit that takes it."""
+    planes = [plane for layer in network.weight_layers() for plane in layer.planes]
+    plain = any(plane.pattern.kind == "dense" and plane.format.name.startswith("int") for plane in planes)
+    first: IntarsiaError | None = None
+    for unit in (Dense(),) if plain else (Superposition(), Dense()):
+        try:
+            return compile_network(network, config_for(network, replace(engine, unit=unit)))
+        except IntarsiaError as error:
+            first = first or error
+    assert first is not None  # noqa: S101 (there is a unit to try)
+    raise first
 
 
 def _as_deep_as_used(program: Program) -> EngineConfig:
-    return replace(program.config, **{name: max(LEAST_DEPTH, words) for name, words in program.used_words().items()})
+    depths = {name: max(LEAST_DEPTH, words) for name, words in program.used_words().items()}
+    return replace(
+        program.config,
+        act_depth=depths["act_depth"],
+        weight_depth=depths["weight_depth"],
+        program_depth=depths["program_depth"],
+    )
 
 
-def unit_of(network: IntegerNetwork, lanes: int = 16) -> ExecutionUnit:
-    """Return the execution unit that all layers of a network need.
-
-    Raises:
-        IntarsiaError: no unit has these planes.
+def array_of(network: IntegerNetwork, engine: EngineConfig) -> ExecutionUnit:
+    """Return the lane array of an engine that is fitted to a network: without slots where the network has no sparse
+    plane, and with its positions as regular as the network's are.
     """
-    layers = tuple(network.weight_layers())
-    dense = [plane for layer in layers for plane in layer.planes if plane.pattern.kind == "dense"]
-    sparse = [(layer, plane) for layer in layers for plane in layer.planes if plane.pattern.kind != "dense"]
-    widths = [plane.format.stored_bits(1) for plane in dense if not plane.format.digits]
-    if widths:
-        if len(widths) < len(dense) or sparse:
-            raise IntarsiaError("no execution unit has both dense planes of intN and other planes.")
-        return ExecutionUnit("dense", weight_bits=max(2, *widths), lanes=lanes)
-    slots = max((_slots(plane, lanes) for _, plane in sparse), default=0)
-    if slots > 4:
-        raise IntarsiaError(f"a block holds {slots} sparse weights, a lane has at most 4 slots.")
-    if any(plane.format.digits for _, plane in sparse):
-        raise IntarsiaError("a slot holds intN weights, no digits.")
-    if not slots:
-        return ExecutionUnit("superposition", lanes=lanes)
-    bits = max(plane.format.stored_bits(1) for _, plane in sparse)
-    positions = _positions(sparse, lanes)
-    return ExecutionUnit("superposition", slots=slots, slot_bits=bits, positions=positions, lanes=lanes)
-
-
-def _slots(plane: Plane, lanes: int) -> int:
-    """Return how many weights of a sparse plane lie at most in one block of input channels of a tap and output."""
-    if plane.pattern.kind in ("n:m", "fixed") and plane.pattern.m == lanes:
-        return plane.pattern.n
-    support = plane.weights.reshape(*plane.weights.shape[:2], -1) != 0
-    rest = -support.shape[1] % lanes
-    blocks = np.pad(support, ((0, 0), (0, rest), (0, 0))).reshape(support.shape[0], -1, lanes, support.shape[2])
-    return int(blocks.sum(axis=2).max(initial=0))
+    unit = engine.unit
+    if isinstance(unit, Dense):
+        return ExecutionUnit("dense", weight_bits=unit.bits, lanes=engine.lanes, block=engine.block)
+    sparse = [(layer, plane) for layer in network.weight_layers() for plane in layer.planes]
+    sparse = [(layer, plane) for layer, plane in sparse if plane.pattern.kind != "dense"]
+    if not sparse:
+        return ExecutionUnit("superposition", lanes=engine.lanes, block=engine.block)
+    return ExecutionUnit(
+        "superposition",
+        slots=unit.slots,
+        slot_bits=unit.slot_bits,
+        positions=_positions(sparse, engine.lanes),
+        plane_shift_bits=unit.shift_bits,
+        lanes=engine.lanes,
+        block=engine.block,
+    )
 
 
 def _positions(sparse: Sequence[tuple[WeightLayer, Plane]], lanes: int) -> Positions:
@@ -130,19 +132,3 @@ def _positions(sparse: Sequence[tuple[WeightLayer, Plane]], lanes: int) -> Posit
 def _shared(pattern: Pattern, lanes: int) -> bool:
     """Whether all lanes of a tile take their sparse weights from the same input channels."""
     return pattern.kind in ("fixed", "inputs") or (pattern.kind == "n:m" and pattern.group % lanes == 0)
-
-
-def _single_pass(network: IntegerNetwork) -> IntegerNetwork:
-    """Return a network of the same shapes whose dense planes take one pass, as on lanes of their width.
-
-    Its weights are random, because the compiler stores equal ones once.
-    """
-    rng = np.random.default_rng(0)
-
-    def changed(layer: WeightLayer) -> WeightLayer:
-        weights = rng.integers(-1, 2, layer.planes[0].weights.shape).astype(layer.planes[0].weights.dtype)
-        return replace(layer, planes=(replace(layer.planes[0], weights=weights, format=_TERNARY),))
-
-    weighted = {layer.output.name for layer in network.weight_layers()}
-    layers = [changed(layer) if layer.output.name in weighted else layer for layer in network.layers]  # type: ignore[arg-type]
-    return replace(network, layers=tuple(layers))

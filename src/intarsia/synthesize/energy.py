@@ -14,16 +14,14 @@ from intarsia.errors import IntarsiaError
 from intarsia.synthesize.liberty import Cell
 from intarsia.synthesize.pdk import Pdk
 from intarsia.synthesize.sram import Memory, ports_of
-from intarsia.synthesize.units import ExecutionUnit
 
 
-def memory_energy(layers: Sequence[LayerCycles], engine: EngineConfig, unit: ExecutionUnit, pdk: Pdk) -> float:
+def memory_energy(layers: Sequence[LayerCycles], engine: EngineConfig, pdk: Pdk) -> float:
     """Return the energy of the memory accesses of an inference while the engine runs, in nJ.
 
     Args:
         layers: of the program, as the cycle model counts them.
         engine: its memories have the depths that are meant.
-        unit: the lanes, which say how wide the words of weights are.
         pdk: the library with SRAM macros.
 
     Raises:
@@ -31,7 +29,7 @@ def memory_energy(layers: Sequence[LayerCycles], engine: EngineConfig, unit: Exe
     """
     reads, writes = _accesses(layers)
     energy_pj = 0.0
-    for memory in _memories(engine, unit):
+    for memory in _memories(engine):
         read_pj, write_pj = access_energies(memory, pdk.srams)
         energy_pj += reads[memory.path] * read_pj + writes.get(memory.path, 0) * write_pj
     return energy_pj / 1000
@@ -63,8 +61,8 @@ def access_energies(memory: Memory, cells: Sequence[Cell]) -> tuple[float, float
     return best[1:]
 
 
-def _memories(engine: EngineConfig, unit: ExecutionUnit) -> list[Memory]:
-    """Return the memories of an engine with these lanes; a unit without slots has none for a sparse plane."""
+def _memories(engine: EngineConfig) -> list[Memory]:
+    """Return the memories of an engine, of the activations one bank: an access wakes one."""
     return [
         Memory("activations", engine.act_bits, -(-engine.act_depth // engine.act_banks), 1),
         Memory("weights", engine.weight_bits, engine.weight_depth, 1),

@@ -36,6 +36,7 @@ def requantizer_areas(
     bits: Sequence[int] = (2, 4, 6, 8, 12, 16),
     *,
     acc_bits: int = 24,
+    bias_bits: int = 32,
     residual_bits: int = 8,
     pdk: Pdk | None = None,
     cache: Path | None = None,

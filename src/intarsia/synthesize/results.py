@@ -108,7 +108,7 @@ def find_memories(top: str, dump: str) -> tuple[Memory, ...]:
         path = instance.split("$", 1)[1].removeprefix(f"{top}.")
         width, depth = (int(_match(rf"parameter \\{name} (\d+)", body)) for name in ("WIDTH", "SIZE"))
         read, write = (_match(rf"connect \\{name} (.*)", body) for name in ("RD_ADDR", "WR_ADDR"))
-        memories.append(Memory(path, width, depth, 1 if read == write else 2, two_addresses=read != write))
+        memories.append(Memory(path, width, depth, 1 if read == write else 2))
     return tuple(sorted(memories, key=lambda memory: memory.path))
 
 

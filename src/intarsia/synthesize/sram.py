@@ -20,14 +20,12 @@ class Memory:
         width: bits of a word.
         depth: words.
         ports: 1 when one address serves reading and writing, 2 when a read and a write may use two addresses.
-        two_addresses: the wrapper has a read and a write address; with one port, a multiplexer chooses between them.
     """
 
     path: str
     width: int
     depth: int
     ports: int
-    two_addresses: bool = False
 
     @property
     def bits(self) -> int:
@@ -43,8 +41,7 @@ class MappedMemory:
         memory: the memory.
         macros: (cell name, number of such cells); columns side by side, banks of words in each.
         area_um2: area of all macros in µm².
-        multiplexers: two-input multiplexers of one bit beside the macros: those that choose the bank that was read, and
-            those that choose the address of a single port.
+        multiplexers: two-input multiplexers of one bit beside the macros, which choose the bank that was read.
         multiplexers_um2: their area in µm². The decoder and the few registers of a bank's choice are not counted.
     """
 
@@ -86,8 +83,6 @@ def map_memory(memory: Memory, cells: Sequence[Cell], *, multiplexer_um2: float)
             options.append((cost, chosen + bits, (*columns, cell)))
         best.append(min(options, key=lambda option: (option[0], len(option[2]))))
     _, multiplexers, columns = best[memory.width]
-    if memory.two_addresses and memory.ports == 1:
-        multiplexers += (memory.depth - 1).bit_length()
     counts: dict[str, int] = {}
     for cell in columns:
         counts[cell.name] = counts.get(cell.name, 0) + _banks(memory, cell)

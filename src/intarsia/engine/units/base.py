@@ -61,8 +61,9 @@ class ExecutionUnit(Protocol):
 
     #: Its name in configurations and reports.
     name: ClassVar[str]
-    #: Its number in the RTL's parameter `Unit`.
+    #: Its number in the RTL's parameter `Unit`, and the RTL module of one lane.
     number: ClassVar[int]
+    lane: ClassVar[str]
 
     def refusal(self, planes: Planes, block: int) -> str | None:
         """Return why no layer of such planes runs on the unit, as a sentence that says what to choose instead; None

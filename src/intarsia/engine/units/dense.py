@@ -18,12 +18,13 @@ _LEAST_BITS = 2
 
 @dataclass(frozen=True)
 class Dense:
-    """Weights of `bits` bits, two's complement (2 to 8), in one pass: the sum of a layer's planes, whatever they are."""
+    """Weights of `bits` bits, two's complement (2 to 8), in one pass: the sum of a layer's planes, whatever those."""
 
     bits: int = MOST_BITS
 
     name: ClassVar[str] = "dense"
     number: ClassVar[int] = 1
+    lane: ClassVar[str] = "intarsia_lane_dense"
 
     def __str__(self) -> str:
         return f"int{self.bits}"

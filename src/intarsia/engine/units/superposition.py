@@ -36,6 +36,7 @@ class Superposition:
 
     name: ClassVar[str] = "superposition"
     number: ClassVar[int] = 0
+    lane: ClassVar[str] = "intarsia_lane"
 
     def __str__(self) -> str:
         return f"ternary + {self.slots} × int{self.slot_bits}"
@@ -57,7 +58,7 @@ class Superposition:
             return None
         pattern = planes.pattern
         if pattern.kind not in ("n:m", "fixed"):
-            return f"a superposition unit has no sparse planes of the pattern {pattern}; choose a pattern such as 1:{block}"
+            return f"a superposition unit has no sparse planes of the pattern {pattern}; choose one such as 1:{block}"
         held = most_in_block(pattern, block)
         if held > MOST_SLOTS:
             return (
