@@ -3,6 +3,7 @@
 // on one of its accumulators, in steps of every cycle.
 module proof_lane #(
   parameter bit          Wrong = 1'b0, // a specification without the slots, to be refuted
+  parameter bit          Depthwise = 1'b0, // activations are the lane's own
   parameter int unsigned Block = 8,
   parameter int unsigned Slots = 1,
   parameter int unsigned SlotBits = 2,
@@ -13,8 +14,6 @@ module proof_lane #(
   input logic                            clk_i,
   input logic [PlaneShiftBits-1:0]       plane_shift_i,
   input logic [Block-1:0][7:0]           x_i,
-  input logic [Block-1:0][7:0]           own_i,
-  input logic                            depthwise_i,
   input logic [Block-1:0][1:0]           trits_i,
   input logic [Slots-1:0][SlotBits-1:0]  values_i,
   input logic [Slots-1:0][IndexBits-1:0] choices_i,
@@ -34,9 +33,9 @@ module proof_lane #(
   ) u_lane (
     .clk_i,
     .plane_shift_i,
-    .x_i,
-    .own_i,
-    .depthwise_i,
+    .x_i(Depthwise ? '0 : x_i),
+    .own_i(x_i),
+    .depthwise_i(Depthwise),
     .trits_i,
     .values_i,
     .choices_i,
@@ -51,21 +50,19 @@ module proof_lane #(
     .acc_o(acc)
   );
 
-  logic [Block-1:0][7:0]     x;
   logic signed [AccBits-1:0] dot_d, dot_q, slots_d, slots_q, acc_q;
   logic                      summed_q = 1'b0; // sums are those of given operands
   logic                      known_q = 1'b0;  // the accumulator is that of given sums
-  assign x = depthwise_i ? own_i : x_i;
   always_comb begin
     dot_d = '0;
     slots_d = '0;
     for (int unsigned i = 0; i < Block; i++) begin
-      if (trits_i[i] == 2'b01) dot_d = dot_d + AccBits'($signed(x[i]));
-      if (trits_i[i] == 2'b11) dot_d = dot_d - AccBits'($signed(x[i]));
+      if (trits_i[i] == 2'b01) dot_d = dot_d + AccBits'($signed(x_i[i]));
+      if (trits_i[i] == 2'b11) dot_d = dot_d - AccBits'($signed(x_i[i]));
     end
     for (int unsigned s = 0; s < Slots; s++) begin
       if (sparse_i && !Wrong) begin
-        slots_d = slots_d + AccBits'($signed(x[choices_i[s]])) * AccBits'($signed(values_i[s]));
+        slots_d = slots_d + AccBits'($signed(x_i[choices_i[s]])) * AccBits'($signed(values_i[s]));
       end
     end
   end
@@ -79,10 +76,7 @@ module proof_lane #(
     end
   end
   always_comb begin
-    for (int unsigned i = 0; i < Block; i++) begin
-      assume (trits_i[i] != 2'b10);
-      assume (!depthwise_i || x_i[i] == '0);
-    end
+    for (int unsigned i = 0; i < Block; i++) assume (trits_i[i] != 2'b10);
     if (known_q) assert (acc == acc_q);
   end
 endmodule
