@@ -72,7 +72,7 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
             dataset="cifar10",
             recipe="cifar10",
             images=100,
-            scheme="ternary+1:16xint5",
+            scheme="ternary+1:16xint5, first=digits2",
         ),
         "dscnn": Benchmark(
             "MLPerf Tiny DS-CNN, keyword spotting",
