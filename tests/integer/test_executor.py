@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intarsia.errors import IntarsiaError
-from intarsia.integer import ActivationFormat, AveragePool, IntegerNetwork, Linear, Tensor
+from intarsia.integer import ActivationFormat, AveragePool, Conv2d, IntegerNetwork, Linear, Tensor
 from intarsia.integer.executor import Executor
 from random_networks import KINDS, random_images, random_layer_network, random_network, resnet8_like
 from reference_executor import reference_trace
@@ -119,3 +119,24 @@ def test_sums_beyond_float64_are_refused() -> None:
     pool = AveragePool("input", output, size, (1, 1), (0, 0, 0, 0), 2**16 - 1, 31, 0, 2**16 - 1)
     with pytest.raises(IntarsiaError, match=r"layer pool: its sums can pass 2\^52"):
         Executor(IntegerNetwork("wide", source, (pool,), 16))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"shift": 32}, "outside 0"),
+        ({"multiplier": 1 << 20}, "multiplier of the residual: outside 0"),
+        ({"input": "input"}, r"its residual is \(.*, but its output"),
+        ({"input": "later"}, "reads tensor 'later', which no layer before it writes"),
+    ],
+)
+def test_residuals_that_mean_nothing_are_refused(change: dict[str, object], sentence: str) -> None:
+    rng = np.random.default_rng(3)
+    networks = (random_layer_network(rng, "residual", channels=(5, 9), size=(4, 7)) for _ in range(50))
+    network = next(n for n in networks if n.input.shape != n.output.shape)
+    last = network.layers[-1]
+    assert isinstance(last, Conv2d | Linear)
+    assert last.residual is not None
+    changed = dataclasses.replace(last, residual=dataclasses.replace(last.residual, **change))  # type: ignore[arg-type]
+    with pytest.raises(IntarsiaError, match=sentence):
+        dataclasses.replace(network, layers=(*network.layers[:-1], changed))

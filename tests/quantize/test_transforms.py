@@ -32,6 +32,7 @@ from intarsia.quantize.calibrate import float_tensors
 from intarsia.quantize.module import QuantizedNetwork
 from intarsia.quantize.plan import Step, read_plan
 from intarsia.quantize.planes import best_steps
+from intarsia.quantize.residuals import fuse_residuals
 from intarsia.quantize.transforms.channels import channel_ties, float_weight
 from intarsia.quantize.transforms.equalize import channel_sizes, equalize
 from intarsia.quantize.transforms.permute import permute, saved_cost
@@ -154,7 +155,7 @@ def test_the_function_stays(name: str, text: str) -> None:
     make, shape = NETWORKS[name]
     model, transforms = varied(make()), Transforms.parse(text)
     network = assert_same_function(model, shape, PRESETS["superposition"], transforms)
-    for before, after in zip(read_plan(model, shape), network.steps, strict=True):
+    for before, after in zip(fuse_residuals(read_plan(model, shape)), network.steps, strict=True):
         assert before.name == after.name
         free = after.name != network.steps[-1].name
         count = widened_channels(before.shape[0], transforms.widen, transforms.multiple)

@@ -58,16 +58,17 @@ def compile_network(network: IntegerNetwork, config: EngineConfig | None = None)
     """
     config = config_for(network) if config is None else config
     refusals: list[IntarsiaError] = []
+    too_small: list[IntarsiaError] = []
     for form in _by_cycles(network, config):
         try:
             program, needs = _roomy(network, form, config)
             lacking = _lacking(needs, config)
             if not lacking:
                 return replace(program, config=config)
-            refusals.insert(0, _too_small(network, lacking))
+            too_small.append(_too_small(network, lacking))
         except IntarsiaError as refusal:
             refusals.append(refusal)
-    raise refusals[0]
+    raise (too_small or refusals)[0]
 
 
 def config_for(network: IntegerNetwork, config: EngineConfig | None = None) -> EngineConfig:
