@@ -12,7 +12,7 @@ ifneq ($(wildcard ../shared/pdk),)
 export PDK_ROOT ?= $(abspath ../shared/pdk)
 endif
 
-.PHONY: run test test-anywhere fuzz lint study docs clean help
+.PHONY: run test test-anywhere fuzz soak lint study docs clean help
 
 help:
 	@echo "make run    install, then train, freeze, compile, verify and report the digits network (runs/digits/report.html)"
@@ -49,6 +49,9 @@ test-anywhere:
 
 fuzz: $(STAMP)
 	PYTHONPATH=tests:tests/networks/importers OMP_NUM_THREADS=1 $(BIN)/python -m fuzz --count $(or $(COUNT),50000)
+
+soak: $(STAMP)
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m soak $(if $(MINUTES),--minutes $(MINUTES)) --seed $(or $(SEED),0)
 
 study: $(STAMP)
 	$(BIN)/python -m pytest -m study

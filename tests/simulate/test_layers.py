@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Randomized layers on the simulated engine: every value, cycle and memory access equals executor and cycle model."""
 
-import re
 from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from engine_configs import COUNTED, NARROW, OTHERS, REFUSALS, SHIPPED, SLOW, SMALL, WIDE
 from intarsia.engine import EngineConfig, compile_network
 from intarsia.engine.cycles import predict
-from intarsia.engine.units import Dense, Superposition
+from intarsia.engine.units import Superposition
 from intarsia.errors import IntarsiaError
 from intarsia.integer import (
     ActivationFormat,
@@ -29,32 +29,6 @@ from intarsia.simulate import SimulatedEngine
 from random_networks import KINDS, Fit, random_images, random_layer_network, random_network
 from random_planes import random_plane
 from reference_executor import reference_trace
-
-SHIPPED = EngineConfig()
-SMALL = EngineConfig(unit=Superposition(2, 6, 1), lanes=8, block=8, scale_bits=11, residual_bits=11, requant_lanes=2,
-                     acc_slots=3, tile_pixels=3, acc_bits=28, weight_parts=2, act_banks=1, act_depth=3000,
-                     weight_depth=16001, program_depth=100)  # fmt: skip
-WIDE = EngineConfig(unit=Superposition(3, 8, 3), scale_bits=16, residual_bits=16, requant_lanes=16, acc_slots=16,
-                    tile_pixels=8, acc_bits=32, weight_parts=4, act_banks=4, weight_depth=16384)  # fmt: skip
-SLOW = EngineConfig(unit=Superposition(4, 5, 2), scale_bits=5, residual_bits=5, requant_lanes=1, acc_slots=2,
-                    tile_pixels=2, acc_bits=30, weight_depth=4096)  # fmt: skip
-OBLONG = EngineConfig(unit=Superposition(1, 8, 0), lanes=8, block=16, requant_lanes=4, weight_parts=4, act_banks=4,
-                      weight_depth=16384)  # fmt: skip
-DENSE = EngineConfig(unit=Dense(4), weight_parts=2, acc_slots=7, act_banks=4, weight_depth=8192)
-NARROW_DENSE = EngineConfig(unit=Dense(2), lanes=8, block=16, scale_bits=8, residual_bits=8, requant_lanes=8,
-                            acc_slots=5, tile_pixels=2, acc_bits=20, weight_depth=8192)  # fmt: skip
-NARROW = EngineConfig(unit=Superposition(2, 7, 1), requant_lanes=2, acc_slots=5, tile_pixels=3, acc_bits=18,
-                      weight_parts=2, act_depth=777, weight_depth=3000)  # fmt: skip
-OTHERS = {"small": SMALL, "wide": WIDE, "slow": SLOW, "oblong": OBLONG, "dense": DENSE, "narrow dense": NARROW_DENSE}
-COUNTED = (
-    *("cycles", "steps", "activation_reads", "activation_writes", "residual_reads", "weight_reads", "parameter_reads"),
-)
-
-
-#: Why an engine may refuse a drawn layer: its size or its pattern, never a field of the descriptor.
-REFUSALS = re.compile(
-    r"at most 4 slots|it needs (slots|bits|acc_bits|bias_bits|(act|weight)_depth) |needs a weight_depth|slot has 8 bits"
-)
 
 
 def check(network: IntegerNetwork, config: EngineConfig, rng: np.random.Generator, *, extreme: bool) -> bool:
