@@ -3,6 +3,7 @@
 
 import ctypes
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -64,14 +65,15 @@ class SimulatedEngine:
         program: what it runs.
         cache: folder of built simulations; None for `default_cache`.
         seed: draws what registers and memories hold at the start (1 to 2^31 - 1); no result depends on it.
+        cover: count how often each cover point of the RTL is met (`cover_counts`).
 
     Raises:
         IntarsiaError: the simulation cannot be built.
     """
 
-    def __init__(self, program: Program, *, cache: Path | None = None, seed: int = 1) -> None:
+    def __init__(self, program: Program, *, cache: Path | None = None, seed: int = 1, cover: bool = False) -> None:
         self.program = program
-        self._library = _load(build(program.config, cache))
+        self._library = _load(build(program.config, cache, cover=cover))
         self._predicted = _predicted_cycles(program)
         self._handle = self._library.engine_create(seed)
         self._load_program()
@@ -101,6 +103,15 @@ class SimulatedEngine:
     def interrupt(self) -> bool:
         """The interrupt line."""
         return bool(self._library.engine_interrupt(self._handle))
+
+    def cover_counts(self) -> dict[str, int]:
+        """Return how often each cover point was met since the process began, in all engines of this build, by
+        `MODULE.NAME`; empty without `cover`.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "coverage.dat"
+            self._library.engine_cover(self._handle, str(path).encode())
+            return _cover_counts(path.read_text(encoding="utf-8")) if path.exists() else {}
 
     def read_register(self, name: str) -> int:
         """Read one of `intarsia.engine.layout.REGISTERS` over the host's bus, in three clock cycles.
@@ -231,6 +242,18 @@ class SimulatedEngine:
         return placement.restore(data.view(np.int8).reshape(placement.words, block))
 
 
+def _cover_counts(text: str) -> dict[str, int]:
+    """Read Verilator's file of cover points: fields behind \\x01, their values behind \\x02, then a count."""
+    counts: dict[str, int] = {}
+    for line in text.splitlines():
+        if line.startswith("C '"):
+            described, _, count = line[3:].rpartition("' ")
+            fields = dict(part.split("\x02", 1) for part in described.split("\x01") if "\x02" in part)
+            name = f"{Path(fields['f']).stem}.{fields['o']}"
+            counts[name] = counts.get(name, 0) + int(count)
+    return counts
+
+
 def _predicted_cycles(program: Program) -> int:
     """Return the cycles of an inference; 0 for a program that no compiler made, which ends at an assertion."""
     try:
@@ -268,6 +291,8 @@ def _load(path: Path) -> ctypes.CDLL:
     library.engine_reset.argtypes = [handle]
     library.engine_interrupt.argtypes = [handle]
     library.engine_interrupt.restype = ctypes.c_int32
+    library.engine_cover.argtypes = [handle, ctypes.c_char_p]
+    library.engine_cover.restype = None
     library.engine_failed.argtypes = [handle]
     library.engine_failed.restype = ctypes.c_int32
     library.engine_destroy.argtypes = [handle]

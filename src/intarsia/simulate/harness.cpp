@@ -110,6 +110,16 @@ void engine_reset(Simulation* simulation) {
   simulation->reset();
 }
 
+// Write what cover points saw to a file, if the simulation was built with them.
+void engine_cover(Simulation* simulation, const char* path) {
+  simulation->enter();
+#if VM_COVERAGE
+  simulation->context.coveragep()->write(path);
+#else
+  (void)path;
+#endif
+}
+
 int32_t engine_interrupt(Simulation* simulation) { return simulation->top.irq_o; }
 
 // Whether an assertion of the hardware has failed since the last reset.

