@@ -125,16 +125,16 @@ def engine() -> str:
     """Return the diagram of the engine, from the activation memory through the lanes and back."""
     host = Box(("Host bus", "32 bits"), 10, 20)
     control = Box(("Control", "layer descriptors"), 190, 20)
-    sequencer = Box(("Sequencer", "issues blocks"), 370, 20, width=150)
-    weights = Box(("Weight memories", "dense, sparse"), 590, 20, width=150, fill=MEMORY)
-    activations = Box(("Activation memory", "16 channels per word"), 10, 130, width=160, fill=MEMORY)
+    sequencer = Box(("Sequencer", "issues steps"), 350, 20, width=140)
+    fetcher = Box(("Weight fetcher",), 540, 20, width=120)
+    weights = Box(("Weight memory", "blocks, requantization"), 710, 20, width=160, fill=MEMORY)
+    activations = Box(("Activation memory", "banks of one port"), 10, 130, width=160, fill=MEMORY)
     loader = Box(("Loader",), 220, 130, width=90)
     window = Box(("Window", "16 words"), 370, 130, width=100)
-    lanes = Box(("16 lanes", "ternary dot product", "+ sparse slots"), 520, 123, width=150, height=70)
-    drain = Box(("Drain", "requantization"), 730, 130, width=110)
-    parameters = Box(("Parameters", "multiplier, shift, bias"), 700, 235, width=170, fill=MEMORY)
-    boxes = (host, control, sequencer, weights, activations, loader, window, lanes, drain, parameters)
-    back = 220
+    lanes = Box(("16 lanes", "dot product, slots,", "one accumulator"), 520, 123, width=150, height=70)
+    drain = Box(("Drain", "requantization,", "residual"), 735, 123, width=120, height=70)
+    boxes = (host, control, sequencer, fetcher, weights, activations, loader, window, lanes, drain)
+    back, residual = 250, 220
     arrows = (
         Arrow((host.right, control.left), "start"),
         Arrow((control.right, sequencer.left)),
@@ -142,14 +142,16 @@ def engine() -> str:
         Arrow((loader.right, window.left)),
         Arrow((window.right, lanes.left)),
         Arrow((lanes.right, drain.left)),
-        Arrow(((620, weights.bottom[1]), (620, lanes.y))),
+        Arrow((weights.left, fetcher.right)),
+        Arrow(((600, fetcher.bottom[1]), (600, lanes.y))),
+        Arrow(((weights.bottom[0], weights.bottom[1]), (weights.bottom[0], drain.y))),
+        Arrow((sequencer.right, fetcher.left), dashed=True),
         Arrow((window.top, (window.top[0], sequencer.bottom[1])), dashed=True),
-        Arrow(((500, sequencer.bottom[1]), (500, 100), (540, 100), (540, lanes.y))),
-        Arrow((sequencer.right, weights.left), "address"),
-        Arrow((parameters.top, drain.bottom)),
-        Arrow(((745, drain.bottom[1]), (745, back), (activations.bottom[0], back), activations.bottom), "outputs"),
+        Arrow(((470, sequencer.bottom[1]), (470, 100), (540, 100), (540, lanes.y))),
+        Arrow(((60, activations.bottom[1]), (60, residual), (770, residual), (770, drain.bottom[1])), "residuals"),
+        Arrow(((820, drain.bottom[1]), (820, back), (120, back), (120, activations.bottom[1])), "outputs"),
     )
-    return picture("Engine: activation memory, loader, window, lanes, drain", 880, 305, boxes, arrows)
+    return picture("Engine: activation memory, loader, window, lanes, drain", 880, 275, boxes, arrows)
 
 
 def main() -> None:
