@@ -110,7 +110,7 @@ def test_a_layer_called_as_a_word_of_schemes_is_another_scheme_in_another_file()
     layers = [dict(Scheme.parse(variant.scheme).layers) for variant in found]
     assert [list(names) for names in layers] == [[], ["first"], ["first "]]
     settings = settings_in(Path(), scheme='superposition, "last"=int8, last=digits2')
-    with pytest.raises(IntarsiaError, match=r'"last"=int8: the engine.s dense planes hold weights of up to 121'):
+    with pytest.raises(IntarsiaError, match=r'"last"=int8: the dense planes of .* hold weights of up to 121'):
         require_fit(settings)
 
 
@@ -361,7 +361,8 @@ def test_settings_come_back_from_json(tmp_path: Path) -> None:
         route="none",
         recipe="cifar10",
         rate=0.01,
-        slots=2,
+        unit="dense",
+        block=16,
         command="intarsia x",
     )
     assert Settings.from_json(json.loads(json.dumps(settings.as_json())), tmp_path) == settings
@@ -372,31 +373,33 @@ def test_settings_come_back_from_json(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scheme", "slots", "message"),
+    ("scheme", "message"),
     [
-        ("ternary+2:16xint8", 1, "2 sparse weights"),
-        ("ternary+1:8xint8", 1, "2 sparse weights"),
-        ("ternary+2:12xint8", 3, "4 sparse weights"),
-        ("ternary+2:24xint8", 3, "4 sparse weights"),
-        ("ternary+fixed3:24xint8", 2, "fixed3:24 puts up to 3 sparse weights"),
-        ("ternary+unstructured@0.05xint8", 1, "no sparse planes of the pattern unstructured; choose"),
-        ("ternary+inputs@0.05xint8", 4, "no sparse planes of the pattern inputs; choose"),
-        ("ternary+outputs@0.05xint8", 4, "no sparse planes of the pattern outputs; choose"),
-        ("ternary+blocks4@0.05xint8", 4, "no sparse planes of the pattern blocks4; choose"),
-        ("ternary+taps@0.11xint8", 4, "no sparse planes of the pattern taps; choose"),
-        ("mix-outputs:int8@0.1/ternary", 4, "no mixes of formats within a layer, such as mix-outputs:int8@0.1/ternary"),
-        ("binary+1:16xint8, last=int8", 1, "last=int8: the engine's dense planes hold weights of up to 121, not int8"),
-        ("int4", 4, "first=int8: .* not int8; choose int7 or digits5"),
-        ("ternary a16", 1, "at most 8 bits, not 16"),
-        ("ternary, last=ternary+3:16xint8", 1, "last=ternary.* 3 sparse weights"),
-        ("ternary, depthwise=int8+1:16xint4", 1, r"depthwise=int8\+1:16xint4: the engine's dense planes"),
-        ("superposition, layer4=ternary a16", 1, "layer4=ternary a16: .*at most 8 bits"),
+        ("ternary+5:16xint8", "5 sparse weights .* at most 4 slots"),
+        ("ternary+3:12xint8", "6 sparse weights"),
+        ("ternary+3:24xint8", "6 sparse weights"),
+        ("ternary+fixed5:24xint8", "fixed5:24 puts up to 5 sparse weights"),
+        ("ternary+unstructured@0.05xint8", "no sparse planes of the pattern unstructured; choose"),
+        ("ternary+inputs@0.05xint8", "no sparse planes of the pattern inputs; choose"),
+        ("ternary+outputs@0.05xint8", "no sparse planes of the pattern outputs; choose"),
+        ("ternary+blocks4@0.05xint8", "no sparse planes of the pattern blocks4; choose"),
+        ("ternary+taps@0.11xint8", "no sparse planes of the pattern taps; choose"),
+        ("mix-outputs:int8@0.1/ternary", "no mixes of formats within a layer, such as mix-outputs:int8@0.1/ternary"),
+        (
+            "binary+1:16xint8, last=int8",
+            "last=int8: the dense planes of a superposition unit hold .* up to 121, not int8",
+        ),
+        ("int4", "first=int8: .* not int8; choose int7 or digits5"),
+        ("ternary a16", "at most 8 bits, not 16"),
+        ("ternary, last=ternary+5:16xint8", "last=ternary.* 5 sparse weights"),
+        ("ternary, depthwise=int8+1:16xint4", r"depthwise=int8\+1:16xint4: the dense planes"),
+        ("superposition, layer4=ternary a16", "layer4=ternary a16: .*at most 8 bits"),
     ],
 )
 def test_a_scheme_that_the_engine_cannot_run_is_refused_before_any_work(
-    tmp_path: Path, scheme: str, slots: int, message: str
+    tmp_path: Path, scheme: str, message: str
 ) -> None:
-    settings = settings_in(tmp_path / "run", scheme=scheme, slots=slots)
+    settings = settings_in(tmp_path / "run", scheme=scheme)
     for walk in (
         run,
         lambda settings: run_stage(settings, "simulate"),
@@ -409,24 +412,27 @@ def test_a_scheme_that_the_engine_cannot_run_is_refused_before_any_work(
 
 
 @pytest.mark.parametrize(
-    ("scheme", "slots"),
+    ("scheme", "unit"),
     [
-        ("superposition", 1),
-        ("ternary+2:16xint8", 2),
-        ("ternary+1:8xint8", 2),
-        ("ternary+1:32xint8", 1),
-        ("ternary+1:24xint8", 2),
-        ("ternary+fixed1:16xint8", 1),
-        ("ternary+fixed1:24xint8", 1),
-        ("ternary+4:16/16xint4 a4", 4),
-        ("digits3", 1),
-        ("superposition, first=default, scales=4", 1),
-        ("int4+1:16xint8, first=int7, depthwise=int2", 1),
-        ("binary", 1),
+        ("superposition", "superposition"),
+        ("ternary+2:16xint8", "superposition"),
+        ("ternary+1:8xint8", "superposition"),
+        ("ternary+1:32xint8", "superposition"),
+        ("ternary+1:24xint8", "superposition"),
+        ("ternary+fixed1:16xint8", "superposition"),
+        ("ternary+fixed1:24xint8", "superposition"),
+        ("ternary+4:16/16xint4 a4", "superposition"),
+        ("digits3", "superposition"),
+        ("superposition, first=default, scales=4", "superposition"),
+        ("int4+1:16xint8, first=int7, depthwise=int2", "superposition"),
+        ("binary", "superposition"),
+        ("int8, scales=7", "dense"),
+        ("int4+taps@0.2xint3", "dense"),
+        ("mix-outputs:int8@0.1/ternary", "dense"),
     ],
 )
-def test_a_scheme_that_the_engine_can_run_fits(scheme: str, slots: int) -> None:
-    require_fit(settings_in(Path(), scheme=scheme, slots=slots))
+def test_a_scheme_that_the_engine_can_run_fits(scheme: str, unit: str) -> None:
+    require_fit(settings_in(Path(), scheme=scheme, unit=unit))
 
 
 @pytest.mark.parametrize("network", BENCHMARKS)
@@ -467,7 +473,10 @@ def test_a_long_scheme_still_names_a_file_and_no_two_the_same_one() -> None:
 
 def test_a_layer_wise_baseline_takes_at_most_the_bits_of_the_scheme(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    settings = settings_in(tmp_path, float_epochs=1, epochs=0, baselines=("layerwise", "int4"))
+    formats = ("int8", "int6", "int4", "int3", "int2")
+    settings = settings_in(
+        tmp_path, float_epochs=1, epochs=0, baselines=("layerwise", "int4"), layerwise_formats=formats
+    )
     records = run_stage(settings, "quantize")
     names = ["superposition-seed0", "layerwise-scheme", "layerwise-seed0", "int4-seed0"]
     assert list(records) == [f"quantize/{name}" for name in names]
@@ -506,7 +515,7 @@ def test_a_layer_wise_baseline_of_the_engines_formats_takes_at_most_its_cycles(t
 
 def test_layer_wise_formats_under_cycles_are_those_of_the_engine() -> None:
     settings = settings_in(Path(), baselines=("layerwise",), layerwise_budget="cycles")
-    with pytest.raises(IntarsiaError, match=r"--layerwise-formats int8: the engine's dense planes hold .* not int8"):
+    with pytest.raises(IntarsiaError, match=r"--layerwise-formats int8: the dense planes of .* not int8"):
         require_fit(settings)
 
 
@@ -593,21 +602,3 @@ def test_a_difference_names_layer_and_image() -> None:
         require_equal("the engine", "conv1", wrong, values, 10)
     with pytest.raises(IntarsiaError, match="shape"):
         require_equal("the engine", "conv1", values[:, :1], values, 0)
-
-
-@pytest.mark.parametrize(
-    ("scheme", "slots"),
-    [
-        ("superposition", 1),
-        ("ternary+2:16xint4", 2),
-        ("ternary+1:8xint8, last=ternary+3:16xint8", 3),
-        ("ternary, conv1=ternary+fixed3:24xint8", 3),
-        ("digits3", 1),
-        ("ternary+blocks4@0.05xint8", 1),  # which no engine has
-        ("ternary+9:16xint4", 4),  # more than any engine has
-        ("ternary+1:999999999xint4", 1),
-    ],
-)
-def test_an_engine_has_the_slots_that_its_scheme_needs_unless_told_otherwise(scheme: str, slots: int) -> None:
-    assert Settings("digits", Path(), scheme=scheme).engine.slots == slots
-    assert Settings("digits", Path(), scheme=scheme, slots=4).engine.slots == 4

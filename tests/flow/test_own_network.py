@@ -171,10 +171,12 @@ def test_what_is_compiled_is_compiled_for_the_engine_that_was_fitted_before(inta
     fitted = json.loads((folder / "fit" / "engine.json").read_text())["result"]["engine"]
     [program] = folder.glob("compile/*.program.json")
     assert json.loads(program.read_text())["engine"] == fitted
-    assert (fitted["slots"], fitted["slot_bits"], fitted["scale_bits"]) == (1, 8, 5)  # no layer has a sparse plane
+    assert fitted["unit"] == {"slots": 1, "slot_bits": 2, "shift_bits": 0}  # no layer has a sparse plane
+    assert fitted["scale_bits"] == 5
     status, text = intarsia("compile", model, "--data", data, "--scheme", f"{scheme}, first=default", *QUICK)
     assert status == 0, text
-    assert json.loads((folder / "fit" / "engine.json").read_text())["result"]["engine"]["slot_bits"] == 4
+    fitted = json.loads((folder / "fit" / "engine.json").read_text())["result"]["engine"]
+    assert fitted["unit"] == {"slots": 1, "slot_bits": 4, "shift_bits": 2}
 
 
 def test_the_default_scheme_has_a_slot_for_each_precise_weight(intarsia: Command, tmp_path: Path) -> None:
@@ -183,7 +185,7 @@ def test_the_default_scheme_has_a_slot_for_each_precise_weight(intarsia: Command
     assert status == 0, text
     folder = tmp_path / "work" / "runs" / "small"
     fitted = json.loads((folder / "fit" / "engine.json").read_text())["result"]["engine"]
-    assert (fitted["slots"], fitted["slot_bits"]) == (3, 4)
+    assert fitted["unit"] == {"slots": 3, "slot_bits": 4, "shift_bits": 2}
 
 
 def test_a_file_that_is_called_as_a_built_in_network_needs_its_own_folder(intarsia: Command, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from intarsia.engine import compile_network
+from intarsia.engine import EngineConfig, compile_network
 from intarsia.engine.cycles import predict
 from intarsia.integer import (
     ActivationFormat,
@@ -26,7 +26,7 @@ from intarsia.synthesize.compare import (
     _fit,
     _resources,
     compare_arrays,
-    int8_cycles,
+    cycles_on_int8,
     network_quantities,
 )
 from intarsia.synthesize.pdk import Pdk
@@ -54,17 +54,17 @@ def test_int8_takes_one_pass_in_every_layer() -> None:
         limit = 13 if dense == "digits3" else 1
         plane = Plane(
             rng.integers(-limit, limit, (32, 32, 3, 3), endpoint=True),
-            np.ones(32, np.int64),
             WeightFormat(dense),
             Pattern(),
         )
-        requantization = Requantization(np.zeros(32, np.int64), np.full(32, 8), -128, 127)
+        requantization = Requantization(np.ones(32, np.int64), np.zeros(32, np.int64), np.full(32, 8), -128, 127)
         layer = Conv2d("x", output, (plane,), requantization, padding=(1, 1, 1, 1))
-        program = compile_network(IntegerNetwork("one", source, (layer,), 6))
-        return sum(layer.cycles for layer in predict(program)), int8_cycles(program)
+        network = IntegerNetwork("one", source, (layer,), 6)
+        program = compile_network(network)
+        return sum(layer.cycles for layer in predict(program)), cycles_on_int8(network, EngineConfig())
 
     (ternary, ternary_int8), (digits, digits_int8) = cycles("ternary"), cycles("digits3")
-    assert ternary == ternary_int8 == digits_int8
+    assert ternary_int8 == digits_int8 == pytest.approx(ternary, rel=0.01)
     assert digits > 2.5 * ternary
 
 

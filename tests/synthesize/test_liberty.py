@@ -143,13 +143,11 @@ def test_columns_of_different_macros_are_combined_and_ports_respected() -> None:
         map_memory(Memory("m", 16, 256, 2), MACROS[:2], multiplexer_um2=0.5)
 
 
-def test_multiplexers_between_banks_and_before_a_shared_address_are_counted() -> None:
+def test_multiplexers_between_banks_are_counted() -> None:
     banked = map_memory(Memory("m", 24, 1024, 1), MACROS[1:], multiplexer_um2=0.5)
     assert banked.macros == (("X_1P_256x16", 8),)
     assert banked.multiplexers == 3 * 24  # of four banks one is chosen, for each bit that is read
-    shared = map_memory(Memory("m", 24, 1024, 1, two_addresses=True), MACROS[1:], multiplexer_um2=0.5)
-    assert shared.multiplexers == 3 * 24 + 10
-    two_ports = map_memory(Memory("m", 16, 256, 2, two_addresses=True), MACROS, multiplexer_um2=0.5)
+    two_ports = map_memory(Memory("m", 16, 256, 2), MACROS, multiplexer_um2=0.5)
     assert two_ports.multiplexers == 0
     dear = map_memory(Memory("m", 8, 256, 1), MACROS, multiplexer_um2=100.0)
     assert dear.macros == (("X_1P_256x16", 1),)  # four banks would be smaller, but not with their multiplexers

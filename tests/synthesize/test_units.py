@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intarsia import processes
-from intarsia.engine import EngineConfig
+from intarsia.engine.units import Superposition
 from intarsia.errors import IntarsiaError
 from intarsia.synthesize import yosys
 from intarsia.synthesize.pdk import Pdk
@@ -55,9 +55,8 @@ def test_positions_cost_memory_by_their_freedom(unit: ExecutionUnit) -> None:
         own, shared, fixed = (replace(unit, positions=positions).word_bits for positions in POSITIONS)
         index_bits = {8: 3, 16: 4}[unit.block]
         assert own - fixed == unit.lanes * (shared - fixed) == unit.lanes * unit.slots * index_bits
-        config = EngineConfig(unit.block, unit.slots, unit.slot_bits or 0, requant_lanes=1)
-        square = replace(unit, lanes=unit.block, positions="own")
-        assert square.word_bits == config.dense_bits + config.sparse_bits
+        engine = Superposition(unit.slots, unit.slot_bits or 0, unit.plane_shift_bits)
+        assert own == unit.lanes * engine.block_bits(unit.block)
 
 
 def test_units_say_what_they_are() -> None:

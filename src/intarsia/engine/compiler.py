@@ -71,7 +71,9 @@ def compile_network(network: IntegerNetwork, config: EngineConfig | None = None)
     raise (too_small or refusals)[0]
 
 
-def config_for(network: IntegerNetwork, config: EngineConfig | None = None) -> EngineConfig:
+def config_for(
+    network: IntegerNetwork, config: EngineConfig | None = None, *, least: EngineConfig | None = None
+) -> EngineConfig:
     """Return an engine fitted to a network: its execution unit, widths and depths hold it and no more.
 
     The weight memory is as narrow, and the activation memory in as few banks, as costs the network few cycles.
@@ -79,6 +81,7 @@ def config_for(network: IntegerNetwork, config: EngineConfig | None = None) -> E
     Args:
         network: as for `compile_network`.
         config: the engine to begin with: its unit, lanes, block, banks, and what else is not fitted.
+        least: unit and widths that the engine has at least, so that it also holds networks of other weights.
 
     Raises:
         IntarsiaError: no engine holds the network; the message says what to change.
@@ -88,7 +91,7 @@ def config_for(network: IntegerNetwork, config: EngineConfig | None = None) -> E
     refusals = []
     for parts in (1, 2, 4):
         try:
-            fitted, cycles = _fitted(network, replace(config, weight_parts=1), parts)
+            fitted, cycles = _fitted(network, replace(config, weight_parts=1), parts, least)
         except IntarsiaError as refusal:
             refusals.append(refusal)
             continue
@@ -108,14 +111,16 @@ def _with_fewest_banks(network: IntegerNetwork, config: EngineConfig) -> EngineC
     return fewer if cycles[1] <= _DEAREST_BANKS * cycles[0] else config
 
 
-def _fitted(network: IntegerNetwork, config: EngineConfig, parts: int) -> tuple[EngineConfig, float]:
+def _fitted(
+    network: IntegerNetwork, config: EngineConfig, parts: int, least: EngineConfig | None
+) -> tuple[EngineConfig, float]:
     """Return an engine fitted to a network, with a weight memory of so many words per block, and cycles, nearly."""
     best: tuple[int, EngineConfig, float] | None = None
     refusals = []
     for form in _by_cycles(network, config):
         try:
             _, widths = _roomy(network, form, config)
-            exact = replace(config, unit=widths.unit, **widths.bits, weight_parts=parts)
+            exact = replace(config, **_at_least(widths, least), weight_parts=parts)
             _, needs = _roomy(network, form, exact)
         except IntarsiaError as refusal:
             refusals.append(refusal)
@@ -130,6 +135,14 @@ def _fitted(network: IntegerNetwork, config: EngineConfig, parts: int) -> tuple[
     if best is None:
         raise refusals[0]
     return best[1:]
+
+
+def _at_least(needs: "_Needs", least: EngineConfig | None) -> dict[str, Any]:
+    """Return the unit and the widths that a network needs, or those of another engine where they are greater."""
+    if least is None:
+        return {"unit": needs.unit, **needs.bits}
+    bits = {name: max(need, getattr(least, name)) for name, need in needs.bits.items()}
+    return {"unit": least.unit if least.unit.holds(needs.unit) else needs.unit, **bits}
 
 
 @dataclass(frozen=True)

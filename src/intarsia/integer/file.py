@@ -21,9 +21,8 @@ from safetensors import SafetensorError, safe_open
 from intarsia.errors import IntarsiaError, unreadable
 from intarsia.files import require_readable, save_tensors
 from intarsia.integer._header import Fields, HeaderError
-from intarsia.integer.formats import ActivationFormat, Pattern, WeightFormat
+from intarsia.integer.formats import MOST_TIE, ActivationFormat, Pattern, WeightFormat
 from intarsia.integer.layers import (
-    MAX_PLANE_SHIFT,
     Add,
     AveragePool,
     Conv2d,
@@ -326,7 +325,7 @@ def _residual(fields: Fields) -> Residual:
 
 def _plane(fields: Fields, prefix: str, arrays: Arrays) -> Plane:
     form, pattern = WeightFormat(fields.text("format")), Pattern.parse(fields.text("pattern"))
-    shift = fields.integer("shift", 0, MAX_PLANE_SHIFT)
+    shift = fields.integer("shift", 0, MOST_TIE)
     fields.finish()
     return Plane(_take(arrays, f"{prefix}.weights", 4), form, pattern, shift)
 

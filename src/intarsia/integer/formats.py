@@ -17,6 +17,10 @@ _REST = "rest-"
 DIGIT_LIMITS = {digits: (3**digits - 1) // 2 for digits in range(1, 6)}
 
 
+#: Greatest binary shift of a plane: a matrix of any two planes has weights of less than 16 bits.
+MOST_TIE = 7
+
+
 @dataclass(frozen=True)
 class ActivationFormat:
     """Integers of `bits` bits (2, 4, 8 or 16), two's complement if `signed`; one scale per tensor, no zero-point."""
@@ -80,6 +84,13 @@ class WeightFormat:
         if self.name == "binary":
             return count
         return count * int(self.name.removeprefix("int"))
+
+
+def greatest_tie(sparse: WeightFormat) -> int:
+    """Return the greatest binary shift of a dense plane that is worth having beside a sparse plane of a format: there,
+    the sparse plane's greatest value is one dense step.
+    """
+    return min(MOST_TIE, int(math.log2(sparse.limit)))
 
 
 _LIMITS: dict[str, int] = {"binary": 1, "ternary": 1} | {f"digits{d}": DIGIT_LIMITS[d] for d in range(2, 6)}

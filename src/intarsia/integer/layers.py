@@ -15,8 +15,6 @@ Shape = tuple[int, int, int]
 #: Bits of a requantization's shift.
 SHIFT_BITS = 5
 MAX_SHIFT = (1 << SHIFT_BITS) - 1
-#: Greatest binary shift of a plane: a matrix of any two planes has weights of less than 16 bits.
-MAX_PLANE_SHIFT = 7
 #: Elements of a tensor with its padding: a hundred times what the hardware holds. A file of a few hundred bytes may
 #: declare more, and whoever reads it would fill the memory.
 LARGEST_TENSOR = 1 << 24

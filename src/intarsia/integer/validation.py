@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from intarsia.errors import IntarsiaError
+from intarsia.integer.formats import MOST_TIE
 from intarsia.integer.layers import (
     LARGEST_TENSOR,
-    MAX_PLANE_SHIFT,
     MAX_SHIFT,
     Add,
     AveragePool,
@@ -169,7 +169,7 @@ def _check_weight_layer(layer: WeightLayer, reach: int, scale_bits: int, where: 
         if plane.weights.shape != layer.planes[0].weights.shape:
             raise IntarsiaError(f"{name}: weights of shape {plane.weights.shape} do not fit the other planes.")
         _check_range(plane.weights, -plane.format.limit, plane.format.limit, f"{name}: weight")
-        _check_range(np.array([plane.shift]), 0, MAX_PLANE_SHIFT, f"{name}: shift")
+        _check_range(np.array([plane.shift]), 0, MOST_TIE, f"{name}: shift")
         _check_pattern(plane, name)
         _check_units(layer, number, name)
     if int(accumulator_bound(weight_matrix(layer.planes), reach).max()) > INT32_MAX:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from intarsia.integer.layers import MAX_PLANE_SHIFT
+from intarsia.integer.formats import MOST_TIE
 from intarsia.quantize.patterns import Criterion, position_cost, share_out
 from intarsia.quantize.planes import (
     PlanedWeight,
@@ -109,7 +109,7 @@ def _shifts_between(steps: torch.Tensor, used: torch.Tensor) -> list[float]:
     finest = torch.where(several.any(dim=0), finest, 0.0)
     means = ((steps - finest) * several).sum(dim=1) / several.sum(dim=1).clamp_min(1)
     found = torch.round(means)
-    return [float(k) for k in (found - found.min()).clamp(0, MAX_PLANE_SHIFT)]
+    return [float(k) for k in (found - found.min()).clamp(0, MOST_TIE)]
 
 
 def weight_quantizer(

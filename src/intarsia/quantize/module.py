@@ -23,6 +23,9 @@ from intarsia.quantize.step import Shape, Step, key, value_ranges
 from intarsia.quantize.transforms.apply import apply
 from intarsia.quantize.transforms.settings import NO_TRANSFORMS, Transforms
 
+#: Of a residual: a greater one has no use, because its multiplier is about as long as the shift.
+_LARGEST_RESIDUAL_SHIFT = 15
+
 
 class QuantizedNetwork(nn.Module):
     """Computes what the integer network will, in floating point and with gradients.
@@ -201,7 +204,8 @@ class QuantizedNetwork(nn.Module):
         if step.residual is not None:
             gains = self.float_gains(step)
             shift = fit_multipliers(gains[:, None], self.scheme.scale_bits)[1]
-            planes.snap(ratio, least_shift=float(torch.minimum(shift, planes.requantization_shift().min())))
+            least = torch.minimum(shift, planes.requantization_shift().min()).clamp_max(_LARGEST_RESIDUAL_SHIFT)
+            planes.snap(ratio, least_shift=float(least))
             multiplier, own = self.residual_multiplier(step)
             self.gain(step).copy_(multiplier * 2.0**-own / gains)
 

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from intarsia.integer.formats import Pattern, WeightFormat
-from intarsia.integer.layers import MAX_PLANE_SHIFT
+from intarsia.integer.formats import Pattern, WeightFormat, greatest_tie
 from intarsia.integer.scales import LARGEST_SHIFT
 from intarsia.quantize.activations import round_through, scale_gradient, with_gradient_of
 from intarsia.quantize.patterns import Criterion, choose_positions, position_cost
@@ -342,9 +341,8 @@ def tied_shifts(sparse: WeightFormat) -> range:
     """Return the shifts of a dense plane, with respect to a sparse one of a format, that are worth trying: its greatest
     value is worth 1 to 16 dense steps.
     """
-    most = int(math.log2(sparse.limit))
-    least = max(0, math.ceil(math.log2(sparse.limit / _LONGEST_REACH)))
-    return range(min(least, MAX_PLANE_SHIFT), min(most, MAX_PLANE_SHIFT) + 1)
+    most = greatest_tie(sparse)
+    return range(min(most, max(0, math.ceil(math.log2(sparse.limit / _LONGEST_REACH)))), most + 1)
 
 
 def _sum_of(planes: Sequence[torch.Tensor], steps: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -27,7 +27,7 @@ def table(results: Results) -> str:
         rows.append(("cycles per image", f"{results.total_cycles:,}  (ideal {ideal:,.0f}, {proof_of_cycles(results)})"))
     if results.memory_bits:
         used = results.memory_bits
-        weights = used["dense"] + used["sparse"] + used["parameters"]
+        weights = used["weights"]
         count = max(sum(layer.stored.weights for layer in results.bits), 1)
         each = f"{BITS.amount(weights / count)}, biases included"
         activations = f"{used['activations'] / 8192:,.1f} KiB activations"

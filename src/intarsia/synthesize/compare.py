@@ -2,15 +2,16 @@
 """The superposition array beside an int8 array of the same peak throughput, synthesized by the same scripts in one run.
 
 Peak, for a dense layer of several balanced-ternary digits takes the superposition array as many passes, and the int8
-array one. What counts for a network is area times cycles: `int8_cycles` says how many the int8 array would take.
+array one. What counts for a network is area times cycles: `cycles_on_int8` says how many the int8 array takes.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from intarsia.engine import Program
 from intarsia.engine.cycles import predict
+from intarsia.engine.units import Dense
+from intarsia.integer import IntegerNetwork
 from intarsia.synthesize.area import AreaReport, liberty_area, transistors
 from intarsia.synthesize.ecp5 import DEVICES, map_resources
 from intarsia.synthesize.pdk import Pdk
@@ -55,10 +56,14 @@ class ArrayComparison:
     quantities: tuple[Quantity, ...]
 
 
-def int8_cycles(program: Program) -> int:
-    """Return the cycles that a program would take with an int8 array: every layer in one pass, all else as it is."""
-    layers = tuple(replace(layer, descriptor=replace(layer.descriptor, digits=1)) for layer in program.layers)
-    return sum(layer.cycles for layer in predict(replace(program, layers=layers)))
+def cycles_on_int8(network: IntegerNetwork, engine: EngineConfig) -> int:
+    """Return the cycles of a network on an engine with dense units, fitted to it: every layer in one pass.
+
+    Raises:
+        IntarsiaError: its weights take more than 8 bits.
+    """
+    program = compile_network(network, config_for(network, replace(engine, unit=Dense())))
+    return sum(layer.cycles for layer in predict(program))
 
 
 def network_quantities(areas: Sequence[Quantity], cycles: int, cycles_int8: int) -> tuple[Quantity, ...]:
@@ -67,7 +72,7 @@ def network_quantities(areas: Sequence[Quantity], cycles: int, cycles_int8: int)
     Args:
         areas: quantities of both arrays; those named `PEAK_AREA` are multiplied.
         cycles: of the network on the engine with the superposition array.
-        cycles_int8: with the int8 array (`int8_cycles`).
+        cycles_int8: with the int8 array (`cycles_on_int8`).
     """
     products = (
         Quantity(

@@ -71,6 +71,12 @@ class ExecutionUnit(Protocol):
         """
         ...
 
+    def for_planes(self, planes: Iterable[Planes], block: int) -> Self:
+        """Return the unit with parameters that hold any layers of such planes, whatever their weights; none of them is
+        one that it refuses.
+        """
+        ...
+
     def operands(self, layer: WeightLayer) -> Operands:
         """Return a layer in the unit's terms.
 

@@ -11,6 +11,7 @@ from intarsia.engine.bits import bits_of
 from intarsia.engine.units.base import Bits, ExecutionUnit, Ints, Operands, Planes
 from intarsia.errors import IntarsiaError
 from intarsia.integer import WeightLayer, weight_matrix
+from intarsia.integer.formats import greatest_tie
 
 MOST_BITS = 8
 _LEAST_BITS = 2
@@ -32,6 +33,10 @@ class Dense:
     def refusal(self, planes: Planes, block: int) -> str | None:
         """Return why no layer of such planes runs on the unit: any may, if the sum of its planes is narrow enough."""
         return None
+
+    def for_planes(self, planes: Iterable[Planes], block: int) -> Self:
+        """Return the unit with as many bits as the sums of planes may need; of a mix, as many as there are."""
+        return type(self)(max((_bits_of(each) for each in planes), default=_LEAST_BITS))
 
     def operands(self, layer: WeightLayer) -> Operands:
         """Return the layer's matrix.
@@ -74,6 +79,15 @@ class Dense:
     def parameters(self) -> dict[str, int]:
         """Return its parameters by their names in the RTL."""
         return {"WeightBits": self.bits}
+
+
+def _bits_of(planes: Planes) -> int:
+    if planes.mix:
+        return MOST_BITS
+    dense = planes.dense.limit if planes.dense else 0
+    sparse = planes.sparse.limit if planes.sparse else 0
+    greatest = (dense << (greatest_tie(planes.sparse) if planes.sparse and dense else 0)) + sparse
+    return min(MOST_BITS, max(_LEAST_BITS, greatest.bit_length() + 1))
 
 
 def _bits_for(values: Ints) -> int:

@@ -12,7 +12,7 @@ from intarsia.engine.bits import balanced_digits, bits_of, pack_trits, sparse_sl
 from intarsia.engine.units.base import Bits, ExecutionUnit, Ints, Operands, Planes
 from intarsia.errors import IntarsiaError
 from intarsia.integer import Pattern, Plane, WeightLayer
-from intarsia.integer.formats import DIGIT_LIMITS, trit_bits
+from intarsia.integer.formats import DIGIT_LIMITS, greatest_tie, trit_bits
 
 MOST_SLOTS = 4
 MOST_SLOT_BITS = 8
@@ -66,6 +66,20 @@ class Superposition:
                 f"has at most {MOST_SLOTS} slots; choose a pattern such as 1:{block}"
             )
         return None
+
+    def for_planes(self, planes: Iterable[Planes], block: int) -> Self:
+        """Return the unit with slots for the densest block of any pattern, and the widest ties."""
+        found = type(self)(1, 2, 0)
+        for each in planes:
+            if each.sparse is None:
+                continue
+            tie = greatest_tie(each.sparse).bit_length() if each.dense else 0
+            found = type(self)(
+                max(found.slots, most_in_block(each.pattern, block)),
+                max(found.slot_bits, each.sparse.stored_bits(1)),
+                max(found.shift_bits, tie),
+            )
+        return found
 
     def operands(self, layer: WeightLayer) -> Operands:
         """Return the digits of the layer's dense plane and the weights of its sparse one.
