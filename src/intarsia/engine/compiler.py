@@ -29,7 +29,7 @@ from intarsia.errors import IntarsiaError
 from intarsia.integer import Add, AveragePool, Conv2d, IntegerNetwork, Layer, Linear, MaxPool
 
 #: A narrower weight memory may cost so many cycles, as a factor.
-_DEAREST_WEIGHTS = 1.03
+_DEAREST_WEIGHTS = 1.05
 #: Half the banks of activations may cost so many cycles, as a factor.
 _DEAREST_BANKS = 1.01
 #: Depths of a fitted engine's memories are multiples of this.
