@@ -23,7 +23,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from intarsia.integer import Add, AveragePool, Conv2d, IntegerNetwork, Linear
+from intarsia.integer import Add, AveragePool, Conv2d, IntegerNetwork, Linear, weight_matrix
 from intarsia.integer.executor import Executor
 from intarsia.integer.file import load
 from intarsia.integer.onnx import IR_VERSION, OPSET, export
@@ -107,18 +107,21 @@ def quant_graph(network: IntegerNetwork) -> onnx.ModelProto:
         form = layer.output.format
         if isinstance(layer, Conv2d | Linear):
             shift = layer.requantization.shift.astype(int)
-            planes = (np.einsum("o...,o->o...", p.weights.astype(float), p.multiplier) for p in layer.planes)
-            weights = np.einsum("o...,o->o...", sum(planes), 2.0**-shift)
+            factor = layer.requantization.multiplier * 2.0**-shift
+            weights = np.einsum("o...,o->o...", weight_matrix(layer.planes).astype(float), factor)
             bias = (layer.requantization.bias + ((1 << shift) >> 1)) * 2.0**-shift
             if isinstance(layer, Conv2d):
                 window = {"strides": layer.stride, "pads": layer.padding, "kernel_shape": layer.kernel}
                 group = len(weights) if layer.depthwise else 1
                 total = node("Conv", layer.input, constant(weights), constant(bias), group=group, **window)
             else:
-                total = node("Gemm", node("Flatten", layer.input), constant(weights.T), constant(bias))
+                total = node("Gemm", node("Flatten", layer.input), constant(weights.reshape(len(weights), -1).T), constant(bias))
                 total = node("Reshape", total, f"shape{len(nodes)}")
                 sizes = np.array([-1, *layer.output.shape], np.int64)
                 constants.append(numpy_helper.from_array(sizes, nodes[-1].input[1]))
+            if layer.residual is not None:
+                step = layer.residual.multiplier * 2.0**-layer.residual.shift
+                total = node("Add", total, node("Mul", layer.residual.input, constant(step)))
         elif isinstance(layer, Add):
             parts = [
                 node("Mul", name, constant(m * 2.0**-layer.shift))
