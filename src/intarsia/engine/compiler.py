@@ -87,19 +87,26 @@ def config_for(
         IntarsiaError: no engine holds the network; the message says what to change.
     """
     config = config or EngineConfig()
-    found: tuple[EngineConfig, float] | None = None
+    found: EngineConfig | None = None
+    fewest = math.inf
     refusals = []
     for parts in (1, 2, 4):
         try:
-            fitted, cycles = _fitted(network, replace(config, weight_parts=1), parts, least)
+            fitted = _fitted(network, replace(config, weight_parts=1), parts, least)
         except IntarsiaError as refusal:
             refusals.append(refusal)
             continue
-        if found is None or cycles <= _DEAREST_WEIGHTS * found[1]:
-            found = fitted, min(cycles, found[1]) if found else cycles
+        cycles = _cycles(network, fitted)
+        if cycles <= _DEAREST_WEIGHTS * fewest:
+            found = fitted
+        fewest = min(fewest, cycles)
     if found is None:
         raise refusals[0]
-    return _with_fewest_banks(network, found[0])
+    return _with_fewest_banks(network, found)
+
+
+def _cycles(network: IntegerNetwork, config: EngineConfig) -> int:
+    return sum(layer.cycles for layer in predict(compile_network(network, config)))
 
 
 def _with_fewest_banks(network: IntegerNetwork, config: EngineConfig) -> EngineConfig:
@@ -107,15 +114,14 @@ def _with_fewest_banks(network: IntegerNetwork, config: EngineConfig) -> EngineC
     if config.act_banks == 1:
         return config
     fewer = replace(config, act_banks=config.act_banks // 2)
-    cycles = [sum(layer.cycles for layer in predict(compile_network(network, each))) for each in (config, fewer)]
-    return fewer if cycles[1] <= _DEAREST_BANKS * cycles[0] else config
+    return fewer if _cycles(network, fewer) <= _DEAREST_BANKS * _cycles(network, config) else config
 
 
 def _fitted(
     network: IntegerNetwork, config: EngineConfig, parts: int, least: EngineConfig | None
-) -> tuple[EngineConfig, float]:
-    """Return an engine fitted to a network, with a weight memory of so many words per block, and cycles, nearly."""
-    best: tuple[int, EngineConfig, float] | None = None
+) -> EngineConfig:
+    """Return an engine fitted to a network, with a weight memory of so many words per block."""
+    best: tuple[int, EngineConfig] | None = None
     refusals = []
     for form in _by_cycles(network, config):
         try:
@@ -129,12 +135,12 @@ def _fitted(
         fitted = replace(exact, **depths)
         size = fitted.unit.block_bits(fitted.block)
         if best is None or size < best[0]:
-            best = size, fitted, _cost(form, fitted)
+            best = size, fitted
         if config.unit.holds(widths.unit):
             break
     if best is None:
         raise refusals[0]
-    return best[1:]
+    return best[1]
 
 
 def _at_least(needs: "_Needs", least: EngineConfig | None) -> dict[str, Any]:

@@ -80,8 +80,8 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
             recipe="speech_commands",
             images=20,
             reference="mlperf_tiny/kws_ref_model_float32.tflite",
-            scheme="ternary+1:16/4xint4, first=digits2, last=ternary, depthwise=digits2, depthwise_conv2d_3=ternary, "
-            "conv2d_2=digits2, conv2d_4=ternary, scales=5",
+            scheme="ternary+1:16xint4, first=digits2, last=ternary, depthwise=digits2, conv2d_2=ternary+3:16xint4, "
+            "conv2d_4=ternary, scales=5",
             transforms="equalize",
             route="lane",
         ),
@@ -92,8 +92,8 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
             images=20,
             reference="mlperf_tiny/vww_96_float.tflite",
             scheme="ternary+2:16xint5, first=digits2, last=default, depthwise=digits2, conv2d_1=digits2, "
-            "conv2d_2=digits2, conv2d_5=digits2, conv2d_7=digits2, conv2d_12=ternary+1:16xint5, "
-            "conv2d_13=ternary+1:16xint5",
+            "conv2d_2=digits2, conv2d_5=ternary+3:16xint5, conv2d_7=ternary+3:16xint5, "
+            "conv2d_12=ternary+1:16xint5, conv2d_13=ternary+1:16xint5",
             route="lane",
         ),
         "autoencoder": Benchmark(
