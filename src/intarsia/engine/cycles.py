@@ -16,8 +16,8 @@ from intarsia.engine.latencies import LOADER_STAGES, REQUANT_STAGES, STEP_STAGES
 from intarsia.engine.layout import DESCRIPTOR_WORDS, Descriptor, bank_of
 from intarsia.engine.program import Program, ProgramLayer
 
-#: Cycles from the end of a layer to the start of the next, start included (intarsia_control).
-FETCH_CYCLES = DESCRIPTOR_WORDS + 2
+#: Cycles from the start of a layer until the next one's descriptor is there (intarsia_control).
+_READ_CYCLES = DESCRIPTOR_WORDS + 1
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,12 @@ class LayerCycles:
 
 def predict(program: Program) -> tuple[LayerCycles, ...]:
     """Predict every layer of a program."""
-    return tuple(_predict_layer(layer, program.config) for layer in program.layers)
+    result: list[LayerCycles] = []
+    start = _READ_CYCLES + 2  # nothing hides the reading of the first descriptor
+    for layer in program.layers:
+        result.append(_predict_layer(layer, program.config, start))
+        start = 1 + max(0, _READ_CYCLES - (result[-1].cycles - start))
+    return tuple(result)
 
 
 @dataclass(frozen=True)
@@ -221,7 +226,8 @@ class _Loader:
                 self.full, self.in_column, self.column = True, 0, self.column + 1
 
 
-def _predict_layer(layer: ProgramLayer, config: EngineConfig) -> LayerCycles:
+def _predict_layer(layer: ProgramLayer, config: EngineConfig, start: int) -> LayerCycles:
+    """Predict a layer that takes `start` cycles until it is started, the start included."""
     d = layer.descriptor
     loader, weights, drain = _Loader(d, config, loads_of(d, config)), _Weights(d, config), _Drain(d, config)
     stream = _steps(d)
@@ -261,7 +267,7 @@ def _predict_layer(layer: ProgramLayer, config: EngineConfig) -> LayerCycles:
         if fired:
             step = next(stream, None)
             pushes = step.word if step is not None and d.window else 0
-    cycles = FETCH_CYCLES + now
+    cycles = start + now
     return LayerCycles(
         name=layer.name,
         kind=layer.kind,

@@ -62,6 +62,7 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
             dataset="digits",
             recipe="digits",
             images=100,
+            scheme="superposition, first=digits2",
             retrain=True,
             official=False,
             route="lane",

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Control: runs a program. Reads a layer's descriptor, starts the layer, waits until its last word is written, goes on.
+// Control: runs a program. Starts a layer, reads the next one's descriptor while it works, and goes on when its last word
+// is written.
 //
 // Parameters: AddressBits of the program memory.
-// Latency: DescriptorWords + 2 cycles from the end of a layer to the start of the next.
+// Latency: a layer starts in the cycle after the end of the one before, but at least DescriptorWords + 2 cycles after
+// that one's start; the first one starts DescriptorWords + 3 cycles after run_i.
 module intarsia_control
   import intarsia_pkg::*;
 #(
@@ -20,47 +22,51 @@ module intarsia_control
   output logic                   busy_o,
   output logic                   finished_o     // pulse: the program has ended
 );
-  typedef enum logic [1:0] {Idle, Fetch, Start, Wait} state_e;
-  state_e state_q;
-  logic [DescriptorWords*32-1:0] shift_q;
+  typedef enum logic [1:0] {Idle, First, Start, Wait} state_e;
+  state_e state_q, state_d;
+  logic [DescriptorWords*32-1:0] next_q;   // the descriptor being read
+  descriptor_t                   layer_q;
   logic [AddressBits-1:0]        address_q;
-  logic [4:0]                    count_q;
+  logic [4:0]                    count_q;  // words asked for, one more when the last one is there
+  logic                          reading, there, take;
 
-  assign layer_o = shift_q[DescriptorBits-1:0];
-  assign ren_o = state_q == Fetch && count_q < 5'(DescriptorWords);
-  assign raddr_o = address_q;
-  assign start_o = state_q == Start;
-  assign busy_o = state_q != Idle;
-  assign finished_o = state_q == Wait && layer_done_i && layer_o.last;
-
+  // After the last layer's descriptor there is nothing to read.
+  assign reading = state_q == First || ((state_q == Start || state_q == Wait) && !layer_q.last);
+  assign there = count_q == 5'(DescriptorWords + 1);
+  assign take = there && (state_q == First || (state_q == Wait && layer_done_i && !layer_q.last));
+  always_comb begin
+    state_d = state_q;
+    unique case (state_q)
+      Idle: if (run_i) state_d = First;
+      First: if (there) state_d = Start;
+      Start: state_d = Wait;
+      Wait: if (layer_done_i) state_d = layer_q.last ? Idle : there ? Start : First;
+      default: state_d = Idle;
+    endcase
+  end
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       state_q <= Idle;
-      shift_q <= '0;
-      address_q <= '0;
       count_q <= '0;
     end else begin
-      unique case (state_q)
-        Idle: if (run_i) begin
-          state_q <= Fetch;
-          address_q <= '0;
-          count_q <= '0;
-        end
-        Fetch: begin
-          count_q <= count_q + 5'd1;
-          if (ren_o) address_q <= address_q + 1'b1;
-          if (count_q != '0) shift_q <= {rdata_i, shift_q[DescriptorWords*32-1:32]};
-          if (count_q == 5'(DescriptorWords)) state_q <= Start;
-        end
-        Start: state_q <= Wait;
-        Wait: if (layer_done_i) begin
-          state_q <= layer_o.last ? Idle : Fetch;
-          count_q <= '0;
-        end
-        default: state_q <= Idle;
-      endcase
+      state_q <= state_d;
+      if (run_i || take) count_q <= '0;
+      else if (reading && !there) count_q <= count_q + 5'd1;
     end
   end
+  always_ff @(posedge clk_i) begin
+    if (state_q == Idle) address_q <= '0;
+    else if (ren_o) address_q <= address_q + 1'b1;
+    if (reading && count_q != '0 && !there) next_q <= {rdata_i, next_q[DescriptorWords*32-1:32]};
+    if (take) layer_q <= next_q[DescriptorBits-1:0];
+  end
+
+  assign layer_o = layer_q;
+  assign ren_o = reading && count_q < 5'(DescriptorWords);
+  assign raddr_o = address_q;
+  assign start_o = state_q == Start;
+  assign busy_o = state_q != Idle;
+  assign finished_o = state_q == Wait && layer_done_i && layer_q.last;
 
 `ifndef SYNTHESIS
   a_walk: assert property (@(posedge clk_i) disable iff (!rst_ni) start_o |->
@@ -82,6 +88,6 @@ module intarsia_control
 
   if (DescriptorBits < DescriptorWords * 32) begin : gen_unused
     logic unused;
-    assign unused = ^shift_q[DescriptorWords*32-1:DescriptorBits];
+    assign unused = ^next_q[DescriptorWords*32-1:DescriptorBits];
   end
 endmodule
