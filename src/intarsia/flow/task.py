@@ -28,7 +28,8 @@ _REVISIONS: Mapping[str, int] = MappingProxyType(
     # 2: calibration and teacher read inputs as integers hold them; equalization for readers only.
     # 3: patterns of a linear layer count the channels of a pixel; another version of the network's file; channels of an
     # input may have grids of their own.
-    {"quantize": 3}
+    # 4: one multiplier per channel, planes a power of two apart, residual inputs.
+    {"quantize": 4}
 )
 
 _REMEDY = "run its stage again"
