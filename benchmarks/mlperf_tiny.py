@@ -166,6 +166,9 @@ stored for the weights (without biases) divided by the number of weights; bytes 
 the engine with 16 lanes, which does not run the int8, int4, int2 and layer-wise
 networks: some of their layers are int8.
 
+**All figures on this page are of the earlier integer arithmetic and engine**, in which each plane had a multiplier and
+an accumulator of its own. They will be measured again; the README shows ResNet-8 as it is now.
+
 {table(ACCURACY, accuracy)}
 {note}
 ## On the engine

@@ -166,6 +166,9 @@ unknown, or the explained part of the variance). Multipliers were narrowed after
 planes rounded again with the new scales. Nothing was retrained; retraining with narrow multipliers may give better
 scores.
 
+All figures in this table are of the earlier integer arithmetic, in which each plane had a multiplier of its own. They
+will be measured again.
+
 {head}
 {rule}
 {chr(10).join(rows)}
