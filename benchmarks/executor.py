@@ -115,7 +115,9 @@ def quant_graph(network: IntegerNetwork) -> onnx.ModelProto:
                 group = len(weights) if layer.depthwise else 1
                 total = node("Conv", layer.input, constant(weights), constant(bias), group=group, **window)
             else:
-                total = node("Gemm", node("Flatten", layer.input), constant(weights.reshape(len(weights), -1).T), constant(bias))
+                total = node(
+                    "Gemm", node("Flatten", layer.input), constant(weights.reshape(len(weights), -1).T), constant(bias)
+                )
                 total = node("Reshape", total, f"shape{len(nodes)}")
                 sizes = np.array([-1, *layer.output.shape], np.int64)
                 constants.append(numpy_helper.from_array(sizes, nodes[-1].input[1]))

@@ -39,7 +39,7 @@ from intarsia.synthesize.compare import NETWORK_AREA, PEAK_AREA, Quantity
 
 pytest.importorskip("jinja2")
 
-LAYER = LayerCycles("conv1", "conv", 1234, 600.0, 1000, 100, 50, 84, 9.5, 10, 20, 30, 40, 50)
+LAYER = LayerCycles("conv1", "conv", 1234, 600.0, 1000, 100, 50, 34, 50, 9.5, 10, 20, 30, 40, 50)
 FULL = Results(
     network="digits",
     title="a <small> network",
@@ -52,8 +52,8 @@ FULL = Results(
     cycles=(LAYER, replace(LAYER, name="fc & out", cycles=766)),
     macs=(153600, 10),
     roofs=(LayerRoofs("conv1", 600.0, 9, 64), LayerRoofs("fc & out", 0.1, 3, 2)),
-    memory_bits={"activations": 8192, "dense": 4096, "sparse": 2048, "parameters": 2048},
-    memory_bits_available={"activations": 16384, "dense": 8192, "sparse": 8192, "parameters": 8192},
+    memory_bits={"activations": 8192, "weights": 8192},
+    memory_bits_available={"activations": 16384, "weights": 32768},
     simulated=Simulated(100, 2, 98765, (1234, 766), 256),
     exported=Exported(1000, 2, 987650),
     areas=(Area("engine", "transistors", 1e6, 1000, 81920, None, (AreaPart("lane", 16, 9e5, 9e5, 900),), None),),
@@ -220,7 +220,7 @@ def test_the_files_are_written_and_results_are_json(tmp_path: Path) -> None:
         ({"colour": 1}, "colour is unknown"),
         ({"macs": None}, "macs is missing"),
         ({"metric": "joules"}, "metric must be one of 'accuracy', 'auc'"),
-        ({"engine": {"lanes": 16}}, "engine.slots is missing"),
+        ({"engine": {"lanes": 16}}, "engine.unit is missing"),
         ({"simulated": {"images": 1}}, "simulated.layers is missing"),
         ({"cycles": [{"name": "conv1"}]}, r"cycles\[0\].kind is missing"),
     ],
@@ -259,6 +259,12 @@ def test_the_table_has_units_and_aligns() -> None:
     text = "\n".join(lines)
     for unit in ("bits per weight", "KiB", "transistors", "MHz", "LUT", "images"):
         assert unit in text
+
+
+def test_areas_of_cells_and_macros_are_added() -> None:
+    area = replace(FULL.areas[0], unit="kGE", total=100.0, sram_um2=2e6, cells_um2=7.26e5)
+    [line] = (line for line in table(replace(FULL, areas=(area,))).splitlines() if line.startswith("area engine"))
+    assert line.endswith("100.0 kGE (0.73 mm²) plus 10.0 KiB memory (2.00 mm² of SRAM macros): 2.73 mm²")
 
 
 def test_a_chart_stands_alone_as_xml() -> None:
@@ -319,9 +325,9 @@ def test_a_scatter_plot_places_points_along_both_axes() -> None:
 
 
 def test_an_engine_that_was_synthesized_with_other_parameters_is_said_to_be_another() -> None:
-    other = replace(FULL, engine=EngineConfig(dense_depth=1280), synthesized={"dense_depth": 1024})
+    other = replace(FULL, engine=EngineConfig(weight_depth=1280), synthesized={"weight_depth": 1024})
     for text in (render(other, []), table(other)):
-        assert "dense_depth = 1,024 (this network needs 1,280)" in text
+        assert "weight_depth = 1,024 (this network needs 1,280)" in text
     assert "fitted" not in table(FULL)
 
 

@@ -52,13 +52,14 @@ def test_int8_takes_one_pass_in_every_layer() -> None:
 
     def cycles(dense: str) -> tuple[int, int]:
         limit = 13 if dense == "digits3" else 1
-        plane = Plane(
-            rng.integers(-limit, limit, (32, 32, 3, 3), endpoint=True),
-            WeightFormat(dense),
-            Pattern(),
-        )
+        shape = (32, 32, 3, 3)
+        # Beyond int8 where the ternary plane is ±2^7 and sparse weights come on top.
+        plane = Plane(rng.integers(-limit, limit, shape, endpoint=True), WeightFormat(dense), Pattern(), shift=7)
+        weights = np.zeros(shape, np.int64)
+        weights[:, ::16] = 127
+        sparse = Plane(weights, WeightFormat("int8"), Pattern.parse("1:16"))
         requantization = Requantization(np.ones(32, np.int64), np.zeros(32, np.int64), np.full(32, 8), -128, 127)
-        layer = Conv2d("x", output, (plane,), requantization, padding=(1, 1, 1, 1))
+        layer = Conv2d("x", output, (plane, sparse), requantization, padding=(1, 1, 1, 1))
         network = IntegerNetwork("one", source, (layer,), 6)
         program = compile_network(network)
         return sum(layer.cycles for layer in predict(program)), cycles_on_int8(network, EngineConfig())

@@ -117,9 +117,7 @@ def _with_fewest_banks(network: IntegerNetwork, config: EngineConfig) -> EngineC
     return fewer if _cycles(network, fewer) <= _DEAREST_BANKS * _cycles(network, config) else config
 
 
-def _fitted(
-    network: IntegerNetwork, config: EngineConfig, parts: int, least: EngineConfig | None
-) -> EngineConfig:
+def _fitted(network: IntegerNetwork, config: EngineConfig, parts: int, least: EngineConfig | None) -> EngineConfig:
     """Return an engine fitted to a network, with a weight memory of so many words per block."""
     best: tuple[int, EngineConfig] | None = None
     refusals = []

@@ -89,8 +89,9 @@ def engine_area(job: Job, pdk: Path | None) -> EngineAreas:
         design = Design(sources, TOP, engine_of(job.records).module_parameters())
         found = [_area(transistors(design, cache=cache_folder()))]
         if pdk is not None:
-            gates = liberty_area(design, load_pdk(pdk), cache=cache_folder())
-            found.append(_area(gates))
+            library = load_pdk(pdk)
+            gates = liberty_area(design, library, cache=cache_folder())
+            found.append(replace(_area(gates), cells_um2=gates.total * 1000 * library.gate_um2))
     return EngineAreas(tuple(found))
 
 

@@ -154,6 +154,7 @@ class Area:
         sram_um2: area of the memories as SRAM macros; None without a PDK.
         parts: the largest inclusive area first.
         path_ps: slowest combinational path without wires; None without a PDK.
+        cells_um2: `total` as area of standard cells; None without a PDK.
     """
 
     design: str
@@ -164,6 +165,7 @@ class Area:
     sram_um2: float | None
     parts: tuple[AreaPart, ...]
     path_ps: float | None
+    cells_um2: float | None = None
 
 
 def ratio(quantity: Quantity) -> float | None:

@@ -15,7 +15,7 @@ from intarsia.packages import require
 from intarsia.report.charts import Bar, Series, dots, stacked_bars
 from intarsia.report.data import PlanePicture, Results, ratio
 from intarsia.report.metrics import BITS
-from intarsia.report.table import amount, otherwise, path, proof_of_cycles, speed, table
+from intarsia.report.table import amount, area_text, otherwise, path, proof_of_cycles, speed, table
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -78,6 +78,7 @@ def render(results: Results, pictures: Sequence[PlanePicture]) -> str:
     return template.render(
         r=results,
         amount=amount,
+        area_text=area_text,
         path=path,
         speed=speed,
         otherwise=otherwise,

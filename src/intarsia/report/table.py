@@ -41,8 +41,7 @@ def table(results: Results) -> str:
     if results.areas and results.synthesized:
         rows.append(("area", f"of a default engine, not one fitted to this network: {otherwise(results)}"))
     for area in results.areas:
-        text = f"{amount(area.total, area.unit)} plus {area.memory_bits / 8192:,.1f} KiB memory{path(area)}"
-        rows.append((f"area {area.design}", text))
+        rows.append((f"area {area.design}", f"{area_text(area)}{path(area)}"))
     for comparison in results.comparisons:
         less = ratio(comparison)
         if comparison.name in _ARRAYS and less is not None:
@@ -77,6 +76,15 @@ def amount(value: float, unit: str) -> str:
     gates = unit.startswith(GATE_EQUIVALENTS.unit)
     digits = 2 if unit == LONGEST_PATH.unit or (gates and value < 100) else GATE_EQUIVALENTS.digits if gates else 0
     return f"{value:,.{digits}f} {unit}"
+
+
+def area_text(area: Area) -> str:
+    """Return the area of a design and of its memories, with their sum where both are known."""
+    cells, memory = amount(area.total, area.unit), f"{area.memory_bits / 8192:,.1f} KiB memory"
+    if area.cells_um2 is None or area.sram_um2 is None:
+        return f"{cells} plus {memory}"
+    sizes = (f"{size / 1e6:.2f} mm²" for size in (area.cells_um2, area.sram_um2, area.cells_um2 + area.sram_um2))
+    return "{0} ({2}) plus {1} ({3} of SRAM macros): {4}".format(cells, memory, *sizes)
 
 
 def path(area: Area) -> str:
