@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Roofs: no layer is faster, and they are those of the layer, not of how it happens to be computed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -53,3 +55,13 @@ def test_roofs_of_known_layers() -> None:
     assert anomaly["fc"] == LayerRoofs("fc", 4 * 320.0, 40 * (PARAMS + 4 * 8), 40)
     assert anomaly["hidden.12"] == LayerRoofs("hidden.12", 4.0, PARAMS + 8, 8)  # 8 of 16 lanes have a channel
     assert anomaly["hidden.12"].bound_by == "weights"
+
+
+@pytest.mark.parametrize("field", ["out_width", "blocks", "tile_pixels", "pixel_tiles"])
+def test_the_cycle_model_ends_on_a_program_that_does_not(field: str) -> None:
+    """A descriptor that no compiler made, as in a damaged file, has an empty loop."""
+    program = compile_network(resnet8_like(np.random.default_rng(0)), DEEP)
+    layer = program.layers[1]
+    broken = replace(layer, descriptor=replace(layer.descriptor, **{field: 0}))
+    with pytest.raises(IntarsiaError, match=f"{layer.name} never ends on the engine: {field} is 0"):
+        predict(replace(program, layers=(broken,)))

@@ -15,9 +15,17 @@ from intarsia.engine.config import EngineConfig
 from intarsia.engine.latencies import LOADER_STAGES, REQUANT_STAGES, STEP_STAGES
 from intarsia.engine.layout import DESCRIPTOR_WORDS, Descriptor, bank_of
 from intarsia.engine.program import Program, ProgramLayer
+from intarsia.errors import IntarsiaError
 
 #: Cycles from the start of a layer until the next one's descriptor is there (intarsia_control).
 _READ_CYCLES = DESCRIPTOR_WORDS + 1
+#: Cycles without a load, a step or a result that mean that there will be none. All pipelines together are shorter.
+_LONGEST_PAUSE = 1_000
+#: Fields of a descriptor that are bounds of loops.
+_LOOPS = (
+    *("tiles", "out_height", "out_width", "x_tiles", "pixel_tiles", "tile_pixels", "last_pixels"),
+    *("digits", "kernel_y", "kernel_x", "blocks", "chunks", "tile_blocks"),
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,11 @@ class LayerCycles:
 
 
 def predict(program: Program) -> tuple[LayerCycles, ...]:
-    """Predict every layer of a program."""
+    """Predict every layer of a program.
+
+    Raises:
+        IntarsiaError: a layer would never end; no compiled program has one.
+    """
     result: list[LayerCycles] = []
     start = _READ_CYCLES + 2  # nothing hides the reading of the first descriptor
     for layer in program.layers:
@@ -227,13 +239,20 @@ class _Loader:
 
 
 def _predict_layer(layer: ProgramLayer, config: EngineConfig, start: int) -> LayerCycles:
-    """Predict a layer that takes `start` cycles until it is started, the start included."""
+    """Predict a layer that takes `start` cycles until it is started, the start included.
+
+    Raises:
+        IntarsiaError: the layer would never end.
+    """
     d = layer.descriptor
+    empty = [name for name in _LOOPS if not getattr(d, name)]
+    if empty:
+        raise IntarsiaError(f"layer {layer.name} never ends on the engine: {empty[0]} is 0; compile the network again.")
     loader, weights, drain = _Loader(d, config, loads_of(d, config)), _Weights(d, config), _Drain(d, config)
     stream = _steps(d)
     step = next(stream, None)
     pushes = step.word if step is not None and d.window else 0
-    used = count = now = 0
+    used = count = now = active = 0
     waiting = [0, 0, 0]
     first_action = last_action = -1
     ended = False
@@ -264,6 +283,10 @@ def _predict_layer(layer: ProgramLayer, config: EngineConfig, start: int) -> Lay
         loader.cycle(issues, issues and loader_bank >= 0, pushed, released)
         used -= freed
         pushes -= pushed
+        if fired or pushed or issues or freed:
+            active = now
+        if now > active + _LONGEST_PAUSE:
+            raise IntarsiaError(f"layer {layer.name} never ends on the engine; compile the network again.")
         if fired:
             step = next(stream, None)
             pushes = step.word if step is not None and d.window else 0

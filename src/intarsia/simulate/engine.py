@@ -258,7 +258,7 @@ def _predicted_cycles(program: Program) -> int:
     """Return the cycles of an inference; 0 for a program that no compiler made, which ends at an assertion."""
     try:
         return sum(layer.cycles for layer in predict(program))
-    except (ValueError, IndexError, ZeroDivisionError):
+    except (IntarsiaError, ValueError, IndexError, ZeroDivisionError):
         return 0
 
 
