@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What do execution units cost in area? Synthesize every unit in the same lane array, and write the table.
+"""What do execution units and whole engines cost in area? Synthesize them by the same scripts, and write the tables.
 
 PDK_ROOT=... python benchmarks/execution_units.py
 
@@ -9,16 +9,28 @@ Writes docs/execution-units.md. Results are kept under runs/, so that a second c
 import argparse
 import os
 import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import get_args
 
-from intarsia.engine.sources import write_sources
+import torch
+
+from intarsia.engine import EngineConfig, compile_network, config_for
+from intarsia.engine.cycles import predict
+from intarsia.engine.sources import TOP, write_sources
 from intarsia.files import write_text
+from intarsia.flow import BENCHMARKS
+from intarsia.integer import IntegerNetwork
 from intarsia.integer.formats import trit_bits
+from intarsia.networks import build, load_zoo, network_spec
+from intarsia.quantize import Scheme
+from intarsia.quantize.freezing import freeze_untrained
 from intarsia.synthesize.area import liberty_area
 from intarsia.synthesize.pdk import Pdk, load_pdk
 from intarsia.synthesize.units import ExecutionUnit, Positions, UnitArea, characterize
+from intarsia.synthesize.yosys import Design
 
 POSITIONS: tuple[Positions, ...] = get_args(Positions)
 SLOTS, SLOT_BITS = range(1, 5), (2, 3, 4, 5, 6, 8)
@@ -38,6 +50,8 @@ BEFORE = {
 }
 #: kGE of the 16 trit decoders of that commit by this script: a byte was the value of its trits in base 3.
 DECODERS_BEFORE = 10.2
+#: Cycles of ResNet-8 with `ternary+1:16xint5` on that commit's engine fitted to it; kGE, mm² of logic, mm² of memory.
+ENGINE_BEFORE = (60_038, 242.8, 1.76, 5.22)
 #: Weights of ResNet-8, and the area of a kilobyte in one-port macros of 4 KB and more, in µm².
 WEIGHTS, KILOBYTE_UM2 = 77_000, (31_000, 38_000)
 
@@ -54,7 +68,36 @@ def main() -> None:
         sources = write_sources(Path(folder))
         areas = measure(sources, pdk, options.cache)
         decoders = liberty_area(TERNARY.design(sources), pdk, cache=options.cache).inclusive("intarsia_trits")
-    write_text(options.docs / "execution-units.md", page(areas, decoders, pdk))
+        engine = engine_area(config_for(untrained("resnet8")), sources, pdk, options.cache)
+        widths = [
+            (words, *cycles_and_area(untrained("autoencoder"), words, sources, pdk, options.cache))
+            for words in (1, 2, 4)
+        ]
+    write_text(options.docs / "execution-units.md", page(areas, decoders, pdk) + engines(engine, widths))
+
+
+def untrained(name: str) -> IntegerNetwork:
+    """Return a built-in network in its own scheme; only its shapes count here."""
+    torch.manual_seed(0)
+    model = load_zoo(name) if name == "resnet8" else build(name)
+    return freeze_untrained(model, Scheme.parse(BENCHMARKS[name].scheme), network_spec(name).shape, name=name)
+
+
+def engine_area(config: EngineConfig, sources: Sequence[Path], pdk: Pdk, cache: Path) -> tuple[float, float, float]:
+    """Return kGE of an engine's logic, mm² of it, and mm² of its memories."""
+    report = liberty_area(Design(tuple(sources), TOP, config.module_parameters()), pdk, cache=cache)
+    return report.total, report.total * pdk.gate_um2 / 1e3, report.sram_area_um2 / 1e6
+
+
+def cycles_and_area(
+    network: IntegerNetwork, words: int, sources: Sequence[Path], pdk: Pdk, cache: Path
+) -> tuple[EngineConfig, int, tuple[float, float, float]]:
+    """Return the engine fitted to a network, but with so many words per weight block, its cycles and its areas."""
+    config = replace(config_for(network), weight_parts=words).deepest()
+    depth = compile_network(network, config).used_words()["weight_depth"]
+    config = replace(config_for(network), weight_parts=words, weight_depth=-(-depth // 64) * 64)
+    cycles = sum(layer.cycles for layer in predict(compile_network(network, config)))
+    return config, cycles, engine_area(config, sources, pdk, cache)
 
 
 def sparse(positions: Positions, slots: int, bits: int) -> ExecutionUnit:
@@ -122,6 +165,44 @@ take {2 * TERNARY.block}. {trit_code(decoders, pdk)}
 ## Findings
 
 {findings(areas)}
+"""
+
+
+def engines(
+    engine: tuple[float, float, float], widths: Sequence[tuple[int, EngineConfig, int, tuple[float, float, float]]]
+) -> str:
+    network = untrained("resnet8")
+    cycles = sum(layer.cycles for layer in predict(compile_network(network, config_for(network))))
+    rows = [
+        f"| {words} | {config.weight_bits} × {config.weight_depth:,} | {count:,} | {kge:.1f} | {logic:.2f} "
+        f"| {memory:.2f} | {logic + memory:.2f} |"
+        for words, config, count, (kge, logic, memory) in widths
+    ]
+    before, now = ENGINE_BEFORE, (cycles, *engine)
+    return f"""
+## Whole engines
+
+Engines are fitted to a network with its own scheme. Memories are SRAM macros of the same library, with the multiplexers
+between their banks. `intarsia run` reports the same for the trained network, whose multipliers and biases may be wider.
+
+| ResNet-8 | before | now |
+|---|---|---|
+| cycles per image | {before[0]:,} | {now[0]:,} |
+| logic, kGE | {before[1]:.1f} | {now[1]:.1f} |
+| logic, mm² | {before[2]:.2f} | {now[2]:.2f} |
+| memories, mm² | {before[3]:.2f} | {now[3]:.2f} |
+| sum, mm² | {before[2] + before[3]:.2f} | {now[2] + now[3]:.2f} |
+
+"Before" is commit 758467c with four digits in the first layer, "now" has two.
+
+**Width of the weight memory.** A weight block is one word, or two or four narrower ones, which take less area but a cycle
+each to read. The FC-AutoEncoder uses every block once, so that it waits for them; one word has the least area × cycles:
+
+| words per block | bits × words | cycles | logic, kGE | logic, mm² | memories, mm² | sum, mm² |
+|---|---|---|---|---|---|---|
+{chr(10).join(rows)}
+
+An engine is fitted with the narrowest words that cost its network at most 5 % of the cycles.
 """
 
 
