@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from intarsia.datasets import load_dataset
 from intarsia.engine import compile_network, config_for
 from intarsia.engine.cycles import predict
 from intarsia.explore.areas import Areas
-from intarsia.explore.costs import costs_of, unit_of
+from intarsia.explore.costs import costs_of
 from intarsia.integer import IntegerNetwork
 from intarsia.integer.effective import effective_bits
 from intarsia.networks import build
@@ -38,10 +39,13 @@ def network(text: str) -> IntegerNetwork:
         ("ternary+1:16/16xint8, fc=ternary+1:16xint8", ExecutionUnit("superposition", 1, 8, "own")),
         ("int4, first=int4, last=int4", ExecutionUnit("dense", weight_bits=4)),
         ("int4", ExecutionUnit("dense", weight_bits=8)),  # first and last layer have 8 bits
+        ("mix-outputs:int8@0.1/int2", ExecutionUnit("dense", weight_bits=8)),
     ],
 )
 def test_a_network_needs_the_least_unit_that_runs_all_its_layers(text: str, unit: ExecutionUnit) -> None:
-    assert unit_of(network(text)) == unit
+    found = costs_of(network(text)).unit
+    assert found is not None
+    assert replace(found, plane_shift_bits=unit.plane_shift_bits) == unit
 
 
 def test_cycles_are_those_of_the_compiled_program() -> None:
@@ -56,15 +60,15 @@ def test_cycles_are_those_of_the_compiled_program() -> None:
 def test_dense_lanes_take_one_pass_whatever_their_width() -> None:
     one_digit = costs_of(network("ternary, first=ternary, last=ternary, depthwise=ternary"))
     for text in ("int8", "int4, first=int4, last=int4, depthwise=int4"):
-        assert costs_of(network(text)).cycles == one_digit.cycles
+        cycles = costs_of(network(text)).cycles
+        assert cycles == pytest.approx(one_digit.cycles, rel=0.02)  # fewer where weights and results meet less often
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("int4+1:16xint8", "both dense planes of intN and other planes"),
+        ("int4+1:16xint8", "a dense unit has 8 bits at most"),
         ("ternary+8:16xint8", "8 sparse weights"),
-        ("mix-outputs:int8@0.1/int2", ""),
     ],
 )
 def test_what_no_lanes_run_has_no_cycles_and_says_why(text: str, reason: str) -> None:
@@ -92,7 +96,8 @@ def test_layers_of_equal_shape_on_dense_lanes_have_words_of_their_own() -> None:
     built = freeze(post_training(module, data, Scheme.parse("int8"), images=32), name="equal")
     costs = costs_of(built)
     assert costs.engine is not None
-    assert costs.engine.dense_depth == 4 * 4 * 4
+    words = costs.engine.param_words + 4 * costs.engine.weight_parts  # of a tile of 16 channels: 64 inputs are 4 blocks
+    assert costs.engine.weight_depth == 4 * 4 * words
 
 
 @pytest.mark.pdk

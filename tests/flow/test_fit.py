@@ -2,20 +2,24 @@
 """The engine that is fitted before training is that of the trained network."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("torch")
 
 from intarsia.datasets import Dataset, load_dataset
-from intarsia.engine import EngineConfig, compile_network, config_for
+from intarsia.engine import compile_network
 from intarsia.engine.cycles import predict
+from intarsia.flow import Settings
+from intarsia.flow.fit import Untrained, fit_engine
+from intarsia.flow.hardware import FIT
+from intarsia.flow.stages import all_tasks
+from intarsia.flow.task import Job
 from intarsia.networks import NETWORKS, build, network_spec
 from intarsia.quantize import Scheme, Transforms, freeze, post_training
 from intarsia.quantize.freezing import freeze_untrained
 from intarsia.quantize.plan import read_plan
-
-SMALL = EngineConfig(act_depth=16, dense_depth=16, sparse_depth=16, param_depth=16, program_depth=16, acc_bits=16)
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +36,19 @@ def digits() -> Dataset:
         ("int4+1:16/16xint4 a4, last=binary", "widen1.5"),
     ],
 )
-def test_an_untrained_network_shows_engine_and_cycles(scheme: str, transforms: str, digits: Dataset) -> None:
+def test_an_untrained_network_shows_engine_and_cycles(
+    scheme: str, transforms: str, digits: Dataset, tmp_path: Path
+) -> None:
     model, changes = build("digits"), Transforms.parse(transforms)
     untrained = freeze_untrained(model, Scheme.parse(scheme), (1, 8, 8), name="digits", transforms=changes)
     quantized = freeze(post_training(model, digits, Scheme.parse(scheme), transforms=changes), name="digits")
-    early, late = config_for(untrained, SMALL), config_for(quantized, SMALL)
-    assert replace(early, acc_bits=late.acc_bits) == late  # sums are of the weights
-    cycles = [[layer.cycles for layer in predict(compile_network(network))] for network in (untrained, quantized)]
+    settings = Settings("digits", tmp_path)
+    job = Job(
+        settings, next(task for task in all_tasks(settings) if task.id == FIT), {}, lambda _: None, progress=False
+    )
+    engine = fit_engine(job, Untrained(scheme, transforms)).engine
+    # Sums, biases and ties are of the weights: the engine has room for any.
+    cycles = [[layer.cycles for layer in predict(compile_network(each, engine))] for each in (untrained, quantized)]
     assert cycles[0] == cycles[1]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from intarsia.engine import EngineConfig
+from intarsia.engine.units import Superposition
 from intarsia.flow import Settings
 from intarsia.flow.collect import collect
 from intarsia.flow.hardware import FIT
@@ -16,7 +17,7 @@ from intarsia.flow.synthesis import engine_area
 from intarsia.flow.task import Job, Record
 from intarsia.report import table
 
-FITTED = EngineConfig(lanes=8, slot_bits=4, act_depth=9216)
+FITTED = EngineConfig(unit=Superposition(1, 4, 2), lanes=8, act_depth=9216)
 
 
 def test_area_and_memory_are_of_the_fitted_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

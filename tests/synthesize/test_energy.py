@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from intarsia.engine import EngineConfig, compile_network, config_for
 from intarsia.engine.cycles import LayerCycles, predict
 from intarsia.engine.layout import DESCRIPTOR_WORDS
+from intarsia.engine.units import Dense, Superposition
 from intarsia.errors import IntarsiaError
 from intarsia.synthesize.energy import access_energies, memory_energy
 from intarsia.synthesize.liberty import Cell, Library
 from intarsia.synthesize.pdk import Pdk
 from intarsia.synthesize.sram import Memory
-from intarsia.synthesize.units import ExecutionUnit
 from mlperf_tiny_networks import dscnn_like
 
 #: One macro a kind, so wide that a word is one of them: energies are those of a macro.
@@ -28,30 +28,27 @@ WIDE = Pdk(
     1.0,
     0.0,
 )
-LAYER = LayerCycles("a", "conv", 10, 1.0, 1, 0, 0, 9, 1.0, 100, 20, 30, 4, 5)
+LAYER = LayerCycles("a", "conv", 10, 1.0, 1, 0, 0, 0, 9, 1.0, 100, 20, 30, 4, 5)
 
 
 def test_each_access_costs_what_its_macro_takes() -> None:
-    found = memory_energy([LAYER], EngineConfig(), ExecutionUnit("superposition", 1, 8, "own"), WIDE)
-    one_port = 30 + 4 + 5 + DESCRIPTOR_WORDS
-    assert found == pytest.approx((100 * 7.0 + 20 * 11.0 + one_port * 3.0) / 1000)
+    found = memory_energy([LAYER], EngineConfig(), WIDE)
+    reads = 100 + 30 + 4 + 5 + DESCRIPTOR_WORDS
+    assert found == pytest.approx((reads * 3.0 + 20 * 5.0) / 1000)
 
 
-def test_a_unit_without_slots_has_no_sparse_memory() -> None:
-    ternary, slot = ExecutionUnit("superposition"), ExecutionUnit("superposition", 1, 8, "own")
-    both = [memory_energy([LAYER], EngineConfig(), unit, WIDE) for unit in (ternary, slot)]
-    assert both[1] - both[0] == pytest.approx(4 * 3.0 / 1000)
-
-
-def test_wider_words_take_more_macros() -> None:
+@pytest.mark.parametrize("unit", [Dense(2), Dense(8), Superposition(1, 8, 2)])
+@pytest.mark.parametrize("parts", [1, 2])
+def test_wider_words_take_more_macros(unit: Dense | Superposition, parts: int) -> None:
     narrow = replace(
         WIDE, srams=tuple(replace(cell, bits=8, name=cell.name.replace("8192", "8")) for cell in WIDE.srams)
     )
-    idle = replace(LAYER, activation_reads=0, activation_writes=0, sparse_reads=0, parameter_reads=0)
+    idle = replace(LAYER, activation_reads=0, activation_writes=0, residual_reads=0)
+    engine = EngineConfig(unit=unit, weight_parts=parts)
     program = DESCRIPTOR_WORDS * 4 * 3.0  # 32 bits in four macros
-    for bits in (2, 4, 8):
-        found = memory_energy([idle], EngineConfig(), ExecutionUnit("dense", weight_bits=bits), narrow)
-        assert 1000 * found - program == pytest.approx(30 * (16 * 16 * bits // 8) * 3.0)
+    assert engine.weight_bits == 16 * unit.block_bits(16) // parts
+    weights = (4 + 5) * -(-engine.weight_bits // 8) * 3.0
+    assert 1000 * memory_energy([idle], engine, narrow) == pytest.approx(program + weights)
 
 
 KINDS = (
@@ -84,7 +81,7 @@ def test_only_one_bank_is_awake() -> None:
 def test_a_library_that_says_no_energies_is_refused() -> None:
     silent = replace(WIDE, srams=tuple(replace(cell, read_pj=None) for cell in WIDE.srams))
     with pytest.raises(IntarsiaError, match="says what an access takes; check PDK_ROOT"):
-        memory_energy([LAYER], EngineConfig(), ExecutionUnit("superposition"), silent)
+        memory_energy([LAYER], EngineConfig(), silent)
 
 
 @pytest.mark.pdk
@@ -93,10 +90,9 @@ def test_the_memories_of_a_keyword_network(pdk: Pdk) -> None:
     program = compile_network(network, config_for(network))
     config = replace(program.config, **{name: max(16, words) for name, words in program.used_words().items()})
     layers = predict(program)
-    unit = ExecutionUnit("superposition", config.slots, config.slot_bits, "own")
-    found = memory_energy(layers, config, unit, pdk)
+    found = memory_energy(layers, config, pdk)
     words = sum(layer.activation_reads + layer.activation_writes for layer in layers)
-    # By hand: 128 bits are four two-port macros of 32 bits, 416 bits are seven of 64 bits with one port.
-    activations = words * 4 * 1e-3
-    weights = sum(layer.dense_reads for layer in layers) * 7 * 1e-3
-    assert activations * 20 + weights * 25 < found < 1.2 * (activations * 60 + weights * 92)
+    # By hand: 128 bits are two one-port macros of 64 bits, a weight word is of several; 10 to 100 pJ for 64 bits.
+    activations = words * 2 * 1e-3
+    weights = sum(layer.weight_reads for layer in layers) * (config.weight_bits // 64) * 1e-3
+    assert 10 * (activations + weights) < found < 100 * (activations + weights)
