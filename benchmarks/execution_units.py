@@ -195,8 +195,9 @@ between their banks. `intarsia run` reports the same for the trained network, wh
 
 "Before" is commit 758467c with four digits in the first layer, "now" has two.
 
-**Width of the weight memory.** A weight block is one word, or two or four narrower ones, which take less area but a cycle
-each to read. The FC-AutoEncoder uses every block once, so that it waits for them; one word has the least area × cycles:
+**Width of the weight memory.** A weight block is one word, or two or four narrower ones, which take less area but a
+cycle each to read. The FC-AutoEncoder uses every block once, so that it waits for them; one word has the least area ×
+cycles:
 
 | words per block | bits × words | cycles | logic, kGE | logic, mm² | memories, mm² | sum, mm² |
 |---|---|---|---|---|---|---|
