@@ -24,14 +24,16 @@ PAGE = Path(__file__).parent.parent / "docs" / "operators.md"
 
 
 class Sum(nn.Module):
-    """A shortcut around a convolution."""
+    """Two shortcuts: the convolution does the addition, where no clip stands between them."""
 
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(4, 4, 3, padding=1)
+        self.clipped = nn.Conv2d(4, 4, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.conv(x)
+        x = x + self.conv(x)
+        return x + self.clipped(x).relu()
 
 
 class Scaled(nn.Module):

@@ -75,7 +75,7 @@ OPERATORS: tuple[Operator, ...] = (
     Operator(
         "add",
         "+",
-        "two tensors of one shape, or a constant",
+        "two tensors of one shape, or a constant; part of the convolution before it unless that is clipped",
         calls=(operator.add, operator.iadd, torch.add, "add", "add_"),
     ),
     Operator(
