@@ -296,9 +296,10 @@ def _weight_layer(
     # The greatest shifts would take a residual of 16 bits beyond what the executor sums exactly.
     extreme = ranges.extreme and not (ranges.free and residual is not None)
     requantization = _requantization(rng, planes, x, output, ranges.scale_bits, extreme=extreme)
-    if ranges.free and residual is not None:
-        shift = requantization.shift
-        requantization = replace(requantization, shift=np.maximum(shift, shift.max() - min(8, shift.max())))
+    if residual is not None:
+        # So far apart may shifts of channels lie, or the residual counts more than 2^50 in some.
+        shift, most = requantization.shift, 8 if ranges.free else 20
+        requantization = replace(requantization, shift=np.maximum(shift, shift.max() - min(most, shift.max())))
     added = None
     if residual is not None:
         multiplier = int(multipliers(rng, 1, ranges.scale_bits, ranges.extreme)[0])
