@@ -98,7 +98,7 @@ def test_baselines_have_scales_as_wide_as_the_scheme() -> None:
 
 def test_a_preset_goes_with_rules_for_each_network() -> None:
     settings = settings_in(Path(), scheme="superposition, scales=4")
-    assert settings.scheme_text(settings.scheme) == "superposition, scales=4"
+    assert settings.scheme_text(settings.scheme) == f"{BENCHMARKS['digits'].scheme}, scales=4"
     own = BENCHMARKS["dscnn"].scheme
     assert Settings("dscnn", Path()).scheme_text("superposition, scales=5") == f"{own}, scales=5"
 

@@ -26,7 +26,7 @@ NETWORKS: dict[str, Build] = {
 @pytest.fixture(scope="module")
 def config() -> EngineConfig:
     """One engine for all four: built once."""
-    return EngineConfig(acc_bits=26, weight_depth=2048, act_banks=4, act_depth=8192)
+    return EngineConfig(acc_bits=26, weight_depth=4096, act_banks=4, act_depth=8192)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

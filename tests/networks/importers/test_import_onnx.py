@@ -258,7 +258,7 @@ def test_multipliers_have_the_bits_that_are_asked_for(tmp_path: Path) -> None:
         network = import_integer(path, scale_bits=bits)
         assert network.scale_bits == bits
         for layer in network.weight_layers():
-            assert layer.planes[0].multiplier.max() < 1 << bits
+            assert layer.requantization.multiplier.max() < 1 << bits
     with pytest.raises(IntarsiaError, match="1 to 16 bits, not 17"):
         import_integer(path, scale_bits=17)
 
