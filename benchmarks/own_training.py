@@ -20,7 +20,8 @@ import numpy as np
 
 from intarsia.cli import main as intarsia
 from intarsia.datasets import load_dataset
-from intarsia.files import read_json
+from intarsia.flow.results import Quantized, Score
+from intarsia.flow.task import read_record
 
 MODEL = "mlperf_tiny/pretrainedResnet.tflite"
 
@@ -45,9 +46,9 @@ def main() -> None:
         print(f"\n{name}: {wall:.0f} s, {processor:.0f} s of processor time, all networks of the command together")
         for record in sorted((run / "execute").glob("*.json")):
             made = run / "quantize" / record.name
-            told = read_json(made)["result"] if made.exists() else {"summary": "not quantized", "seconds": 0}
-            seconds = read_json(made)["seconds"] if made.exists() else 0
-            print(f"  {record.stem:24} {read_json(record)['result']['score']:.2%}  {told['summary']}, {seconds:.0f} s")
+            told = read_record(made, Quantized) if made.exists() else None
+            how = f"{told.result.summary}, {told.seconds:.0f} s" if told else "not quantized"
+            print(f"  {record.stem:24} {read_record(record, Score).result.score:.2%}  {how}")
 
 
 def write_data(folder: Path, images: int, source: Path) -> None:
