@@ -93,9 +93,9 @@ def cycles_and_area(
     network: IntegerNetwork, words: int, sources: Sequence[Path], pdk: Pdk, cache: Path
 ) -> tuple[EngineConfig, int, tuple[float, float, float]]:
     """Return the engine fitted to a network, but with so many words per weight block, its cycles and its areas."""
-    config = replace(config_for(network), weight_parts=words).deepest()
-    depth = compile_network(network, config).used_words()["weight_depth"]
-    config = replace(config_for(network), weight_parts=words, weight_depth=-(-depth // 64) * 64)
+    config = replace(config_for(network), weight_parts=words)
+    depth = compile_network(network, config.deepest()).used_words()["weight_depth"]
+    config = replace(config, weight_depth=-(-depth // 64) * 64)
     cycles = sum(layer.cycles for layer in predict(compile_network(network, config)))
     return config, cycles, engine_area(config, sources, pdk, cache)
 
