@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from intarsia.engine import compile_network
-from intarsia.engine.compiler import config_for
+from intarsia.engine.fitting import config_for
 from intarsia.integer import IntegerNetwork
 from intarsia.integer.executor import Executor
 from intarsia.quantize import QuantizedNetwork, attach

@@ -3,6 +3,7 @@
 
 from dataclasses import dataclass, field, replace
 
+from intarsia.engine import layout
 from intarsia.engine.units import UNITS, Superposition, Unit
 from intarsia.errors import IntarsiaError
 from intarsia.integer.layers import SHIFT_BITS
@@ -124,12 +125,12 @@ class EngineConfig:
     @property
     def params_per_word(self) -> int:
         """Lanes whose requantization a word of the weight memory holds."""
-        return min(self.lanes, self.weight_bits // self.lane_param_bits)
+        return layout.params_per_word(self.weight_bits, self.lane_param_bits, self.lanes)
 
     @property
     def param_words(self) -> int:
         """Words of a tile's requantization."""
-        return -(-self.lanes // self.params_per_word)
+        return layout.param_words(self.weight_bits, self.lane_param_bits, self.lanes)
 
     @property
     def requant_cycles(self) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from intarsia.engine.accesses import PADDING, Loads, loads_of, output_words
 from intarsia.engine.config import EngineConfig
 from intarsia.engine.latencies import LOADER_STAGES, REQUANT_STAGES, STEP_STAGES
-from intarsia.engine.layout import DESCRIPTOR_WORDS, Descriptor, bank_of
+from intarsia.engine.layout import DESCRIPTOR_WORDS, LOOPS, Descriptor, bank_of
 from intarsia.engine.program import Program, ProgramLayer
 from intarsia.errors import IntarsiaError
 
@@ -21,11 +21,6 @@ from intarsia.errors import IntarsiaError
 _READ_CYCLES = DESCRIPTOR_WORDS + 1
 #: Cycles without a load, a step or a result that mean that there will be none. All pipelines together are shorter.
 _LONGEST_PAUSE = 1_000
-#: Fields of a descriptor that are bounds of loops.
-_LOOPS = (
-    *("tiles", "out_height", "out_width", "x_tiles", "pixel_tiles", "tile_pixels", "last_pixels"),
-    *("digits", "kernel_y", "kernel_x", "blocks", "chunks", "tile_blocks"),
-)
 
 
 @dataclass(frozen=True)
@@ -245,7 +240,7 @@ def _predict_layer(layer: ProgramLayer, config: EngineConfig, start: int) -> Lay
         IntarsiaError: the layer would never end.
     """
     d = layer.descriptor
-    empty = [name for name in _LOOPS if not getattr(d, name)]
+    empty = [name for name in LOOPS if not getattr(d, name)]
     if empty:
         raise IntarsiaError(f"layer {layer.name} never ends on the engine: {empty[0]} is 0; compile the network again.")
     loader, weights, drain = _Loader(d, config, loads_of(d, config)), _Weights(d, config), _Drain(d, config)

@@ -123,6 +123,11 @@ FIELD_BITS: dict[str, int] = (
     | {"plane_shift": 3, "residual_shift": 5}
 )
 
+#: Bounds of loops: where one is 0 a layer never ends.
+LOOPS = (
+    *("tiles", "out_height", "out_width", "x_tiles", "pixel_tiles", "tile_pixels", "last_pixels"),
+    *("digits", "kernel_y", "kernel_x", "blocks", "chunks", "tile_blocks"),
+)
 SIGNED_FIELDS = frozenset({"lo", "hi"})
 DESCRIPTOR_WORDS = -(-sum(FIELD_BITS.values()) // 32)
 
@@ -168,6 +173,38 @@ _BANK_FUNCTION = (
 )
 
 
+def params_per_word(word_bits: int, param_bits: int, lanes: int) -> int:
+    """Return how many lanes' requantization a word of the weight memory holds."""
+    return min(lanes, word_bits // param_bits)
+
+
+def param_words(word_bits: int, param_bits: int, lanes: int) -> int:
+    """Return how many words of the weight memory hold a tile's requantization."""
+    return -(-lanes // params_per_word(word_bits, param_bits, lanes))
+
+
+_PARAM_FUNCTIONS = (
+    "  // Requantization in the weight memory: see the functions of these names in intarsia.engine.layout.",
+    "  function automatic int unsigned params_per_word(int unsigned word_bits, int unsigned param_bits,",
+    "                                                  int unsigned lanes);",
+    "    return word_bits / param_bits < lanes ? word_bits / param_bits : lanes;",
+    "  endfunction",
+    "  function automatic int unsigned param_words(int unsigned word_bits, int unsigned param_bits,",
+    "                                              int unsigned lanes);",
+    "    return (lanes - 1) / params_per_word(word_bits, param_bits, lanes) + 1;",
+    "  endfunction",
+)
+
+_LOOP_FUNCTION = (
+    "  // The fields that are bounds of loops, of a whole descriptor.",
+    "  // verilator lint_off UNUSEDSIGNAL",
+    "  function automatic logic has_empty_loop(input descriptor_t layer);",
+    "    return " + " ||\n           ".join(f"layer.{name} == '0" for name in LOOPS) + ";",
+    "  endfunction",
+    "  // verilator lint_on UNUSEDSIGNAL",
+)
+
+
 def systemverilog_package() -> str:
     """Return `intarsia_pkg`: the descriptor as a packed structure, the address map, the registers."""
     members = []
@@ -199,6 +236,10 @@ def systemverilog_package() -> str:
             "  } descriptor_t;",
             "",
             *_BANK_FUNCTION,
+            "",
+            *_PARAM_FUNCTIONS,
+            "",
+            *_LOOP_FUNCTION,
             "endpackage",
             "",
         ]

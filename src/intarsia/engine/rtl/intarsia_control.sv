@@ -69,16 +69,8 @@ module intarsia_control
   assign finished_o = state_q == Wait && layer_done_i && layer_q.last;
 
 `ifndef SYNTHESIS
-  a_walk: assert property (@(posedge clk_i) disable iff (!rst_ni) start_o |->
-      layer_o.tile_pixels != '0 && layer_o.last_pixels != '0 && layer_o.digits != '0 && layer_o.tiles != '0 &&
-      layer_o.x_tiles != '0 && layer_o.tile_blocks != '0 && layer_o.pixel_tiles != '0)
-  else $error("a layer of no pixels, passes, tiles or blocks");
-  a_kernel: assert property (@(posedge clk_i) disable iff (!rst_ni) start_o |->
-      layer_o.kernel_y != '0 && layer_o.blocks != '0 && layer_o.chunks != '0 && layer_o.kernel_x != '0)
-  else $error("a layer with an empty kernel");
-  a_output: assert property (@(posedge clk_i) disable iff (!rst_ni) start_o |->
-      layer_o.out_height != '0 && layer_o.out_width != '0)
-  else $error("a layer with no output");
+  a_loops: assert property (@(posedge clk_i) disable iff (!rst_ni) start_o |-> !has_empty_loop(layer_o))
+  else $error("a layer with an empty loop");
   a_clip: assert property (@(posedge clk_i) disable iff (!rst_ni) start_o |-> layer_o.lo <= layer_o.hi)
   else $error("bounds that exclude every value");
   a_window: assert property (@(posedge clk_i) disable iff (!rst_ni) start_o && layer_o.window |->

@@ -35,8 +35,8 @@ module intarsia_drain
   parameter int unsigned WeightAddressBits,
   localparam int unsigned PtrBits    = $clog2(AccSlots),
   localparam int unsigned ParamBits  = ScaleBits + ShiftBits + BiasBits,
-  localparam int unsigned PerWord    = WordBits / ParamBits < Lanes ? WordBits / ParamBits : Lanes,
-  localparam int unsigned ParamWords = (Lanes + PerWord - 1) / PerWord,
+  localparam int unsigned PerWord    = params_per_word(WordBits, ParamBits, Lanes),
+  localparam int unsigned ParamWords = param_words(WordBits, ParamBits, Lanes),
   localparam int unsigned Enables    = Block / Lanes
 ) (
   input  logic                         clk_i,

@@ -75,8 +75,7 @@ module intarsia_engine
   localparam int unsigned LaneBits   = Unit == 0 ? TritBits + SlotField : Block * WeightBits;
   localparam int unsigned WordBits   = Lanes * LaneBits / WeightParts;
   localparam int unsigned ParamBits  = ScaleBits + ShiftBits + BiasBits;
-  localparam int unsigned PerWord    = WordBits / ParamBits < Lanes ? WordBits / ParamBits : Lanes;
-  localparam int unsigned ParamWords = (Lanes + PerWord - 1) / PerWord;
+  localparam int unsigned ParamWords = param_words(WordBits, ParamBits, Lanes);
   localparam int unsigned ActBits    = 8 * Block;
   localparam int unsigned Enables    = Block / Lanes;
   localparam int unsigned ActAddr    = $clog2(ActDepth);
