@@ -13,22 +13,27 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import get_args
+from typing import TypeGuard, get_args
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from intarsia.engine import EngineConfig, compile_network, config_for
 from intarsia.engine.cycles import predict
 from intarsia.engine.sources import TOP, write_sources
 from intarsia.files import write_text
 from intarsia.flow import BENCHMARKS
-from intarsia.integer import IntegerNetwork
+from intarsia.integer import Conv2d, IntegerNetwork, Layer, Linear
+from intarsia.integer.file import load
 from intarsia.integer.formats import trit_bits
+from intarsia.integer.layers import WeightLayer
 from intarsia.networks import build, load_zoo, network_spec
 from intarsia.quantize import Scheme
 from intarsia.quantize.freezing import freeze_untrained
 from intarsia.synthesize.area import liberty_area
 from intarsia.synthesize.pdk import Pdk, load_pdk
+from intarsia.synthesize.requantizer_sweep import requantizer_areas
 from intarsia.synthesize.units import ExecutionUnit, Positions, UnitArea, characterize
 from intarsia.synthesize.yosys import Design
 
@@ -52,6 +57,8 @@ BEFORE = {
 DECODERS_BEFORE = 10.2
 #: Cycles of ResNet-8 with `ternary+1:16xint5` on that commit's engine fitted to it; kGE, mm² of logic, mm² of memory.
 ENGINE_BEFORE = (60_038, 242.8, 1.76, 5.22)
+#: Of the residual's multiplier in the fitted engines.
+RESIDUAL_BITS = 8
 #: Weights of ResNet-8, and the area of a kilobyte in one-port macros of 4 KB and more, in µm².
 WEIGHTS, KILOBYTE_UM2 = 77_000, (31_000, 38_000)
 
@@ -73,7 +80,9 @@ def main() -> None:
             (words, *cycles_and_area(untrained("autoencoder"), words, sources, pdk, options.cache))
             for words in (1, 2, 4)
         ]
-    write_text(options.docs / "execution-units.md", page(areas, decoders, pdk) + engines(engine, widths))
+        residuals = residual_additions(tuple(sources), pdk, options.cache)
+    text = page(areas, decoders, pdk) + engines(engine, widths) + residuals
+    write_text(options.docs / "execution-units.md", text)
 
 
 def untrained(name: str) -> IntegerNetwork:
@@ -205,6 +214,49 @@ cycles:
 
 An engine is fitted with the narrowest words that cost its network at most 5 % of the cycles.
 """
+
+
+def residual_additions(sources: tuple[Path, ...], pdk: Pdk, cache: Path) -> str:
+    """Compare two places where a residual can be added: the requantizer, and the slot multipliers of the lanes."""
+    config, networks = EngineConfig(), sorted(Path("studies/networks").glob("resnet8-*.safetensors"))
+    without, with_residual = (
+        requantizer_areas(sources, (config.scale_bits,), residual_bits=bits, pdk=pdk, cache=cache)[0].kge or 0.0
+        for bits in (0, RESIDUAL_BITS)
+    )
+    rows, steps = [], 0
+    layers = [[layer for layer in load(path).layers if _adds(layer)] for path in networks]
+    for same in zip(*layers, strict=True):
+        channels, height, width = same[0].output.shape
+        steps += height * width * -(-channels // config.lanes)
+        factors = np.concatenate([_slot_factors(layer) for layer in same])
+        rows.append(f"| {same[0].output.name} | {factors.min():.0f} to {factors.max():.0f} |")
+    return f"""
+## Residual additions
+
+The requantizer adds the residual: {with_residual:.2f} kGE per lane with, {without:.2f} without, which is
+{config.requant_lanes * (with_residual - without):.1f} kGE in an engine of {config.requant_lanes} requantizer lanes. The
+other place would be a step of the slot multipliers before it, for {steps:,} more cycles in ResNet-8. There the
+residual's multiplier would have to be, for each output channel, what its requantization makes of it:
+
+| layer of ResNet-8, {len(networks)} networks | multiplier in steps of the accumulator |
+|---|---|
+{chr(10).join(rows)}
+
+A slot of 5 bits holds up to 15, so that the residual would be split over several steps or slots, and rounding these
+multipliers would change the network. So there is only the requantizer's addition.
+"""
+
+
+def _adds(layer: Layer) -> TypeGuard[WeightLayer]:
+    return isinstance(layer, Conv2d | Linear) and layer.residual is not None
+
+
+def _slot_factors(layer: WeightLayer) -> NDArray[np.float64]:
+    """Return what to multiply a residual by before the requantization of each channel instead of after it."""
+    after, each = layer.residual, layer.requantization
+    assert after is not None
+    factors: NDArray[np.float64] = after.multiplier * np.exp2(each.shift.astype(float) - after.shift) / each.multiplier
+    return factors
 
 
 def name_of(unit: ExecutionUnit) -> str:
