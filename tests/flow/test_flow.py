@@ -17,11 +17,11 @@ import intarsia
 from intarsia.errors import IntarsiaError
 from intarsia.flow import BASELINES, BENCHMARKS, STAGES, Settings, run, run_stage
 from intarsia.flow.api import _refuse_loss
+from intarsia.flow.comparison import require_equal
 from intarsia.flow.results import Compiled, Quantized, SearchedFormats
 from intarsia.flow.scheduler import BackgroundTasks, locked, run_tasks
 from intarsia.flow.stages import all_tasks, require_fit, tasks_until, variants
 from intarsia.flow.task import Job, Record, Result, Task, read_record, record_path, result_of
-from intarsia.flow.verify import require_equal
 from intarsia.integer.effective import effective_bits
 from intarsia.integer.file import load
 from intarsia.quantize import Scheme

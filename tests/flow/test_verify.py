@@ -8,7 +8,7 @@ import pytest
 
 from intarsia.engine import EngineConfig, compile_network
 from intarsia.errors import IntarsiaError
-from intarsia.flow.verify import verify_on_engine
+from intarsia.flow.comparison import verify_on_engine
 from intarsia.integer import Conv2d
 from random_networks import random_layer_network
 

@@ -15,8 +15,8 @@ from intarsia.engine import EngineConfig, compile_network, config_for
 from intarsia.engine.cycles import predict
 from intarsia.errors import IntarsiaError
 from intarsia.files import replacing, require_replaceable, require_writable
+from intarsia.flow.comparison import require_equal, verify_on_engine
 from intarsia.flow.hardware import IMAGES_FILE, PROGRAM_FILE, is_program, write_program
-from intarsia.flow.verify import require_equal, verify_on_engine
 from intarsia.integer import IntegerNetwork, file
 from intarsia.integer.executor import Executor
 from intarsia.packages import require

@@ -1,12 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The stages that execute and compare: test accuracy, the ONNX graph, the simulated engine."""
 
-import contextlib
 import tempfile
-import threading
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,20 +9,16 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from intarsia.datasets.types import Dataset, SplitName
-from intarsia.engine import Program
-from intarsia.engine.cycles import LayerCycles, predict
-from intarsia.errors import IntarsiaError
+from intarsia.flow.comparison import require_equal, verify_on_engine
 from intarsia.flow.data import load_data
 from intarsia.flow.float_networks import float_model, learning, require_match
 from intarsia.flow.hardware import compile_for, engine_of
 from intarsia.flow.results import Score
 from intarsia.flow.task import Job
-from intarsia.integer import IntegerNetwork, file
+from intarsia.integer import file
 from intarsia.integer.executor import Executor
 from intarsia.packages import require
 from intarsia.report.data import Exported, Simulated
-
-Images = NDArray[np.integer]
 
 _TEST: tuple[SplitName, ...] = ("test",)
 #: Images that the executor traces at a time; bounds the memory of a comparison.
@@ -105,98 +96,9 @@ def simulate(job: Job) -> Simulated:
     return verify_on_engine(network, program, images, progress=job.progress)
 
 
-def verify_on_engine(
-    network: IntegerNetwork, program: Program, images: Images, *, progress: bool, cache: Path | None = None
-) -> Simulated:
-    """Run images (N, C, H, W) on the simulated engine and compare everything with executor and cycle model.
-
-    Returns:
-        How much was compared, and the cycles of an image by layer.
-
-    Raises:
-        IntarsiaError: a tool is missing, the images do not fit, or a layer differs.
-    """
-    from intarsia.simulate import SimulatedEngine  # noqa: PLC0415 (heavy only where it is used)
-
-    if images.ndim != 4 or images.shape[1:] != network.input.shape:
-        expected = ", ".join(map(str, network.input.shape))
-        raise IntarsiaError(f"network {network.name} takes images of shape (N, {expected}), not {images.shape}.")
-    if len(images) == 0:
-        raise IntarsiaError("there are no images to simulate; give at least one.")
-    model, executor = predict(program), Executor(network)
-    workers = min(executor.threads, len(images))
-    stop = threading.Event()
-    input_cycles, cycles_by_layer = 0, [0] * len(model)
-
-    def compare(engine: SimulatedEngine, number: int) -> int:
-        nonlocal input_cycles, cycles_by_layer
-        run = engine.run(images[number], trace=True)
-        expected = executor.trace(images[number : number + 1])
-        for layer, counts, predicted in zip(network.layers, run.counts, model, strict=True):
-            name = layer.output.name
-            require_equal("the simulated engine", name, run.values[name][None], expected[name], number)
-            _require_counts(asdict(counts), predicted)
-        output = network.output.name
-        require_equal("the result read from the engine", output, run.output[None], expected[output], number)
-        input_cycles, cycles_by_layer = run.input_cycles, [layer.cycles for layer in run.counts]
-        return sum(values.size for values in run.values.values())
-
-    def share(first: int) -> int:
-        total = 0
-        try:
-            for number in range(first, len(images), workers):
-                if stop.is_set():
-                    break
-                total += compare(engines[first], number)
-                bar.update()
-        except BaseException:
-            stop.set()  # the result is settled; the other workers need not finish
-            raise
-        return total
-
-    with (
-        tqdm(total=len(images), unit="image", leave=False, disable=not progress) as bar,
-        contextlib.ExitStack() as opened,
-        ThreadPoolExecutor(workers) as pool,
-    ):
-        try:
-            engines = [opened.enter_context(SimulatedEngine(program, cache=cache)) for _ in range(workers)]
-            values = sum(pool.map(share, range(workers)))
-        finally:
-            stop.set()  # an interrupt waits for the images at work, not for all
-    return Simulated(len(images), len(network.layers), values, tuple(cycles_by_layer), input_cycles)
-
-
-def require_equal(who: str, layer: str, found: Images, expected: Images, first_image: int) -> None:
-    """Refuse values (N, …) that differ from the executor's.
-
-    Raises:
-        IntarsiaError: names the layer, the first image that differs and how many values do.
-    """
-    if found.shape == expected.shape and np.array_equal(found, expected):
-        return
-    if found.shape != expected.shape:
-        raise IntarsiaError(f"{who} gives layer {layer} the shape {found.shape}, the executor {expected.shape}.")
-    wrong = found != expected
-    image = first_image + int(np.flatnonzero(wrong.reshape(len(wrong), -1).any(axis=1))[0])
-    raise IntarsiaError(
-        f"{who} differs from the integer executor in layer {layer}, image {image}: "
-        f"{int(wrong.sum()):,} of {wrong.size:,} values; please report this as a bug."
-    )
-
-
 def test_data(job: Job) -> Dataset:
     """Load the test split of the network's data set."""
     return load_data(job.settings, _TEST, progress=job.progress)
-
-
-def _require_counts(counts: Mapping[str, int], predicted: LayerCycles) -> None:
-    for name, value in counts.items():
-        if getattr(predicted, name) != value:
-            raise IntarsiaError(
-                f"the cycle model predicts {getattr(predicted, name):,} {name.replace('_', ' ')} for layer "
-                f"{predicted.name}, the simulated engine took {value:,}; please report this as a bug."
-            )
 
 
 def _score(outputs: NDArray[np.floating], data: Dataset) -> Score:
