@@ -45,12 +45,6 @@ from intarsia.synthesize.requantizer_sweep import requantizer_areas
 COLOURS = ("#b5482f", "#2f6db5", "#3d8a4f", "#8a5fb0")
 #: What the explained part of the variance may fall by, to be "nothing".
 NOTHING = 0.01
-#: Validation inputs of the keyword set while its calibration clips held clips of its test.
-LEAKED = ("dscnn", 1020)
-LEAK = """
-† Made with an earlier file of calibration clips that held test clips: 51 of its 300 belong to the official testing
-split, and 9 of these are in the accuracy set. DS-CNN figures are not valid; they will be repeated.
-"""
 
 
 @dataclass(frozen=True)
@@ -152,8 +146,7 @@ def narrowest(points: list[Point], kind: str) -> int:
 
 def page(points: list[Point]) -> str:
     names = list(dict.fromkeys((p.network, p.kind) for p in points))
-    marked = {point.network for point in points if leaked(point)}
-    titles = [f"{network}{' †' * (network in marked)}, {kind}" for network, kind in names]
+    titles = [f"{network}, {kind}" for network, kind in names]
     head = "| bits | " + " | ".join(titles) + " |"
     rule = "|---|" + "---|" * len(names)
     rows = [row(str(bits), points, names, bits, power_of_two=False) for bits in range(16, 0, -1)]
@@ -162,17 +155,13 @@ def page(points: list[Point]) -> str:
 
 Written by `python benchmarks/scale_bits.py`. Test scores (accuracy, or AUC of the autoencoder) by the width of the
 multipliers, with the validation figure in brackets (accuracy, agreement with the float network where labels are
-unknown, or the explained part of the variance). Multipliers were narrowed after training, and the values of sparse
-planes rounded again with the new scales. Nothing was retrained; retraining with narrow multipliers may give better
-scores.
-
-All figures in this table are of the earlier integer arithmetic, in which each plane had a multiplier of its own. They
-will be measured again.
+unknown, or the explained part of the variance). Multipliers were narrowed after training. Nothing was retrained;
+retraining with narrow multipliers may give better scores.
 
 {head}
 {rule}
 {chr(10).join(rows)}
-{LEAK if marked else ""}
+
 The narrowest multipliers for which no network's validation figure falls by more than one standard error (explained
 variance: by more than {NOTHING}):
 
@@ -190,10 +179,6 @@ Area of one requantizer, synthesized for each width; the engine has {EngineConfi
 
 {areas()}
 """
-
-
-def leaked(point: Point) -> bool:
-    return (point.network, point.inputs) == LEAKED
 
 
 def row(title: str, points: list[Point], names: list[tuple[str, str]], bits: int | None, *, power_of_two: bool) -> str:
