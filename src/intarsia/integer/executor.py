@@ -81,15 +81,15 @@ class Executor:
 
         def work(part: slice) -> int:
             for name, values in self._forward(images[part], keep=True).items():
-                result[name][part] = values.transpose(3, 0, 1, 2)
+                result[name][part] = values.transpose(1, 3, 0, 2)
             return int(part.stop - part.start)
 
         self._parallel(work, len(images), progress)
         return result
 
     def _forward(self, images: Ints, *, keep: bool) -> dict[str, Ints]:
-        """Return the tensors (C, H, W, N) of one chunk; without `keep` only those that no layer reads."""
-        tensors = {self.network.input.name: np.ascontiguousarray(images.transpose(1, 2, 3, 0))}
+        """Return the tensors (H, N, W, C) of one chunk; without `keep` only those that no layer reads."""
+        tensors = {self.network.input.name: np.ascontiguousarray(images.transpose(2, 0, 3, 1))}
         for (kernel, inputs, output), unused in zip(self._kernels, self._unused_after, strict=True):
             tensors[output] = kernel(*(tensors[name] for name in inputs))
             if not keep:
@@ -142,4 +142,4 @@ def _results(work: Callable[[slice], int], parts: list[slice], threads: int) -> 
 
 
 def _flat(values: Ints) -> Ints:
-    return values.transpose(3, 0, 1, 2).reshape(values.shape[3], -1 if values.size else int(np.prod(values.shape[:3])))
+    return values.transpose(1, 3, 0, 2).reshape(values.shape[1], -1)
