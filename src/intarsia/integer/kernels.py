@@ -17,6 +17,8 @@ of a window is one run of memory, and is unfolded as one; with the images beside
 images is one matrix.
 """
 
+import math
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -44,7 +46,7 @@ Numbers = NDArray[Any]
 Kernel = Callable[..., Ints]
 
 #: Elements of a piece of unfolded windows and its sums: large enough for BLAS, small enough for a core's cache.
-PIECE = 200_000
+PIECE = 300_000
 
 #: Up to so many multiplications OpenBLAS does not copy its operands first, and is a quarter faster; but it needs some
 #: rows to fill its registers.
@@ -56,13 +58,35 @@ _DOUBLE = 2.0**52  # one bit less than float64 has, since the bound itself is ro
 _INT32 = 2.0**31
 
 
+class Scratch(threading.local):
+    """Memory that kernels use again and again, for each thread its own: to get as much from the system each time takes
+    as long as to compute. What a name stands for is lost when an array of that name is made again.
+    """
+
+    def __init__(self) -> None:
+        self._memory: dict[str, NDArray[np.uint8]] = {}
+
+    def empty(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Numbers:
+        """Return an array of any values."""
+        size = math.prod(shape) * dtype.itemsize
+        if name not in self._memory or self._memory[name].size < size:
+            self._memory[name] = np.empty(size, np.uint8)
+        return np.ndarray(shape, dtype, self._memory[name])
+
+    def copy(self, name: str, values: Numbers, dtype: np.dtype[Any]) -> Numbers:
+        """Return a copy of `values`, converted."""
+        array = self.empty(name, values.shape, dtype)
+        np.copyto(array, values, casting="unsafe")
+        return array
+
+
 def storage(form: ActivationFormat) -> np.dtype[Any]:
     """Return the smallest NumPy integer type that holds the format."""
     return np.dtype(f"{'' if form.signed else 'u'}int{8 if form.bits <= 8 else 16}")
 
 
 def build_kernel(layer: Layer, inputs: list[Tensor]) -> Kernel:
-    """Return a function from the layer's input arrays to its output array, all (H, N, W, C).
+    """Return a function from a `Scratch` and the layer's input arrays to its output array, all (H, N, W, C).
 
     Raises:
         IntarsiaError: a sum could pass 2^52.
@@ -135,14 +159,14 @@ def _convolution(layer: Conv2d, inputs: list[Tensor]) -> Kernel:
     run = len(matrix) // kernel_h
     rows_at_once = _SMALL_PRODUCT // matrix.size
 
-    def products(x: Numbers) -> Numbers:
+    def products(scratch: Scratch, x: Numbers) -> Numbers:
         runs = _runs(x, kernel_w, layer.stride[1], out_w).transpose(1, 2, 0)
-        unfolded = runs.copy().view(x.dtype)
+        unfolded = scratch.copy("unfolded", runs, runs.dtype).view(x.dtype)
         images, _, height = runs.shape
         pixels, out_h = images * out_w, (height - kernel_h) // stride_h + 1
         strides = (stride_h * run * x.itemsize, height * run * x.itemsize, x.itemsize)
         windows = as_strided(unfolded, (out_h, pixels, len(matrix)), strides, writeable=False)
-        sums = np.empty((out_h, pixels, outputs), x.dtype)
+        sums = scratch.empty("sums", (out_h, pixels, outputs), x.dtype)
         for some in _slices(pixels, rows_at_once if rows_at_once >= _FEW_ROWS else pixels):
             np.matmul(windows[:, some], matrix, out=sums[:, some])
         return sums.reshape(out_h, images, out_w * outputs)
@@ -157,12 +181,13 @@ def _depthwise(layer: Conv2d, inputs: list[Tensor]) -> Kernel:
     weights = _weights(layer, inputs)
     taps = np.tile(weights.matrix.reshape(kernel_h, kernel_w, outputs), out_w)
 
-    def products(x: Numbers) -> Numbers:
+    def products(scratch: Scratch, x: Numbers) -> Numbers:
         reach = len(x) - kernel_h + 1
-        sums = np.zeros((-(-reach // stride_h), x.shape[1], out_w * outputs), x.dtype)
-        product = np.empty_like(sums)
+        shape = (-(-reach // stride_h), x.shape[1], out_w * outputs)
+        sums, product = (scratch.empty(name, shape, x.dtype) for name in ("sums", "product"))
+        sums[:] = 0
         for j in range(kernel_w):
-            column = _columns(x, j, stride_w, out_w)
+            column = _columns(scratch, x, j, stride_w, out_w)
             for i in range(kernel_h):
                 sums += np.multiply(column[i : i + reach : stride_h], taps[i, j], out=product)
         return sums
@@ -170,7 +195,7 @@ def _depthwise(layer: Conv2d, inputs: list[Tensor]) -> Kernel:
     return _in_pieces(layer, weights, products, 2 * outputs)
 
 
-def _in_pieces(layer: Conv2d, weights: _Weights, products: Callable[[Numbers], Numbers], run: int) -> Kernel:
+def _in_pieces(layer: Conv2d, weights: _Weights, products: Callable[[Scratch, Numbers], Numbers], run: int) -> Kernel:
     """Return the kernel that has `products` multiply the rows of some images that fit the cache, and requantizes.
 
     `products` makes (rows, images, columns · channels) of padded inputs; for each of their rows and each column of
@@ -184,21 +209,21 @@ def _in_pieces(layer: Conv2d, weights: _Weights, products: Callable[[Numbers], N
     rows_at_once = 1 + min(out_h - 1, max(0, PIECE - first) // further)
     images_at_once = max(1, PIECE // (first + (rows_at_once - 1) * further))
 
-    def kernel(x: Ints, *residual: Ints) -> Ints:
+    def kernel(scratch: Scratch, x: Ints, *residual: Ints) -> Ints:
         x = _pad(x, layer.padding, 0)
         out = np.empty((out_h, x.shape[1], out_w * outputs), form)
         added = [r.reshape(out.shape) for r in residual]
         for images in _slices(x.shape[1], images_at_once):
             for rows in _slices(out_h, rows_at_once):
                 seen = x[rows.start * stride_h : (rows.stop - 1) * stride_h + kernel_h, images]
-                sums = products(seen.astype(weights.matrix.dtype, order="C"))
-                finish(sums, [r[rows, images] for r in added], out[rows, images])
+                sums = products(scratch, scratch.copy("seen", seen, weights.matrix.dtype))
+                finish(scratch, sums, [r[rows, images] for r in added], out[rows, images])
         return out.reshape(out_h, -1, out_w, outputs)
 
     return kernel
 
 
-def _requantizer(layer: WeightLayer, weights: _Weights) -> Callable[[Numbers, list[Ints], Ints], None]:
+def _requantizer(layer: WeightLayer, weights: _Weights) -> Callable[[Scratch, Numbers, list[Ints], Ints], None]:
     """Return a function that makes outputs of products and residuals, and stores them in its last argument; all are
     (rows, images, columns · channels).
     """
@@ -211,13 +236,13 @@ def _requantizer(layer: WeightLayer, weights: _Weights) -> Callable[[Numbers, li
     multiplier = None if weights.multiplier is None else tiled(weights.multiplier)
     shift = None if weights.shift is None else tiled(weights.shift)
 
-    def finish(total: Numbers, residuals: list[Ints], out: Ints) -> None:
-        total = total.astype(offset.dtype, copy=False)
+    def finish(scratch: Scratch, total: Numbers, residuals: list[Ints], out: Ints) -> None:
         if multiplier is not None:
+            total = scratch.copy("total", total, offset.dtype)
             total *= multiplier
         total += offset
         for residual in residuals:
-            part = residual.astype(total.dtype)
+            part = scratch.copy("residual", residual, offset.dtype)
             part *= added
             total += part
         if shift is not None:
@@ -234,10 +259,10 @@ def _add(layer: Add, inputs: list[Tensor]) -> Kernel:
     first, second, offset = (number.type(v * 2.0**-layer.shift) for v in (*layer.multipliers, half))
     form = storage(layer.output.format)
 
-    def run(a: Ints, b: Ints) -> Ints:
-        total = a.astype(number)
+    def run(scratch: Scratch, a: Ints, b: Ints) -> Ints:
+        total = scratch.copy("total", a, number)
         total *= first
-        other = b.astype(number)
+        other = scratch.copy("other", b, number)
         other *= second
         total += other
         total += offset
@@ -253,8 +278,8 @@ def _average_pool(layer: AveragePool, source: Tensor) -> Kernel:
     scale, offset = number.type(layer.multiplier * 2.0**-layer.shift), number.type(half * 2.0**-layer.shift)
     form = storage(layer.output.format)
 
-    def run(x: Ints) -> Ints:
-        total = _slide(_pad(x, layer.padding, 0).astype(number), layer, np.add)
+    def run(scratch: Scratch, x: Ints) -> Ints:
+        total = _slide(scratch, scratch.copy("seen", _pad(x, layer.padding, 0), number), layer, np.add)
         total *= scale
         total += offset
         return _store(total, layer.lo, layer.hi, np.empty(total.shape, form))
@@ -264,20 +289,20 @@ def _average_pool(layer: AveragePool, source: Tensor) -> Kernel:
 
 def _max_pool(layer: MaxPool, source: Tensor) -> Kernel:
     lowest = source.format.lo
-    return lambda x: _slide(_pad(x, layer.padding, lowest), layer, np.maximum)
+    return lambda scratch, x: _slide(scratch, _pad(x, layer.padding, lowest), layer, np.maximum)
 
 
-def _slide(x: NDArray[Any], layer: AveragePool | MaxPool, join: np.ufunc) -> NDArray[Any]:
+def _slide(scratch: Scratch, x: Numbers, layer: AveragePool | MaxPool, join: np.ufunc) -> Numbers:
     """Join every window with `join`: first along the rows, which are whole runs of memory, then along the columns."""
     channels, out_h, out_w = layer.output.shape
     (kernel_h, kernel_w), (stride_h, stride_w) = layer.kernel, layer.stride
     reach = (out_h - 1) * stride_h + 1
-    tall = x[0:reach:stride_h].copy()
+    tall = scratch.copy("tall", x[0:reach:stride_h], x.dtype)
     for i in range(1, kernel_h):
         join(tall, x[i : i + reach : stride_h], out=tall)
-    out = _columns(tall, 0, stride_w, out_w)
+    out = _runs(tall, 1, stride_w, out_w).copy().view(x.dtype)
     for j in range(1, kernel_w):
-        join(out, _columns(tall, j, stride_w, out_w), out=out)
+        join(out, _columns(scratch, tall, j, stride_w, out_w), out=out)
     return out.reshape(out_h, -1, out_w, channels)
 
 
@@ -309,9 +334,10 @@ def _pad(x: Ints, padding: tuple[int, int, int, int], value: int) -> Ints:
     return out
 
 
-def _columns(x: Numbers, start: int, stride: int, count: int) -> Numbers:
+def _columns(scratch: Scratch, x: Numbers, start: int, stride: int, count: int) -> Numbers:
     """Return a copy of every `stride`-th column, `count` of them, as (H, N, columns · C)."""
-    return _runs(x, 1, stride, count, start).copy().view(x.dtype)
+    runs = _runs(x, 1, stride, count, start)
+    return scratch.copy("columns", runs, runs.dtype).view(x.dtype)
 
 
 def _runs(x: Numbers, length: int, stride: int, count: int, start: int = 0) -> NDArray[np.void]:
