@@ -48,10 +48,11 @@ Kernel = Callable[..., Ints]
 #: Elements of a piece of unfolded windows and its sums: large enough for BLAS, small enough for a core's cache.
 PIECE = 300_000
 
-#: Up to so many multiplications OpenBLAS does not copy its operands first, and is a quarter faster; but it needs some
-#: rows to fill its registers.
+#: Up to so many multiplications OpenBLAS does not copy its operands first, and is a quarter faster; but not if it gets
+#: only a few pixels. Copying pays with many.
 _SMALL_PRODUCT = 1_000_000
-_FEW_ROWS = 16
+_FEW_PIXELS = 16
+_MANY_PIXELS = 64
 
 _SINGLE = 2.0**24
 _DOUBLE = 2.0**52  # one bit less than float64 has, since the bound itself is rounded
@@ -151,27 +152,38 @@ def _weights(layer: WeightLayer, inputs: list[Tensor]) -> _Weights:
 
 
 def _convolution(layer: Conv2d, inputs: list[Tensor]) -> Kernel:
-    """Unfold windows along the columns only: views of that, overlapping, are the matrices of the output's rows."""
-    (kernel_h, kernel_w), stride_h = layer.kernel, layer.stride[0]
+    """Unfold windows and multiply."""
     outputs, _, out_w = layer.output.shape
     weights = _weights(layer, inputs)
     matrix = weights.matrix.reshape(-1, outputs)
-    run = len(matrix) // kernel_h
-    rows_at_once = _SMALL_PRODUCT // matrix.size
+    at_once = _SMALL_PRODUCT // matrix.size
 
     def products(scratch: Scratch, x: Numbers) -> Numbers:
-        runs = _runs(x, kernel_w, layer.stride[1], out_w).transpose(1, 2, 0)
-        unfolded = scratch.copy("unfolded", runs, runs.dtype).view(x.dtype)
-        images, _, height = runs.shape
-        pixels, out_h = images * out_w, (height - kernel_h) // stride_h + 1
-        strides = (stride_h * run * x.itemsize, height * run * x.itemsize, x.itemsize)
-        windows = as_strided(unfolded, (out_h, pixels, len(matrix)), strides, writeable=False)
-        sums = scratch.empty("sums", (out_h, pixels, outputs), x.dtype)
-        for some in _slices(pixels, rows_at_once if rows_at_once >= _FEW_ROWS else pixels):
+        windows = _windows(scratch, x, layer)
+        rows, pixels = windows.shape[:2]
+        sums = scratch.empty("sums", (rows, pixels, outputs), x.dtype)
+        for some in _slices(pixels, at_once if at_once >= _FEW_PIXELS else pixels):
             np.matmul(windows[:, some], matrix, out=sums[:, some])
-        return sums.reshape(out_h, images, out_w * outputs)
+        return sums.reshape(-1, x.shape[1], out_w * outputs)
 
-    return _in_pieces(layer, weights, products, run)
+    return _in_pieces(layer, weights, products, len(matrix) // layer.kernel[0])
+
+
+def _windows(scratch: Scratch, x: Numbers, layer: Conv2d) -> Numbers:
+    """Return the windows as matrices (pixels, KH · KW · C), one for each row of outputs or one for all.
+
+    They are unfolded along the columns only, with the rows of x side by side: each matrix is a view, and they overlap.
+    """
+    if layer.kernel == layer.stride == (1, 1):
+        return x.reshape(1, -1, x.shape[3])
+    (kernel_h, kernel_w), (stride_h, stride_w) = layer.kernel, layer.stride
+    out_w = layer.output.shape[2]
+    runs = _runs(x, kernel_w, stride_w, out_w).transpose(1, 2, 0)
+    unfolded = scratch.copy("unfolded", runs, runs.dtype)
+    height, run = len(x), runs.itemsize
+    shape = ((height - kernel_h) // stride_h + 1, x.shape[1] * out_w, kernel_h * kernel_w * x.shape[3])
+    strides = (stride_h * run, height * run, x.itemsize)
+    return as_strided(unfolded.view(x.dtype), shape, strides, writeable=False)
 
 
 def _depthwise(layer: Conv2d, inputs: list[Tensor]) -> Kernel:
@@ -206,7 +218,7 @@ def _in_pieces(layer: Conv2d, weights: _Weights, products: Callable[[Scratch, Nu
     form = storage(layer.output.format)
     finish = _requantizer(layer, weights)
     first, further = (out_w * (rows * run + outputs) for rows in (kernel_h, stride_h))
-    rows_at_once = 1 + min(out_h - 1, max(0, PIECE - first) // further)
+    rows_at_once = 1 + min(out_h - 1, max(0, PIECE // max(1, _MANY_PIXELS // out_w) - first) // further)
     images_at_once = max(1, PIECE // (first + (rows_at_once - 1) * further))
 
     def kernel(scratch: Scratch, x: Ints, *residual: Ints) -> Ints:
