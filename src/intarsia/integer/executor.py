@@ -59,7 +59,6 @@ class Executor:
         images = self._checked(images)
         output = self.network.output
         result = np.empty((len(images), int(np.prod(output.shape))), storage(output.format))
-
         scratch = Scratch()
 
         def work(part: slice) -> int:
@@ -80,7 +79,6 @@ class Executor:
         result: dict[str, Ints] = {
             name: np.empty((len(images), *tensor.shape), storage(tensor.format)) for name, tensor in tensors.items()
         }
-
         scratch = Scratch()
 
         def work(part: slice) -> int:

@@ -48,9 +48,9 @@ Kernel = Callable[..., Ints]
 #: Elements of a piece of unfolded windows and its sums: large enough for BLAS, small enough for a core's cache.
 PIECE = 300_000
 
-#: Up to so many multiplications OpenBLAS does not copy its operands first, and is a quarter faster; but not if it gets
-#: only a few pixels. Copying pays with many.
+#: Multiplications of a product up to which OpenBLAS does not copy the operands first, and is a quarter faster.
 _SMALL_PRODUCT = 1_000_000
+#: Pixels below which such a product is not worth while, and pixels that make copying worth while.
 _FEW_PIXELS = 16
 _MANY_PIXELS = 64
 
