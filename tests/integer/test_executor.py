@@ -3,11 +3,23 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from intarsia.errors import IntarsiaError
-from intarsia.integer import ActivationFormat, AveragePool, Conv2d, IntegerNetwork, Linear, Tensor
+from intarsia.integer import (
+    ActivationFormat,
+    AveragePool,
+    Conv2d,
+    IntegerNetwork,
+    Linear,
+    Pattern,
+    Plane,
+    Requantization,
+    Tensor,
+    WeightFormat,
+    kernels,
+)
 from intarsia.integer.executor import Executor
 from random_networks import KINDS, random_images, random_layer_network, random_network, resnet8_like
 from reference_executor import reference_trace
@@ -34,6 +46,30 @@ def test_a_layer_equals_its_definition(kind: str, seed: int, extreme: bool, free
     rng = np.random.default_rng(seed)
     network = random_layer_network(rng, kind, extreme=extreme, free=free)
     assert_equal_to_definition(network, random_images(rng, network, count, extreme=extreme), threads=2)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seed=SEEDS,
+    kind=st.sampled_from(("conv", "depthwise", "linear", "residual")),
+    limits=st.fixed_dictionaries(
+        {
+            "PIECE": st.integers(1, 10_000),
+            "_SMALL_PRODUCT": st.integers(1, 2_000),
+            "_FEW_PIXELS": st.integers(1, 8),
+            "_MANY_PIXELS": st.integers(1, 64),
+        }
+    ),
+)
+def test_a_layer_in_pieces_equals_its_definition(
+    monkeypatch: pytest.MonkeyPatch, seed: int, kind: str, limits: dict[str, int]
+) -> None:
+    """Layers as small as these would be one piece and one product each."""
+    for name, value in limits.items():
+        monkeypatch.setattr(kernels, name, value)
+    rng = np.random.default_rng(seed)
+    network = random_layer_network(rng, kind, channels=(1, 12), free=True)
+    assert_equal_to_definition(network, random_images(rng, network, 7), threads=1)
 
 
 @settings(max_examples=40)
@@ -70,6 +106,27 @@ def test_sums_beyond_float32_stay_exact(sign: int) -> None:
     )
     images = np.full((2, *source.shape), 127, np.int8)
     images[1, 0, 0, 0] = 126
+    assert_equal_to_definition(network, images, threads=1)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize("steps", [0, 1])
+@pytest.mark.parametrize("less", [0, 1])
+@pytest.mark.parametrize("bits", [24, 31])
+def test_sums_at_the_limits_of_number_types_stay_exact(bits: int, less: int, steps: int, sign: int) -> None:
+    """Sums are at the step of the output that is 2^24, the limit of float32, or 2^31, that of int32, or at the next
+    one; or fall short of it by 1.
+    """
+    source, output = (Tensor(n, (1, 1, 1), ActivationFormat(16, s), 1.0) for n, s in (("in", False), ("out", sign < 0)))
+    multiplier, shift = 2 ** (bits - 24), bits - 15
+    total = 2**bits + steps * 2**shift - less
+    bias = sign * (total - multiplier * 127 * 65535) - 2 ** (shift - 1)
+    requantization = Requantization(
+        np.array([multiplier]), np.array([bias]), np.array([shift]), output.format.lo, output.format.hi
+    )
+    plane = Plane(np.full((1, 1, 1, 1), 127 * sign), WeightFormat("int8"), Pattern())
+    network = IntegerNetwork("limit", source, (Linear("in", output, (plane,), requantization),), 16)
+    images = np.array([65535, 65534, 0], np.uint16).reshape(3, 1, 1, 1)
     assert_equal_to_definition(network, images, threads=1)
 
 

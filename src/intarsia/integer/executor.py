@@ -9,7 +9,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from intarsia.errors import IntarsiaError
-from intarsia.integer.kernels import Kernel, build_kernel, storage
+from intarsia.integer.kernels import Kernel, Scratch, build_kernel, storage
 from intarsia.integer.layers import Ints
 from intarsia.integer.network import IntegerNetwork
 
@@ -59,9 +59,10 @@ class Executor:
         images = self._checked(images)
         output = self.network.output
         result = np.empty((len(images), int(np.prod(output.shape))), storage(output.format))
+        scratch = Scratch()
 
         def work(part: slice) -> int:
-            result[part] = _flat(self._forward(images[part], keep=False)[output.name])
+            result[part] = _flat(self._forward(scratch, images[part], keep=False)[output.name])
             return int(part.stop - part.start)
 
         self._parallel(work, len(images), progress)
@@ -78,20 +79,21 @@ class Executor:
         result: dict[str, Ints] = {
             name: np.empty((len(images), *tensor.shape), storage(tensor.format)) for name, tensor in tensors.items()
         }
+        scratch = Scratch()
 
         def work(part: slice) -> int:
-            for name, values in self._forward(images[part], keep=True).items():
-                result[name][part] = values.transpose(3, 0, 1, 2)
+            for name, values in self._forward(scratch, images[part], keep=True).items():
+                result[name][part] = values.transpose(1, 3, 0, 2)
             return int(part.stop - part.start)
 
         self._parallel(work, len(images), progress)
         return result
 
-    def _forward(self, images: Ints, *, keep: bool) -> dict[str, Ints]:
-        """Return the tensors (C, H, W, N) of one chunk; without `keep` only those that no layer reads."""
-        tensors = {self.network.input.name: np.ascontiguousarray(images.transpose(1, 2, 3, 0))}
+    def _forward(self, scratch: Scratch, images: Ints, *, keep: bool) -> dict[str, Ints]:
+        """Return the tensors (H, N, W, C) of one chunk; without `keep` only those that no layer reads."""
+        tensors = {self.network.input.name: np.ascontiguousarray(images.transpose(2, 0, 3, 1))}
         for (kernel, inputs, output), unused in zip(self._kernels, self._unused_after, strict=True):
-            tensors[output] = kernel(*(tensors[name] for name in inputs))
+            tensors[output] = kernel(scratch, *(tensors[name] for name in inputs))
             if not keep:
                 for name in unused:
                     del tensors[name]
@@ -142,4 +144,4 @@ def _results(work: Callable[[slice], int], parts: list[slice], threads: int) -> 
 
 
 def _flat(values: Ints) -> Ints:
-    return values.transpose(3, 0, 1, 2).reshape(values.shape[3], -1 if values.size else int(np.prod(values.shape[:3])))
+    return values.transpose(1, 3, 0, 2).reshape(values.shape[1], -1)
