@@ -197,3 +197,18 @@ def test_residuals_that_mean_nothing_are_refused(change: dict[str, object], sent
     changed = dataclasses.replace(last, residual=dataclasses.replace(last.residual, **change))  # type: ignore[arg-type]
     with pytest.raises(IntarsiaError, match=sentence):
         dataclasses.replace(network, layers=(*network.layers[:-1], changed))
+
+
+def test_numbers_of_numpy_do_not_wrap_around() -> None:
+    """8 bits hold the numbers of this pool and its input, but not what is computed with them."""
+    source = Tensor("x", (1, 3, 3), ActivationFormat(np.int8(8), np.bool_(True)), 1.0)
+    shape = tuple(np.array([1, 1, 1], np.int8))
+    output = Tensor("y", shape, ActivationFormat(16, True), np.float32(1.0))
+    least = np.int16(-(1 << 15))
+    pool = AveragePool(
+        "x", output, (np.int8(3), np.int8(3)), (1, 1), (np.int8(0),) * 4, np.int8(100), np.uint8(2), least, np.int16(9)
+    )
+    network = IntegerNetwork("pool", source, (pool,), np.int8(8))
+    assert all(type(number) is int for number in (*pool.kernel, *pool.padding, pool.multiplier, pool.lo, pool.hi))
+    image = np.full((1, 1, 3, 3), -120, np.int8)
+    assert Executor(network).run(image).tolist() == [[(-120 * 9 * 100 + 2) >> 2]]

@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass, replace
 
 from intarsia.errors import IntarsiaError
+from intarsia.integer.plain import PlainNumbers
 from intarsia.text import whole_number
 
 #: Kinds of a pattern that takes some units whole, any of them.
@@ -22,13 +23,14 @@ MOST_TIE = 7
 
 
 @dataclass(frozen=True)
-class ActivationFormat:
+class ActivationFormat(PlainNumbers):
     """Integers of `bits` bits (2, 4, 8 or 16), two's complement if `signed`; one scale per tensor, no zero-point."""
 
     bits: int
     signed: bool
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.bits not in (2, 4, 8, 16):
             raise IntarsiaError(f"an activation has 2, 4, 8 or 16 bits, not {self.bits}.")
 
@@ -104,7 +106,7 @@ def trit_bits(count: int) -> int:
 
 
 @dataclass(frozen=True)
-class Pattern:
+class Pattern(PlainNumbers):
     """Where a plane may be non-zero.
 
     `dense`: anywhere. `unstructured`: anywhere, each non-zero stored with its own index. `n:m`: at most n of every m
@@ -129,6 +131,7 @@ class Pattern:
     rest: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.kind not in _KINDS:
             raise IntarsiaError(f"unknown pattern {self.kind!r}; known are {', '.join(_KINDS)}.")
         if self.kind in ("n:m", "fixed") and not (0 < self.n <= self.m and self.group >= 1):

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intarsia.integer.formats import ActivationFormat, Pattern, WeightFormat
+from intarsia.integer.plain import PlainNumbers
 
 Ints = NDArray[np.integer]
 Shape = tuple[int, int, int]
@@ -21,7 +22,7 @@ LARGEST_TENSOR = 1 << 24
 
 
 @dataclass(frozen=True)
-class Tensor:
+class Tensor(PlainNumbers):
     """An activation tensor: `shape` is (channels, height, width), without the batch."""
 
     name: str
@@ -31,7 +32,7 @@ class Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Plane:
+class Plane(PlainNumbers):
     """An integer weight tensor in one format with one support pattern.
 
     `weights`: (O, I, KH, KW) for a convolution (I = 1 if depthwise); (O, C, H, W) for a linear layer over an input
@@ -54,7 +55,7 @@ def weight_matrix(planes: Sequence[Plane]) -> Ints:
 
 
 @dataclass(frozen=True, eq=False)
-class Requantization:
+class Requantization(PlainNumbers):
     """From accumulators to the output, for each channel: multiplier m (O,), 0 … 2^scale_bits − 1, bias c (O,) int32 and
     shift s (O,), then a clip to lo … hi.
     """
@@ -67,7 +68,7 @@ class Requantization:
 
 
 @dataclass(frozen=True)
-class Residual:
+class Residual(PlainNumbers):
     """A second input of a weight layer, of its output's shape, that is added times multiplier · 2^−shift.
 
     `multiplier` n: 0 … 2^scale_bits − 1. `shift` t: at most the requantization's in every channel.
@@ -79,7 +80,7 @@ class Residual:
 
 
 @dataclass(frozen=True, eq=False)
-class Conv2d:
+class Conv2d(PlainNumbers):
     """2-D convolution; depthwise if `depthwise` (one filter per channel). Padding is (top, left, bottom, right)."""
 
     input: str
@@ -104,7 +105,7 @@ class Conv2d:
 
 
 @dataclass(frozen=True, eq=False)
-class Linear:
+class Linear(PlainNumbers):
     """Fully connected layer: a convolution whose kernel covers its whole input; output (O, 1, 1).
 
     So its patterns are those of that convolution: `n:m` counts the channels of one pixel, `taps` are pixels.
@@ -128,7 +129,7 @@ class Linear:
 
 
 @dataclass(frozen=True)
-class Add:
+class Add(PlainNumbers):
     """Addition that no weight layer takes as its residual: clip((a·m_a + b·m_b + 2^(s−1)) >> s, lo, hi)."""
 
     inputs: tuple[str, str]
@@ -140,7 +141,7 @@ class Add:
 
 
 @dataclass(frozen=True)
-class AveragePool:
+class AveragePool(PlainNumbers):
     """The sum over a window, then clip((sum·m + 2^(s−1)) >> s, lo, hi); padding counts as zeros."""
 
     input: str
@@ -160,7 +161,7 @@ class AveragePool:
 
 
 @dataclass(frozen=True)
-class MaxPool:
+class MaxPool(PlainNumbers):
     """The maximum over a window; padding never wins. The output has the input's format and scale."""
 
     input: str

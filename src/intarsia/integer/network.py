@@ -18,11 +18,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from intarsia.integer.layers import Conv2d, Layer, Linear, Tensor, WeightLayer
+from intarsia.integer.plain import PlainNumbers
 from intarsia.integer.validation import check_layers
 
 
 @dataclass(frozen=True, eq=False)
-class IntegerNetwork:
+class IntegerNetwork(PlainNumbers):
     """Layers in order of execution; each writes the tensor `layer.output`, the last one is the result.
 
     `metadata` is free text for people (how the network was made); it never changes a result.
@@ -38,6 +39,7 @@ class IntegerNetwork:
     metadata: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_layers(self.name, self.input, self.layers, self.scale_bits)
 
     @property
