@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from engine_configs import COUNTED, NARROW, OTHERS, REFUSALS, SHIPPED, SLOW, SMALL, WIDE
-from intarsia.engine import EngineConfig, compile_network
+from intarsia.engine import EngineConfig, compile_network, config_for
 from intarsia.engine.cycles import predict
-from intarsia.engine.units import Superposition
+from intarsia.engine.units import Dense, Superposition
 from intarsia.errors import IntarsiaError
 from intarsia.integer import (
     ActivationFormat,
@@ -18,9 +18,11 @@ from intarsia.integer import (
     Conv2d,
     IntegerNetwork,
     Linear,
+    MaxPool,
     Pattern,
     Plane,
     Requantization,
+    Residual,
     Tensor,
     WeightFormat,
 )
@@ -229,6 +231,69 @@ def test_random_networks() -> None:
         rng = np.random.default_rng([11, seed])
         compared += check(random_network(rng, depth=6), SHIPPED, rng, extreme=False)
     assert compared >= 20
+
+
+def thinned(size: tuple[int, int], stride: tuple[int, int]) -> list[IntegerNetwork]:
+    """A pointwise convolution and a maximum pool that skip pixels of 32 channels."""
+    rng = np.random.default_rng(41)
+    source = Tensor("input", (32, *size), ActivationFormat(8, True), 1.0)
+    out = tuple(-(-extent // by) for extent, by in zip(size, stride, strict=True))
+    plane = random_plane(rng, (20, 32, 1, 1), "ternary", Pattern())
+    requantization = Requantization(np.full(20, 3), np.zeros(20, np.int32), np.full(20, 4), -128, 127)
+    convolution = Conv2d("input", Tensor("conv", (20, *out), source.format, 1.0), (plane,), requantization, stride)
+    pool = MaxPool("input", Tensor("pool", (32, *out), source.format, 1.0), (1, 1), stride, (0, 0, 0, 0))
+    return [IntegerNetwork("thinned", source, (layer,), 6) for layer in (convolution, pool)]
+
+
+@pytest.mark.parametrize(("size", "stride"), [((4, 2), (1, 2)), ((1, 9), (1, 9)), ((2, 4), (2, 1)), ((5, 5), (2, 3))])
+def test_pixels_are_skipped_also_where_one_column_or_row_remains(
+    size: tuple[int, int], stride: tuple[int, int]
+) -> None:
+    for network in thinned(size, stride):
+        assert check(network, SHIPPED, np.random.default_rng(0), extreme=False)
+
+
+def own_residual(
+    source: Tensor, outputs: int, stride: tuple[int, int], padding: tuple[int, int, int, int], kernel: int
+) -> Conv2d:
+    """A convolution that adds what it reads."""
+    rng = np.random.default_rng(43)
+    plane = random_plane(rng, (outputs, source.shape[0], kernel, kernel), "digits4", Pattern())
+    one = np.ones(outputs, np.int64)
+    requantization = Requantization(one, 0 * one, 9 * one, -128, 127)
+    output = Tensor("sum", source.shape, source.format, 1.0)
+    residual = Residual(source.name, 1, 0)
+    return Conv2d(source.name, output, (plane,), requantization, stride, padding, residual=residual)
+
+
+def test_the_networks_own_input_as_residual() -> None:
+    """Few channels, whose unfolded form would hold no residual."""
+    source = Tensor("input", (3, 6, 6), ActivationFormat(8, True), 1.0)
+    network = IntegerNetwork("own", source, (own_residual(source, 3, (1, 1), (1, 1, 1, 1), 3),), 6)
+    assert check(network, SHIPPED, np.random.default_rng(0), extreme=False)
+
+
+def test_a_residual_of_which_only_the_end_is_multiplied() -> None:
+    """Its first word is needed by the drain long after the loader has passed it."""
+    source = Tensor("input", (16, 1, 1), ActivationFormat(8, True), 1.0)
+    middle = Tensor("middle", (32, 1, 2), source.format, 1.0)
+    pad = replace(own_residual(source, 32, (1, 1), (0, 0, 0, 1), 1), output=middle, residual=None)
+    network = IntegerNetwork("end", source, (pad, own_residual(middle, 32, (1, 3), (0, 2, 0, 0), 1)), 6)
+    assert check(network, SHIPPED, np.random.default_rng(0), extreme=False)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_an_engine_fitted_to_a_small_dense_layer_is_one_that_can_be_built(bits: int) -> None:
+    """Its sums are narrower than the sum of a block that the hardware must hold."""
+    rng = np.random.default_rng(47)
+    source = Tensor("input", (3, 2, 2), ActivationFormat(2, True), 1.0)
+    plane = Plane(np.full((4, 3, 1, 1), (1 << (bits - 1)) - 1), WeightFormat(f"int{bits}"), Pattern())
+    requantization = Requantization(np.ones(4, np.int64), np.zeros(4, np.int32), np.full(4, 5), -128, 127)
+    output = Tensor("conv", (4, 2, 2), ActivationFormat(8, True), 1.0)
+    network = IntegerNetwork("small", source, (Conv2d("input", output, (plane,), requantization),), 6)
+    engine = config_for(network, EngineConfig(unit=Dense()))
+    assert engine.acc_bits == 12 + bits
+    assert check(network, engine, rng, extreme=True)
 
 
 @pytest.mark.parametrize(

@@ -87,16 +87,18 @@ def _lowest(tensor: Lifetime, alive: list[_Placed], network: IntegerNetwork, pla
         return 0
     layer, distance = network.layers[tensor.first], plans[tensor.first].distance
     source, *residual = layer.inputs
-    residual = [name for name in residual if name != source]
 
     def fits(base: int, other: _Placed) -> bool:
         if base >= other.end or base + tensor.words <= other.base:
             return True
         if other.life.last > tensor.first:
             return False
+        # Each word of a residual is read just before the same word of the output is written.
+        if other.life.name in residual and base != other.base:
+            return False
         if other.life.name == source:
             return other.base - base >= distance
-        return other.life.name in residual and base == other.base
+        return other.life.name in residual
 
     candidates = {0, *(other.end for other in alive), *(other.base for other in alive)}
     candidates |= {max(0, other.base - distance) for other in alive if other.life.name == source}

@@ -34,7 +34,7 @@ class EngineConfig:
         bias_bits: bits of a bias with rounding and storage offsets folded in, two's complement (16 to 48).
         residual_bits: bits of a residual's multiplier, unsigned (1 to 16), or 0: no layer can add a residual.
         residual_shift_bits: bits of the shift after a residual is added (4 or 5).
-        acc_bits: bits of an accumulator, two's complement (16 to 32).
+        acc_bits: bits of an accumulator, two's complement (16 to 32, and at least what the unit needs).
         acc_slots: output pixels whose accumulators a lane holds at once.
         tile_pixels: output pixels that share one fetch of a weight block (at most acc_slots).
         requant_lanes: lanes requantized a cycle (a divisor of lanes).
@@ -71,7 +71,8 @@ class EngineConfig:
         self._check("bias_bits", 16 <= self.bias_bits <= WIDEST_BIAS, f"16 to {WIDEST_BIAS}")
         self._check("residual_bits", 0 <= self.residual_bits <= 16, "0 to 16")
         self._check("residual_shift_bits", self.residual_shift_bits in (4, 5), "4 or 5")
-        self._check("acc_bits", 16 <= self.acc_bits <= WIDEST_ACCUMULATOR, f"16 to {WIDEST_ACCUMULATOR}")
+        least = self.unit.least_acc_bits(self.block)
+        self._check("acc_bits", least <= self.acc_bits <= WIDEST_ACCUMULATOR, f"{least} to {WIDEST_ACCUMULATOR}")
         self._check("acc_slots", 2 <= self.acc_slots <= 16, "2 to 16")
         self._check("tile_pixels", 1 <= self.tile_pixels <= min(self.acc_slots, 8), "1 to acc_slots, at most 8")
         divides = self.requant_lanes >= 1 and self.lanes % self.requant_lanes == 0

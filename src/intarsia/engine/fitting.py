@@ -72,7 +72,7 @@ def _fitted(network: IntegerNetwork, config: EngineConfig, parts: int, least: En
     for form in forms_by_cycles(network, config):
         try:
             _, widths = compile_roomy(network, form, config)
-            exact = replace(config, **_at_least(widths, least), weight_parts=parts)
+            exact = replace(config, **_at_least(widths, least, config.block), weight_parts=parts)
             _, needs = compile_roomy(network, form, exact)
         except IntarsiaError as refusal:
             refusals.append(refusal)
@@ -89,9 +89,10 @@ def _fitted(network: IntegerNetwork, config: EngineConfig, parts: int, least: En
     return best[1]
 
 
-def _at_least(needs: "Needs", least: EngineConfig | None) -> dict[str, Any]:
+def _at_least(needs: Needs, least: EngineConfig | None, block: int) -> dict[str, Any]:
     """Return the unit and the widths that a network needs, or those of another engine where they are greater."""
     if least is None:
         return {"unit": needs.unit, **needs.bits}
     bits = {name: max(need, getattr(least, name)) for name, need in needs.bits.items()}
-    return {"unit": least.unit if least.unit.holds(needs.unit) else needs.unit, **bits}
+    unit = least.unit if least.unit.holds(needs.unit) else needs.unit
+    return {"unit": unit, **bits, "acc_bits": max(bits["acc_bits"], unit.least_acc_bits(block))}

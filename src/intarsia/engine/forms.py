@@ -64,10 +64,11 @@ def _transpose_layer(layer: Layer) -> Layer:
 
 
 def _unfold(form: Form, block: int) -> Form | None:
-    """Unfold the input; None where other layers also read it, or where nothing can be gained."""
+    """Unfold the input; None where it is also read otherwise, or where nothing can be gained."""
     network = form.network
     first, source = network.layers[0], network.input
-    if sum(source.name in layer.inputs for layer in network.layers) > 1 or source.shape[0] % block == 0:
+    reads = sum(layer.inputs.count(source.name) for layer in network.layers)
+    if reads > 1 or source.shape[0] % block == 0:
         return None
     if isinstance(first, Linear):
         patches = Patches(source.shape[1:], (1, 1), (0, 0, 0, 0))

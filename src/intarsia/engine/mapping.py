@@ -10,6 +10,7 @@ import numpy as np
 
 from intarsia.engine.bits import Ints
 from intarsia.engine.config import EngineConfig
+from intarsia.engine.layout import field_limits
 from intarsia.engine.units import Operands
 from intarsia.errors import IntarsiaError
 from intarsia.integer import Add, AveragePool, Conv2d, Layer, Linear, MaxPool, Tensor
@@ -135,7 +136,8 @@ def _word_fields(layer: Conv2d | AveragePool | MaxPool, source: Tensor, config: 
     (kernel_y, kernel_x), (stride_y, stride_x), padding = layer.kernel, _strides(layer), layer.padding
     _, out_height, out_width = layer.output.shape
     _, height, width = source.shape
-    if (kernel_y, kernel_x, stride_y, stride_x, *padding) == (1, 1, 1, 1, 0, 0, 0, 0):  # the image is one row
+    pointwise = (kernel_y, kernel_x, *padding) == (1, 1, 0, 0, 0, 0) and (height, width) == (out_height, out_width)
+    if pointwise and height * width <= field_limits("in_width")[1]:  # the image is one row
         height, width, out_height, out_width = 1, height * width, 1, out_height * out_width
     pixels, chunk = tile_shape(kernel_x, stride_x, out_width, config)
     return {

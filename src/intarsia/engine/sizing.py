@@ -61,7 +61,7 @@ def compile_roomy(network: IntegerNetwork, form: Form, config: EngineConfig) -> 
     """
     layers = mapped_layers(form.network, config)
     unit = _needed_unit(layers, config)
-    bits = _needed_bits(form.network, layers, config)
+    bits = _needed_bits(form.network, layers, config, unit)
     grown = replace(
         config,
         unit=config.unit if config.unit.holds(unit) else unit,
@@ -112,8 +112,10 @@ def _needed_unit(layers: Sequence[MappedLayer], config: EngineConfig) -> Unit:
     )
 
 
-def _needed_bits(network: IntegerNetwork, layers: Sequence[MappedLayer], config: EngineConfig) -> dict[str, Any]:
-    """Return the least widths that hold a network's multipliers, biases and sums.
+def _needed_bits(
+    network: IntegerNetwork, layers: Sequence[MappedLayer], config: EngineConfig, unit: Unit
+) -> dict[str, Any]:
+    """Return the least widths that hold a network's multipliers, biases and sums, and that a unit takes.
 
     Raises:
         IntarsiaError: some layer needs more than there can be.
@@ -124,7 +126,9 @@ def _needed_bits(network: IntegerNetwork, layers: Sequence[MappedLayer], config:
         "bias_bits": max(16, *(bits_of_bias(m.channels) for m in layers)),
         "residual_bits": max((max(1, c.residual_scale.bit_length()) for c in residuals), default=0),
         "residual_shift_bits": 5 if any(c.residual_shift > 15 for c in residuals) else 4,
-        "acc_bits": max(16, *(_accumulator_bits(m.layer, network, config) for m in layers)),
+        "acc_bits": max(
+            unit.least_acc_bits(config.block), *(_accumulator_bits(m.layer, network, config) for m in layers)
+        ),
     }
     if needs["bias_bits"] > WIDEST_BIAS:
         widest = max(layers, key=lambda m: bits_of_bias(m.channels))

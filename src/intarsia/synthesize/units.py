@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from intarsia.engine.units import Dense, Superposition
 from intarsia.errors import IntarsiaError
 from intarsia.integer.formats import trit_bits
 from intarsia.synthesize.area import liberty_area, transistors
@@ -47,7 +48,7 @@ class ExecutionUnit:
         weight_bits: bits of a dense unit's weights, two's complement (2 to 8); None in a superposition.
         lanes: output channels per cycle (8 or 16).
         block: activations of a block (8 or 16); it may differ from `lanes`.
-        acc_bits: bits of an accumulator (16 to 32); a dense unit needs 8 + weight_bits + log2(block) at least.
+        acc_bits: bits of an accumulator (16 to 32); a dense unit needs more.
         acc_slots: output pixels whose accumulators a lane holds (2 to 16).
 
     Raises:
@@ -83,7 +84,8 @@ class ExecutionUnit:
             self._check("slot_bits", self.slot_bits is None, "None without slots")
             self._check("positions", self.positions is None, "None without slots")
             self._check("plane_shift_bits", self.plane_shift_bits == 0, "0 without slots")
-        least = max(16, 8 + (self.weight_bits or 0) + self.block.bit_length() - 1)
+        unit = Superposition() if self.weight_bits is None else Dense(self.weight_bits)
+        least = unit.least_acc_bits(self.block)
         self._check("acc_bits", self.acc_bits in range(least, 33), f"{least} to 32")
         self._check("acc_slots", self.acc_slots in range(2, 17), "2 to 16")
 

@@ -13,6 +13,9 @@ from intarsia.integer import Pattern, WeightFormat, WeightLayer
 Ints = NDArray[np.int64]
 Bits = NDArray[np.uint8]
 
+#: Bits of the narrowest accumulator that an engine has, whatever its unit.
+LEAST_ACCUMULATOR = 16
+
 
 @dataclass(frozen=True, eq=False)
 class Operands:
@@ -104,6 +107,10 @@ class ExecutionUnit(Protocol):
 
     def block_bits(self, block: int) -> int:
         """Return the bits of a block of one lane in the weight memory."""
+        ...
+
+    def least_acc_bits(self, block: int) -> int:
+        """Return the bits of the narrowest accumulator that the hardware takes: the sum of a block fits."""
         ...
 
     def packed(self, dense: Ints, slots: Ints) -> Bits:

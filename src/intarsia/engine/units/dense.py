@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from intarsia.engine.bits import bits_of
-from intarsia.engine.units.base import Bits, ExecutionUnit, Ints, Operands, Planes
+from intarsia.engine.units.base import LEAST_ACCUMULATOR, Bits, ExecutionUnit, Ints, Operands, Planes
 from intarsia.errors import IntarsiaError
 from intarsia.integer import WeightLayer, weight_matrix
 from intarsia.integer.formats import greatest_tie
@@ -67,6 +67,10 @@ class Dense:
     def block_bits(self, block: int) -> int:
         """Return the bits of a block of one lane."""
         return block * self.bits
+
+    def least_acc_bits(self, block: int) -> int:
+        """Return the bits of the narrowest accumulator: the sum of a block of products fits."""
+        return max(LEAST_ACCUMULATOR, 8 + self.bits + block.bit_length() - 1)
 
     def packed(self, dense: Ints, slots: Ints) -> Bits:
         """Return the bits of blocks; there are no slots."""

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from intarsia.engine.bits import balanced_digits, bits_of, pack_trits, sparse_slots
-from intarsia.engine.units.base import Bits, ExecutionUnit, Ints, Operands, Planes
+from intarsia.engine.units.base import LEAST_ACCUMULATOR, Bits, ExecutionUnit, Ints, Operands, Planes
 from intarsia.errors import IntarsiaError
 from intarsia.integer import Pattern, Plane, WeightLayer
 from intarsia.integer.formats import DIGIT_LIMITS, greatest_tie, trit_bits
@@ -132,6 +132,10 @@ class Superposition:
     def block_bits(self, block: int) -> int:
         """Return the bits of a block of one lane: packed trits, then a value and a position for each slot."""
         return trit_bits(block) + self.slots * (self.slot_bits + _index_bits(block))
+
+    def least_acc_bits(self, block: int) -> int:
+        """Return the bits of the narrowest accumulator; the dot product of a block of trits always fits."""
+        return LEAST_ACCUMULATOR
 
     def packed(self, dense: Ints, slots: Ints) -> Bits:
         """Return the bits of blocks.
