@@ -13,7 +13,7 @@ SMALL = EngineConfig(unit=Superposition(2, 6, 1), lanes=8, block=8, scale_bits=1
 WIDE = EngineConfig(unit=Superposition(3, 8, 3), scale_bits=16, residual_bits=16, requant_lanes=16, acc_slots=16,
                     tile_pixels=8, acc_bits=32, weight_parts=4, act_banks=4, weight_depth=16384)  # fmt: skip
 SLOW = EngineConfig(unit=Superposition(4, 5, 2), scale_bits=5, residual_bits=5, requant_lanes=1, acc_slots=2,
-                    tile_pixels=2, acc_bits=30, weight_depth=4096)  # fmt: skip
+                    tile_pixels=2, acc_bits=30, act_banks=2, weight_depth=4096)  # fmt: skip
 OBLONG = EngineConfig(unit=Superposition(1, 8, 0), lanes=8, block=16, requant_lanes=4, weight_parts=4, act_banks=4,
                       weight_depth=16384)  # fmt: skip
 DENSE = EngineConfig(unit=Dense(4), weight_parts=2, acc_slots=7, act_banks=4, weight_depth=8192)

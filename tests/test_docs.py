@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from intarsia.cli.commands import settings_of
 from intarsia.cli.parser import parse
 from intarsia.datasets import load_dataset
 from intarsia.errors import IntarsiaError
+from intarsia.flow import BENCHMARKS
 from intarsia.integer.file import save
 from intarsia.typed_json import read_typed
 
@@ -101,9 +103,12 @@ def test_the_command_lines_of_the_pages_parse() -> None:
     assert len(found) >= 10
     for place, arguments in found:
         try:
-            parse(arguments)
+            told = vars(parse(arguments))
         except (SystemExit, IntarsiaError):
             pytest.fail(f"{place}: intarsia {shlex.join(arguments)} is not a command")
+        command, network = told.pop("command"), told.pop("network", "")
+        if command == "run" and network in BENCHMARKS and "from_study" not in told:
+            settings_of(command, network, told, "")  # which refuses what contradicts itself
 
 
 def anchors(page: Path) -> set[str]:

@@ -67,7 +67,7 @@ def _on_network(
     if command == "report" and not told.keys() - {"out", "data"}:
         name, model = named(network, own_folder="out" in told)
         before = last_settings(told.get("out", OUT) / name, model=model, data_dir=told.get("data"))
-    settings = before or _settings(command, network, told, shlex.join(["intarsia", *arguments]))
+    settings = before or settings_of(command, network, told, shlex.join(["intarsia", *arguments]))
     if command in ("run", "report"):
         work = command == "run"
         outcome = run(settings, force=force, say=say, progress=progress) if work else report(settings)
@@ -172,8 +172,12 @@ def _on_file(command: str, path: Path, told: Told, *, progress: bool) -> str:
     return network_file.simulate(path, told.get("input"), told.get("images"), config, progress=progress)
 
 
-def _settings(command: str, network: str, told: Told, line: str) -> Settings:
-    """Return the settings that the options of a command say; what they do not say is as `Settings` has it."""
+def settings_of(command: str, network: str, told: Told, line: str) -> Settings:
+    """Return the settings that the options of a command say; what they do not say is as `Settings` has it.
+
+    Raises:
+        IntarsiaError: they contradict each other, or say what there is not.
+    """
     known = {field.name for field in dataclasses.fields(Settings)}
     fields: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in told.items() if name in known

@@ -113,7 +113,7 @@ class _Drain:
 
     def __init__(self, d: Descriptor, config: EngineConfig) -> None:
         self.groups, self.banks = config.requant_cycles, config.act_banks
-        self.free_group = max(self.groups - 5, 0)
+        self.free_group = max(self.groups - STEP_STAGES - 2, 0)
         self.residual, self.param_words = bool(d.residual), config.param_words
         values = {name: int(getattr(d, name)) for name in ("tiles", "out_height", "out_width")}
         values |= {"out_row_pitch": d.out_row_pitch, "out_col_pitch": d.out_col_pitch}

@@ -82,8 +82,10 @@ class LearningSettings:
         require_at_least(1, "float_epochs", self.float_epochs)
 
     def baselines_of(self, benchmark: Benchmark) -> tuple[str, ...]:
-        """Return the kinds of networks to report in addition."""
-        return benchmark.baselines if self.baselines is None else self.baselines
+        """Return the kinds of networks to report in addition; by default not that which is built."""
+        if self.baselines is not None:
+            return self.baselines
+        return tuple(name for name in benchmark.baselines if name != self.scheme)
 
     def recipe_of(self, benchmark: Benchmark) -> QuantizationRecipe:
         """Return how the quantized networks are trained, except for numbers of epochs."""

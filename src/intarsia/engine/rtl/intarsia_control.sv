@@ -22,17 +22,18 @@ module intarsia_control
   output logic                   busy_o,
   output logic                   finished_o     // pulse: the program has ended
 );
+  localparam int unsigned CountBits = $clog2(DescriptorWords + 2);
   typedef enum logic [1:0] {Idle, First, Start, Wait} state_e;
   state_e state_q, state_d;
   logic [DescriptorWords*32-1:0] next_q;   // the descriptor being read
   descriptor_t                   layer_q;
   logic [AddressBits-1:0]        address_q;
-  logic [4:0]                    count_q;  // words asked for, one more when the last one is there
+  logic [CountBits-1:0]          count_q;  // words asked for, one more when the last one is there
   logic                          reading, there, take;
 
   // After the last layer's descriptor there is nothing to read.
   assign reading = state_q == First || ((state_q == Start || state_q == Wait) && !layer_q.last);
-  assign there = count_q == 5'(DescriptorWords + 1);
+  assign there = count_q == CountBits'(DescriptorWords + 1);
   assign take = there && (state_q == First || (state_q == Wait && layer_done_i && !layer_q.last));
   always_comb begin
     state_d = state_q;
@@ -51,7 +52,7 @@ module intarsia_control
     end else begin
       state_q <= state_d;
       if (run_i || take) count_q <= '0;
-      else if (reading && !there) count_q <= count_q + 5'd1;
+      else if (reading && !there) count_q <= count_q + 1'b1;
     end
   end
   always_ff @(posedge clk_i) begin
@@ -62,7 +63,7 @@ module intarsia_control
   end
 
   assign layer_o = layer_q;
-  assign ren_o = reading && count_q < 5'(DescriptorWords);
+  assign ren_o = reading && count_q < CountBits'(DescriptorWords);
   assign raddr_o = address_q;
   assign start_o = state_q == Start;
   assign busy_o = state_q != Idle;

@@ -72,8 +72,9 @@ module intarsia_drain
   localparam int unsigned Groups    = Lanes / RequantLanes;
   localparam int unsigned GroupBits = Groups > 1 ? $clog2(Groups) : 1;
   localparam int unsigned PartBits  = Enables > 1 ? $clog2(Enables) : 1;
-  // A freed slot is loaded three cycles after the step that may follow in the next cycle, so free it that early.
-  localparam int unsigned FreeGroup = Groups > 5 ? Groups - 5 : 0;
+  // A freed slot is loaded StepStages cycles after the step that may follow in the next cycle, and has a new value in
+  // the cycle after that, so free it that early.
+  localparam int unsigned FreeGroup = Groups > StepStages + 2 ? Groups - StepStages - 2 : 0;
 
   // The walk over output words.
   localparam int unsigned Levels = 3;
@@ -311,6 +312,13 @@ module intarsia_drain
   else $error("more finished pixels than accumulators");
   a_start: assert property (@(posedge clk_i) disable iff (!rst_ni) start_i |-> ready_q == '0)
   else $error("a layer started before the last one was drained");
+  a_written: assert property (@(posedge clk_i) disable iff (!rst_ni) writes |-> 32'(waiting_address_q) < 1 << AddressBits)
+  else $error("an output beyond the activation memory");
+  a_read: assert property (@(posedge clk_i) disable iff (!rst_ni)
+      residual_read |-> 32'(residual_address) < 1 << AddressBits)
+  else $error("a residual beyond the activation memory");
+  a_params: assert property (@(posedge clk_i) disable iff (!rst_ni) param_ren_o |-> 32'(param_q) < 1 << WeightAddressBits)
+  else $error("requantization beyond the weight memory");
   a_port: assert property (@(posedge clk_i) disable iff (!rst_ni) !(writes && residual_read))
   else $error("a residual read while a word is written");
   c_residual: cover property (@(posedge clk_i) disable iff (!rst_ni) wants && !starts);

@@ -161,8 +161,6 @@ module intarsia_host
   assign rdata_o = data2_q;
 
 `ifndef SYNTHESIS
-  a_idle: assert property (@(posedge clk_i) disable iff (!rst_ni) req_i && busy_i |-> region == RegionRegisters)
-  else $error("a memory touched while the engine runs");
   a_region: assert property (@(posedge clk_i) disable iff (!rst_ni)
       req_i && region != RegionRegisters |-> index[19:16] == '0)
   else $error("an address beyond the memories");

@@ -256,6 +256,8 @@ module intarsia_loader
   else $error("words released that were never loaded");
   a_push: assert property (@(posedge clk_i) disable iff (!rst_ni) push_i |-> full_q)
   else $error("an incomplete column was pushed");
+  a_address: assert property (@(posedge clk_i) disable iff (!rst_ni) req_o |-> 32'(address2_q) < 1 << AddressBits)
+  else $error("an input beyond the activation memory");
   a_latency: assert property (@(posedge clk_i) disable iff (!rst_ni) $past(start_i, LoaderStages) |-> valid2_q)
   else $error("the first word came late");
   c_wait: cover property (@(posedge clk_i) disable iff (!rst_ni) req_o && !gnt_i);

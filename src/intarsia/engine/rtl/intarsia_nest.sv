@@ -34,6 +34,10 @@ module intarsia_nest #(
       assign wrap_o[i] = last_o[i] && wrap_o[i-1];
       assign moves[i] = step_i && wrap_o[i-1];
     end
+`ifndef SYNTHESIS
+    a_width: assert property (@(posedge clk_i) step_i |-> (ends_i[i] & ~Mask) == '0)
+    else $error("a loop that its counter is too narrow for");
+`endif
     always_comb begin
       index_d[i] = index_q[i];
       if (clear_i || (moves[i] && last_o[i])) index_d[i] = '0;

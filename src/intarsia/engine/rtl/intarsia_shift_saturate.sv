@@ -4,7 +4,7 @@
 // Bits that no remaining shift can bring into the result are dropped after each stage of the shifter, and only whether
 // one of them differs from the sign is kept.
 //
-// Parameters: InBits (OutBits to 64), OutBits (2 to 32), ShiftBits of the amount (1 to 5).
+// Parameters: InBits (OutBits to 64), OutBits (at least 2), ShiftBits of the amount (1 to 5).
 // Latency: none, combinational.
 module intarsia_shift_saturate #(
   parameter int unsigned InBits,
@@ -16,7 +16,7 @@ module intarsia_shift_saturate #(
   output logic [OutBits-1:0]   y_o
 );
   if (OutBits < 2 || InBits < OutBits || InBits > 64 || ShiftBits < 1 || ShiftBits > 5) begin : gen_bad
-    $error("intarsia_shift_saturate: InBits must be OutBits to 64, OutBits must be 2 to 32 and ShiftBits must be 1 to 5");
+    $error("intarsia_shift_saturate: InBits must be OutBits to 64, OutBits must be at least 2 and ShiftBits must be 1 to 5");
   end
 
   // A negative value as its one's complement: what is shifted in is then 0 for either sign.

@@ -110,6 +110,8 @@ module intarsia_weights
   assign unused_walk = ^{index, last, wrap, address_q};
 
 `ifndef SYNTHESIS
+  a_address: assert property (@(posedge clk_i) disable iff (!rst_ni) ren_o |-> 32'(address_q) < 1 << AddressBits)
+  else $error("weights beyond their memory");
   a_take: assert property (@(posedge clk_i) disable iff (!rst_ni) take_i |-> ready_o)
   else $error("a weight block taken that is not there");
   a_end: assert property (@(posedge clk_i) disable iff (!rst_ni) take_i && Parts == 1 |-> running_q)
