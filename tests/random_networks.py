@@ -62,7 +62,7 @@ class Fit:
         common = {"lanes": config.lanes, "block": config.block, "acc_bits": config.acc_bits}
         unit = config.unit
         if isinstance(unit, Dense):
-            return cls(**common, scale_bits=config.scale_bits, dense_bits=unit.bits)
+            return cls(**common, scale_bits=config.scale_bits, dense_bits=8 if unit.digits else unit.bits)
         assert isinstance(unit, Superposition)
         return cls(
             **common,

@@ -22,12 +22,15 @@ POSITIONS: tuple[Positions, ...] = ("own", "shared", "fixed")
 #: Clock cycles that are played, and how many make a layer.
 CYCLES, LAYER = 600, 30
 
+CONTROL = ("acc_en_i", "acc_load_i", "acc_digit_i", "acc_max_i")
+
 
 class Model:
     """One lane array in plain integers: state, and what a clock edge does to it."""
 
     def __init__(self, unit: ExecutionUnit) -> None:
         self.unit = unit
+        self.radix = 3 if unit.weight_bits is None else 1 << unit.weight_bits if unit.digits else 1
         lanes = unit.lanes
         self.weights = np.zeros((lanes, unit.block), np.int64)
         self.values = np.zeros((lanes, unit.slots), np.int64)
@@ -42,7 +45,7 @@ class Model:
             if control["acc_max"] and not control["acc_load"]:
                 result = np.maximum(self.sums[slot], self.dot)
             else:
-                factor = 0 if control["acc_load"] else 3 if control["acc_triple"] else 1
+                factor = 0 if control["acc_load"] else self.radix if control["acc_digit"] else 1
                 result = self.sums[slot] * factor + (self.dot << control["plane_shift"]) + self.slots
             self.sums[slot] = self.wrapped(result)
         if control["valid"]:
@@ -107,7 +110,7 @@ def draw_inputs(rng: np.random.Generator, model: Model, layer: dict[str, int], c
     unit, start = model.unit, cycle - 2
     sure = 0 <= start < unit.acc_slots
     pooling = layer["pooling"]
-    names = ("dense_new", "sparse_new", "valid", "sparse_en", "acc_load", "acc_triple")
+    names = ("dense_new", "sparse_new", "valid", "sparse_en", "acc_load", "acc_digit")
     control = layer | {name: int(rng.integers(2)) for name in names}
     control["acc_en"] = int(rng.random() < 0.8)
     control["acc_load"] &= int(rng.integers(2))
@@ -123,10 +126,8 @@ def draw_inputs(rng: np.random.Generator, model: Model, layer: dict[str, int], c
     small = np.all(np.abs(2 * model.dot + 1) < 256) and not np.any(model.slots)
     control["acc_max"] = int(pooling and bool(small))
     if control["acc_max"]:
-        control["acc_triple"] = 0
+        control["acc_digit"] = 0
         control["acc_load"] |= int(bool(np.any(np.abs(2 * model.sums[control["write_ptr"]] + 1) >= 256)))
-    if unit.kind == "dense":
-        control["acc_triple"] = 0  # it has no digits
     drawn = {name: np.array(value) for name, value in control.items()}
     drawn["word"] = draw(rng, -128, 127, (unit.block,))
     drawn["window"] = draw(rng, -128, 127, (unit.block, unit.block))
@@ -138,12 +139,12 @@ def ports(unit: ExecutionUnit) -> dict[str, int]:
     block, pointer = unit.block, (unit.acc_slots - 1).bit_length()
     steps = {"valid_i": 1, "window_mode_i": 1, "depthwise_i": 1, "channel_i": block.bit_length() - 1}
     steps |= {"word_i": 8 * block, "window_i": 8 * block * block, "write_ptr_i": pointer, "read_ptr_i": pointer}
-    steps |= {"dense_new_i": 1, "dense_i": unit.dense_bits} | dict.fromkeys(("acc_en_i", "acc_load_i", "acc_max_i"), 1)
+    steps |= {"dense_new_i": 1, "dense_i": unit.dense_bits} | dict.fromkeys(CONTROL, 1)
     if unit.kind == "dense":
         return steps
     # The array without slots has a port of the least slot's width, which is without effect.
     sparse_bits = unit.word_bits - unit.dense_bits or unit.lanes * (2 + block.bit_length() - 1)
-    planes = {"sparse_new_i": 1, "sparse_i": sparse_bits, "sparse_en_i": 1, "acc_triple_i": 1}
+    planes = {"sparse_new_i": 1, "sparse_i": sparse_bits, "sparse_en_i": 1}
     return steps | planes | {"plane_shift_i": max(1, unit.plane_shift_bits)}
 
 
@@ -280,6 +281,7 @@ def test_small_arrays_of_every_kind_compute_as_plain_integers(tmp_path: Path) ->
     ]
     units += [ExecutionUnit("superposition", lanes=8, block=8, acc_bits=16, acc_slots=2)]
     units += [ExecutionUnit("dense", weight_bits=bits, acc_bits=max(16, 11 + bits), **shell) for bits in (2, 3, 4, 8)]
+    units += [ExecutionUnit("dense", weight_bits=bits, digits=True, acc_bits=24, **shell) for bits in (2, 5, 8)]
     compare(units, tmp_path, 1)
 
 
@@ -293,6 +295,7 @@ def test_lanes_and_block_may_differ(lanes: int, block: int, tmp_path: Path) -> N
     shell = {"lanes": lanes, "block": block, "acc_slots": 4}
     units = [ExecutionUnit("superposition", 2, 5, positions, 1, **shell) for positions in POSITIONS]
     units += [ExecutionUnit("superposition", **shell), ExecutionUnit("dense", weight_bits=3, **shell)]
+    units += [ExecutionUnit("dense", weight_bits=4, digits=True, **shell)]
     compare(units, tmp_path, 3)
 
 
@@ -304,6 +307,7 @@ def test_arrays_of_units_are_free_of_lint(lanes: int, tmp_path: Path) -> None:
     shell = {"lanes": lanes, "block": lanes, "acc_bits": 19 if small else 32, "acc_slots": 2 if small else 16}
     units = [ExecutionUnit("superposition", **shell)]
     units += [ExecutionUnit("dense", weight_bits=width, **shell) for width in bits]
+    units += [ExecutionUnit("dense", weight_bits=width, digits=True, **shell) for width in bits]
     chosen = product(slots, bits, POSITIONS)
     units += [
         ExecutionUnit("superposition", *each, plane_shift_bits=number % 4, **shell)

@@ -188,7 +188,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--unit",
         _ENGINE,
-        "what a lane multiplies with: superposition (default) or dense",
+        "what a lane multiplies with: superposition (default), dense, as wide as the widest weights, or dense2 to "
+        "dense8, which run wider ones in passes",
         _HARDWARE,
         metavar="NAME",
     ),

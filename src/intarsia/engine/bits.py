@@ -29,6 +29,19 @@ def balanced_digits(weights: Ints, digits: int) -> Ints:
     return result
 
 
+def binary_digits(weights: Ints, bits: int) -> Ints:
+    """Split integers into digits to base 2^bits, most significant first, of −2^(bits − 1) to 2^(bits − 1) − 1 each;
+    (digits, *weights.shape), as few as hold all weights.
+    """
+    half, rest = 1 << (bits - 1), weights.astype(np.int64)
+    result: list[Ints] = []
+    while not result or np.any(rest):
+        digit = (rest + half) % (2 * half) - half
+        result.append(digit)
+        rest = (rest - digit) >> bits
+    return np.stack(result[::-1])
+
+
 def bits_of(values: Ints, width: int, *, signed: bool = False) -> NDArray[np.uint8]:
     """Bits of integers, two's complement if `signed`, least significant first, along a new last axis of `width`.
 

@@ -26,7 +26,7 @@ class Descriptor:
         moves_input: each tile reads the channels of the input that it writes.
         residual: a residual is added.
         tile_pixels, last_pixels: output pixels of a pixel tile, and of the last one of a row.
-        digits: passes over balanced-ternary digits, most significant first.
+        digits: passes over the digits of the weights, most significant first.
         tiles: output channel tiles.
         kernel_y, blocks, chunks, kernel_x: the loops over kernel rows, channel blocks, kernel column chunks and columns
             of a chunk; in window mode kernel_y and kernel_x are the size of the window.

@@ -46,6 +46,7 @@ class ExecutionUnit:
         plane_shift_bits: bits of the ternary plane's binary shift against the sparse plane (0 to 3): 2 for shifts of 0
             to 3; 0 without slots.
         weight_bits: bits of a dense unit's weights, two's complement (2 to 8); None in a superposition.
+        digits: whether these may be digits of wider weights; only in a dense unit.
         lanes: output channels per cycle (8 or 16).
         block: activations of a block (8 or 16); it may differ from `lanes`.
         acc_bits: bits of an accumulator (16 to 32); a dense unit needs more.
@@ -61,6 +62,7 @@ class ExecutionUnit:
     positions: Positions | None = None
     plane_shift_bits: int = 0
     weight_bits: int | None = None
+    digits: bool = False
     lanes: int = 16
     block: int = 16
     acc_bits: int = 24
@@ -76,6 +78,7 @@ class ExecutionUnit:
         else:
             self._check("slots", self.slots in range(5), "0 to 4")
             self._check("weight_bits", self.weight_bits is None, "None in a superposition, which is ternary")
+            self._check("digits", not self.digits, "False in a superposition, whose digits are ternary")
         if self.slots:
             self._check("slot_bits", self.slot_bits in range(2, 9), "2 to 8")
             self._check("positions", self.positions in _POSITIONS, ", ".join(_POSITIONS))
@@ -94,7 +97,7 @@ class ExecutionUnit:
             raise IntarsiaError(f"{name} of an execution unit is {getattr(self, name)!r}, it must be {expected}.")
 
     def __str__(self) -> str:
-        text = f"int{self.weight_bits}" if self.kind == "dense" else "ternary"
+        text = f"int{self.weight_bits}{' digits' * self.digits}" if self.kind == "dense" else "ternary"
         if self.slots:
             text += f" + {self.slots} × int{self.slot_bits} at {self.positions} positions"
             text += f", shifts of {self.plane_shift_bits} bits"
@@ -127,7 +130,8 @@ class ExecutionUnit:
         """
         parameters = {"Lanes": self.lanes, "Block": self.block, "AccBits": self.acc_bits, "AccSlots": self.acc_slots}
         if self.weight_bits is not None:
-            return Design(_select(DENSE_TOP, sources), DENSE_TOP, {**parameters, "WeightBits": self.weight_bits})
+            parameters |= {"WeightBits": self.weight_bits, "Digits": int(self.digits)}
+            return Design(_select(DENSE_TOP, sources), DENSE_TOP, parameters)
         # Without slots, SlotBits and Positions are without effect; one value each, so that the results are found again.
         parameters |= {"Slots": self.slots, "SlotBits": self.slot_bits or 2, "PlaneShiftBits": self.plane_shift_bits}
         parameters["Positions"] = _POSITIONS[self.positions or "own"]

@@ -20,7 +20,7 @@ module proof_lane #(
   input logic                            sparse_i,
   input logic                            acc_en_i,
   input logic                            load_i,
-  input logic                            triple_i
+  input logic                            digit_i
 );
   logic [AccBits-1:0] acc;
   intarsia_lane #(
@@ -43,7 +43,7 @@ module proof_lane #(
     .valid_i(1'b1),
     .acc_en_i,
     .load_i,
-    .triple_i,
+    .digit_i,
     .max_i(1'b0),
     .write_ptr_i(1'b0),
     .read_ptr_i(1'b0),
@@ -71,7 +71,7 @@ module proof_lane #(
     slots_q <= slots_d;
     summed_q <= 1'b1;
     if (acc_en_i) begin
-      acc_q <= (load_i ? '0 : triple_i ? acc_q + acc_q + acc_q : acc_q) + (dot_q << plane_shift_i) + slots_q;
+      acc_q <= (load_i ? '0 : digit_i ? acc_q + acc_q + acc_q : acc_q) + (dot_q << plane_shift_i) + slots_q;
       if (load_i) known_q <= summed_q;
     end
   end

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Accumulators of one lane: one for each output pixel that the lane holds.
 //
-// In a step, one of them takes acc·{1, 3} + (dot << k) + slots, or the same without acc (load), or the greater of acc
+// In a step, one of them takes acc·{1, Radix} + (dot << k) + slots, or the same without acc (load), or the greater of acc
 // and dot (max). Each has a write enable of its own, so that its clock can be gated; they are read by AND-OR trees.
 //
 // Parameters:
 //   DotBits         bits of the dense plane's dot product, signed (8 to AccBits).
 //   SlotsBits       bits of the sparse plane's sum, signed (2 to 32); 0: there is none, slots_i is without effect.
 //   PlaneShiftBits  bits of the dense plane's shift k (0 to 3); 0: there is none, plane_shift_i is without effect.
-//   Triple          1: acc·3 + … is possible (the next digit of Horner's rule); 0: triple_i is without effect.
+//   Radix           of the digits that weights may have (Horner's rule): 3, or a power of two of 4 to 256; 0: there are
+//                   none, digit_i is without effect.
 //   AccBits         bits of an accumulator (16 to 32); the compiler proves that none overflows.
 //   AccSlots        output pixels (2 to 16).
 // Latency: an accumulator changes at the end of the cycle in which sums and control are given; reading takes no cycle.
@@ -16,7 +17,7 @@ module intarsia_accumulators #(
   parameter int unsigned DotBits,
   parameter int unsigned SlotsBits,
   parameter int unsigned PlaneShiftBits,
-  parameter bit          Triple,
+  parameter int unsigned Radix,
   parameter int unsigned AccBits,
   parameter int unsigned AccSlots,
   localparam int unsigned PtrBits    = $clog2(AccSlots),
@@ -29,7 +30,7 @@ module intarsia_accumulators #(
   input  logic [ShiftPorts-1:0]        plane_shift_i, // k, constant in a layer
   input  logic                         en_i,
   input  logic                         load_i,        // replace
-  input  logic                         triple_i,      // times three, then add
+  input  logic                         digit_i,       // times Radix, then add
   input  logic                         max_i,         // keep the greater; both are of 8 bits, k and slots are 0
   input  logic [PtrBits-1:0]           write_ptr_i,
   input  logic [PtrBits-1:0]           read_ptr_i,
@@ -40,6 +41,9 @@ module intarsia_accumulators #(
   end
   if (DotBits < 8 || DotBits > AccBits) begin : gen_bad_dot
     $error("intarsia_accumulators: DotBits must be 8 to AccBits");
+  end
+  if (!(Radix inside {0, 3, 4, 8, 16, 32, 64, 128, 256})) begin : gen_bad_radix
+    $error("intarsia_accumulators: Radix must be 0, 3 or a power of two of 4 to 256");
   end
   if (PlaneShiftBits > 3) begin : gen_bad_shift
     $error("intarsia_accumulators: PlaneShiftBits must be 0 to 3");
@@ -83,12 +87,14 @@ module intarsia_accumulators #(
   // The greater one is the accumulator: nothing is written.
   assign keep = max_i && !load_i && $signed(acc[7:0]) >= $signed(dot_i[7:0]);
 
-  if (Triple) begin : gen_triple
-    assign next = (acc & {AccBits{!max_i}}) + ({acc[AccBits-2:0], 1'b0} & {AccBits{triple_i}}) + dot + slots;
-  end else begin : gen_no_triple
+  if (Radix == 3) begin : gen_ternary
+    assign next = (acc & {AccBits{!max_i}}) + ({acc[AccBits-2:0], 1'b0} & {AccBits{digit_i}}) + dot + slots;
+  end else if (Radix != 0) begin : gen_binary
+    assign next = ((digit_i ? acc << $clog2(Radix) : acc) & {AccBits{!max_i}}) + dot + slots;
+  end else begin : gen_no_digits
     assign next = (acc & {AccBits{!max_i}}) + dot + slots;
     logic unused;
-    assign unused = triple_i;
+    assign unused = digit_i;
   end
 
   for (genvar s = 0; s < AccSlots; s++) begin : gen_slot
@@ -103,7 +109,7 @@ module intarsia_accumulators #(
   always_ff @(posedge clk_i) begin
     if (en_i) begin
       assert (32'(write_ptr_i) < AccSlots) else $error("an accumulator beyond the last");
-      assert (!(max_i && triple_i)) else $error("max and triple in one step");
+      assert (!(max_i && digit_i)) else $error("max and the next digit in one step");
       assert (!max_i || (slots == '0 && dot == AccBits'(dot_i) && dot_i >= -128 && dot_i <= 127))
       else $error("max of what is no activation");
       assert (!max_i || load_i || (held >= -128 && held <= 127)) else $error("max beside what is no activation");

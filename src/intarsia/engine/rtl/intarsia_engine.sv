@@ -9,7 +9,7 @@
 // 3 accumulators.
 //
 // Parameters:
-//   Unit          execution unit: 0, superposition (Slots, SlotBits, PlaneShiftBits); 1, dense (WeightBits).
+//   Unit          execution unit: 0, superposition (Slots, SlotBits, PlaneShiftBits); 1, dense (WeightBits, WeightDigits).
 //   Lanes         output channels per cycle (8 or 16).
 //   Block         input channels per cycle, bytes of an activation word (8 or 16, at least Lanes).
 //   ScaleBits     bits of a requantization multiplier (2 to 16); BiasBits, of a bias (16 to 48).
@@ -27,6 +27,7 @@ module intarsia_engine
   parameter int unsigned SlotBits          = 8,
   parameter int unsigned PlaneShiftBits    = 3,
   parameter int unsigned WeightBits        = 8,
+  parameter int unsigned WeightDigits      = 0,
   parameter int unsigned Lanes             = 16,
   parameter int unsigned Block             = 16,
   parameter int unsigned ScaleBits         = 6,
@@ -136,7 +137,7 @@ module intarsia_engine
   );
 
   // Sequencer: stage 0.
-  logic                 valid, load, triple, sparse, last, free;
+  logic                 valid, load, digit, sparse, last, free;
   logic [IndexBits-1:0] ring_index, channel;
   logic [PtrBits-1:0]   acc_ptr;
   intarsia_sequencer #(.Lanes(Lanes), .Block(Block), .AccSlots(AccSlots)) u_sequencer (
@@ -144,13 +145,13 @@ module intarsia_engine
     .fill_i(fill), .column_full_i(column_full), .weights_ready_i(weights_ready), .free_i(free),
     .release_o(release_words), .release_count_o(release_count), .push_o(push), .take_o(take),
     .valid_o(valid), .ring_index_o(ring_index), .channel_o(channel), .acc_ptr_o(acc_ptr),
-    .load_o(load), .triple_o(triple), .sparse_o(sparse), .last_o(last)
+    .load_o(load), .digit_o(digit), .sparse_o(sparse), .last_o(last)
   );
 
   // Stages 1 to 3 of a step.
   typedef struct packed {
     logic                 load;
-    logic                 triple;
+    logic                 digit;
     logic                 sparse;
     logic                 last;
     logic [PtrBits-1:0]   acc_ptr;
@@ -171,7 +172,7 @@ module intarsia_engine
   end
   always_ff @(posedge clk_i) begin
     ring_q <= ring_index;
-    step_q[0] <= '{load: load, triple: triple, sparse: sparse, last: last, acc_ptr: acc_ptr, channel: channel};
+    step_q[0] <= '{load: load, digit: digit, sparse: sparse, last: last, acc_ptr: acc_ptr, channel: channel};
     for (int unsigned i = 1; i < StepStages; i++) step_q[i] <= step_q[i-1];
   end
 
@@ -201,17 +202,18 @@ module intarsia_engine
       .dense_new_i(take_q), .dense_i(trits), .sparse_new_i(take_q), .sparse_i(slots),
       .valid_i(valid_q[1]), .sparse_en_i(step_q[1].sparse), .channel_i(step_q[1].channel),
       .word_i(x_q), .window_i(window_slots),
-      .acc_en_i(valid_q[2]), .acc_load_i(step_q[2].load), .acc_triple_i(step_q[2].triple),
+      .acc_en_i(valid_q[2]), .acc_load_i(step_q[2].load), .acc_digit_i(step_q[2].digit),
       .acc_max_i(layer.maximum), .write_ptr_i(step_q[2].acc_ptr), .read_ptr_i(drain_ptr), .acc_o(acc)
     );
   end else begin : gen_dense
     intarsia_lane_array_dense #(
-      .Lanes(Lanes), .Block(Block), .WeightBits(WeightBits), .AccBits(AccBits), .AccSlots(AccSlots)
+      .Lanes(Lanes), .Block(Block), .WeightBits(WeightBits), .Digits(WeightDigits != 0), .AccBits(AccBits),
+      .AccSlots(AccSlots)
     ) u_array (
       .clk_i, .window_mode_i(layer.window), .depthwise_i(layer.depthwise),
       .dense_new_i(take_q), .dense_i(block),
       .valid_i(valid_q[1]), .channel_i(step_q[1].channel), .word_i(x_q), .window_i(window_slots),
-      .acc_en_i(valid_q[2]), .acc_load_i(step_q[2].load), .acc_max_i(layer.maximum),
+      .acc_en_i(valid_q[2]), .acc_load_i(step_q[2].load), .acc_digit_i(step_q[2].digit), .acc_max_i(layer.maximum),
       .write_ptr_i(step_q[2].acc_ptr), .read_ptr_i(drain_ptr), .acc_o(acc)
     );
   end

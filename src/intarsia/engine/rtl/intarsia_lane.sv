@@ -44,7 +44,7 @@ module intarsia_lane #(
   // Accumulation of the sums registered before.
   input  logic                                 acc_en_i,
   input  logic                                 load_i,        // replace
-  input  logic                                 triple_i,      // times three, then add: the next digit
+  input  logic                                 digit_i,      // times three, then add: the next digit
   input  logic                                 max_i,         // keep the greater
   input  logic [PtrBits-1:0]                   write_ptr_i,
   // Result.
@@ -125,7 +125,7 @@ module intarsia_lane #(
     .DotBits(DotBits),
     .SlotsBits(Slots == 0 ? 0 : SlotsBits),
     .PlaneShiftBits(PlaneShiftBits),
-    .Triple(1'b1),
+    .Radix(3),
     .AccBits(AccBits),
     .AccSlots(AccSlots)
   ) u_accumulators (
@@ -135,7 +135,7 @@ module intarsia_lane #(
     .plane_shift_i,
     .en_i(acc_en_i),
     .load_i,
-    .triple_i,
+    .digit_i,
     .max_i,
     .write_ptr_i,
     .read_ptr_i,

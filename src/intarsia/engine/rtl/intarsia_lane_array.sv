@@ -61,7 +61,7 @@ module intarsia_lane_array #(
   // Stage 3.
   input  logic                                 acc_en_i,
   input  logic                                 acc_load_i,
-  input  logic                                 acc_triple_i,
+  input  logic                                 acc_digit_i,
   input  logic                                 acc_max_i,
   input  logic [PtrBits-1:0]                   write_ptr_i,
   // Result.
@@ -165,7 +165,7 @@ module intarsia_lane_array #(
       .valid_i,
       .acc_en_i,
       .load_i(acc_load_i),
-      .triple_i(acc_triple_i),
+      .digit_i(acc_digit_i),
       .max_i(acc_max_i),
       .write_ptr_i,
       .read_ptr_i,

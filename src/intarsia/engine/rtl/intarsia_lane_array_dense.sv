@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // Dense lane array: Lanes lanes with weights of one width, in the place of intarsia_lane_array and with its ports, those
-// of sparse weights and digits left out.
+// of sparse weights left out.
 //
 // Weights are registered in stage 1 (only when they change), used in stage 2, accumulators are updated in stage 3. The
 // weight word holds the Block weights of lane 0, then those of lane 1, and so on.
 //
-// Parameters: Lanes and Block (8 or 16) as in intarsia_lane_array; WeightBits, AccBits, AccSlots as in
-// intarsia_lane_dense.
+// Parameters: Lanes and Block (8 or 16) as in intarsia_lane_array; WeightBits, Digits, AccBits, AccSlots
+// as in intarsia_lane_dense.
 // Latency: a step issued in cycle t (stage 0) updates the accumulators at the end of cycle t + 3.
 module intarsia_lane_array_dense #(
   parameter int unsigned Lanes,
   parameter int unsigned Block,
   parameter int unsigned WeightBits,
+  parameter bit          Digits = 1'b0,
   parameter int unsigned AccBits,
   parameter int unsigned AccSlots,
   localparam int unsigned IndexBits = $clog2(Block),
@@ -33,6 +34,7 @@ module intarsia_lane_array_dense #(
   // Stage 3.
   input  logic                                 acc_en_i,
   input  logic                                 acc_load_i,
+  input  logic                                 acc_digit_i,
   input  logic                                 acc_max_i,
   input  logic [PtrBits-1:0]                   write_ptr_i,
   // Result.
@@ -64,6 +66,7 @@ module intarsia_lane_array_dense #(
     intarsia_lane_dense #(
       .Block(Block),
       .WeightBits(WeightBits),
+      .Digits(Digits),
       .AccBits(AccBits),
       .AccSlots(AccSlots)
     ) u_lane (
@@ -75,6 +78,7 @@ module intarsia_lane_array_dense #(
       .valid_i,
       .acc_en_i,
       .load_i(acc_load_i),
+      .digit_i(acc_digit_i),
       .max_i(acc_max_i),
       .write_ptr_i,
       .read_ptr_i,

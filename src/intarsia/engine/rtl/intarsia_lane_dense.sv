@@ -2,11 +2,13 @@
 // Dense lane: the hardware of one output channel with weights of one width, to compare the superposition lane with.
 //
 // Each cycle it multiplies a block of activations by a block of weights, one multiplier each, and adds the products in
-// one tree. Choice of activations, control and accumulators are those of intarsia_lane, without digits.
+// one tree. Choice of activations, control and accumulators are those of intarsia_lane.
 //
 // Parameters:
 //   Block       activations of a block (8 or 16).
 //   WeightBits  bits of a weight, two's complement (2 to 8).
+//   Digits      1: weights may be digits to base 2^WeightBits of wider ones, most significant first; 0: digit_i is
+//               without effect.
 //   AccBits     bits of an accumulator (16 to 32, at least 8 + WeightBits + log2(Block): the sum of a block fits).
 //   AccSlots    output pixels whose accumulators are held (2 to 16).
 // Latency: operands in cycle t, dot product registered at its end, accumulator updated at the end of cycle t + 1 under
@@ -14,6 +16,7 @@
 module intarsia_lane_dense #(
   parameter int unsigned Block,
   parameter int unsigned WeightBits,
+  parameter bit          Digits,
   parameter int unsigned AccBits,
   parameter int unsigned AccSlots,
   localparam int unsigned PtrBits = $clog2(AccSlots),
@@ -30,6 +33,7 @@ module intarsia_lane_dense #(
   // Accumulation of the dot product registered before.
   input  logic                              acc_en_i,
   input  logic                              load_i,      // replace
+  input  logic                              digit_i,     // times 2^WeightBits, then add: the next digit
   input  logic                              max_i,       // keep the greater
   input  logic [PtrBits-1:0]                write_ptr_i,
   // Result.
@@ -70,7 +74,7 @@ module intarsia_lane_dense #(
     .DotBits(DotBits),
     .SlotsBits(0),
     .PlaneShiftBits(0),
-    .Triple(1'b0),
+    .Radix(Digits ? 1 << WeightBits : 0),
     .AccBits(AccBits),
     .AccSlots(AccSlots)
   ) u_accumulators (
@@ -80,7 +84,7 @@ module intarsia_lane_dense #(
     .plane_shift_i(1'b0),
     .en_i(acc_en_i),
     .load_i,
-    .triple_i(1'b0),
+    .digit_i,
     .max_i,
     .write_ptr_i,
     .read_ptr_i,

@@ -38,7 +38,7 @@ module intarsia_sequencer
   output logic [IndexBits-1:0] channel_o,
   output logic [PtrBits-1:0]   acc_ptr_o,
   output logic                 load_o,         // first of a pixel: replace the accumulator
-  output logic                 triple_o,       // first of a further pass
+  output logic                 digit_o,       // first of a further pass
   output logic                 sparse_o,       // the slots count
   output logic                 last_o          // last of a pixel
 );
@@ -136,7 +136,7 @@ module intarsia_sequencer
   // Channels of a depthwise tile: where a word holds those of several tiles, its own ones.
   assign channel_o = layer_i.depthwise ? IndexBits'(index[Tile] * 16'(Lanes)) : IndexBits'(index[Channel]);
   assign load_o = first;
-  assign triple_o = first_words && index[Pass] != '0;
+  assign digit_o = first_words && index[Pass] != '0;
   assign sparse_o = layer_i.sparse && last[Pass];
   assign last_o = last[Column] && last[Chunk] && last[Channel] && last[Row] && last[Pass];
   assign release_o = fire && !layer_i.window && wrap[Column];
@@ -154,7 +154,7 @@ module intarsia_sequencer
   c_room: cover property (@(posedge clk_i) disable iff (!rst_ni) running_q && operands && !room);
   c_weights: cover property (@(posedge clk_i) disable iff (!rst_ni)
       running_q && operands && room && block_start && !weights_ready_i);
-  c_triple: cover property (@(posedge clk_i) disable iff (!rst_ni) fire && triple_o);
+  c_digit: cover property (@(posedge clk_i) disable iff (!rst_ni) fire && digit_o);
   c_resident: cover property (@(posedge clk_i) disable iff (!rst_ni) fire && layer_i.resident && !block_start);
 `endif
 endmodule

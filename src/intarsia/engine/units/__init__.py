@@ -8,23 +8,43 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from intarsia.engine.units.base import ExecutionUnit, Operands, Planes
-from intarsia.engine.units.dense import Dense
+from intarsia.engine.units.dense import LEAST_BITS, MOST_BITS, Dense
 from intarsia.engine.units.superposition import Superposition
 from intarsia.errors import IntarsiaError
 
 #: Any of them; their fields differ in name, so that JSON says which one is meant.
 Unit = Superposition | Dense
 UNITS: Mapping[str, type[Unit]] = MappingProxyType({unit.name: unit for unit in (Superposition, Dense)})
+#: Dense units of fixed width, by the names that people give them.
+DENSE_UNITS: Mapping[str, Dense] = MappingProxyType(
+    {f"{Dense.name}{bits}": Dense(bits, digits=True) for bits in range(LEAST_BITS, MOST_BITS + 1)}
+)
 
-__all__ = ["UNITS", "Dense", "ExecutionUnit", "Operands", "Planes", "Superposition", "Unit", "unit_named"]
+__all__ = [
+    "DENSE_UNITS",
+    "UNITS",
+    "Dense",
+    "ExecutionUnit",
+    "Operands",
+    "Planes",
+    "Superposition",
+    "Unit",
+    "unit_named",
+]
 
 
 def unit_named(name: str) -> Unit:
     """Return a unit with its usual parameters.
 
+    Args:
+        name: that of a kind of unit, which is fitted to a network; or of a dense unit with multipliers of so many bits,
+            which runs wider weights in passes: `dense4`.
+
     Raises:
         IntarsiaError: there is no unit of that name.
     """
+    if name in DENSE_UNITS:
+        return DENSE_UNITS[name]
     if name not in UNITS:
-        raise IntarsiaError(f"unknown execution unit {name!r}; known are {', '.join(UNITS)}.")
+        raise IntarsiaError(f"unknown execution unit {name!r}; known are {', '.join((*UNITS, *DENSE_UNITS))}.")
     return UNITS[name]()

@@ -22,22 +22,24 @@ class Operands:
     """A weight layer in the terms of a unit.
 
     Attributes:
-        passes: (P, O, I, KH, KW), what the lanes multiply a block by in each pass, most significant first; a pass adds
-            to three times the sum before it (Horner's rule for balanced-ternary digits).
+        passes: (P, O, I, KH, KW), what the lanes multiply a block by in each pass: digits of the weights, most
+            significant first. A pass adds to `radix` times the sum before it (Horner's rule).
         slots: (O, I, KH, KW), what the sparse slots multiply by, in the last pass; None without a sparse plane.
         shift: binary shift of the passes' sum with respect to the slots'.
+        radix: of the digits.
     """
 
     passes: Ints
     slots: Ints | None = None
     shift: int = 0
+    radix: int = 3
 
     @property
     def greatest_sum(self) -> int:
         """Greatest magnitude of a partial sum of any channel over inputs of magnitude 1, in any order of its blocks."""
         total = np.zeros(len(self.passes[0]), np.int64)
         for number, values in enumerate(self.passes):
-            total = (3 * total if number else total) + np.abs(values).reshape(len(values), -1).sum(axis=1)
+            total = (self.radix * total if number else total) + np.abs(values).reshape(len(values), -1).sum(axis=1)
         total = total << self.shift
         if self.slots is not None:
             total = total + np.abs(self.slots).reshape(len(self.slots), -1).sum(axis=1)

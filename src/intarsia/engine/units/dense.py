@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The dense unit: one multiplier for each input of a block, for weights of one width."""
+"""The dense unit: one multiplier for each input of a block, for weights of one width, or for digits of wider ones."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,44 +7,55 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from intarsia.engine.bits import bits_of
+from intarsia.engine.bits import binary_digits, bits_of
 from intarsia.engine.units.base import LEAST_ACCUMULATOR, Bits, ExecutionUnit, Ints, Operands, Planes
 from intarsia.errors import IntarsiaError
 from intarsia.integer import WeightLayer, weight_matrix
 from intarsia.integer.formats import greatest_tie
 
 MOST_BITS = 8
-_LEAST_BITS = 2
+LEAST_BITS = 2
 
 
 @dataclass(frozen=True)
 class Dense:
-    """Weights of `bits` bits, two's complement (2 to 8), in one pass: the sum of a layer's planes, whatever those."""
+    """The sum of a layer's planes, whatever those, as weights of `bits` bits, two's complement.
+
+    Attributes:
+        bits: of a multiplier's weight (2 to 8).
+        digits: whether wider weights run too, in passes: as digits to base 2^bits, the most significant first. A layer
+            takes as many passes as its own weights need; two digits of 4 bits are −136 to 119.
+    """
 
     bits: int = MOST_BITS
+    digits: bool = False
 
     name: ClassVar[str] = "dense"
     number: ClassVar[int] = 1
     lane: ClassVar[str] = "intarsia_lane_dense"
 
     def __str__(self) -> str:
-        return f"int{self.bits}"
+        return f"int{self.bits} digits" if self.digits else f"int{self.bits}"
 
     def refusal(self, planes: Planes, block: int) -> str | None:
-        """Return why no layer of such planes runs on the unit: any may, if the sum of its planes is narrow enough."""
+        """Return why no layer of such planes runs on the unit: any may, if the sum of its planes is narrow enough, or
+        in passes.
+        """
         return None
 
     def for_planes(self, planes: Iterable[Planes], block: int) -> Self:
         """Return the unit with as many bits as the sums of planes may need; of a mix, as many as there are."""
-        return type(self)(max((_bits_of(each) for each in planes), default=_LEAST_BITS))
+        return self._of(max((_bits_of(each) for each in planes), default=LEAST_BITS))
 
     def operands(self, layer: WeightLayer) -> Operands:
-        """Return the layer's matrix.
+        """Return the layer's matrix, or the digits of it where it is wider than the multipliers of a unit of digits.
 
         Raises:
-            IntarsiaError: it has weights that 8 bits do not hold.
+            IntarsiaError: it has weights that 8 bits do not hold, and there are no digits.
         """
         matrix = weight_matrix(layer.planes).astype(np.int64)
+        if self.digits and _bits_for(matrix) > self.bits:
+            return Operands(binary_digits(matrix, self.bits), radix=1 << self.bits)
         if _bits_for(matrix) > MOST_BITS:
             raise IntarsiaError(
                 f"layer {layer.output.name}: its weights reach {int(np.abs(matrix).max())}, and a dense unit has "
@@ -53,12 +64,15 @@ class Dense:
         return Operands(matrix[None])
 
     def fitted(self, layers: Iterable[tuple[str, Operands, int]]) -> Self:
-        """Return the unit with as many bits as the widest layer needs."""
-        return type(self)(max((_bits_for(operands.passes) for _, operands, _ in layers), default=_LEAST_BITS))
+        """Return the unit with as many bits as the widest layer needs; if it has digits, it keeps its own for them."""
+        needs = [self.bits + 1 if len(each.passes) > 1 else _bits_for(each.passes) for _, each, _ in layers]
+        return self._of(max(needs, default=LEAST_BITS))
 
     def holds(self, other: ExecutionUnit) -> bool:
-        """Whether it has as many bits."""
-        return isinstance(other, Dense) and self.bits >= other.bits
+        """Whether it has as many bits, and digits of the same if the other has any."""
+        if not isinstance(other, Dense):
+            return False
+        return self == other if other.digits else self.bits >= other.bits
 
     def has_room(self, sparse_weights: int) -> bool:
         """Whether a lane has slots for so many sparse weights of a block: there is no sparse plane."""
@@ -78,11 +92,15 @@ class Dense:
 
     def check(self) -> str | None:
         """Return what is wrong with its parameters."""
-        return None if _LEAST_BITS <= self.bits <= MOST_BITS else f"bits is {self.bits}, it must be 2 to 8"
+        return None if LEAST_BITS <= self.bits <= MOST_BITS else f"bits is {self.bits}, it must be 2 to 8"
 
     def parameters(self) -> dict[str, int]:
         """Return its parameters by their names in the RTL."""
-        return {"WeightBits": self.bits}
+        return {"WeightBits": self.bits, "WeightDigits": int(self.digits)}
+
+    def _of(self, bits: int) -> Self:
+        """Return the unit for weights of so many bits."""
+        return self if self.digits and bits > self.bits else type(self)(bits)
 
 
 def _bits_of(planes: Planes) -> int:
@@ -91,9 +109,9 @@ def _bits_of(planes: Planes) -> int:
     dense = planes.dense.limit if planes.dense else 0
     sparse = planes.sparse.limit if planes.sparse else 0
     greatest = (dense << (greatest_tie(planes.sparse) if planes.sparse and dense else 0)) + sparse
-    return min(MOST_BITS, max(_LEAST_BITS, greatest.bit_length() + 1))
+    return min(MOST_BITS, max(LEAST_BITS, greatest.bit_length() + 1))
 
 
 def _bits_for(values: Ints) -> int:
     lowest, highest = int(values.min(initial=0)), int(values.max(initial=0))
-    return max(_LEAST_BITS, max(-lowest - 1, highest).bit_length() + 1)
+    return max(LEAST_BITS, max(-lowest - 1, highest).bit_length() + 1)
