@@ -190,7 +190,7 @@ autoencoder showed that these recipes needed more work. Their replacements (matc
 placement of digits and of the second sparse weight per block, equalization, epochs, the start of training and its rate)
 were chosen by the agreement with the float network on variants of validation inputs, the training loss, or the error of
 validation clips; MobileNetV1's picture variants were adopted after a look at one epoch. These results are therefore not
-blind, and the validation sets come from few inputs: 60 clips of words, 100 images, 32 clips of cars.
+blind, and the validation sets come from few inputs: 55 clips of words, 100 images, 32 clips of cars.
 
 **Training without the original training set.** DS-CNN and MobileNetV1 are trained without their own training sets.
 Three things matter there:

@@ -32,13 +32,6 @@ COLUMNS = (
 )
 #: In the order of the page.
 STUDIES = ("regularity-resnet8", "trained-resnet8", "regularity-dscnn", "trained-dscnn")
-#: Made while the calibration clips of the keyword set held clips of its test: take out what is made again.
-LEAKED = ("regularity-dscnn", "trained-dscnn")
-LEAK = """
-† Made with an earlier file of calibration clips that held test clips: 51 of its 300 belong to the official testing
-split. Post-training quantization, training and validation saw them, so no DS-CNN figure on this page is valid;
-they will be repeated.
-"""
 #: Where the sparse weights may lie, step by step, at one density: from anywhere to where the hardware says.
 STEPS = {
     0.03125: ("unstructured@0.03125", "blocks4@0.03125", "inputs@0.03125", "outputs@0.03125", "taps@0.03125"),
@@ -80,17 +73,17 @@ INTRODUCTION = """# What does regularity cost?
 
 Written by `python benchmarks/regularity.py`. Terms and conditions:
 
-- **All figures on this page are of the earlier integer arithmetic and engine**, in which each plane had a multiplier
-  and an accumulator of its own. They will be measured again. Accuracies should hardly change: in short training runs
-  of ResNet-8 a sparse step tied to the dense one lost 0.1 points. Cycles, transistors and energy do change;
-  [execution units](execution-units.md) has today's areas.
+- **The trained study of ResNet-8 is of the earlier integer arithmetic and engine**, in which each plane had a
+  multiplier and an accumulator of its own; all other figures are of today's. Accuracies should hardly change: in short
+  training runs of ResNet-8 a sparse step tied to the dense one lost 0.1 points. Cycles, transistors and energy do.
 - Every network is frozen to integers and executed on validation inputs, never on the test set.
 - Bits count everything stored for the weights, indices and scales included.
 - Transistors are those of the lane array that the design needs ([what execution units cost](execution-units.md)); the
   rest of the engine is the same for all designs.
 - Memory energy is an estimate from IHP's 130 nm macros: the accesses of the engine's memories while it runs, without
   the lanes ([where the costs come from](explore.md#where-the-costs-come-from)).
-- A dash means that no lane array runs these planes.
+- Patterns without slots run on dense lanes, as wide as the sum of their planes. A dash means that no lane array runs
+  these planes.
 - The first and the last layer have four balanced-ternary digits in all designs, unless stated otherwise (the names of
   DS-CNN's designs say so). The smallest possible choice of whole taps is one of nine, so all densities of taps are the
   same design.
@@ -99,20 +92,22 @@ Written by `python benchmarks/regularity.py`. Terms and conditions:
 
 **ResNet-8, post-training only.** Figures are measured on 2,000 images: half a point is noise.
 
-- A sparse plane gains the most accuracy per byte.
-- Separate positions for each output channel, one in every block, come close to unrestricted positions and store far
-  fewer bits. Four output channels can share positions with almost no loss.
-- Sharing by sixteen loses half of the gain and saves a twentieth of the lanes' transistors. Whole inputs, whole
-  outputs, taps and fixed positions lose more and save nothing further.
+- A sparse plane gains the most accuracy per byte: one int4 weight in every block gains 4.4 points over ternary for 25 %
+  more bytes and 19 % more transistors in the lanes.
+- Separate positions for each output channel, one in every block, equal unrestricted positions and take 22 % fewer
+  bytes. Unrestricted positions, blocks, whole outputs and taps have no slots: as sums of planes they take dense lanes
+  of 7 bits, 2.2 times the transistors, for 11 % fewer cycles.
+- Four output channels that share positions lose 1 point. Sharing by sixteen loses 2, nearly half of the gain, and saves
+  4 % of the lanes' transistors. Whole inputs lose another point, fixed positions all of the gain, taps and whole
+  outputs more than half of it, and save nothing further.
 - Permuting channels recovers none of this, except with fixed positions: it moves the channels that need sparse weights
-  there, and reaches the level of sharing by sixteen.
-- Widening gains less accuracy than a sparse plane, for more bytes and many more cycles.
-- Regularity saves almost no memory energy. Activations and the ternary plane dominate; a sparse int4 plane adds 9 %
-  (DS-CNN: 2 %), and 2 % less if all lanes share positions.
+  there, and comes within a point of sharing by sixteen.
+- Widening by a quarter gains half as much as a sparse plane, for 87 % more bytes and 2.7 times the cycles.
+- Regularity saves no memory energy. Activations and the ternary plane dominate; a sparse int4 plane adds 8 %.
 - Uniform int2 and int3 have 8 bits in the first and the last layer, so their lanes and words are that wide.
 
-**ResNet-8, trained.** Designs on the single-seed front were run with three seeds. ± is the standard error of a
-difference, seed by seed; where there is no ±, half a point is noise.
+**ResNet-8, trained (earlier arithmetic).** Designs on the single-seed front were run with three seeds. ± is the
+standard error of a difference, seed by seed; where there is no ±, half a point is noise.
 
 - Training makes most differences smaller, because it improves the worst designs most: ternary gains 1.7 points, a
   sparse plane at unrestricted positions half a point.
@@ -129,31 +124,16 @@ difference, seed by seed; where there is no ±, half a point is noise.
   outputs among int2 ones end 1.3 points lower, with more bytes.
 - Equalizing gains nothing beyond the noise. Eight epochs give ternary 85.7 %, hardly more than four.
 
-**Widening or high-precision weights?** Widening ResNet-8 by a quarter gains 1.5 points for 87 % more bytes and 2.6
-times the cycles. A sparse plane with the same seed gains 1.7 points, the same within the noise, for 27 % more bytes and
-41 % more transistors in the lanes. In transistors times cycles, widening costs 1.9 times as much as the sparse plane.
+**Widening or high-precision weights? (Earlier arithmetic.)** Widening ResNet-8 by a quarter gains 1.5 points for 87 %
+more bytes and 2.6 times the cycles. A sparse plane with the same seed gains 1.7 points, the same within the noise, for
+27 % more bytes and 41 % more transistors in the lanes. In transistors times cycles, widening costs 1.9 times as much as
+the sparse plane.
 
-**DS-CNN †, post-training only.** Figures are agreement with the float network on variants of few clips, and each draw
+**DS-CNN, post-training only.** Figures are agreement with the float network on variants of few clips, and each draw
 of calibration clips gives different ones; three draws separate only large differences from noise. These are: a sparse
 plane, a second weight in a block, int8 in it, unrestricted positions (blocks lose what these gain), widening, and
 permuting channels with separate positions for each channel. Whole outputs and inputs seem to lose two or three points.
 Effects of sharing and fixing positions are within the noise.
-
-**DS-CNN †, trained.** The results differ from those of ResNet-8.
-
-- Ternary gains twelve points by training, a sparse plane seven. The remaining difference between them, and between all
-  patterns, is smaller than the noise (three seeds of one design lie 0.3 to 2.3 points apart; with one seed, two points
-  are noise). The post-training evaluation, which puts such designs up to nine points apart, is a worse guide here: it
-  separates formats, not patterns.
-- Uniform int4, int3 and two ternary digits come within 2.3 to 4.2 points of the float network, two weights per block
-  within five.
-- For ternary planes alone, equalizing gains 1.9 points at no cost, and widening by a quarter 2.3 points for 36 % more
-  bytes and 39 % more cycles (ternary with one seed, so at the edge of the noise).
-- One sparse weight per block, with 41 % more transistors in the lanes, shows no gain over either. Two, without either,
-  lie 0.4 points above the widened network, within the noise, with 8 % fewer bytes, 28 % fewer cycles and 54 % more
-  transistors (11 % more, times cycles).
-- Layer-wise mixed precision ends slightly below all superpositions, int8 outputs among int2 ones 1.8 points below.
-- Eight epochs give ternary 93.2 % where four give 92.6 % (one seed).
 """
 
 
@@ -225,7 +205,7 @@ def trained(one: StudyResults) -> str:
     epochs = max(number or 0 for number in one.epochs)
     seeded = sum(len(design.seeds) >= 3 for design in designs)
     parts = [
-        f"\n## {title(one)}, trained\n{leak(one)}",
+        f"\n## {one.network}, trained\n",
         f"`studies/{one.name}.yaml`: {trained_of(one)}, for {epochs} epochs from compensated rounding. Designs",
         f"on the single-seed front are run with three seeds: {seeded} have them. Spearman's rank correlation of the",
         f"post-training accuracy with the trained accuracy is {words}.\n",
@@ -304,17 +284,9 @@ STEPS_BETWEEN = (
 )
 
 
-def title(one: StudyResults) -> str:
-    return f"{one.network} †" if one.name in LEAKED else one.network
-
-
-def leak(one: StudyResults) -> str:
-    return LEAK if one.name in LEAKED else ""
-
-
 def study(one: StudyResults) -> str:
     parts = [
-        f"\n## {title(one)}, post-training only\n{leak(one)}",
+        f"\n## {one.network}, post-training only\n",
         f"`studies/{one.name}.yaml`, {len(one.designs)} designs; all of them in",
     ]
     parts.append(f"`studies/{one.name}.csv`. Post-training quantization with compensated rounding: nothing here is")
