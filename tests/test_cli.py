@@ -499,6 +499,7 @@ def test_a_report_of_nothing_is_refused(intarsia: Command, tmp_path: Path) -> No
     status, _, error = intarsia("report", "digits", "--out", tmp_path)
     assert status == 2
     assert "intarsia run digits" in sentence(error)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_sources_are_written(intarsia: Command, tmp_path: Path) -> None:

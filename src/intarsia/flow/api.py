@@ -111,13 +111,16 @@ def report(settings: Settings) -> Outcome:
             works in the folder.
     """
     _refuse_other_network(settings)
+    nothing = IntarsiaError(
+        f"{settings.folder} holds nothing to report with these options; run it first: "
+        f"intarsia run {settings.model or settings.network}."
+    )
+    if not settings.folder.is_dir():
+        raise nothing
     with locked(settings.folder):
         records = finished_records(settings)
         if not records:
-            raise IntarsiaError(
-                f"{settings.folder} holds nothing to report with these options; run it first: "
-                f"intarsia run {settings.model or settings.network}."
-            )
+            raise nothing
         _refuse_loss(settings, records)
         before = last_settings(settings.folder, model=settings.model, data_dir=settings.data_dir)
         same = before is not None and before == replace(settings, command=before.command, data_dir=before.data_dir)
