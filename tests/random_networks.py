@@ -37,7 +37,7 @@ from intarsia.integer.validation import window_output
 from random_planes import UNIT_PATTERNS, ends, mixed_planes, multipliers, pick, random_plane
 
 _SHIPPED = EngineConfig()
-KINDS = ("conv", "depthwise", "linear", "residual", "add", "avgpool", "maxpool")
+KINDS = ("conv", "depthwise", "linear", "residual", "own residual", "add", "avgpool", "maxpool")
 
 Window = tuple[tuple[int, int], tuple[int, int], tuple[int, int, int, int]]
 _POINTWISE: Window = ((1, 1), (1, 1), (0, 0, 0, 0))
@@ -110,7 +110,8 @@ def random_layer_network(
     """Return a network of one layer of `kind` (one of KINDS, or drawn).
 
     `add` has a 1×1 convolution before it, so that its two inputs differ; `residual` is a convolution, depthwise or not,
-    after another one like it, whose result it adds; with `second` every layer has one, so that it
+    after another one like it, whose result it adds; `own residual` is a convolution that adds what it reads. With
+    `second` every layer has a convolution before it, so that it
     does not read the network's input. `extreme` puts weights, multipliers, biases
     and shifts at their limits. `sparse` forces or forbids the sparse plane of a convolution or linear layer (drawn if
     None), `dense` forces the format of the dense plane. `fit` and `far`: see `Fit` and `Ranges`; multipliers have fewer
@@ -136,6 +137,8 @@ def random_layer_network(
         inputs = [source, layers[0].output] if kind == "add" else [layers[0].output]
     if kind == "residual":
         layers += _residual_layers(rng, "residual", inputs[0], ranges, sparse=sparse, dense=dense)
+    elif kind == "own residual":
+        layers.append(_own_residual(rng, kind, inputs[0], ranges, sparse=sparse, dense=dense))
     else:
         layers.append(random_layer(rng, kind, kind, inputs, ranges, sparse=sparse, dense=dense))
     return IntegerNetwork(f"random {kind}", source, tuple(layers), scale_bits)
@@ -155,11 +158,13 @@ def random_network(rng: Generator, depth: int = 5, *, extreme: bool = False, fre
         inputs = [tensors[-1]]
         if kind == "add":
             inputs.append(pick(rng, [t for t in tensors if t.shape == inputs[0].shape]))
-        made = (
-            _residual_layers(rng, f"{kind}{number}", inputs[0], ranges)
-            if kind == "residual"
-            else [random_layer(rng, kind, f"{kind}{number}", inputs, ranges)]
-        )
+        made: list[Layer]
+        if kind == "residual":
+            made = _residual_layers(rng, f"{kind}{number}", inputs[0], ranges)
+        elif kind == "own residual":
+            made = [_own_residual(rng, f"{kind}{number}", inputs[0], ranges)]
+        else:
+            made = [random_layer(rng, kind, f"{kind}{number}", inputs, ranges)]
         layers += made
         tensors += [layer.output for layer in made]
     return IntegerNetwork("random", source, tuple(layers), scale_bits, {"seeded": "yes"})
@@ -327,6 +332,28 @@ def _residual_layers(
     planes = {"sparse": sparse, "dense": dense}
     second = _weight_layer(rng, name, kind, x, ranges, outputs=outputs, window=window, residual=first.output, **planes)
     return [first, second]
+
+
+def _own_residual(
+    rng: Generator,
+    name: str,
+    x: Tensor,
+    ranges: Ranges,
+    *,
+    sparse: bool | None = None,
+    dense: str | None = None,
+) -> Layer:
+    """Return a convolution that adds what it reads: its window keeps the size of the image, whatever its stride."""
+    kernel, stride = (tuple(rng.integers(1, most, 2, endpoint=True).tolist()) for most in (ranges.max_kernel, 3))
+    paddings = []
+    for extent, size, step in zip(x.shape[1:], kernel, stride, strict=True):
+        more = (extent - 1) * step + size - extent
+        first = int(rng.integers(0, more, endpoint=True))
+        paddings.append((first, more - first))
+    (top, bottom), (left, right) = paddings
+    window = kernel, stride, (top, left, bottom, right)
+    kind, planes = pick(rng, ("conv", "depthwise")), {"sparse": sparse, "dense": dense}
+    return _weight_layer(rng, name, kind, x, ranges, outputs=x.shape[0], window=window, residual=x, **planes)
 
 
 def _plane_shift(rng: Generator, form: str, pattern: Pattern, ranges: Ranges) -> int:

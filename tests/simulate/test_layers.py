@@ -59,7 +59,7 @@ def check(network: IntegerNetwork, config: EngineConfig, rng: np.random.Generato
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("extreme", [False, True], ids=["drawn", "extreme"])
 def test_random_layers(kind: str, extreme: bool) -> None:
-    """At least 45 layers of each kind and regime: 630 in all, on two inputs each.
+    """At least 45 layers of each kind and regime: 720 in all, on two inputs each.
 
     Two of three are a network's second layer: a first one may be computed over an unfolded input.
     """
