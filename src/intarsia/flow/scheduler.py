@@ -91,7 +91,7 @@ def run_tasks(
         if record is not None:
             say(f"{task.stage:<10} {task.title}: done before")
         else:
-            if reason := complaint(settings.folder, task):
+            if reason := complaint(settings.folder, task, records):
                 say(f"{task.stage:<10} {reason}")
             say(f"{task.stage:<10} {task.title} …")
             job = Job(settings, task, dict(records), say, progress)

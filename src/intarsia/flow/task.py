@@ -220,22 +220,28 @@ def finished(folder: Path, task: Task[R], records: Records) -> Record[R] | None:
     certain, possible = ({f"{task.name}.{suffix}" for suffix in kind} for kind in (task.suffixes, task.optional))
     if not certain <= set(record.files) <= certain | possible:
         return None
-    for name, digest in record.files.items():
-        path = folder / task.stage / name
-        if not path.is_file() or sha256(path) != digest:
-            return None
-    return record
+    return None if _changed(folder, task, record) else record
 
 
-def complaint(folder: Path, task: Task[Result]) -> str:
-    """Return why a record that is there cannot be read, one sentence; empty if it can, or there is none."""
+def _changed(folder: Path, task: Task[R], record: Record[R]) -> list[Path]:
+    """Return the products that are not as the record says."""
+    products = {folder / task.stage / name: digest for name, digest in record.files.items()}
+    return [path for path, digest in products.items() if not path.is_file() or sha256(path) != digest]
+
+
+def complaint(folder: Path, task: Task[Result], records: Records) -> str:
+    """Return what is wrong with a record that is there, or with its products, one sentence; empty if nothing is, or if
+    it is of another key.
+    """
     path = record_path(folder, task)
     try:
-        if path.exists():
-            read_record(path, task.kind)
+        record = read_record(path, task.kind) if path.exists() else None
     except IntarsiaError as error:
         return str(error)
-    return ""
+    if record is None or record.key != key_of(task, records):
+        return ""
+    changed = _changed(folder, task, record)
+    return f"{changed[0]} is not as its run left it; it is made again." if changed else ""
 
 
 def perform(job: Job, clock: Callable[[], float]) -> Record[Result]:
