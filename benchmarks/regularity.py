@@ -54,14 +54,19 @@ def main() -> None:
     for one in map(read_results, options.studies):
         write_json(options.data / "results" / f"{one.name}.json", to_json(one))
         write_text(options.data / f"{one.name}.csv", one.as_csv())
-    kept = [options.data / "results" / f"{name}.json" for name in STUDIES]
-    results = [read_results(path) for path in kept if path.exists()]
+    results = kept_in(options.data)
     if not results:
         parser.error(f"no study is kept in {options.data / 'results'}; give the folders of finished ones")
     for one in results:
         for name, plot in plots(one).items():
             write_text(options.docs / name, standalone(plot))
     write_text(options.docs / "regularity.md", page(results))
+
+
+def kept_in(data: Path) -> list[StudyResults]:
+    """Return the studies of the page that have been run."""
+    paths = [data / "results" / f"{name}.json" for name in STUDIES]
+    return [read_results(path) for path in paths if path.exists()]
 
 
 def page(results: Sequence[StudyResults]) -> str:
