@@ -42,6 +42,8 @@ SLOTS, SLOT_BITS = range(1, 5), (2, 3, 4, 5, 6, 8)
 PLANE_SHIFT_BITS = 2
 TERNARY = ExecutionUnit("superposition")
 DENSE = tuple(ExecutionUnit("dense", weight_bits=bits) for bits in (2, 3, 4, 8))
+#: Those that run wider weights in passes.
+DIGITS = tuple(ExecutionUnit("dense", weight_bits=bits, digits=True) for bits in (2, 3, 4))
 REFERENCE = DENSE[-1]
 
 #: kGE of the commit before (758467c: two accumulators per lane and pixel), by its own script and by this one.
@@ -114,7 +116,7 @@ def sparse(positions: Positions, slots: int, bits: int) -> ExecutionUnit:
 
 
 def measure(sources: list[Path], pdk: Pdk, cache: Path) -> Areas:
-    units = [TERNARY, *DENSE, *(sparse(*chosen) for chosen in product(POSITIONS, SLOTS, SLOT_BITS))]
+    units = [TERNARY, *DENSE, *DIGITS, *(sparse(*chosen) for chosen in product(POSITIONS, SLOTS, SLOT_BITS))]
     areas: Areas = {}
     for unit in units:
         [areas[unit]] = characterize([unit], sources, pdk=pdk, cache=cache)
@@ -142,7 +144,9 @@ by 0 to {2**PLANE_SHIFT_BITS - 1} bits against the sparse plane.
 
 | unit | transistors | flip-flops | kGE | of int8 | path in a module, ns | weight bits |
 |---|---|---|---|---|---|---|
-{chr(10).join(plain_row(areas[unit], areas[REFERENCE]) for unit in (TERNARY, *DENSE))}
+{chr(10).join(plain_row(areas[unit], areas[REFERENCE]) for unit in (TERNARY, *DENSE, *DIGITS))}
+
+Dense lanes with digits also run wider weights, in passes.
 
 ## Ternary with sparse slots
 
@@ -260,7 +264,7 @@ def _slot_factors(layer: WeightLayer) -> NDArray[np.float64]:
 
 
 def name_of(unit: ExecutionUnit) -> str:
-    plain = "ternary" if unit.weight_bits is None else f"int{unit.weight_bits}"
+    plain = "ternary" if unit.weight_bits is None else f"int{unit.weight_bits}{' digits' * unit.digits}"
     return f"{plain} + {unit.slots} × int{unit.slot_bits}" if unit.slots else plain
 
 
