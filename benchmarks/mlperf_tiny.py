@@ -157,7 +157,8 @@ def page(kept: Mapping[str, Findings]) -> str:
 Written by `python benchmarks/mlperf_tiny.py`. Scores are those of integer networks, except the float rows, on the full
 official test set: accuracy, or the area under the ROC curve (AUC) of the autoencoder. Bits per weight are all bits
 stored for the weights (without biases) divided by the number of weights; bytes include the biases. Cycles are those of
-the engine with 16 superposition lanes; networks with int8 layers have none, because they need dense lanes.
+the engine with 16 superposition lanes; networks with int8 layers have none, because they need dense lanes. The
+README shows three seeds of ResNet-8.
 
 {table(ACCURACY, accuracy)}
 
