@@ -59,8 +59,6 @@ BEFORE = {
 DECODERS_BEFORE = 10.2
 #: Cycles of ResNet-8 with `ternary+1:16xint5` on that commit's engine fitted to it; kGE, mm² of logic, mm² of memory.
 ENGINE_BEFORE = (60_038, 242.8, 1.76, 5.22)
-#: Of the residual's multiplier in the fitted engines.
-RESIDUAL_BITS = 8
 #: Weights of ResNet-8, and the area of a kilobyte in one-port macros of 4 KB and more, in µm².
 WEIGHTS, KILOBYTE_UM2 = 77_000, (31_000, 38_000)
 
@@ -225,7 +223,7 @@ def residual_additions(sources: tuple[Path, ...], pdk: Pdk, cache: Path) -> str:
     config, networks = EngineConfig(), sorted(Path("studies/networks").glob("resnet8-*.safetensors"))
     without, with_residual = (
         requantizer_areas(sources, (config.scale_bits,), residual_bits=bits, pdk=pdk, cache=cache)[0].kge or 0.0
-        for bits in (0, RESIDUAL_BITS)
+        for bits in (0, config.residual_bits)
     )
     rows, steps = [], 0
     layers = [[layer for layer in load(path).layers if _adds(layer)] for path in networks]

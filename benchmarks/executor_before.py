@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The executor beside that of an earlier commit: images per second of processor time, in one run.
+"""The executor compared with that of an earlier commit: images per second of processor time, in one run.
 
     git worktree add build/before 758467c
     python benchmarks/executor_before.py build/before [--images 500] [--threads 1] [--rounds 9]

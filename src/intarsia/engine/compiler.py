@@ -4,7 +4,7 @@
 from intarsia.engine.config import EngineConfig
 from intarsia.engine.fitting import config_for
 from intarsia.engine.program import Program
-from intarsia.engine.sizing import compile_for
+from intarsia.engine.sizing import compile_fixed
 from intarsia.integer import IntegerNetwork
 
 
@@ -19,4 +19,4 @@ def compile_network(network: IntegerNetwork, config: EngineConfig | None = None)
         IntarsiaError: a layer or the network as a whole does not fit the engine; the message names all parameters that
             are too small, with what they must be, or says what to change in the network.
     """
-    return compile_for(network, config_for(network) if config is None else config)
+    return compile_fixed(network, config_for(network) if config is None else config)

@@ -7,7 +7,7 @@ from typing import Any
 
 from intarsia.engine.config import EngineConfig
 from intarsia.engine.cycles import predict
-from intarsia.engine.sizing import Needs, compile_for, compile_roomy, forms_by_cycles
+from intarsia.engine.sizing import Needs, compile_fixed, compile_roomy, forms_by_cycles
 from intarsia.errors import IntarsiaError
 from intarsia.integer import IntegerNetwork
 
@@ -54,7 +54,7 @@ def config_for(
 
 
 def _cycles(network: IntegerNetwork, config: EngineConfig) -> int:
-    return sum(layer.cycles for layer in predict(compile_for(network, config)))
+    return sum(layer.cycles for layer in predict(compile_fixed(network, config)))
 
 
 def _with_fewest_banks(network: IntegerNetwork, config: EngineConfig) -> EngineConfig:

@@ -33,7 +33,7 @@ class Needs:
     depths: dict[str, int]
 
 
-def compile_for(network: IntegerNetwork, config: EngineConfig) -> Program:
+def compile_fixed(network: IntegerNetwork, config: EngineConfig) -> Program:
     """Compile a network for an engine as it is, in the form that takes the fewest cycles of those that fit.
 
     Raises:

@@ -13,7 +13,7 @@ into the matrix: sums are integers times 2^−s, and the shift is a floor. Other
 whose sums could pass 2^52 is refused.
 
 Activations are (H, N, W, C) arrays of the smallest integer type that holds their format. With the channels last, a row
-of a window is one run of memory, and is unfolded as one; with the images beside the columns, one row of outputs of all
+of a window is one run of memory, and is unfolded as one; with the images next to the columns, one row of outputs of all
 images is one matrix.
 """
 
