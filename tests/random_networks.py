@@ -33,7 +33,8 @@ from intarsia.integer import (
     Tensor,
     weight_matrix,
 )
-from intarsia.integer.validation import window_output
+from intarsia.integer.layers import LARGEST_BIAS
+from intarsia.integer.validation import LARGEST_ACCUMULATOR, window_output
 from random_planes import UNIT_PATTERNS, ends, mixed_planes, multipliers, pick, random_plane
 
 _SHIPPED = EngineConfig()
@@ -300,7 +301,10 @@ def _weight_layer(
     output = Tensor(name, shape, random_format(rng, free=ranges.free), 0.02)
     # The greatest shifts would take a residual of 16 bits beyond what the executor sums exactly.
     extreme = ranges.extreme and not (ranges.free and residual is not None)
-    requantization = _requantization(rng, planes, x, output, ranges.scale_bits, extreme=extreme)
+    greatest = LARGEST_BIAS if ranges.free else (1 << 31) - 1
+    requantization = _requantization(
+        rng, planes, x, output, ranges.scale_bits, extreme=extreme, greatest_bias=greatest
+    )
     if residual is not None:
         # So far apart may shifts of channels lie, or the residual counts more than 2^50 in some.
         shift, most = requantization.shift, 8 if ranges.free else 20
@@ -373,7 +377,7 @@ def _plane_kinds(rng: Generator, ranges: Ranges, sparse: bool | None, dense: str
     if ranges.free and sparse is None and dense is None:
         patterns = [Pattern.parse(text) for text in ("dense", "unstructured", "2:4", "1:3/2", "1:16", "fixed2:5")]
         patterns += UNIT_PATTERNS
-        kinds = [(str(rng.choice(digits + integers)), pick(rng, patterns)) for _ in range(rng.integers(1, 4))]
+        kinds = [(str(rng.choice((*digits, *integers, "int16"))), pick(rng, patterns)) for _ in range(rng.integers(1, 4))]
         return [("binary", Pattern()), *kinds[1:]] if rng.random() < 0.1 else kinds
     if ranges.fit.dense_bits and sparse is None and dense is None:
         names = ("ternary", *integers[: ranges.fit.dense_bits - 1], integers[ranges.fit.dense_bits - 2])
@@ -391,7 +395,8 @@ def _plane_kinds(rng: Generator, ranges: Ranges, sparse: bool | None, dense: str
 
 def _bounded(rng: Generator, planes: Sequence[Plane], x: Tensor, ranges: Ranges) -> list[Plane]:
     """Return planes with random weights set to zero until their accumulators keep below their limit."""
-    limit = ((1 << ((32 if ranges.free else ranges.fit.acc_bits) - 1)) - 1) // _magnitude(x)
+    greatest = LARGEST_ACCUMULATOR if ranges.free else (1 << (ranges.fit.acc_bits - 1)) - 1
+    limit = greatest // _magnitude(x)
     sizes = [(np.abs(p.weights.astype(np.int64)) << p.shift).reshape(len(p.weights), -1) for p in planes]
     settled = sum(size.sum(axis=1) for size, plane in zip(sizes, planes, strict=True) if not plane.format.has_zero)
     rest = sum(size for size, plane in zip(sizes, planes, strict=True) if plane.format.has_zero)
@@ -407,7 +412,14 @@ def _bounded(rng: Generator, planes: Sequence[Plane], x: Tensor, ranges: Ranges)
 
 
 def _requantization(
-    rng: Generator, planes: Sequence[Plane], x: Tensor, output: Tensor, scale_bits: int, *, extreme: bool = False
+    rng: Generator,
+    planes: Sequence[Plane],
+    x: Tensor,
+    output: Tensor,
+    scale_bits: int,
+    *,
+    extreme: bool = False,
+    greatest_bias: int = (1 << 31) - 1,
 ) -> Requantization:
     """Return a bias and a shift that spread the output over its range for inputs uniform over theirs."""
     outputs = output.shape[0]
@@ -418,10 +430,10 @@ def _requantization(
     deviation = np.sqrt((flat**2).sum(axis=1)) * (_span(x) / 3.46) + 1
     shift = np.array([_shift(rng, value * 6, output.format, extreme) for value in deviation])
     middle = (output.format.lo + output.format.hi) / 2 * 2.0**shift
-    bias = np.clip(middle - mean + rng.normal(0, deviation / 2), -(2**31), 2**31 - 1).astype(np.int64)
+    bias = np.clip(middle - mean + rng.normal(0, deviation / 2), -greatest_bias, greatest_bias).astype(np.int64)
     if extreme:
-        bias = np.where(rng.random(outputs) < 0.5, ends(rng, -(2**31), 2**31 - 1, (outputs,)), bias)
-    return Requantization(multiplier.astype(np.int32), bias.astype(np.int32), shift.astype(np.uint8), lo, hi)
+        bias = np.where(rng.random(outputs) < 0.5, ends(rng, -greatest_bias, greatest_bias, (outputs,)), bias)
+    return Requantization(multiplier.astype(np.int32), bias, shift.astype(np.uint8), lo, hi)
 
 
 def _whole_range(requantization: Requantization, form: ActivationFormat) -> Requantization:

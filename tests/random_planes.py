@@ -35,7 +35,7 @@ def random_plane(
     if not WeightFormat(form).has_zero:
         weights = ends(rng, -1, 1, shape)
     weights = weights * _support(rng, shape, pattern)
-    return Plane(weights.astype(np.int8), WeightFormat(form), pattern, shift)
+    return Plane(weights.astype(np.int8 if limit < 128 else np.int16), WeightFormat(form), pattern, shift)
 
 
 def mixed_planes(rng: Generator, shape: tuple[int, ...], *, extreme: bool = False) -> list[Plane]:

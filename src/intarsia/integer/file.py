@@ -2,7 +2,8 @@
 """The file of an integer network: safetensors, with one JSON header that holds everything but the arrays.
 
 The header stands under the key `intarsia` of the safetensors metadata. The arrays of layer i (counted from 0) are
-`i.plane.p.weights` (int8), `i.multiplier` (uint16), `i.bias` (int32) and `i.shift` (uint8). A reader refuses whatever
+`i.plane.p.weights` (int8, or int16 in the format of that name), `i.multiplier` (uint16), `i.bias` (int32, or int64 where
+one needs it) and `i.shift` (uint8). A reader refuses whatever
 it does not know, so a file either means the same to everybody or nothing. There is no pickle.
 
 The header's `sha256` is over the arrays, so that a changed weight is noticed.
@@ -42,8 +43,12 @@ FORMAT = "integer network"
 VERSION = 3  # 3: one multiplier per channel, shifts of planes, residuals
 
 _KEY = "intarsia"
-_DTYPES = {"weights": "I8", "multiplier": "U16", "bias": "I32", "shift": "U8"}
-_NUMPY = {"I8": np.int8, "U16": np.uint16, "I32": np.int32, "U8": np.uint8}
+#: Types of arrays, the narrowest first; a writer takes the first that holds the values.
+_DTYPES = {"weights": ("I8", "I16"), "multiplier": ("U16",), "bias": ("I32", "I64"), "shift": ("U8",)}
+_NUMPY: dict[str, type[np.integer]] = {
+    **{"I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64},
+    **{"U8": np.uint8, "U16": np.uint16},
+}
 _MAX_SIZE = 1 << 16  # of a kernel, stride, padding or tensor axis; keeps a damaged file from asking for all memory
 
 Arrays = dict[str, Ints]
@@ -129,8 +134,8 @@ def _check_dtypes(dtypes: dict[str, str]) -> None:
         expected = _DTYPES.get(name.rpartition(".")[2])
         if expected is None:
             raise HeaderError(f"array {name!r} is unknown")
-        if dtype != expected:
-            raise HeaderError(f"array {name!r} is {dtype} instead of {expected}")
+        if dtype not in expected:
+            raise HeaderError(f"array {name!r} is {dtype} instead of {' or '.join(expected)}")
 
 
 def _sum(arrays: Arrays) -> str:
@@ -204,8 +209,9 @@ def _residual_fields(residual: Residual) -> dict[str, Any]:
 
 
 def _store(arrays: Arrays, name: str, values: Ints) -> None:
-    dtype = _NUMPY[_DTYPES[name.rpartition(".")[2]]]
-    arrays[name] = np.ascontiguousarray(values, dtype)  # lossless: the network checked its ranges
+    types = [_NUMPY[dtype] for dtype in _DTYPES[name.rpartition(".")[2]]]
+    fitting = (dtype for dtype in types if np.array_equal(values.astype(dtype), values))
+    arrays[name] = np.ascontiguousarray(values, next(fitting, types[-1]))  # the network checked its ranges
 
 
 # Reading

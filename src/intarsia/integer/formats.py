@@ -18,7 +18,7 @@ _REST = "rest-"
 DIGIT_LIMITS = {digits: (3**digits - 1) // 2 for digits in range(1, 6)}
 
 
-#: Greatest binary shift of a plane: a matrix of any two planes has weights of less than 16 bits.
+#: Greatest binary shift of a plane.
 MOST_TIE = 7
 
 
@@ -50,7 +50,8 @@ class ActivationFormat(PlainNumbers):
 
 @dataclass(frozen=True)
 class WeightFormat:
-    """What a stored weight may be: `binary`, `ternary`, `digits2` … `digits5` (balanced ternary) or `int2` … `int8`.
+    """What a stored weight may be: `binary`, `ternary`, `digits2` … `digits5` (balanced ternary), `int2` … `int8` or
+    `int16`.
 
     `binary` is −1 or 1, never 0. `intN` is symmetric: −(2^(N−1) − 1) … 2^(N−1) − 1, so that a weight and its negative
     both exist.
@@ -96,7 +97,7 @@ def greatest_tie(sparse: WeightFormat) -> int:
 
 
 _LIMITS: dict[str, int] = {"binary": 1, "ternary": 1} | {f"digits{d}": DIGIT_LIMITS[d] for d in range(2, 6)}
-_LIMITS |= {f"int{bits}": (1 << (bits - 1)) - 1 for bits in range(2, 9)}
+_LIMITS |= {f"int{bits}": (1 << (bits - 1)) - 1 for bits in (*range(2, 9), 16)}
 
 
 def trit_bits(count: int) -> int:

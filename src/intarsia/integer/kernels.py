@@ -9,8 +9,8 @@ BLAS multiplies floating-point numbers. All partial sums, in any order, are inte
 with a significand of b bits holds them exactly as long as none passes 2^b. That bound is computed from the weights and
 the formats when a kernel is built. Where 2^24 is enough for all of y, everything is in float32, with m·2^−s folded
 into the matrix: sums are integers times 2^−s, and the shift is a floor. Otherwise the product is in float32 or, beyond
-2^24, in float64, and its sums become integers, of 32 bits where these are enough for the rest of y, or of 64. A layer
-whose sums could pass 2^52 is refused.
+2^24, in float64, and its sums become integers, of 32 bits where these are enough for the rest of y, or of 64. Pools
+and additions whose sums could pass 2^52 are refused.
 
 Activations are (H, N, W, C) arrays of the smallest integer type that holds their format. With the channels last, a row
 of a window is one run of memory, and is unfolded as one; with the images next to the columns, one row of outputs of all
@@ -90,7 +90,7 @@ def build_kernel(layer: Layer, inputs: list[Tensor]) -> Kernel:
     """Return a function from a `Scratch` and the layer's input arrays to its output array, all (H, N, W, C).
 
     Raises:
-        IntarsiaError: a sum could pass 2^52.
+        IntarsiaError: a sum of a pool or an addition could pass 2^52.
     """
     match layer:
         case Conv2d() if layer.depthwise:
@@ -127,11 +127,7 @@ class _Weights:
 
 
 def _weights(layer: WeightLayer, inputs: list[Tensor]) -> _Weights:
-    """Return a layer's weights in the narrowest types whose sums are exact.
-
-    Raises:
-        IntarsiaError: there are none.
-    """
+    """Return a layer's weights in the narrowest types whose sums are exact."""
     matrix = weight_matrix(layer.planes).transpose(2, 3, 1, 0).astype(float)
     own = layer.requantization
     multiplier, bias, shift = (values.astype(np.int64) for values in (own.multiplier, own.bias, own.shift))
@@ -141,7 +137,7 @@ def _weights(layer: WeightLayer, inputs: list[Tensor]) -> _Weights:
         residual = np.ldexp(float(layer.residual.multiplier), shift - layer.residual.shift)
     reach = np.abs(matrix).sum(axis=(0, 1, 2)) * _magnitude(inputs[0])  # in float64, which cannot wrap around
     total = float((reach * multiplier + np.abs(offset) + residual * _magnitude(inputs[-1])).max())
-    if _exact(total, layer.output.name) == np.float32:
+    if total < _SINGLE:
         folded, start, added = (
             np.ldexp(values, -shift).astype(np.float32) for values in (matrix * multiplier, offset, residual)
         )

@@ -16,6 +16,8 @@ Shape = tuple[int, int, int]
 #: Bits of a requantization's shift.
 SHIFT_BITS = 5
 MAX_SHIFT = (1 << SHIFT_BITS) - 1
+#: Greatest magnitude of a bias: that of a layer of 16 bits is one of its outputs, 2^15, at the greatest shift.
+LARGEST_BIAS = 1 << 46
 #: Elements of a tensor with its padding: a hundred times what the hardware holds. A file of a few hundred bytes may
 #: declare more, and whoever reads it would fill the memory.
 LARGEST_TENSOR = 1 << 24
@@ -56,8 +58,8 @@ def weight_matrix(planes: Sequence[Plane]) -> Ints:
 
 @dataclass(frozen=True, eq=False)
 class Requantization(PlainNumbers):
-    """From accumulators to the output, for each channel: multiplier m (O,), 0 … 2^scale_bits − 1, bias c (O,) int32 and
-    shift s (O,), then a clip to lo … hi.
+    """From accumulators to the output, for each channel: multiplier m (O,), 0 … 2^scale_bits − 1, bias c (O,), at most
+    `LARGEST_BIAS` in magnitude, and shift s (O,), then a clip to lo … hi.
     """
 
     multiplier: Ints

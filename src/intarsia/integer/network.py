@@ -5,7 +5,7 @@ Activations are integers with one scale per tensor and no zero-point. A weight l
 its planes P_p, each with a binary shift k_p; for each output channel o it computes
 
     W[o,·]  = Σ_p 2^k_p · P_p[o,·]
-    acc[o]  = W[o,·] · x                                              exact, fits int32
+    acc[o]  = W[o,·] · x                                              exact, at most 2^44
     y[o]    = clip((acc[o]·m[o] + r·n·2^(s[o]−t) + c[o] + 2^(s[o]−1)) >> s[o], lo, hi)
 
 with an arithmetic shift (rounding half up; nothing is added where s = 0). r is the residual, if the layer has one, with

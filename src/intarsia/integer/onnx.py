@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Export to ONNX with integer operators: any runtime that follows the standard gives the same integers.
 
-A weight layer becomes one ConvInteger or MatMulInteger (one for each plane where its matrix takes more than 8 bits),
-then 64-bit integer arithmetic. ONNX shifts only unsigned numbers, so the arithmetic shift is written as
+A weight layer becomes one ConvInteger or MatMulInteger (one for each plane where its matrix takes more than 8 bits, and
+one for every 7 bits of a plane that does alone), then 64-bit integer arithmetic. ONNX shifts only unsigned numbers, so the arithmetic shift is written as
 ((total + 2^61) >> s) − 2^(61 − s), which is the same for |total| < 2^61. The clip stands before that subtraction, on
 unsigned numbers, because onnxruntime's Clip, Max and Min of int64 are wrong for some values beyond 32 bits (its pull
 request 25280; seen with 1.31 on x86).
@@ -12,7 +12,7 @@ the standard too, but on x86 processors without VNNI onnxruntime adds pairs of s
 16-bit activations go through the 8-bit operators byte by byte.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -170,8 +170,9 @@ class _Graph:
         if np.abs(matrix).max() <= _LARGEST_WEIGHT:
             return self._products(layer, matrix)
         parts = [
-            self._node("Mul", self._products(layer, plane.weights), self._constant(np.int64(1 << plane.shift)))
+            self._node("Mul", self._products(layer, part), self._constant(np.int64(1 << (plane.shift + place))))
             for plane in layer.planes
+            for part, place in _narrow_parts(plane.weights)
         ]
         return self._sum(parts)
 
@@ -271,6 +272,16 @@ class _Graph:
     def _value(self, tensor: Tensor) -> Any:
         kind = self._onnx.helper.np_dtype_to_tensor_dtype(storage(tensor.format))
         return self._onnx.helper.make_tensor_value_info(tensor.name, kind, ["N", *tensor.shape])
+
+
+def _narrow_parts(weights: Ints) -> Iterator[tuple[Ints, int]]:
+    """Yield weights that the operators take, and the binary places by which each counts, that add up to `weights`."""
+    rest, place = weights.astype(np.int32), 0
+    while np.abs(rest).max() > _LARGEST_WEIGHT:
+        low = ((rest + 64) & 127) - 64
+        yield low, place
+        rest, place = (rest - low) >> 7, place + 7
+    yield rest, place
 
 
 def _column(values: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ import numpy as np
 from intarsia.errors import IntarsiaError
 from intarsia.integer.formats import MOST_TIE
 from intarsia.integer.layers import (
+    LARGEST_BIAS,
     LARGEST_TENSOR,
     MAX_SHIFT,
     Add,
@@ -29,11 +30,10 @@ from intarsia.integer.layers import (
 from intarsia.integer.units import support, taken_units, unit_numbers
 from intarsia.text import is_printable
 
-_INT32 = np.iinfo(np.int32)
 #: What a residual adds before the shift, so that sums of it, of acc·m and of a bias are exact in float64.
 _LARGEST_RESIDUAL = 1 << 50
-#: Greatest accumulator.
-INT32_MAX = int(_INT32.max)
+#: Greatest magnitude of an accumulator: 2^14 products of 15 and 15 bits. Times a multiplier of 16 bits it fits int64.
+LARGEST_ACCUMULATOR = 1 << 44
 
 
 def window_output(
@@ -172,8 +172,8 @@ def _check_weight_layer(layer: WeightLayer, reach: int, scale_bits: int, where: 
         _check_range(np.array([plane.shift]), 0, MOST_TIE, f"{name}: shift")
         _check_pattern(plane, name)
         _check_units(layer, number, name)
-    if int(accumulator_bound(weight_matrix(layer.planes), reach).max()) > INT32_MAX:
-        raise IntarsiaError(f"{where}: its accumulators do not fit 32 bits; use fewer inputs or narrower formats.")
+    if int(accumulator_bound(weight_matrix(layer.planes), reach).max()) > LARGEST_ACCUMULATOR:
+        raise IntarsiaError(f"{where}: its accumulators can pass 2^44; use fewer inputs or narrower formats.")
     _check_requantization(layer.requantization, outputs, scale_bits, where)
     _check_clip(layer.requantization, layer.output, where)
 
@@ -240,7 +240,7 @@ def _check_requantization(requantization: Requantization, outputs: int, scale_bi
         if values.shape != (outputs,):
             raise IntarsiaError(f"{where}: needs one {field} for each of {outputs} channels.")
     _check_range(requantization.multiplier, 0, (1 << scale_bits) - 1, f"{where}: multiplier")
-    _check_range(requantization.bias, _INT32.min, _INT32.max, f"{where}: bias")
+    _check_range(requantization.bias, -LARGEST_BIAS, LARGEST_BIAS, f"{where}: bias")
     _check_range(requantization.shift, 0, MAX_SHIFT, f"{where}: shift")
 
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from intarsia.errors import IntarsiaError
 from intarsia.integer.layers import (
+    LARGEST_BIAS,
     Add,
     AveragePool,
     Conv2d,
@@ -28,8 +29,6 @@ from intarsia.quantize.planes import fit_multipliers
 from intarsia.quantize.scheme import Scheme
 from intarsia.quantize.step import Step
 from intarsia.quantize.transforms.settings import NO_TRANSFORMS, Transforms
-
-_INT32 = np.iinfo(np.int32)
 
 
 def freeze(module: QuantizedNetwork, *, name: str, metadata: Mapping[str, str] | None = None) -> IntegerNetwork:
@@ -104,18 +103,18 @@ def _weight_layer(module: QuantizedNetwork, step: Step, output: Tensor) -> Conv2
     weight, quantizer = module.weight_of(step)
     integers = quantizer.integers(weight)
     parts = zip(integers.weights, quantizer.formats, quantizer.patterns, integers.shifts, strict=True)
-    planes = tuple(Plane(_array(values, np.int8), form, pattern, k) for values, form, pattern, k in parts)
+    planes = tuple(Plane(_array(values, np.int8 if form.limit < 128 else np.int16), form, pattern, k) for values, form, pattern, k in parts)
     shift = _array(integers.shift, np.int64)
     assert step.module is not None and step.module.bias is not None  # noqa: S101 (attach gave it one)
     bias = step.module.bias.detach().cpu().double().numpy() / output.scale
     fixed = np.floor(bias * np.exp2(shift.astype(np.float64)) + 0.5)
-    if np.any((fixed < _INT32.min) | (fixed > _INT32.max)):
+    if np.any(np.abs(fixed) > LARGEST_BIAS):
         raise IntarsiaError(
-            f"layer {step.name}: a bias of {np.abs(bias).max():.3g} output steps exceeds 32 bits at a shift of "
+            f"layer {step.name}: a bias of {np.abs(bias).max():.3g} output steps exceeds 2^46 at a shift of "
             f"{shift.max()}; give the scheme other planes or train it longer."
         )
     multiplier = _array(integers.multiplier, np.int32)
-    requantization = Requantization(multiplier, fixed.astype(np.int32), shift.astype(np.int32), *_clip(step, output))
+    requantization = Requantization(multiplier, fixed.astype(np.int64), shift.astype(np.int32), *_clip(step, output))
     residual = Residual(step.inputs[1], *module.residual_multiplier(step)) if len(step.inputs) > 1 else None
     source, window = step.inputs[0], (step.stride, step.padding, step.depthwise)
     if step.kind == "linear":

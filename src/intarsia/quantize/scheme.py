@@ -82,7 +82,7 @@ class LayerScheme:
             raise IntarsiaError("a layer needs a dense plane, a sparse plane or both; name at least one format.")
         if self.mix is not None and not (self.dense is None and self.sparse is None):
             raise IntarsiaError(f"a mix carries all weights of a layer; {self.mix} takes no further plane.")
-        if self.sparse is not None and not self.sparse.name.startswith("int"):
+        if self.sparse is not None and not (self.sparse.name.startswith("int") and self.sparse.limit < 128):
             raise IntarsiaError(f"a sparse plane has the format int2 to int8, not {self.sparse.name}.")
         if self.sparse is not None and (self.pattern.kind == "dense" or self.pattern.rest):
             raise IntarsiaError(f"a sparse plane needs a pattern such as 1:16 or unstructured, not {self.pattern}.")
