@@ -16,7 +16,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from intarsia.engine import EngineConfig
-from intarsia.engine.units import Dense, Superposition
+from intarsia.engine.units import Dense, SumTogether, Superposition
 from intarsia.integer import (
     ActivationFormat,
     Add,
@@ -46,7 +46,9 @@ _POINTWISE: Window = ((1, 1), (1, 1), (0, 0, 0, 0))
 
 @dataclass(frozen=True)
 class Fit:
-    """The engine that a network is drawn for: its parameters of these names; with `dense_bits` its unit is dense."""
+    """The engine that a network is drawn for: its parameters of these names; with `dense_bits` its unit takes
+    any weights of so many bits; `wide`: activations, too, can have 16.
+    """
 
     lanes: int = _SHIPPED.lanes
     block: int = _SHIPPED.block
@@ -56,12 +58,15 @@ class Fit:
     slot_bits: int = Superposition().slot_bits
     shift_bits: int = Superposition().shift_bits
     dense_bits: int = 0
+    wide: bool = False
 
     @classmethod
     def of(cls, config: EngineConfig) -> "Fit":
         """Return what networks for an engine are drawn from."""
         common = {"lanes": config.lanes, "block": config.block, "acc_bits": config.acc_bits}
         unit = config.unit
+        if isinstance(unit, SumTogether):
+            return cls(**common, scale_bits=config.scale_bits, dense_bits=16, wide=True)
         if isinstance(unit, Dense):
             return cls(**common, scale_bits=config.scale_bits, dense_bits=8 if unit.digits else unit.bits)
         assert isinstance(unit, Superposition)
@@ -128,7 +133,7 @@ def random_layer_network(
     source = Tensor(
         "input",
         (_between(rng, channels), _between(rng, size), _between(rng, size)),
-        random_format(rng, free=free),
+        random_format(rng, free=free or ranges.fit.wide),
         0.01,
     )
     layers: list[Layer] = []
@@ -249,7 +254,7 @@ def random_layer(
     x = inputs[0]
     if kind in ("conv", "depthwise", "linear"):
         return _weight_layer(rng, name, kind, x, ranges, sparse=sparse, dense=dense)
-    form = random_format(rng, free=ranges.free)
+    form = random_format(rng, free=ranges.free or ranges.fit.wide)
     lo, hi = _clip(rng, form)
     top = (1 << ranges.scale_bits) - 1
     if kind == "add":
@@ -298,16 +303,16 @@ def _weight_layer(
             for shift in [_plane_shift(rng, form, pattern, ranges)]
         ]
     planes = _bounded(rng, planes, x, ranges)
-    output = Tensor(name, shape, random_format(rng, free=ranges.free), 0.02)
+    output = Tensor(name, shape, random_format(rng, free=ranges.free or ranges.fit.wide), 0.02)
     # The greatest shifts would take a residual of 16 bits beyond what the executor sums exactly.
-    extreme = ranges.extreme and not (ranges.free and residual is not None)
-    greatest = LARGEST_BIAS if ranges.free else (1 << 31) - 1
+    extreme = ranges.extreme and not ((ranges.free or ranges.fit.wide) and residual is not None)
+    greatest = LARGEST_BIAS if ranges.free else 1 << 44 if ranges.fit.wide else (1 << 31) - 1
     requantization = _requantization(
         rng, planes, x, output, ranges.scale_bits, extreme=extreme, greatest_bias=greatest
     )
     if residual is not None:
         # So far apart may shifts of channels lie, or the residual counts more than 2^50 in some.
-        shift, most = requantization.shift, 8 if ranges.free else 20
+        shift, most = requantization.shift, 8 if ranges.free or ranges.fit.wide else 20
         requantization = replace(requantization, shift=np.maximum(shift, shift.max() - min(most, shift.max())))
     added = None
     if residual is not None:
@@ -380,7 +385,9 @@ def _plane_kinds(rng: Generator, ranges: Ranges, sparse: bool | None, dense: str
         kinds = [(str(rng.choice((*digits, *integers, "int16"))), pick(rng, patterns)) for _ in range(rng.integers(1, 4))]
         return [("binary", Pattern()), *kinds[1:]] if rng.random() < 0.1 else kinds
     if ranges.fit.dense_bits and sparse is None and dense is None:
-        names = ("ternary", *integers[: ranges.fit.dense_bits - 1], integers[ranges.fit.dense_bits - 2])
+        names = ("ternary", *integers[: ranges.fit.dense_bits - 1], integers[min(ranges.fit.dense_bits, 8) - 2])
+        if ranges.fit.dense_bits == 16:
+            names = (*names, "int16", "int16", "int4", "int4")
         return [(str(rng.choice(names)), Pattern())]
     kinds = [(dense or str(rng.choice(digits)), Pattern())]
     if sparse if sparse is not None else rng.integers(2):

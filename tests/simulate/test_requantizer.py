@@ -26,24 +26,25 @@ class Widths:
     bias: int
     residual: int
     residual_shift: int
+    out: int = 8
 
     def text(self) -> str:
-        names = ("AccBits", "ScaleBits", "BiasBits", "ResidualBits", "ResidualShiftBits")
-        values = (self.acc, self.scale, self.bias, self.residual, self.residual_shift)
+        names = ("AccBits", "ScaleBits", "BiasBits", "ResidualBits", "ResidualShiftBits", "OutBits")
+        values = (self.acc, self.scale, self.bias, self.residual, self.residual_shift, self.out)
         return ", ".join(f".{name}({value})" for name, value in zip(names, values, strict=True))
 
     def ports(self) -> dict[str, tuple[int, bool]]:
         """Inputs: width, and whether it is signed."""
         return {
             "acc": (self.acc, True),
-            "residual": (8, True),
+            "residual": (self.out, True),
             "scale": (self.scale, False),
             "shift": (SHIFT_BITS, False),
             "bias": (self.bias, True),
             "residual_scale": (max(1, self.residual), False),
             "residual_shift": (self.residual_shift, False),
-            "lo": (8, True),
-            "hi": (8, True),
+            "lo": (self.out, True),
+            "hi": (self.out, True),
         }
 
 
@@ -55,6 +56,9 @@ CONFIGURATIONS = (
     Widths(16, 2, 16, 1, 1),
     Widths(32, 16, 48, 8, 4),
     Widths(24, 6, 40, 16, 5),
+    Widths(42, 6, 48, 6, 5, 16),
+    Widths(48, 11, 48, 0, 4, 16),
+    Widths(36, 8, 40, 16, 4, 16),
 )
 
 
@@ -70,16 +74,16 @@ def value(draw: random.Random, width: int, signed: bool) -> int:
 
 def draw_inputs(draw: random.Random, widths: Widths) -> list[dict[str, int]]:
     """Inputs of all cycles: those of a pixel together; the bias often takes the sum to a bound of some shift."""
-    cycles = []
+    cycles, half = [], 1 << (widths.out - 1)
     for cycle in range(CYCLES):
         if cycle % LAYER == 0:
             constants = {name: value(draw, *widths.ports()[name]) for name in ("residual_scale", "residual_shift")}
-            lo, hi = sorted((value(draw, 8, True), value(draw, 8, True)))
-            constants |= {"lo": lo, "hi": hi} if draw.randrange(2) else {"lo": -128, "hi": 127}
+            lo, hi = sorted((value(draw, widths.out, True), value(draw, widths.out, True)))
+            constants |= {"lo": lo, "hi": hi} if draw.randrange(2) else {"lo": -half, "hi": half - 1}
         inputs = {name: value(draw, *widths.ports()[name]) for name in ("acc", "residual", "scale", "shift", "bias")}
         if draw.randrange(2):
             shift = inputs["shift"] + constants["residual_shift"] * (widths.residual > 0)
-            wanted = (draw.choice((-129, -128, -1, 0, 126, 127, 128)) << shift) + draw.randint(-2, 2)
+            wanted = (draw.choice((-half - 1, -half, -1, 0, half - 2, half - 1, half)) << shift) + draw.randint(-2, 2)
             bias = wanted - inputs["acc"] * inputs["scale"]
             if widths.residual:
                 bias -= inputs["residual"] * constants["residual_scale"] << inputs["shift"]
@@ -117,20 +121,23 @@ def test_every_result_is_the_formula_in_plain_integers(tmp_path: Path) -> None:
     runs = [draw_inputs(draw, widths) for widths in CONFIGURATIONS]
     instances, inputs = [], 0
     for number, widths in enumerate(CONFIGURATIONS):
-        pins = [".clk_i", f".y_o(out_o[{8 * number}+:8])"]
+        pins = [".clk_i", f".y_o(out_o[{16 * number}+:{widths.out}])"]
         for name, (width, _) in widths.ports().items():
             pins.append(f".{name}_i(in_i[{inputs}+:{width}])")
             inputs += width
         instances.append(f"  intarsia_requantizer #({widths.text()}) u_{number} ({', '.join(pins)});\n")
-    outputs = 8 * len(CONFIGURATIONS)
+    outputs = 16 * len(CONFIGURATIONS)
     head = (
         f"module bench(input logic clk_i, input logic [{inputs - 1}:0] in_i, output logic [{outputs - 1}:0] out_o);\n"
     )
     bits = np.concatenate([stimulus(run, widths) for run, widths in zip(runs, CONFIGURATIONS, strict=True)], axis=1)
-    text = head + "".join(instances) + "endmodule\n"
+    # Results of 8 bits lie in the lower halves of 16.
+    narrow = [number for number, widths in enumerate(CONFIGURATIONS) if widths.out == 8]
+    signs = [f"  assign out_o[{16 * n + 8}+:8] = {{8{{out_o[{16 * n + 7}]}}}};\n" for n in narrow]
+    text = head + "".join(instances + signs) + "endmodule\n"
     waivers = ["-Wno-UNUSEDPARAM"]  # the package has constants of the whole engine
     played = play(sources(tmp_path / "rtl"), text, outputs, bits, tmp_path, waivers=waivers)
-    got = np.packbits(played, axis=1, bitorder="little").view(np.int8)
+    got = np.packbits(played, axis=1, bitorder="little").view(np.int16)
     # The first pixels of a layer pass under constants of two layers.
     whole = [cycle for cycle in range(CYCLES - LATENCY) if cycle % LAYER < LAYER - LATENCY]
     for number, (run, widths) in enumerate(zip(runs, CONFIGURATIONS, strict=True)):

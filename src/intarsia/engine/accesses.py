@@ -7,9 +7,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from intarsia.engine.config import EngineConfig
 from intarsia.engine.layout import Descriptor
-from intarsia.integer import IntegerNetwork, Layer
+from intarsia.engine.storage import Stored
 
 PADDING = -1
 
@@ -29,54 +28,54 @@ class Loads:
     columns: tuple[int, ...] = ()
 
 
-def loads_of(d: Descriptor, config: EngineConfig) -> Loads:
+def loads_of(d: Descriptor) -> Loads:
     """Return the loads of a layer."""
-    values = {field.name: int(getattr(d, field.name)) for field in fields(Descriptor)}
-    return _loads(values, config)
+    return _loads(values_of(d))
 
 
-def overlap_distance(bounds: Mapping[str, int], layer: Layer, network: IntegerNetwork, config: EngineConfig) -> int:
+def values_of(d: Descriptor) -> dict[str, int]:
+    """Return the fields of a descriptor by name."""
+    return {field.name: int(getattr(d, field.name)) for field in fields(Descriptor)}
+
+
+def overlap_distance(bounds: Mapping[str, int], source: Stored, output: Stored) -> int:
     """Return by how many words at least a layer's output must begin before its input so that it may lie over it: then
     no word is written before it was read for the last time.
 
     Args:
-        bounds: of the layer, as its mapping has them.
-        layer: as it is computed.
-        network: whose tensors it reads and writes.
-        config: of the engine.
+        bounds: of the layer, as its mapping has them, with its tiles' places in both tensors.
+        source, output: what it reads and what it writes.
     """
-    source, out = network.tensors[layer.inputs[0]], layer.output
-    in_blocks, out_blocks = (-(-tensor.shape[0] // config.block) for tensor in (source, out))
     pitches = {
-        "in_col_pitch": in_blocks,
-        "in_row_pitch": source.shape[2] * in_blocks,
-        "out_col_pitch": out_blocks,
-        "out_row_pitch": out.shape[2] * out_blocks,
+        "in_col_pitch": source.pitch,
+        "in_row_pitch": source.shape[2] * source.pitch,
+        "out_col_pitch": output.pitch,
+        "out_row_pitch": output.shape[2] * output.pitch,
     }
     values = {**bounds, **pitches}
-    found = _loads(values, config)
-    written = output_words(values, config)
+    found = _loads(values)
+    written = output_words(values).reshape(len(found.needed), -1)
     # The least address that is still to be read after each load.
     later = np.append(found.addresses, np.iinfo(np.int64).max)
     later[later == PADDING] = np.iinfo(np.int64).max
     least = np.minimum.accumulate(later[::-1])[::-1]
-    return int((written + 1 - least[found.needed + 1]).max())
+    return int((written + 1 - least[found.needed + 1][:, None]).max())
 
 
-def output_words(values: Mapping[str, int], config: EngineConfig) -> NDArray[np.int64]:
+def output_words(values: Mapping[str, int]) -> NDArray[np.int64]:
     """Return the addresses of a layer's output words, from its first, in the order in which they are written."""
-    ratio = config.block // config.lanes
-    tile = np.arange(values["tiles"])[:, None, None] // ratio
-    y = np.arange(values["out_height"])[:, None] * values["out_row_pitch"]
-    x = np.arange(values["out_width"]) * values["out_col_pitch"]
-    return np.asarray(tile + y + x).reshape(-1)
+    words = 1 + values["out_two"]
+    tile = (np.arange(values["tiles"]) * words >> values["out_tile_shift"])[:, None, None, None]
+    y = np.arange(values["out_height"])[:, None, None] * values["out_row_pitch"]
+    x = np.arange(values["out_width"])[:, None] * values["out_col_pitch"]
+    return np.asarray(tile + y + x + np.arange(words)).reshape(-1)
 
 
-def _loads(f: Mapping[str, int], config: EngineConfig) -> Loads:
-    return _window_loads(f, config) if f["window"] else _word_loads(f, config)
+def _loads(f: Mapping[str, int]) -> Loads:
+    return _window_loads(f) if f["window"] else _word_loads(f)
 
 
-def _word_loads(f: Mapping[str, int], config: EngineConfig) -> Loads:
+def _word_loads(f: Mapping[str, int]) -> Loads:
     """Loop order: tile, row, pixel tile, pass, kernel row, channel block, column chunk, word."""
     pixels, words = (np.full(f["x_tiles"], f[name]) for name in ("tile_pixels", "load_words"))
     pixels[-1], words[-1] = f["last_pixels"], f["last_words"]
@@ -87,7 +86,7 @@ def _word_loads(f: Mapping[str, int], config: EngineConfig) -> Loads:
     tile, y, x, _, row, block, chunk, word = np.ogrid[tuple(slice(size) for size in shape)]
     in_y = y * f["stride_y"] - f["pad_y"] + row
     in_x = x * f["x_step"] - f["pad_x"] + chunk * f["kernel_x"] + word * f["load_step"]
-    address = in_y * f["in_row_pitch"] + in_x * f["in_col_pitch"] + block + f["moves_input"] * _word_of(tile, config)
+    address = in_y * f["in_row_pitch"] + in_x * f["in_col_pitch"] + block + f["moves_input"] * (tile >> f["in_tile_shift"])
     inside = (in_y >= 0) & (in_y < f["in_height"]) & (in_x >= 0) & (in_x < f["in_width"])
     address = np.broadcast_to(np.where(inside, address, PADDING), shape)
     there = np.broadcast_to(word < words[:, None, None, None, None, None], shape)
@@ -101,13 +100,13 @@ def _word_loads(f: Mapping[str, int], config: EngineConfig) -> Loads:
     return Loads(address[there], needed[counted])
 
 
-def _window_loads(f: Mapping[str, int], config: EngineConfig) -> Loads:
+def _window_loads(f: Mapping[str, int]) -> Loads:
     """Loop order: tile, row, pixel, new column, row of the column: see `intarsia_loader`."""
     addresses: list[int] = []
     needed: list[int] = []
     columns: list[int] = []
     for tile in range(f["tiles"]):
-        first = f["moves_input"] * int(_word_of(np.array(tile), config))
+        first = f["moves_input"] * (tile >> f["in_tile_shift"])
         for y in range(f["out_height"]):
             top = y * f["stride_y"] - f["pad_y"]
             inside = [row for row in range(f["kernel_y"]) if 0 <= top + row < f["in_height"]]
@@ -130,8 +129,3 @@ def _window_loads(f: Mapping[str, int], config: EngineConfig) -> Loads:
                     ]
                 needed.append(len(addresses) - 1)
     return Loads(np.array(addresses, np.int64), np.array(needed, np.int64), tuple(columns))
-
-
-def _word_of(tile: NDArray[np.int64], config: EngineConfig) -> NDArray[np.int64]:
-    """Return which word of a pixel holds the channels of a tile."""
-    return tile * config.lanes // config.block

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where tensors lie in the activation memory: first fit over their lifetimes, also over what is read the last time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from intarsia.engine.storage import Stored
 from intarsia.errors import IntarsiaError
-from intarsia.integer import IntegerNetwork, Tensor
+from intarsia.integer import IntegerNetwork
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,7 @@ class _Placed:
         return self.base + self.life.words
 
 
-def stored_words(tensor: Tensor, block: int) -> int:
-    """Words of a tensor: `block` channels of a pixel in each."""
-    channels, height, width = tensor.shape
-    return height * width * -(-channels // block)
-
-
-def lifetimes(network: IntegerNetwork, block: int) -> list[Lifetime]:
+def lifetimes(network: IntegerNetwork, stored: Mapping[str, Stored]) -> list[Lifetime]:
     """Lifetimes of all tensors, in order of writing. The result lives on after the last layer."""
     last_read = {network.output.name: len(network.layers)}
     for step, layer in enumerate(network.layers):
@@ -55,11 +50,13 @@ def lifetimes(network: IntegerNetwork, block: int) -> list[Lifetime]:
     result = []
     for step, tensor in enumerate(network.tensors.values()):
         last = last_read.get(tensor.name, step - 1)
-        result.append(Lifetime(tensor.name, step - 1, last, stored_words(tensor, block)))
+        result.append(Lifetime(tensor.name, step - 1, last, stored[tensor.name].words))
     return result
 
 
-def allocate(network: IntegerNetwork, plans: Sequence[Plan], block: int, depth: int) -> dict[str, int]:
+def allocate(
+    network: IntegerNetwork, stored: Mapping[str, Stored], plans: Sequence[Plan], depth: int
+) -> dict[str, int]:
     """Give each tensor a base address such that no word is overwritten that is still to be read.
 
     A layer's output may lie over its residual, word by word, and over its input as far as `plans` (one for each layer)
@@ -69,7 +66,7 @@ def allocate(network: IntegerNetwork, plans: Sequence[Plan], block: int, depth: 
         IntarsiaError: the tensors do not fit into `depth` words.
     """
     placed: list[_Placed] = []
-    for tensor in lifetimes(network, block):
+    for tensor in lifetimes(network, stored):
         alive = [other for other in placed if other.life.last >= tensor.first]
         base = _lowest(tensor, alive, network, plans)
         if base + tensor.words > depth:

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field, replace
 
 from intarsia.engine import layout
 from intarsia.engine.units import UNITS, Superposition, Unit
+from intarsia.engine.units.base import BYTE
 from intarsia.errors import IntarsiaError
 from intarsia.integer.layers import SHIFT_BITS
 
 #: Words of the smallest memory.
 LEAST_DEPTH = 16
-MOST_ACTIVATION_BITS = 8
-WIDEST_ACCUMULATOR = 32
+WIDEST_ACCUMULATOR = 48
 WIDEST_BIAS = 48
 #: 32-bit words that the host can address in one memory.
 REGION_WORDS = 1 << 20
@@ -34,10 +34,10 @@ class EngineConfig:
         bias_bits: bits of a bias with rounding and storage offsets folded in, two's complement (16 to 48).
         residual_bits: bits of a residual's multiplier, unsigned (1 to 16), or 0: no layer can add a residual.
         residual_shift_bits: bits of the shift after a residual is added (4 or 5).
-        acc_bits: bits of an accumulator, two's complement (16 to 32, and at least what the unit needs).
+        acc_bits: bits of an accumulator, two's complement (16 to 48, and at least what the unit needs).
         acc_slots: output pixels whose accumulators a lane holds at once.
         tile_pixels: output pixels that share one fetch of a weight block (at most acc_slots).
-        requant_lanes: lanes requantized a cycle (a divisor of lanes).
+        requant_lanes: lanes requantized a cycle (a divisor of lanes; of half of them if activations can have 16 bits).
         weight_parts: words that a weight block takes, each with the weights of as many lanes (1, 2 or 4): a block that
             serves several pixels need not come in one cycle, and a narrow memory is smaller than a wide one.
         act_banks: banks of the activation memory, which has one port each (1, 2 or 4).
@@ -76,7 +76,9 @@ class EngineConfig:
         self._check("acc_slots", 2 <= self.acc_slots <= 16, "2 to 16")
         self._check("tile_pixels", 1 <= self.tile_pixels <= min(self.acc_slots, 8), "1 to acc_slots, at most 8")
         divides = self.requant_lanes >= 1 and self.lanes % self.requant_lanes == 0
-        self._check("requant_lanes", divides, f"a divisor of {self.lanes}")
+        most = self.lanes if self.unit.most_activation_bits == BYTE else self.lanes // 2
+        divides = divides and most % self.requant_lanes == 0
+        self._check("requant_lanes", divides, f"a divisor of {most}")
         self._check("act_banks", self.act_banks in (1, 2, 4), "1, 2 or 4")
         room = self.weight_parts in (1, 2, 4) and self.weight_bits >= self.lane_param_bits
         self._check("weight_parts", room, f"1, 2 or 4, and leave words of {self.lane_param_bits} bits")

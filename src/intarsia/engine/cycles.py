@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from intarsia.engine.accesses import PADDING, Loads, loads_of, output_words
+from intarsia.engine.accesses import PADDING, Loads, loads_of, output_words, values_of
 from intarsia.engine.config import EngineConfig
 from intarsia.engine.latencies import LOADER_STAGES, REQUANT_STAGES, STEP_STAGES
 from intarsia.engine.layout import DESCRIPTOR_WORDS, LOOPS, Descriptor, bank_of
@@ -112,13 +112,12 @@ class _Drain:
     """intarsia_drain: one group of lanes per cycle, words that wait for their bank, requantization per tile."""
 
     def __init__(self, d: Descriptor, config: EngineConfig) -> None:
-        self.groups, self.banks = config.requant_cycles, config.act_banks
-        self.free_group = max(self.groups - STEP_STAGES - 2, 0)
+        self.groups, self.banks = config.requant_cycles // (1 + d.half_tile), config.act_banks
+        self.per_word = self.groups // (1 + d.out_two)
+        self.free_group = max(self.groups - STEP_STAGES - 2, self.groups - self.per_word)
         self.residual, self.param_words = bool(d.residual), config.param_words
-        values = {name: int(getattr(d, name)) for name in ("tiles", "out_height", "out_width")}
-        values |= {"out_row_pitch": d.out_row_pitch, "out_col_pitch": d.out_col_pitch}
-        self.words = output_words(values, config).tolist()
-        self.per_tile = d.out_height * d.out_width
+        self.words = output_words(values_of(d)).tolist()
+        self.per_tile = d.out_height * d.out_width * (1 + d.out_two)
         self.out_base, self.residual_base = d.out_base, d.residual_base
         self.number = self.group = 0
         self.params_left = config.param_words
@@ -150,26 +149,28 @@ class _Drain:
         if fetching:
             self.params_left -= 1
             self.parameter_reads += 1
-        wants = not self.group and bool(self.finished) and self.finished[0] <= now and not fetching
+        begins = self.group % self.per_word == 0
+        wants = begins and bool(self.finished) and self.finished[0] <= now and not fetching
         starts, residual_bank = wants, -1
         if wants and self.residual:
             residual_bank = bank_of(self.residual_base + self.words[self.number], self.banks)
             starts = not writes and (self.waited or residual_bank != loader_bank)
         self.waited = wants and not starts and not writes
-        if self.group or starts:
+        if not begins or starts:
             if starts and self.residual:
                 bank = residual_bank
                 self.residual_reads += 1
             freed = self.group == self.free_group
             self.group += 1
-            if self.group == self.groups:
+            if self.group % self.per_word == 0:
                 self._end_word(now)
         return bank, freed, ended
 
     def _end_word(self, now: int) -> None:
         self.whole.append((now + REQUANT_STAGES, self.out_base + self.words[self.number]))
-        self.finished.popleft()
-        self.group = 0
+        if self.group == self.groups:
+            self.finished.popleft()
+            self.group = 0
         self.number += 1
         if self.number % self.per_tile == 0 and self.number < len(self.words):
             self.params_left = self.param_words
@@ -243,7 +244,7 @@ def _predict_layer(layer: ProgramLayer, config: EngineConfig, start: int) -> Lay
     empty = [name for name in LOOPS if not getattr(d, name)]
     if empty:
         raise IntarsiaError(f"layer {layer.name} never ends on the engine: {empty[0]} is 0; compile the network again.")
-    loader, weights, drain = _Loader(d, config, loads_of(d, config)), _Weights(d, config), _Drain(d, config)
+    loader, weights, drain = _Loader(d, config, loads_of(d)), _Weights(d, config), _Drain(d, config)
     stream = _steps(d)
     step = next(stream, None)
     pushes = step.word if step is not None and d.window else 0
@@ -290,7 +291,7 @@ def _predict_layer(layer: ProgramLayer, config: EngineConfig, start: int) -> Lay
         name=layer.name,
         kind=layer.kind,
         cycles=cycles,
-        ideal=layer.macs / (config.lanes * config.block),
+        ideal=layer.macs / (config.lanes * (config.act_bits >> (d.in_format + 2))),
         steps=count,
         waiting_activations=waiting[0],
         waiting_accumulators=waiting[1],

@@ -15,6 +15,7 @@ from intarsia.engine.mapping import Mapping, map_layer
 from intarsia.engine.packing import Words, block_words, param_words
 from intarsia.engine.program import Placement, Program, ProgramLayer
 from intarsia.engine.requantization import Channels, channels_of
+from intarsia.engine.storage import stored_tensors
 from intarsia.errors import IntarsiaError
 from intarsia.integer import Add, AveragePool, Conv2d, IntegerNetwork, Layer, Linear, MaxPool
 
@@ -34,11 +35,12 @@ def mapped_layers(network: IntegerNetwork, config: EngineConfig) -> list[MappedL
     Raises:
         IntarsiaError: the engine's execution unit does not take one.
     """
-    tensors = network.tensors
+    stored = stored_tensors(network, config)
     result = []
     for layer in network.layers:
-        sources = [tensors[name] for name in layer.inputs]
-        result.append(MappedLayer(layer, map_layer(layer, sources[0], config), channels_of(layer, sources)))
+        sources, output = [stored[name] for name in layer.inputs], stored[layer.output.name]
+        mapping = map_layer(layer, sources[0], output, config)
+        result.append(MappedLayer(layer, mapping, channels_of(layer, sources, output)))
     return result
 
 
@@ -54,14 +56,18 @@ def emit(original: IntegerNetwork, form: Form, layers: Sequence[MappedLayer], co
     Raises:
         IntarsiaError: a descriptor's field or a memory is too small for it.
     """
-    network = form.network
-    plans = [Plan(overlap_distance(m.mapping.fields, m.layer, network, config)) for m in layers]
-    bases = allocate(network, plans, config.block, config.act_depth)
+    network, stored = form.network, stored_tensors(form.network, config)
+    plans = [
+        Plan(overlap_distance(m.mapping.fields, stored[m.layer.inputs[0]], stored[m.layer.output.name])) for m in layers
+    ]
+    bases = allocate(network, stored, plans, config.act_depth)
     placements = {
         name: Placement(
             tensor,
             bases[name],
-            -(-network.tensors[name].shape[0] // config.block),
+            stored[name].bits,
+            stored[name].channels,
+            stored[name].tile_words,
             form.transposed,
             form.patches if name == network.input.name else None,
         )
@@ -122,13 +128,14 @@ def _weights(mapped: MappedLayer, config: EngineConfig) -> Words:
     """Return the words of a layer: for each tile its requantization, then its blocks."""
     mapping, channels = mapped.mapping, mapped.channels
     tiles = mapping.fields["tiles"]
-    rest = tiles * config.lanes - len(channels.scale)
+    own = mapping.tile_channels
+    rest = tiles * own - len(channels.scale)
     scale, shift, bias = (
-        np.pad(values, (0, rest)).reshape(tiles, config.lanes)
+        np.pad(np.pad(values, (0, rest)).reshape(tiles, own), ((0, 0), (0, config.lanes - own)))
         for values in (channels.scale, channels.shift, channels.bias)
     )
     params = param_words(scale, shift, bias, config)
-    blocks = block_words(config.unit.packed(mapping.dense, mapping.slots), config.weight_parts)
+    blocks = block_words(config.unit.packed(mapping.dense, mapping.slots, config.block), config.weight_parts)
     by_tile = [words.reshape(tiles, -1, words.shape[1]) for words in (params, blocks)]
     return np.concatenate(by_tile, axis=1).reshape(-1, params.shape[1])
 
@@ -150,23 +157,24 @@ def _descriptor(
     mapped: MappedLayer, sources: list[Placement], output: Placement, addresses: dict[str, int], *, is_last: bool
 ) -> Descriptor:
     layer, source, channels = mapped.layer, sources[0], mapped.channels
+    stored, written = source.stored, output.stored
     residual = sources[1] if len(sources) > 1 else None
     values = {
         **mapped.mapping.fields,
         **addresses,
         "in_base": source.base,
-        "in_col_pitch": source.blocks,
-        "in_row_pitch": source.stored.shape[2] * source.blocks,
+        "in_col_pitch": stored.pitch,
+        "in_row_pitch": stored.shape[2] * stored.pitch,
         "out_base": output.base,
-        "out_col_pitch": output.blocks,
-        "out_row_pitch": output.stored.shape[2] * output.blocks,
+        "out_col_pitch": written.pitch,
+        "out_row_pitch": written.shape[2] * written.pitch,
         "residual": int(residual is not None),
         "residual_base": 0 if residual is None else residual.base,
         "residual_scale": channels.residual_scale,
         "residual_shift": channels.residual_shift,
         "last": int(is_last),
         "maximum": int(isinstance(layer, MaxPool)),
-        "pad_lowest": int(isinstance(layer, MaxPool) or source.offset != 0),
+        "pad_lowest": int(isinstance(layer, MaxPool) or stored.offset != 0),
         "lo": channels.lo,
         "hi": channels.hi,
     }

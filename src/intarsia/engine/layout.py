@@ -22,9 +22,14 @@ class Descriptor:
         maximum: accumulate by maximum instead of sum.
         sparse: the layer has a sparse plane (used in the last pass).
         resident: a tile has a single weight block, which stays in the lanes for all its steps.
-        pad_lowest: padding is −128 (stands for 0 in tensors stored with offset, −∞ for a maximum) instead of 0.
+        pad_lowest: padding is the least stored value (stands for 0 in tensors stored with offset, −∞ for a maximum)
+            instead of 0.
         moves_input: each tile reads the channels of the input that it writes.
         residual: a residual is added.
+        half_tile: a tile has Lanes/2 channels, as a word of its input has no more; the upper lanes idle.
+        out_two: a tile's channels of a pixel are two words of the output.
+        in_format, out_format: bits of stored values of input and output: 4, 8 or 16 as 0, 1 or 2.
+        in_tile_shift, out_tile_shift: binary logarithm of how many tiles' channels a word of input or output holds.
         tile_pixels, last_pixels: output pixels of a pixel tile, and of the last one of a row.
         digits: passes over the digits of the weights, most significant first.
         tiles: output channel tiles.
@@ -54,6 +59,12 @@ class Descriptor:
     pad_lowest: int
     moves_input: int
     residual: int
+    half_tile: int
+    out_two: int
+    in_format: int
+    out_format: int
+    in_tile_shift: int
+    out_tile_shift: int
     tile_pixels: int
     last_pixels: int
     digits: int
@@ -110,16 +121,20 @@ class Descriptor:
         return [packed >> 32 * i & 0xFFFFFFFF for i in range(DESCRIPTOR_WORDS)]
 
 
-_FLAGS = (*("last", "window", "depthwise", "maximum", "sparse", "resident", "pad_lowest", "moves_input", "residual"),)
+_FLAGS = (
+    *("last", "window", "depthwise", "maximum", "sparse", "resident", "pad_lowest", "moves_input", "residual"),
+    *("half_tile", "out_two"),
+)
 #: Width of each field in bits.
 FIELD_BITS: dict[str, int] = (
     dict.fromkeys(_FLAGS, 1)
     | dict.fromkeys(("tile_pixels", "last_pixels", "digits", "pixel_step", "new_columns"), 4)
     | dict.fromkeys(("tiles", "kernel_y", "blocks", "chunks", "kernel_x", "load_step", "load_words", "last_words"), 8)
-    | dict.fromkeys(("stride_y", "stride_x", "pad_y", "pad_x", "in_col_pitch", "out_col_pitch", "lo", "hi"), 8)
+    | dict.fromkeys(("stride_y", "stride_x", "pad_y", "pad_x", "in_col_pitch", "out_col_pitch"), 8)
     | dict.fromkeys(("x_tiles", "x_step", "in_base", "in_row_pitch", "in_height", "in_width"), 16)
     | dict.fromkeys(("out_base", "out_row_pitch", "out_height", "out_width", "residual_base"), 16)
-    | dict.fromkeys(("weight_base", "tile_words", "tile_blocks", "pixel_tiles", "residual_scale"), 16)
+    | dict.fromkeys(("weight_base", "tile_words", "tile_blocks", "pixel_tiles", "residual_scale", "lo", "hi"), 16)
+    | dict.fromkeys(("in_format", "out_format", "in_tile_shift", "out_tile_shift"), 2)
     | {"plane_shift": 3, "residual_shift": 5}
 )
 

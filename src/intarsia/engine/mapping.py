@@ -11,23 +11,25 @@ import numpy as np
 from intarsia.engine.bits import Ints
 from intarsia.engine.config import EngineConfig
 from intarsia.engine.layout import field_limits
+from intarsia.engine.storage import Stored
 from intarsia.engine.units import Operands
 from intarsia.errors import IntarsiaError
-from intarsia.integer import Add, AveragePool, Conv2d, Layer, Linear, MaxPool, Tensor
+from intarsia.integer import Add, AveragePool, Conv2d, Layer, Linear, MaxPool
 
 
 @dataclass(frozen=True, eq=False)
 class Mapping:
     """Loop bounds of a layer and its weight blocks.
 
-    `dense` and `slots`: (tiles · tile_blocks, lanes, block) in order of consumption, what a lane multiplies a block by
-    in a pass, and in its sparse slots. `fields` are those of the descriptor. `busy_inputs`: inputs of a lane that carry
-    a weight of the kernel.
+    `dense` and `slots`: (tiles · tile_blocks, lanes, inputs) in order of consumption, what a lane multiplies the inputs
+    of a word, or of a window, by in a pass, and in its sparse slots. `fields` are those of the descriptor.
+    `tile_channels`: output channels of a tile. `busy_inputs`: inputs of a lane that carry a weight of the kernel.
     """
 
     dense: Ints
     slots: Ints
     fields: dict[str, int]
+    tile_channels: int
     busy_inputs: float
 
     @property
@@ -61,44 +63,79 @@ def _strides(layer: Conv2d | AveragePool | MaxPool) -> tuple[int, int]:
     return (layer.stride[0] if height > 1 else 1), (layer.stride[1] if width > 1 else 1)
 
 
-def _word_blocks(weights: Ints, config: EngineConfig) -> Ints:
+@dataclass(frozen=True)
+class _Ends:
+    """What a layer reads and writes, and the engine between them."""
+
+    source: Stored
+    output: Stored
+    config: EngineConfig
+
+    @property
+    def lanes(self) -> int:
+        """Lanes of the engine."""
+        return self.config.lanes
+
+    @property
+    def own_channels(self) -> int:
+        """Channels of a tile that reads those that it writes: they lie in one word."""
+        return min(self.lanes, self.source.channels)
+
+    def places(self, tile_channels: int) -> dict[str, int]:
+        """Return the fields of the descriptor that say where tiles lie in words."""
+        two = self.output.channels < tile_channels
+        return {
+            "half_tile": int(tile_channels < self.lanes),
+            "out_two": int(two),
+            "in_format": self.source.bits.bit_length() - 3,
+            "out_format": self.output.bits.bit_length() - 3,
+            "in_tile_shift": max(1, self.source.channels // tile_channels).bit_length() - 1,
+            "out_tile_shift": 0 if two else (self.output.channels // tile_channels).bit_length() - 1,
+        }
+
+
+def _word_blocks(weights: Ints, ends: _Ends) -> Ints:
     """(O, I, KH, KW) to (tile, KH, block, KW, lane, input)."""
-    lanes, block = config.lanes, config.block
+    lanes, block = ends.lanes, ends.source.channels
     outputs, inputs, height, width = weights.shape
     padded = np.pad(weights, ((0, -outputs % lanes), (0, -inputs % block), (0, 0), (0, 0)))
     split = padded.reshape(-(-outputs // lanes), lanes, -(-inputs // block), block, height, width)
     return split.transpose(0, 4, 2, 5, 1, 3)
 
 
-def _diagonal(weights: Ints, config: EngineConfig) -> Ints:
+def _diagonal(weights: Ints, ends: _Ends) -> Ints:
     """Depthwise (C, 1, KH, KW) to diagonal blocks (tile, KH, KW, lane, input): lanes see the channels of their tile."""
-    lanes, block = config.lanes, config.block
+    own, block = ends.own_channels, ends.source.channels
     channels, _, height, width = weights.shape
-    padded = np.pad(weights[:, 0], ((0, -channels % lanes), (0, 0), (0, 0)))
-    taps = padded.reshape(-1, lanes, height, width).transpose(0, 2, 3, 1)
-    blocks = np.zeros((*taps.shape, block), np.int64)
+    padded = np.pad(weights[:, 0], ((0, -channels % own), (0, 0), (0, 0)))
+    taps = padded.reshape(-1, own, height, width).transpose(0, 2, 3, 1)
+    blocks = np.zeros((*taps.shape[:-1], ends.lanes, block), np.int64)
     for tile in range(len(taps)):
-        first = tile * lanes % block
-        blocks[tile, ..., first : first + lanes] = taps[tile][..., None] * np.eye(lanes, dtype=np.int64)
+        first = tile * own % block
+        blocks[tile, ..., :own, first : first + own] = taps[tile][..., None] * np.eye(own, dtype=np.int64)
     return blocks
 
 
-def _window_blocks(weights: Ints, config: EngineConfig) -> Ints:
-    """(O, I, KH, KW) to (tile, channel, lane, position): position = 4·column + row, and the kernel's last column is the
-    window's newest.
+def _window_blocks(weights: Ints, tile_channels: int, ends: _Ends) -> Ints:
+    """(O, I, KH, KW) to (tile, channel and part, lane, position): position = 4·column + row, and the kernel's last
+    column is the window's newest. Where a lane multiplies fewer activations than a window has positions, these come in
+    parts; where more, the rest are 0.
     """
-    lanes, columns = config.lanes, config.window_columns
+    columns, positions = ends.config.window_columns, ends.config.block
     outputs, channels, height, width = weights.shape
-    placed = np.zeros((outputs + -outputs % lanes, channels, columns, 4), np.int64)
+    placed = np.zeros((outputs + -outputs % tile_channels, channels, columns, 4), np.int64)
     placed[:outputs, :, columns - width :, :height] = weights.transpose(0, 1, 3, 2)
-    return placed.reshape(-1, lanes, channels, config.block).transpose(0, 2, 1, 3)
+    tiles = placed.reshape(-1, tile_channels, channels, positions).transpose(0, 2, 1, 3)
+    inputs = ends.source.channels
+    lanes, rest = (0, ends.lanes - tile_channels), (0, -positions % inputs)
+    padded = np.pad(tiles, ((0, 0), (0, 0), lanes, rest))
+    parts = padded.reshape(*padded.shape[:3], -1, inputs).swapaxes(2, 3)
+    return parts.reshape(len(parts), -1, ends.lanes, inputs)
 
 
-def _finished(
-    passes: list[Ints], slots: Ints | None, fields: dict[str, int], busy: float, config: EngineConfig
-) -> Mapping:
-    """Return a mapping of blocks (tile, …, lane, block) by pass, and of slots, which count in the last one."""
-    tiles, shape = len(passes[0]), (config.lanes, config.block)
+def _finished(passes: list[Ints], slots: Ints | None, fields: dict[str, int], busy: float, ends: _Ends) -> Mapping:
+    """Return a mapping of blocks (tile, …, lane, input) by pass, and of slots, which count in the last one."""
+    tiles, shape = len(passes[0]), (ends.lanes, ends.source.channels)
     dense = np.stack([blocks.reshape(tiles, -1, *shape) for blocks in passes], axis=1)
     sparse = np.zeros_like(dense)
     if slots is not None:
@@ -117,7 +154,9 @@ def _finished(
         "resident": int(steps == 1),
         "pixel_tiles": values["out_height"] * -(-width // pixels),
     }
-    return Mapping(dense.reshape(-1, *shape), sparse.reshape(-1, *shape), values, busy)
+    channels = ends.own_channels if values["moves_input"] else ends.lanes
+    values |= ends.places(channels)
+    return Mapping(dense.reshape(-1, *shape), sparse.reshape(-1, *shape), values, channels, busy)
 
 
 _DEFAULTS = dict.fromkeys(
@@ -131,7 +170,7 @@ _DEFAULTS = dict.fromkeys(
 )
 
 
-def _word_fields(layer: Conv2d | AveragePool | MaxPool, source: Tensor, config: EngineConfig) -> dict[str, int]:
+def _word_fields(layer: Conv2d | AveragePool | MaxPool, source: Stored, config: EngineConfig) -> dict[str, int]:
     """Return the spatial bounds of a window that slides word by word."""
     (kernel_y, kernel_x), (stride_y, stride_x), padding = layer.kernel, _strides(layer), layer.padding
     _, out_height, out_width = layer.output.shape
@@ -158,29 +197,33 @@ def _word_fields(layer: Conv2d | AveragePool | MaxPool, source: Tensor, config: 
     }
 
 
-def map_words(layer: Conv2d, operands: Operands, source: Tensor, config: EngineConfig) -> Mapping:
+def map_words(layer: Conv2d, operands: Operands, ends: _Ends) -> Mapping:
     """Map a convolution to word mode: one channel block of one kernel tap a step.
 
     A depthwise convolution becomes one of diagonal blocks (one busy input a lane).
     """
-    fields = _word_fields(layer, source, config)
-    blocks = 1 if layer.depthwise else -(-source.shape[0] // config.block)
+    fields = _word_fields(layer, ends.source, ends.config)
+    blocks = 1 if layer.depthwise else ends.source.blocks
     fields |= {"blocks": blocks, "moves_input": int(layer.depthwise), "plane_shift": operands.shift}
     arrange = _diagonal if layer.depthwise else _word_blocks
-    busy = 1.0 if layer.depthwise else source.shape[0] / blocks
-    slots = None if operands.slots is None else arrange(operands.slots, config)
-    return _finished([arrange(digit, config) for digit in operands.passes], slots, fields, busy, config)
+    busy = 1.0 if layer.depthwise else ends.source.shape[0] / blocks
+    slots = None if operands.slots is None else arrange(operands.slots, ends)
+    return _finished([arrange(digit, ends) for digit in operands.passes], slots, fields, busy, ends)
 
 
-def fits_window(layer: Conv2d, source: Tensor, config: EngineConfig) -> bool:
+def fits_window(layer: Conv2d, source: Stored, config: EngineConfig) -> bool:
     """Whether the kernel fits the sliding window, and few enough channels share it."""
     kernel_y, kernel_x = layer.kernel
-    few = layer.depthwise or source.shape[0] <= config.block
+    few = layer.depthwise or (config.unit.common_window and source.shape[0] <= config.block)
     return kernel_y <= 4 and kernel_x <= config.window_columns and few
 
 
-def map_window(layer: Conv2d, operands: Operands, source: Tensor, config: EngineConfig) -> Mapping:
-    """Map a convolution to window mode: all taps of one channel a step (of the lane's own channel if depthwise)."""
+def map_window(layer: Conv2d, operands: Operands, ends: _Ends) -> Mapping:
+    """Map a convolution to window mode: all taps of one channel a step (of the lane's own channel if depthwise), or as
+    many as a lane multiplies.
+    """
+    source, channels = ends.source, ends.own_channels if layer.depthwise else ends.lanes
+    parts = -(-ends.config.block // source.channels)
     (kernel_y, kernel_x), (stride_y, stride_x) = layer.kernel, _strides(layer)
     fields = {
         "window": 1,
@@ -189,7 +232,7 @@ def map_window(layer: Conv2d, operands: Operands, source: Tensor, config: Engine
         "plane_shift": operands.shift,
         "kernel_y": kernel_y,
         "kernel_x": kernel_x,
-        "blocks": 1 if layer.depthwise else source.shape[0],
+        "blocks": parts * (1 if layer.depthwise else source.shape[0]),
         "new_columns": min(stride_x, kernel_x),
         "stride_y": stride_y,
         "stride_x": stride_x,
@@ -200,9 +243,9 @@ def map_window(layer: Conv2d, operands: Operands, source: Tensor, config: Engine
         "out_height": layer.output.shape[1],
         "out_width": layer.output.shape[2],
     }
-    passes = [_window_blocks(digit, config) for digit in operands.passes]
-    slots = None if operands.slots is None else _window_blocks(operands.slots, config)
-    return _finished(passes, slots, fields, float(kernel_y * kernel_x), config)
+    passes = [_window_blocks(digit, channels, ends) for digit in operands.passes]
+    slots = None if operands.slots is None else _window_blocks(operands.slots, channels, ends)
+    return _finished(passes, slots, fields, kernel_y * kernel_x / parts, ends)
 
 
 def estimated_cycles(mapping: Mapping, config: EngineConfig) -> float:
@@ -212,7 +255,7 @@ def estimated_cycles(mapping: Mapping, config: EngineConfig) -> float:
     f = mapping.fields
     pixels = f["out_height"] * f["out_width"]
     fetches = 0.0 if f["resident"] else f["tile_blocks"] * config.weight_parts / f["tile_pixels"]
-    least = max(f["tile_blocks"], fetches, config.requant_cycles)
+    least = max(f["tile_blocks"], fetches, config.requant_cycles / (1 + f["half_tile"]))
     if f["window"]:
         loads, first = _window_loads(f)
         return f["tiles"] * float(np.maximum(loads, least).sum() + first.sum())
@@ -236,52 +279,54 @@ def _window_loads(f: dict[str, int]) -> tuple[Ints, Ints]:
     return loads[:, :, kernel_x - new :].sum(axis=2), first
 
 
-def modes(layer: Conv2d | Linear, operands: Operands, source: Tensor, config: EngineConfig) -> list[Mapping]:
+def modes(layer: Conv2d | Linear, operands: Operands, ends: _Ends) -> list[Mapping]:
     """Return the mappings of a weight layer; of equals the window comes first, which loads nothing twice."""
     convolution = layer.convolution if isinstance(layer, Linear) else layer
-    window = [map_window(convolution, operands, source, config)] if fits_window(convolution, source, config) else []
-    return [*window, map_words(convolution, operands, source, config)]
+    window = [map_window(convolution, operands, ends)] if fits_window(convolution, ends.source, ends.config) else []
+    return [*window, map_words(convolution, operands, ends)]
 
 
-def map_pool(layer: AveragePool | MaxPool, source: Tensor, config: EngineConfig) -> Mapping:
+def map_pool(layer: AveragePool | MaxPool, ends: _Ends) -> Mapping:
     """Map a pooling window to word mode: each lane takes its own channel of every word."""
-    fields = _word_fields(layer, source, config)
-    return _finished([_ones(layer, config)], None, fields | {"moves_input": 1}, 1.0, config)
+    fields = _word_fields(layer, ends.source, ends.config)
+    return _finished([_ones(layer, ends)], None, fields | {"moves_input": 1}, 1.0, ends)
 
 
-def _ones(layer: AveragePool | MaxPool | Add, config: EngineConfig) -> Ints:
+def _ones(layer: AveragePool | MaxPool | Add, ends: _Ends) -> Ints:
     """Return the block of each tile that gives every lane its own channel."""
     channels = layer.output.shape[0]
-    return _diagonal(np.ones((channels + -channels % config.lanes, 1, 1, 1), np.int64), config)
+    return _diagonal(np.ones((channels + -channels % ends.own_channels, 1, 1, 1), np.int64), ends)
 
 
-def map_add(layer: Add, config: EngineConfig) -> Mapping:
+def map_add(layer: Add, ends: _Ends) -> Mapping:
     """Map an addition: its first input times one, as a row of pixels, its second as the residual."""
     _, height, width = layer.output.shape
     pixels = height * width
     fields = {
-        "tile_pixels": min(config.tile_pixels, pixels),
+        "tile_pixels": min(ends.config.tile_pixels, pixels),
         "in_height": 1,
         "in_width": pixels,
         "out_height": 1,
         "out_width": pixels,
         "moves_input": 1,
     }
-    return _finished([_ones(layer, config)], None, fields, 1.0, config)
+    return _finished([_ones(layer, ends)], None, fields, 1.0, ends)
 
 
-def map_layer(layer: Layer, source: Tensor, config: EngineConfig) -> Mapping:
-    """Map a layer to the mode that takes fewer cycles; if the unit has too few slots for it, to that with fewest.
+def map_layer(layer: Layer, source: Stored, output: Stored, config: EngineConfig) -> Mapping:
+    """Map a layer that reads `source` and writes `output` to the mode that takes fewer cycles; if the unit has too few
+    slots for it, to that with fewest.
 
     Raises:
         IntarsiaError: the engine cannot compute it.
     """
+    ends = _Ends(source, output, config)
     match layer:
         case Add():
-            return map_add(layer, config)
+            return map_add(layer, ends)
         case AveragePool() | MaxPool():
-            return map_pool(layer, source, config)
-    found = modes(layer, config.unit.operands(layer), source, config)
+            return map_pool(layer, ends)
+    found = modes(layer, config.unit.operands(layer), ends)
     fitting = [mapping for mapping in found if config.unit.has_room(mapping.sparse_weights)]
     if not fitting:
         return min(found, key=lambda mapping: mapping.sparse_weights)

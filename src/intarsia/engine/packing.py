@@ -46,6 +46,15 @@ def param_words(scale: Ints, shift: Ints, bias: Ints, config: EngineConfig) -> W
     return to_words(words)
 
 
-def activation_words(values: Ints, config: EngineConfig) -> Words:
-    """Pack stored bytes (words, block) into words of the activation memory."""
-    return to_words(bits_of(values, 8, signed=True).reshape(values.shape[0], config.act_bits))
+def activation_words(values: Ints, bits: int) -> Words:
+    """Pack stored values (words, channels of a word), of so many bits each, into words of the activation memory."""
+    return to_words(bits_of(values, bits, signed=True).reshape(len(values), -1))
+
+
+def activations_of(words: Words, bits: int) -> Ints:
+    """Invert `activation_words`."""
+    if bits >= 8:
+        return words.view(f"<i{bits // 8}").reshape(len(words), -1).astype(np.int64)
+    packed = words.view(np.uint8).reshape(len(words), -1)
+    nibbles = np.stack([packed & 15, packed >> 4], axis=-1).reshape(len(words), -1).astype(np.int64)
+    return np.asarray((nibbles ^ 8) - 8)

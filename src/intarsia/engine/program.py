@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from intarsia.engine.config import EngineConfig
 from intarsia.engine.layout import DESCRIPTOR_WORDS, Descriptor
 from intarsia.engine.packing import Words
+from intarsia.engine.storage import Stored
 from intarsia.errors import IntarsiaError
 from intarsia.integer import Tensor
 from intarsia.integer.validation import window_output
@@ -44,43 +45,42 @@ class Patches:
 class Placement:
     """Where and how a tensor lies in the activation memory.
 
-    Word `base + (y·width + x)·blocks + b` holds channels b·block … of pixel (y, x), one signed byte each. Unsigned
-    8-bit tensors are stored as value − 128 (`offset` 128), all others as they are (`offset` 0).
+    Word `base + (y·width + x)·blocks + b` holds channels b·channels … of pixel (y, x), of as many bits each, two's
+    complement. Unsigned tensors of all these bits are stored with half their range taken off (`Stored.offset`).
 
     Attributes:
         tensor: as the network has it.
         base: its first word.
-        blocks: words of a pixel.
+        bits: of a stored value.
+        channels: of a word.
+        tile_words: as in `Stored`.
         transposed: whether rows and columns are exchanged in memory.
         patches: how it is unfolded, after that; None if it is not. Only an input can be.
     """
 
     tensor: Tensor
     base: int
-    blocks: int
+    bits: int
+    channels: int
+    tile_words: int
     transposed: bool = False
     patches: Patches | None = None
 
     @property
-    def stored(self) -> Tensor:
+    def stored(self) -> Stored:
         """The tensor in the shape that it has in memory."""
         channels, height, width = self.tensor.shape
         shape = (channels, width, height) if self.transposed else self.tensor.shape
-        return replace(self.tensor, shape=self.patches.shape(shape) if self.patches else shape)
-
-    @property
-    def offset(self) -> int:
-        """What is taken off a value before it is stored."""
-        return storage_offset(self.tensor)
+        tensor = replace(self.tensor, shape=self.patches.shape(shape) if self.patches else shape)
+        return Stored(tensor, self.bits, self.channels, self.tile_words)
 
     @property
     def words(self) -> int:
         """Length in activation words."""
-        _, height, width = self.stored.shape
-        return height * width * self.blocks
+        return self.stored.words
 
-    def store(self, values: NDArray[np.integer], block: int) -> NDArray[np.int64]:
-        """Turn (C, H, W) values into stored bytes (words, block); bytes without a channel hold 0.
+    def store(self, values: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Turn (C, H, W) values into stored ones (words, channels of a word); places without a channel hold 0.
 
         Raises:
             IntarsiaError: the values have another shape or do not fit the tensor's format.
@@ -95,23 +95,20 @@ class Placement:
             arranged = arranged.swapaxes(1, 2)
         if self.patches:
             arranged = self.patches.unfold(arranged)
-        channels, height, width = self.stored.shape
-        stored = np.zeros((height, width, self.blocks * block), np.int64)
-        stored[:, :, :channels] = arranged.transpose(1, 2, 0) - self.offset
-        return stored.reshape(self.words, block)
+        form = self.stored
+        channels, height, width = form.shape
+        stored = np.zeros((height, width, form.pitch * self.channels), np.int64)
+        stored[:, :, :channels] = arranged.transpose(1, 2, 0) - form.offset
+        return stored.reshape(form.words, self.channels)
 
     def restore(self, stored: NDArray[np.integer]) -> NDArray[np.int64]:
-        """Invert `store` of a tensor that is not unfolded: bytes (words, block) to (C, H, W) values."""
+        """Invert `store` of a tensor that is not unfolded: (words, channels of a word) to (C, H, W) values."""
         if self.patches:
             raise ValueError("an unfolded tensor cannot be restored")
-        channels, height, width = self.stored.shape
+        form = self.stored
+        channels, height, width = form.shape
         pixels = stored.astype(np.int64).reshape(height, width, -1)[:, :, :channels]
-        return pixels.transpose((2, 1, 0) if self.transposed else (2, 0, 1)) + self.offset
-
-
-def storage_offset(tensor: Tensor) -> int:
-    """128 for unsigned 8-bit tensors, 0 for all others."""
-    return 128 if tensor.format.hi > 127 else 0
+        return pixels.transpose((2, 1, 0) if self.transposed else (2, 0, 1)) + form.offset
 
 
 @dataclass(frozen=True)

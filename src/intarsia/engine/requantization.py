@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from intarsia.engine.bits import Ints
-from intarsia.engine.program import storage_offset
-from intarsia.integer import Add, AveragePool, Conv2d, Layer, Linear, MaxPool, Tensor, weight_matrix
+from intarsia.engine.storage import Stored
+from intarsia.integer import Add, AveragePool, Conv2d, Layer, Linear, MaxPool, weight_matrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +28,11 @@ class Channels:
     hi: int
 
 
-def channels_of(layer: Layer, sources: list[Tensor]) -> Channels:
-    """Return the requantization of a layer that reads tensors stored as `sources`."""
+def channels_of(layer: Layer, sources: list[Stored], output: Stored) -> Channels:
+    """Return the requantization of a layer that reads `sources` and writes `output`."""
     count = layer.output.shape[0]
     ones = np.ones(count, np.int64)
-    offset = storage_offset(sources[0])
+    offset = sources[0].offset
     factor, last_shift = 0, 0
     match layer:
         case Conv2d() | Linear():
@@ -55,10 +55,10 @@ def channels_of(layer: Layer, sources: list[Tensor]) -> Channels:
             scale, shift, bias = ones, 0 * ones, offset * ones
             lo, hi = layer.output.format.lo, layer.output.format.hi
     half = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
-    out = storage_offset(layer.output)
+    out = output.offset
     bias = bias + half - (np.int64(out) << shift)
     if len(sources) > 1:
-        bias = bias + (np.int64(factor * storage_offset(sources[1])) << (shift - last_shift))
+        bias = bias + (np.int64(factor * sources[1].offset) << (shift - last_shift))
     return Channels(scale, shift - last_shift, bias, factor, last_shift, lo - out, hi - out)
 
 

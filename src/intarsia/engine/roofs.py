@@ -47,10 +47,10 @@ def roofs(program: Program) -> tuple[LayerRoofs, ...]:
 
 def _layer_roofs(layer: ProgramLayer, config: EngineConfig) -> LayerRoofs:
     d = layer.descriptor
-    written = d.tiles * d.out_height * d.out_width
+    written = d.tiles * d.out_height * d.out_width * (1 + d.out_two)
     return LayerRoofs(
         layer.name,
-        layer.macs * d.digits / (config.lanes * config.block),
+        layer.macs * d.digits / (config.lanes * (config.act_bits >> (d.in_format + 2))),
         d.tiles * d.tile_words,
         max(_words_read(d), written * (1 + d.residual)),
     )
@@ -60,7 +60,11 @@ def _words_read(d: Descriptor) -> int:
     """Words of the input that any step needs."""
     rows = _touched(d.out_height, d.stride_y, d.pad_y, d.kernel_y, d.in_height)
     columns = _touched(d.out_width, d.stride_x, d.pad_x, d.chunks * d.kernel_x, d.in_width)
-    return rows * columns * d.in_col_pitch
+    if d.moves_input:
+        words = -(-d.tiles >> d.in_tile_shift)
+    else:
+        words = d.in_col_pitch if d.window else d.blocks
+    return rows * columns * words
 
 
 def _touched(outputs: int, stride: int, pad: int, kernel: int, size: int) -> int:

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from intarsia.engine.allocation import stored_words
 from intarsia.engine.config import (
-    MOST_ACTIVATION_BITS,
     WIDEST_ACCUMULATOR,
     WIDEST_BIAS,
     EngineConfig,
@@ -17,8 +15,9 @@ from intarsia.engine.config import (
 from intarsia.engine.emission import MappedLayer, emit, mapped_layers
 from intarsia.engine.forms import Form, forms
 from intarsia.engine.mapping import estimated_cycles, map_layer
-from intarsia.engine.program import Program, storage_offset
+from intarsia.engine.program import Program
 from intarsia.engine.requantization import bits_of_bias
+from intarsia.engine.storage import Stored, stored_tensors
 from intarsia.engine.units import Unit
 from intarsia.errors import IntarsiaError
 from intarsia.integer import Add, AveragePool, Conv2d, IntegerNetwork, Layer, Linear, MaxPool
@@ -77,12 +76,7 @@ def forms_by_cycles(network: IntegerNetwork, config: EngineConfig) -> list[Form]
     Raises:
         IntarsiaError: a tensor is too wide for any engine.
     """
-    for tensor in network.tensors.values():
-        if tensor.format.bits > MOST_ACTIVATION_BITS:
-            raise IntarsiaError(
-                f"tensor {tensor.name} has {tensor.format.bits} bits, the engine takes at most {MOST_ACTIVATION_BITS}; "
-                f"end its layer with a quantizer of {MOST_ACTIVATION_BITS} bits."
-            )
+    config.unit.stored_bits(network)
     return sorted(forms(network, config.block), key=lambda form: _cost(form, config))
 
 
@@ -120,6 +114,7 @@ def _needed_bits(
     Raises:
         IntarsiaError: some layer needs more than there can be.
     """
+    stored = stored_tensors(network, config)
     residuals = [m.channels for m in layers if len(m.layer.inputs) > 1]
     needs = {
         "scale_bits": max(2, network.scale_bits),
@@ -127,7 +122,8 @@ def _needed_bits(
         "residual_bits": max((max(1, c.residual_scale.bit_length()) for c in residuals), default=0),
         "residual_shift_bits": 5 if any(c.residual_shift > 15 for c in residuals) else 4,
         "acc_bits": max(
-            unit.least_acc_bits(config.block), *(_accumulator_bits(m.layer, network, config) for m in layers)
+            unit.least_acc_bits(config.block),
+            *(_accumulator_bits(m.layer, stored[m.layer.inputs[0]], config) for m in layers),
         ),
     }
     if needs["bias_bits"] > WIDEST_BIAS:
@@ -139,11 +135,10 @@ def _needed_bits(
     return needs
 
 
-def _accumulator_bits(layer: Layer, network: IntegerNetwork, config: EngineConfig) -> int:
+def _accumulator_bits(layer: Layer, source: Stored, config: EngineConfig) -> int:
     """Return bits in which no accumulator of a layer overflows, whatever the input, in any pass."""
-    source = network.tensors[layer.inputs[0]]
-    offset = storage_offset(source)
-    magnitude = max(offset - source.format.lo, source.format.hi - offset)
+    form = source.tensor.format
+    magnitude = max(source.offset - form.lo, form.hi - source.offset)
     match layer:
         case Conv2d() | Linear():
             bound = config.unit.operands(layer).greatest_sum * magnitude
@@ -162,11 +157,12 @@ def _accumulator_bits(layer: Layer, network: IntegerNetwork, config: EngineConfi
 
 def _cost(form: Form, config: EngineConfig) -> float:
     """Cycles of a form, nearly, the host's writing of the input with it; infinite if a layer cannot be mapped."""
-    tensors = form.network.tensors
-    cycles: float = stored_words(form.network.input, config.block) * bus_words(config.act_bits)
+    stored = stored_tensors(form.network, config)
+    cycles: float = stored[form.network.input.name].words * bus_words(config.act_bits)
     try:
         for layer in form.network.layers:
-            cycles += estimated_cycles(map_layer(layer, tensors[layer.inputs[0]], config), config)
+            mapping = map_layer(layer, stored[layer.inputs[0]], stored[layer.output.name], config)
+            cycles += estimated_cycles(mapping, config)
     except IntarsiaError:
         return math.inf
     return cycles

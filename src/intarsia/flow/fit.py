@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intarsia.engine import EngineConfig, config_for
-from intarsia.engine.config import MOST_ACTIVATION_BITS
 from intarsia.engine.units import Planes
 from intarsia.errors import IntarsiaError
 from intarsia.flow.float_networks import learning
@@ -153,10 +152,11 @@ def require_planes(engine: EngineConfig, layers: Mapping[str, LayerScheme]) -> N
 
 
 def _require_planes(engine: EngineConfig, layer: LayerScheme) -> None:
-    if layer.activation_bits > MOST_ACTIVATION_BITS:
+    most = engine.unit.most_activation_bits
+    if layer.activation_bits > most:
         raise IntarsiaError(
-            f"the engine's activations have at most {MOST_ACTIVATION_BITS} bits, not {layer.activation_bits}; choose "
-            f"fewer, {_ACCURACY_ONLY}."
+            f"the engine's activations have at most {most} bits, not {layer.activation_bits}; choose fewer, or the "
+            f"unit sum_together, {_ACCURACY_ONLY}."
         )
     planes = Planes(layer.dense, layer.sparse, layer.pattern, str(layer.mix or ""))
     refusal = engine.unit.refusal(planes, engine.block)

@@ -111,7 +111,8 @@ def _placement(placement: Placement) -> dict[str, object]:
     return {
         "base": placement.base,
         "words": placement.words,
-        "offset": placement.offset,
+        "bits": placement.bits,
+        "offset": placement.stored.offset,
         "transposed": placement.transposed,
         "patches": patches,
     }

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from intarsia.engine.config import bus_words
 from intarsia.engine.cycles import predict
 from intarsia.engine.layout import REGION_SHIFT, REGIONS, REGISTERS
-from intarsia.engine.packing import Words, activation_words
+from intarsia.engine.packing import Words, activation_words, activations_of
 from intarsia.engine.program import Placement, Program
 from intarsia.errors import IntarsiaError
 from intarsia.simulate.verilator import build
@@ -177,26 +177,25 @@ class SimulatedEngine:
                 engine never ends; it can be used again after that.
         """
         program = self.program
-        block = program.config.block
-        stored = activation_words(program.input.store(image, block), program.config)
+        stored = activation_words(program.input.store(image), program.input.bits)
         input_cycles = self._write("Activations", stored, program.input.base)
         counts, memories = self._execute(trace=trace)
         layers = tuple(
             LayerCounts(layer.name, *(int(c) for c in row)) for layer, row in zip(program.layers, counts, strict=True)
         )
         values = {
-            layer.name: _extract(memory, layer.output, block)
+            layer.name: _extract(memory, layer.output)
             for layer, memory in zip(program.layers, memories, strict=False)
         }
         output = self._read(program.output)
         return Run(output, layers, values, input_cycles)
 
-    def _execute(self, *, trace: bool) -> tuple[NDArray[np.uint64], NDArray[np.int8]]:
+    def _execute(self, *, trace: bool) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
         program, config = self.program, self.program.config
         layers = len(program.layers)
         counts = np.zeros((layers, len(_COUNTS)), np.uint64)
         memory_bytes = config.act_depth * config.block
-        memories = np.zeros((layers if trace else 0, config.act_depth, config.block), np.int8)
+        memories = np.zeros((layers if trace else 0, config.act_depth, config.act_bits // 32), np.uint32)
         limit = _MARGIN * self._predicted + _LEAST_LIMIT
         ended = self._library.engine_run(
             self._handle,
@@ -234,12 +233,11 @@ class SimulatedEngine:
         )
 
     def _read(self, placement: Placement) -> NDArray[np.int64]:
-        block = self.program.config.block
-        parts = block // 4
+        parts = self.program.config.act_bits // 32
         data = np.zeros((placement.words, parts), np.uint32)
         stride = bus_words(32 * parts)
         self._fetch(_address("Activations") + placement.base * stride, stride, data)
-        return placement.restore(data.view(np.int8).reshape(placement.words, block))
+        return placement.restore(activations_of(data, placement.bits))
 
 
 def _cover_counts(text: str) -> dict[str, int]:
@@ -262,9 +260,9 @@ def _predicted_cycles(program: Program) -> int:
         return 0
 
 
-def _extract(memory: NDArray[np.int8], placement: Placement, block: int) -> NDArray[np.int64]:
-    rows = memory[placement.base : placement.base + placement.words]
-    return placement.restore(rows.reshape(placement.words, block))
+def _extract(memory: NDArray[np.uint32], placement: Placement) -> NDArray[np.int64]:
+    words = memory[placement.base : placement.base + placement.words]
+    return placement.restore(activations_of(words, placement.bits))
 
 
 def _opened(path: Path) -> ctypes.CDLL:

@@ -10,7 +10,8 @@
 //   PlaneShiftBits  bits of the dense plane's shift k (0 to 3); 0: there is none, plane_shift_i is without effect.
 //   Radix           of the digits that weights may have (Horner's rule): 3, or a power of two of 4 to 256; 0: there are
 //                   none, digit_i is without effect.
-//   AccBits         bits of an accumulator (16 to 32); the compiler proves that none overflows.
+//   MaxBits         bits of what a maximum is taken of (8 or 16).
+//   AccBits         bits of an accumulator (16 to 48); the compiler proves that none overflows.
 //   AccSlots        output pixels (2 to 16).
 // Latency: an accumulator changes at the end of the cycle in which sums and control are given; reading takes no cycle.
 module intarsia_accumulators #(
@@ -18,6 +19,7 @@ module intarsia_accumulators #(
   parameter int unsigned SlotsBits,
   parameter int unsigned PlaneShiftBits,
   parameter int unsigned Radix,
+  parameter int unsigned MaxBits = 8,
   parameter int unsigned AccBits,
   parameter int unsigned AccSlots,
   localparam int unsigned PtrBits    = $clog2(AccSlots),
@@ -31,13 +33,13 @@ module intarsia_accumulators #(
   input  logic                         en_i,
   input  logic                         load_i,        // replace
   input  logic                         digit_i,       // times Radix, then add
-  input  logic                         max_i,         // keep the greater; both are of 8 bits, k and slots are 0
+  input  logic                         max_i,         // keep the greater; both are of MaxBits, k and slots are 0
   input  logic [PtrBits-1:0]           write_ptr_i,
   input  logic [PtrBits-1:0]           read_ptr_i,
   output logic [AccBits-1:0]           acc_o
 );
-  if (AccBits < 16 || AccBits > 32 || AccSlots < 2 || AccSlots > 16) begin : gen_bad_acc
-    $error("intarsia_accumulators: AccBits must be 16 to 32 and AccSlots must be 2 to 16");
+  if (AccBits < 16 || AccBits > 48 || AccSlots < 2 || AccSlots > 16) begin : gen_bad_acc
+    $error("intarsia_accumulators: AccBits must be 16 to 48 and AccSlots must be 2 to 16");
   end
   if (DotBits < 8 || DotBits > AccBits) begin : gen_bad_dot
     $error("intarsia_accumulators: DotBits must be 8 to AccBits");
@@ -85,7 +87,7 @@ module intarsia_accumulators #(
   end
 
   // The greater one is the accumulator: nothing is written.
-  assign keep = max_i && !load_i && $signed(acc[7:0]) >= $signed(dot_i[7:0]);
+  assign keep = max_i && !load_i && $signed(acc[MaxBits-1:0]) >= $signed(dot_i[MaxBits-1:0]);
 
   if (Radix == 3) begin : gen_ternary
     assign next = (acc & {AccBits{!max_i}}) + ({acc[AccBits-2:0], 1'b0} & {AccBits{digit_i}}) + dot + slots;
@@ -110,9 +112,9 @@ module intarsia_accumulators #(
     if (en_i) begin
       assert (32'(write_ptr_i) < AccSlots) else $error("an accumulator beyond the last");
       assert (!(max_i && digit_i)) else $error("max and the next digit in one step");
-      assert (!max_i || (slots == '0 && dot == AccBits'(dot_i) && dot_i >= -128 && dot_i <= 127))
+      assert (!max_i || (slots == '0 && dot == AccBits'(dot_i) && dot == AccBits'($signed(dot_i[MaxBits-1:0]))))
       else $error("max of what is no activation");
-      assert (!max_i || load_i || (held >= -128 && held <= 127)) else $error("max beside what is no activation");
+      assert (!max_i || load_i || held == AccBits'($signed(held[MaxBits-1:0]))) else $error("max beside what is no activation");
     end
   end
 `endif

@@ -2,7 +2,8 @@
 // Drain: takes finished accumulators in order, requantizes RequantLanes lanes a cycle, adds a residual and writes the
 // output words.
 //
-// Order of the output words: tile, row, pixel, as the sequencer finishes them. The requantization of a tile is read
+// Order of the output words: tile, row, pixel, as the sequencer finishes them, and the words of a pixel, where a tile's
+// channels take two. A word that holds the channels of several tiles is written in parts. The requantization of a tile is read
 // from the weight memory before its first word and kept in registers. A residual is read with the first group of its
 // word, in a cycle in which no word is written.
 //
@@ -11,11 +12,13 @@
 // a residual waits for one cycle.
 //
 // Parameters:
-//   Lanes, Block       as elsewhere; RequantLanes, a divisor of Lanes.
+//   Lanes, Block       as elsewhere; RequantLanes, a divisor of Lanes, and of Lanes/2 where GreatestBits is 16.
+//   LeastBits, GreatestBits   of a stored value: 8 and 8, or 16 at most and 4, 8 or 16 at least; with one width only,
+//                      the descriptor's out_format is without effect.
 //   AccBits, AccSlots, ScaleBits, BiasBits, ResidualBits, ResidualShiftBits   as elsewhere.
 //   AddressBits, Banks of the activation memory.
 //   WordBits           of the weight memory; WeightAddressBits, of its addresses.
-// Latency: an output word of G = Lanes/RequantLanes groups read in cycles t … t + G − 1 is written in cycle
+// Latency: an output word of G groups (Lanes/RequantLanes, or half as many, of half a tile) read in cycles t … t + G − 1 is written in cycle
 // t + G + RequantStages at the earliest.
 module intarsia_drain
   import intarsia_pkg::*;
@@ -23,6 +26,8 @@ module intarsia_drain
   parameter int unsigned Lanes,
   parameter int unsigned Block,
   parameter int unsigned RequantLanes,
+  parameter int unsigned LeastBits,
+  parameter int unsigned GreatestBits,
   parameter int unsigned AccBits,
   parameter int unsigned AccSlots,
   parameter int unsigned ScaleBits,
@@ -37,7 +42,8 @@ module intarsia_drain
   localparam int unsigned ParamBits  = ScaleBits + ShiftBits + BiasBits,
   localparam int unsigned PerWord    = params_per_word(WordBits, ParamBits, Lanes),
   localparam int unsigned ParamWords = param_words(WordBits, ParamBits, Lanes),
-  localparam int unsigned Enables    = Block / Lanes
+  localparam int unsigned ActBits    = 8 * Block,
+  localparam int unsigned Enables    = ActBits / (LeastBits * Lanes / (GreatestBits > 8 ? 2 : 1))
 ) (
   input  logic                         clk_i,
   input  logic                         rst_ni,
@@ -56,14 +62,18 @@ module intarsia_drain
   output logic                         we_o,
   output logic [Enables-1:0]           be_o,
   output logic [AddressBits-1:0]       addr_o,
-  output logic [Block-1:0][7:0]        wdata_o,
-  input  logic [Block-1:0][7:0]        rdata_i,
+  output logic [ActBits-1:0]           wdata_o,
+  input  logic [ActBits-1:0]           rdata_i,
   input  logic                         loader_req_i,
   input  logic [AddressBits-1:0]       loader_addr_i,
   output logic                         done_o       // with the last write of the layer
 );
   if (RequantLanes < 1 || Lanes % RequantLanes != 0) begin : gen_bad
     $error("intarsia_drain: RequantLanes must divide Lanes");
+  end
+  if (GreatestBits == 16 ? !(LeastBits inside {4, 8, 16}) || 2 * RequantLanes > Lanes
+                         : GreatestBits != 8 || LeastBits != 8) begin : gen_bad_widths
+    $error("intarsia_drain: LeastBits and GreatestBits must be 8 and 8, or 4 to 16 and 16, for two groups at least");
   end
   if (WordBits < ParamBits) begin : gen_bad_word
     $error("intarsia_drain: a word of the weight memory must hold the requantization of a lane");
@@ -73,8 +83,18 @@ module intarsia_drain
   localparam int unsigned GroupBits = Groups > 1 ? $clog2(Groups) : 1;
   localparam int unsigned PartBits  = Enables > 1 ? $clog2(Enables) : 1;
   // A freed slot is loaded StepStages cycles after the step that may follow in the next cycle, and has a new value in
-  // the cycle after that, so free it that early.
-  localparam int unsigned FreeGroup = Groups > StepStages + 2 ? Groups - StepStages - 2 : 0;
+  // the cycle after that, so free it that early; but not before the last group that may have to wait (`first`).
+  function automatic logic [GroupBits-1:0] free_group(input int unsigned groups, input int unsigned first);
+    return GroupBits'(groups > first + StepStages + 2 ? groups - StepStages - 2 : first);
+  endfunction
+
+  // Constant in a layer: whether values have 4 or 16 bits instead of 8, whether a tile has half the lanes' channels, and
+  // whether these take two words.
+  logic is_4, is_16, half, two;
+  assign is_4 = LeastBits == 4 && layer_i.out_format == 2'd0;
+  assign is_16 = GreatestBits == 16 && (LeastBits == 16 || layer_i.out_format == 2'd2);
+  assign half = GreatestBits == 16 && layer_i.half_tile;
+  assign two = GreatestBits == 16 && layer_i.out_two;
 
   // The walk over output words.
   localparam int unsigned Levels = 3;
@@ -87,7 +107,8 @@ module intarsia_drain
     .clk_i, .clear_i(start_i), .step_i(advance), .ends_i(ends), .index_o(index), .last_o(last), .wrap_o(wrap)
   );
   logic [15:0] row_q, row_d, offset_q, offset_d, tile_word;
-  assign tile_word = (index[Tile] + 16'd1) >> $clog2(Enables);
+  assign tile_word = GreatestBits == 8 ? (index[Tile] + 16'd1) >> $clog2(Enables)
+                                       : ((index[Tile] + 16'd1) << two) >> layer_i.out_tile_shift;
   always_comb begin
     row_d = row_q;
     if (advance && wrap[X]) row_d = wrap[Y] ? tile_word : row_q + layer_i.out_row_pitch;
@@ -144,15 +165,31 @@ module intarsia_drain
   logic [GroupBits-1:0] group_q;
   logic [PtrBits-1:0]   ptr_q;
   logic [4:0]           ready_q;
-  logic                 starts, active, last_group, whole_q, writes, wants, waited_q;
+  logic                 starts, active, begins, ends_word, last_group, whole_q, writes, wants, waited_q;
+  logic                 second; // word of a pixel
   logic [15:0]          residual_address;
-  assign residual_address = layer_i.residual_base + offset_q;
-  assign wants = group_q == '0 && ready_q != '0 && left_q == '0;
+  logic [15:0]          word_offset;
+  if (Groups > 1) begin : gen_words
+    localparam logic [GroupBits-1:0] Middle = GroupBits'(Groups / 2);
+    assign second = two && group_q >= Middle;
+    assign begins = group_q == '0 || (two && group_q == Middle);
+    assign last_group = group_q == (half ? Middle - 1'b1 : GroupBits'(Groups - 1));
+    assign ends_word = last_group || (two && group_q == Middle - 1'b1);
+    assign free_o = active && group_q == (half ? free_group(Groups / 2, 0)
+                                        : two ? free_group(Groups, Groups / 2) : free_group(Groups, 0));
+  end else begin : gen_word
+    assign second = 1'b0;
+    assign {begins, last_group, ends_word} = '1;
+    assign free_o = active;
+    logic unused_word;
+    assign unused_word = ^{half, two};
+  end
+  assign word_offset = offset_q + 16'(second);
+  assign residual_address = layer_i.residual_base + word_offset;
+  assign wants = begins && ready_q != '0 && left_q == '0;
   assign starts = wants && (!layer_i.residual || (!writes && (waited_q || !loader_needs(residual_address))));
-  assign active = group_q != '0 || starts;
-  assign last_group = group_q == GroupBits'(Groups - 1);
+  assign active = !begins || starts;
   assign advance = active && last_group;
-  assign free_o = active && group_q == GroupBits'(FreeGroup);
   assign acc_ptr_o = ptr_q;
   function automatic logic loader_needs(input logic [15:0] address);
     return loader_req_i && bank_of(16'(loader_addr_i), Banks) == bank_of(address, Banks);
@@ -177,6 +214,20 @@ module intarsia_drain
     else if (advance) ptr_q <= ptr_q == PtrBits'(AccSlots - 1) ? '0 : ptr_q + 1'b1;
   end
 
+  // Size of the part of a word that a tile's channels are: the 2^s-th.
+  localparam int unsigned Sizes = $clog2(Enables) + 1;
+  logic [Sizes-1:0]    is_size;
+  logic [PartBits-1:0] part;
+  for (genvar s = 0; s < Sizes; s++) begin : gen_is_size
+    assign is_size[s] = GreatestBits == 8 ? s == Sizes - 1 : layer_i.out_tile_shift == 2'(s);
+  end
+  always_comb begin
+    part = '0;
+    for (int unsigned s = 1; s < Sizes; s++) begin
+      if (is_size[s]) part = PartBits'(index[Tile][7:0] & 8'((1 << s) - 1));
+    end
+  end
+
   // Stages 1 to RequantStages of a group.
   localparam int unsigned Stages = RequantStages;
   logic [Stages-1:1]                valid_q, done_q;
@@ -184,14 +235,14 @@ module intarsia_drain
   logic [Stages:1][15:0]            address_q;
   logic [Stages:1][PartBits-1:0]    part_q;
   logic                             residual_read, last_q;
-  assign residual_read = layer_i.residual && active && group_q == '0;
+  assign residual_read = layer_i.residual && active && begins;
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       valid_q <= '0;
       done_q <= '0;
       whole_q <= 1'b0;
     end else begin
-      valid_q <= {valid_q[Stages-2:1], advance};
+      valid_q <= {valid_q[Stages-2:1], active && ends_word};
       done_q <= {done_q[Stages-2:1], advance && wrap[Tile]};
       whole_q <= valid_q[Stages-1];
     end
@@ -199,19 +250,29 @@ module intarsia_drain
   always_ff @(posedge clk_i) begin
     last_q <= done_q[Stages-1];
     stage_group_q <= {stage_group_q[Stages-1:1], group_q};
-    address_q <= {address_q[Stages-1:1], offset_q};
-    part_q <= {part_q[Stages-1:1], Enables > 1 ? PartBits'(index[Tile]) : PartBits'(0)};
+    address_q <= {address_q[Stages-1:1], word_offset};
+    part_q <= {part_q[Stages-1:1], part};
   end
 
   // Residual: its word comes with stage 1 of the first group; later groups find it in a register.
-  logic [Lanes-1:0][7:0] residual_word, residual_q, residual;
-  logic                  residual_read_q;
+  logic [ActBits-1:0]                 residual_word, residual_q, residual;
+  logic [Lanes-1:0][GreatestBits-1:0] residuals;
+  logic                               residual_read_q;
   always_comb begin
-    residual_word = '0;
-    for (int unsigned p = 0; p < Enables; p++) begin
-      if (part_q[1] == PartBits'(p)) residual_word = rdata_i[p*Lanes+:Lanes];
+    residual_word = rdata_i;
+    for (int unsigned s = 1; s < Sizes; s++) begin
+      for (int unsigned p = 1; p < 1 << s; p++) begin
+        if (is_size[s] && part_q[1] == PartBits'(p)) residual_word = rdata_i >> (p * (ActBits >> s));
+      end
     end
     residual = residual_read_q ? residual_word : residual_q;
+  end
+  for (genvar l = 0; l < Lanes; l++) begin : gen_residual
+    always_comb begin
+      residuals[l] = GreatestBits'($signed(residual[8*l%ActBits+:8]));
+      if (is_4) residuals[l] = GreatestBits'($signed(residual[4*l+:4]));
+      if (is_16) residuals[l] = GreatestBits'($signed(residual[GreatestBits*l%ActBits+:GreatestBits]));
+    end
   end
   always_ff @(posedge clk_i) begin
     residual_read_q <= residual_read;
@@ -222,11 +283,11 @@ module intarsia_drain
   for (genvar l = 0; l < Lanes; l++) begin : gen_param
     assign params[l] = params_q[l/PerWord][l%PerWord];
   end
-  logic [RequantLanes-1:0][7:0] bytes;
+  logic [RequantLanes-1:0][GreatestBits-1:0] values;
   for (genvar l = 0; l < RequantLanes; l++) begin : gen_lane
     logic [AccBits-1:0]   acc;
     logic [ParamBits-1:0] param;
-    logic [7:0]           added;
+    logic [GreatestBits-1:0] added;
     always_comb begin
       acc = '0;
       param = '0;
@@ -235,11 +296,12 @@ module intarsia_drain
         if (group_q == GroupBits'(g)) acc = acc_i[g*RequantLanes+l];
         if (stage_group_q[1] == GroupBits'(g)) begin
           param = params[g*RequantLanes+l];
-          added = layer_i.residual ? residual[g*RequantLanes+l] : 8'd0;
+          added = layer_i.residual ? residuals[g*RequantLanes+l] : '0;
         end
       end
     end
     intarsia_requantizer #(
+      .OutBits(GreatestBits),
       .AccBits(AccBits),
       .ScaleBits(ScaleBits),
       .BiasBits(BiasBits),
@@ -254,34 +316,37 @@ module intarsia_drain
       .bias_i(param[ScaleBits+ShiftBits+:BiasBits]),
       .residual_scale_i(layer_i.residual_scale[(ResidualBits == 0 ? 1 : ResidualBits)-1:0]),
       .residual_shift_i(layer_i.residual_shift[ResidualShiftBits-1:0]),
-      .lo_i(layer_i.lo),
-      .hi_i(layer_i.hi),
-      .y_o(bytes[l])
+      .lo_i(layer_i.lo[GreatestBits-1:0]),
+      .hi_i(layer_i.hi[GreatestBits-1:0]),
+      .y_o(values[l])
     );
   end
 
-  // The newest group is at the requantizers' outputs, the groups before it are kept here.
-  logic [Lanes-1:0][7:0] kept_q, word;
-  if (Groups > 1) begin : gen_keep
-    always_ff @(posedge clk_i) begin
-      for (int unsigned g = 0; g < Groups; g++) begin
-        if (stage_group_q[Stages] == GroupBits'(g)) kept_q[g*RequantLanes+:RequantLanes] <= bytes;
+  // The newest group is at the requantizers' outputs, the groups of its word before it are kept here.
+  logic [ActBits-1:0] kept_q, word;
+  always_comb begin
+    word = kept_q;
+    for (int unsigned g = 0; g < Groups; g++) begin
+      for (int unsigned l = 0; l < RequantLanes; l++) begin
+        if (stage_group_q[Stages] == GroupBits'(g)) begin
+          if (is_16) word[GreatestBits*(g*RequantLanes+l)%ActBits+:GreatestBits] = values[l];
+          else if (is_4) word[4*(g*RequantLanes+l)+:4] = values[l][3:0];
+          else word[8*(g*RequantLanes+l)%ActBits+:8] = values[l][7:0];
+        end
       end
     end
-    always_comb begin
-      word = kept_q;
-      word[(Groups-1)*RequantLanes+:RequantLanes] = bytes;
-    end
+  end
+  if (Groups > 1) begin : gen_keep
+    always_ff @(posedge clk_i) kept_q <= word;
   end else begin : gen_whole
     assign kept_q = '0;
-    assign word = bytes;
   end
 
   // The word that waits to be written.
   logic                  waiting_q, waiting_last_q;
   logic [15:0]           waiting_address_q;
   logic [PartBits-1:0]   waiting_part_q;
-  logic [Lanes-1:0][7:0] waiting_word_q;
+  logic [ActBits-1:0]    waiting_word_q;
   assign writes = waiting_q && (whole_q || !loader_needs(waiting_address_q));
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) waiting_q <= 1'b0;
@@ -298,13 +363,28 @@ module intarsia_drain
 
   assign req_o = writes || residual_read;
   assign we_o = writes;
-  assign be_o = Enables'(1) << waiting_part_q;
-  assign wdata_o = {Enables{waiting_word_q}};
+  // A tile's channels of a pixel are a part of a word: in all parts, of which one is written.
+  logic [Sizes-1:0][ActBits-1:0] spread;
+  logic [Sizes-1:0][Enables-1:0] enables;
+  for (genvar s = 0; s < Sizes; s++) begin : gen_size
+    assign spread[s] = {(1 << s) {waiting_word_q[(ActBits>>s)-1:0]}};
+    for (genvar p = 0; p < Enables; p++) begin : gen_enable
+      assign enables[s][p] = s == 0 || waiting_part_q == PartBits'(p >> (Sizes - 1 - s));
+    end
+  end
+  always_comb begin
+    wdata_o = '0;
+    be_o = '0;
+    for (int unsigned s = 0; s < Sizes; s++) begin
+      wdata_o = wdata_o | (spread[s] & {ActBits{is_size[s]}});
+      be_o = be_o | (enables[s] & {Enables{is_size[s]}});
+    end
+  end
   assign addr_o = AddressBits'(writes ? waiting_address_q : residual_address);
   assign done_o = writes && waiting_last_q;
 
   logic unused;
-  assign unused = ^{kept_q, index, last, param_q, layer_i.residual_scale, layer_i.residual_shift, part_q,
+  assign unused = ^{kept_q, residual, index, last, param_q, layer_i.lo, layer_i.hi, layer_i.out_format, half, two, layer_i.residual_scale, layer_i.residual_shift, part_q,
                     stage_group_q};
 
 `ifndef SYNTHESIS

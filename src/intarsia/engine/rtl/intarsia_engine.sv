@@ -9,13 +9,14 @@
 // 3 accumulators.
 //
 // Parameters:
-//   Unit          execution unit: 0, superposition (Slots, SlotBits, PlaneShiftBits); 1, dense (WeightBits, WeightDigits).
+//   Unit          execution unit: 0, superposition (Slots, SlotBits, PlaneShiftBits); 1, dense (WeightBits, WeightDigits);
+//                 3, Sum-Together (LeastBits, Quadrants).
 //   Lanes         output channels per cycle (8 or 16).
 //   Block         input channels per cycle, bytes of an activation word (8 or 16, at least Lanes).
 //   ScaleBits     bits of a requantization multiplier (2 to 16); BiasBits, of a bias (16 to 48).
 //   ResidualBits  bits of a residual's multiplier (0 to 16; 0, no residuals); ResidualShiftBits, of its shift (4 or 5).
-//   AccBits       bits of an accumulator (16 to 32); AccSlots, output pixels held (2 to 16).
-//   RequantLanes  lanes requantized a cycle (a divisor of Lanes).
+//   AccBits       bits of an accumulator (16 to 48); AccSlots, output pixels held (2 to 16).
+//   RequantLanes  lanes requantized a cycle (a divisor of Lanes; of Lanes/2 if there are 16-bit activations).
 //   WeightParts   words of a weight block (1, 2 or 4); ActBanks, banks of the activation memory (1, 2 or 4).
 //   ActDepth, WeightDepth, ProgramDepth   words of the memories (16 to 65536).
 // Latency: see docs/inside.md; the cycle model in intarsia.engine.cycles gives every layer's cycles exactly.
@@ -28,6 +29,8 @@ module intarsia_engine
   parameter int unsigned PlaneShiftBits    = 3,
   parameter int unsigned WeightBits        = 8,
   parameter int unsigned WeightDigits      = 0,
+  parameter int unsigned LeastBits         = 4,
+  parameter int unsigned Quadrants         = 0,
   parameter int unsigned Lanes             = 16,
   parameter int unsigned Block             = 16,
   parameter int unsigned ScaleBits         = 6,
@@ -59,8 +62,8 @@ module intarsia_engine
   output logic [4:0]  accesses_o,
   output logic        step_o
 );
-  if (Unit > 1) begin : gen_bad_unit
-    $error("intarsia_engine: Unit must be 0 (superposition) or 1 (dense)");
+  if (!(Unit inside {0, 1, 3})) begin : gen_bad_unit
+    $error("intarsia_engine: Unit must be 0 (superposition), 1 (dense) or 3 (Sum-Together)");
   end
   if (Unit == 0 && Slots < 1) begin : gen_bad_slots
     $error("intarsia_engine: Slots must be 1 to 4");
@@ -73,12 +76,16 @@ module intarsia_engine
   localparam int unsigned PtrBits    = $clog2(AccSlots);
   localparam int unsigned TritBits   = 8 * (Block / 5) + (Block % 5 == 1 ? 2 : Block % 5 == 3 ? 5 : 0);
   localparam int unsigned SlotField  = Slots * (SlotBits + IndexBits);
-  localparam int unsigned LaneBits   = Unit == 0 ? TritBits + SlotField : Block * WeightBits;
+  localparam int unsigned LaneBits   = Unit == 0 ? TritBits + SlotField : Unit == 1 ? Block * WeightBits : 8 * Block;
   localparam int unsigned WordBits   = Lanes * LaneBits / WeightParts;
   localparam int unsigned ParamBits  = ScaleBits + ShiftBits + BiasBits;
   localparam int unsigned ParamWords = param_words(WordBits, ParamBits, Lanes);
   localparam int unsigned ActBits    = 8 * Block;
-  localparam int unsigned Enables    = Block / Lanes;
+  // Bits of stored activations, at least and at most; the least part of a word that is written.
+  localparam int unsigned LeastAct    = Unit == 3 ? LeastBits : 8;
+  localparam int unsigned GreatestAct = Unit == 3 ? 16 : 8;
+  localparam int unsigned PartBits    = LeastAct * Lanes / (Unit == 3 ? 2 : 1);
+  localparam int unsigned Enables     = ActBits / PartBits;
   localparam int unsigned ActAddr    = $clog2(ActDepth);
   localparam int unsigned WeightAddr = $clog2(WeightDepth);
   localparam int unsigned ProgramAddr = $clog2(ProgramDepth);
@@ -113,17 +120,23 @@ module intarsia_engine
   logic [IndexBits:0]    release_count, fill;
   logic [IndexBits-1:0]  window_index;
   logic [ActAddr-1:0]    loader_addr;
-  logic [Block-1:0][7:0] window_word, x_q;
-  logic [Block-1:0][Block-1:0][7:0] window_slots;
+  logic [ActBits-1:0]    window_word, x_q;
+  logic [Block-1:0][ActBits-1:0] window_slots;
 
-  intarsia_loader #(.Lanes(Lanes), .Block(Block), .AddressBits(ActAddr)) u_loader (
+  intarsia_loader #(.Block(Block), .AddressBits(ActAddr)) u_loader (
     .clk_i, .rst_ni, .start_i(start), .layer_i(layer),
     .release_i(release_words), .release_count_i(release_count), .push_i(push),
     .fill_o(fill), .column_full_o(column_full),
     .req_o(loader_req), .addr_o(loader_addr), .gnt_i(loader_gnt),
     .write_o(window_write), .write_index_o(window_index), .write_pad_o(window_pad), .write_column_o(window_column)
   );
-  assign window_word = window_pad ? {Block{layer.pad_lowest, 7'd0}} : loader_rdata;
+  logic [ActBits-1:0] padding;
+  always_comb begin
+    padding = {Block{layer.pad_lowest, 7'd0}};
+    if (LeastAct == 4 && layer.in_format == 2'd0) padding = {(2 * Block) {layer.pad_lowest, 3'd0}};
+    if (LeastAct == 16 || (Unit == 3 && layer.in_format == 2'd2)) padding = {(Block / 2) {layer.pad_lowest, 15'd0}};
+  end
+  assign window_word = window_pad ? padding : loader_rdata;
 
   // Weights.
   logic                       weights_ready, take, block_ren, param_ren;
@@ -137,14 +150,15 @@ module intarsia_engine
   );
 
   // Sequencer: stage 0.
-  logic                 valid, load, digit, sparse, last, free;
-  logic [IndexBits-1:0] ring_index, channel;
+  logic                 valid, load, digit, sparse, last, free, half;
+  logic [IndexBits-1:0] ring_index;
+  logic [IndexBits:0]   channel;
   logic [PtrBits-1:0]   acc_ptr;
   intarsia_sequencer #(.Lanes(Lanes), .Block(Block), .AccSlots(AccSlots)) u_sequencer (
     .clk_i, .rst_ni, .start_i(start), .layer_i(layer),
     .fill_i(fill), .column_full_i(column_full), .weights_ready_i(weights_ready), .free_i(free),
     .release_o(release_words), .release_count_o(release_count), .push_o(push), .take_o(take),
-    .valid_o(valid), .ring_index_o(ring_index), .channel_o(channel), .acc_ptr_o(acc_ptr),
+    .valid_o(valid), .ring_index_o(ring_index), .channel_o(channel), .half_o(half), .acc_ptr_o(acc_ptr),
     .load_o(load), .digit_o(digit), .sparse_o(sparse), .last_o(last)
   );
 
@@ -155,7 +169,8 @@ module intarsia_engine
     logic                 sparse;
     logic                 last;
     logic [PtrBits-1:0]   acc_ptr;
-    logic [IndexBits-1:0] channel;
+    logic                 half;
+    logic [IndexBits:0]   channel;
   } step_t;
   step_t                  step_q [StepStages];
   logic [StepStages-1:0]  valid_q;
@@ -172,7 +187,8 @@ module intarsia_engine
   end
   always_ff @(posedge clk_i) begin
     ring_q <= ring_index;
-    step_q[0] <= '{load: load, digit: digit, sparse: sparse, last: last, acc_ptr: acc_ptr, channel: channel};
+    step_q[0] <= '{load: load, digit: digit, sparse: sparse, last: last, acc_ptr: acc_ptr, half: half,
+                    channel: channel};
     for (int unsigned i = 1; i < StepStages; i++) step_q[i] <= step_q[i-1];
   end
 
@@ -200,20 +216,34 @@ module intarsia_engine
       .clk_i, .window_mode_i(layer.window), .depthwise_i(layer.depthwise),
       .plane_shift_i(layer.plane_shift[ShiftPorts-1:0]),
       .dense_new_i(take_q), .dense_i(trits), .sparse_new_i(take_q), .sparse_i(slots),
-      .valid_i(valid_q[1]), .sparse_en_i(step_q[1].sparse), .channel_i(step_q[1].channel),
+      .valid_i(valid_q[1]), .sparse_en_i(step_q[1].sparse), .channel_i(step_q[1].channel[IndexBits-1:0]),
       .word_i(x_q), .window_i(window_slots),
       .acc_en_i(valid_q[2]), .acc_load_i(step_q[2].load), .acc_digit_i(step_q[2].digit),
       .acc_max_i(layer.maximum), .write_ptr_i(step_q[2].acc_ptr), .read_ptr_i(drain_ptr), .acc_o(acc)
     );
-  end else begin : gen_dense
+  end else if (Unit == 1) begin : gen_dense
     intarsia_lane_array_dense #(
       .Lanes(Lanes), .Block(Block), .WeightBits(WeightBits), .Digits(WeightDigits != 0), .AccBits(AccBits),
       .AccSlots(AccSlots)
     ) u_array (
       .clk_i, .window_mode_i(layer.window), .depthwise_i(layer.depthwise),
       .dense_new_i(take_q), .dense_i(block),
-      .valid_i(valid_q[1]), .channel_i(step_q[1].channel), .word_i(x_q), .window_i(window_slots),
+      .valid_i(valid_q[1]), .channel_i(step_q[1].channel[IndexBits-1:0]), .word_i(x_q), .window_i(window_slots),
       .acc_en_i(valid_q[2]), .acc_load_i(step_q[2].load), .acc_digit_i(step_q[2].digit), .acc_max_i(layer.maximum),
+      .write_ptr_i(step_q[2].acc_ptr), .read_ptr_i(drain_ptr), .acc_o(acc)
+    );
+  end
+
+  if (Unit == 3) begin : gen_sum_together
+    intarsia_lane_array_sum_together #(
+      .Lanes(Lanes), .Block(Block), .LeastBits(LeastBits), .Quadrants(Quadrants != 0), .AccBits(AccBits),
+      .AccSlots(AccSlots)
+    ) u_array (
+      .clk_i, .own_i(layer.window), .format_i(layer.in_format),
+      .dense_new_i(take_q), .dense_i(block),
+      .valid_i(valid_q[1]), .channel_i(step_q[1].channel), .half_i(step_q[1].half), .word_i(x_q),
+      .window_i(window_slots),
+      .acc_en_i(valid_q[2]), .acc_load_i(step_q[2].load), .acc_max_i(layer.maximum),
       .write_ptr_i(step_q[2].acc_ptr), .read_ptr_i(drain_ptr), .acc_o(acc)
     );
   end
@@ -222,10 +252,10 @@ module intarsia_engine
   logic               drain_req, drain_we;
   logic [Enables-1:0] drain_be;
   logic [ActAddr-1:0] drain_addr;
-  logic [Block-1:0][7:0] drain_wdata;
+  logic [ActBits-1:0] drain_wdata;
   intarsia_drain #(
-    .Lanes(Lanes), .Block(Block), .RequantLanes(RequantLanes), .AccBits(AccBits), .AccSlots(AccSlots),
-    .ScaleBits(ScaleBits), .BiasBits(BiasBits), .ResidualBits(ResidualBits), .ResidualShiftBits(ResidualShiftBits),
+    .Lanes(Lanes), .Block(Block), .RequantLanes(RequantLanes), .LeastBits(LeastAct), .GreatestBits(GreatestAct),
+    .AccBits(AccBits), .AccSlots(AccSlots), .ScaleBits(ScaleBits), .BiasBits(BiasBits), .ResidualBits(ResidualBits), .ResidualShiftBits(ResidualShiftBits),
     .AddressBits(ActAddr), .Banks(ActBanks), .WordBits(WordBits), .WeightAddressBits(WeightAddr)
   ) u_drain (
     .clk_i, .rst_ni, .start_i(start), .layer_i(layer), .ready_i(valid_q[2] && step_q[2].last), .free_o(free),

@@ -11,13 +11,12 @@
 // memory grants it.
 //
 // Parameters:
-//   Lanes, Block   output channels of a tile; channels of a word and words of the ring (8 or 16, Lanes at most Block).
+//   Block          words of the ring (8 or 16).
 //   AddressBits    of the activation memory.
 // Latency: the first read is issued LoaderStages cycles after start_i; then one per cycle.
 module intarsia_loader
   import intarsia_pkg::*;
 #(
-  parameter int unsigned Lanes,
   parameter int unsigned Block,
   parameter int unsigned AddressBits,
   localparam int unsigned IndexBits = $clog2(Block)
@@ -172,7 +171,7 @@ module intarsia_loader
   logic [7:0]  row;
   logic [15:0] tile_word;
   assign row = whole ? index[Word][7:0] : top_q + index[Word][7:0];
-  assign tile_word = layer_i.moves_input ? index[Tile] >> $clog2(Block / Lanes) : 16'd0;
+  assign tile_word = layer_i.moves_input ? index[Tile] >> layer_i.in_tile_shift : 16'd0;
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) valid1_q <= 1'b0;
     else if (ready1) valid1_q <= running_q;

@@ -5,14 +5,16 @@
 // that hold unsigned 8-bit values as value − 128.
 //
 // Values are saturated after each shift, which changes no result. The second shift is at most D = 2^ResidualShiftBits − 1,
-// and |r·n| is less than R = 2^(7 + ResidualBits). The first is saturated at ±2^(F−1) with 2^(F−1) ≥ 127·2^D + R: where it
+// and |r·n| is at most R = 2^(OutBits − 1 + ResidualBits). The first is saturated at ±2^(F−1) with 2^(F−1) ≥
+// (2^(OutBits − 1) − 1)·2^D + R: where it
 // is greater, both it and its saturated value end at hi, whatever r·n is; where it is less, at lo.
 //
 // Parameters:
-//   AccBits            bits of an accumulator (16 to 32).
+//   OutBits            bits of the result and of the residual (8 or 16).
+//   AccBits            bits of an accumulator (16 to 48).
 //   ScaleBits          bits of the multiplier m, unsigned (2 to 16).
 //   BiasBits           bits of the bias, signed (16 to 48); the compiler refuses a greater one. Without a residual,
-//                      AccBits + ScaleBits + 2 are enough where shift is at most AccBits + ScaleBits − 8: a greater
+//                      AccBits + ScaleBits + 2 are enough where shift is at most AccBits + ScaleBits − OutBits: a greater
 //                      bias would saturate every result.
 //   ResidualBits       bits of the residual's multiplier n, unsigned (1 to 16); 0: no residual and one shift only,
 //                      residual_i, residual_scale_i and residual_shift_i are without effect.
@@ -22,6 +24,7 @@
 module intarsia_requantizer
   import intarsia_pkg::ShiftBits;
 #(
+  parameter int unsigned OutBits = 8,
   parameter int unsigned AccBits,
   parameter int unsigned ScaleBits,
   parameter int unsigned BiasBits,
@@ -33,19 +36,19 @@ module intarsia_requantizer
   // Cycle t.
   input  logic signed [AccBits-1:0]    acc_i,
   // Cycle t + 1.
-  input  logic signed [7:0]            residual_i,
+  input  logic signed [OutBits-1:0]    residual_i,
   input  logic [ScaleBits-1:0]         scale_i,
   input  logic [ShiftBits-1:0]         shift_i,
   input  logic signed [BiasBits-1:0]   bias_i,
   // Constant in a layer.
   input  logic [ResidualPorts-1:0]     residual_scale_i,
   input  logic [ResidualShiftBits-1:0] residual_shift_i,
-  input  logic signed [7:0]            lo_i,
-  input  logic signed [7:0]            hi_i,
-  output logic signed [7:0]            y_o
+  input  logic signed [OutBits-1:0]    lo_i,
+  input  logic signed [OutBits-1:0]    hi_i,
+  output logic signed [OutBits-1:0]    y_o
 );
-  if (AccBits < 16 || AccBits > 32 || ScaleBits < 2 || ScaleBits > 16) begin : gen_bad_scale
-    $error("intarsia_requantizer: AccBits must be 16 to 32 and ScaleBits must be 2 to 16");
+  if (AccBits < 16 || AccBits > 48 || ScaleBits < 2 || ScaleBits > 16) begin : gen_bad_scale
+    $error("intarsia_requantizer: AccBits must be 16 to 48 and ScaleBits must be 2 to 16");
   end
   if (BiasBits < 16 || BiasBits > 48) begin : gen_bad_bias
     $error("intarsia_requantizer: BiasBits must be 16 to 48");
@@ -76,10 +79,10 @@ module intarsia_requantizer
   end
 
   // Cycles t + 2 and t + 3.
-  logic signed [7:0] rounded;
+  logic signed [OutBits-1:0] rounded;
   if (ResidualBits == 0) begin : gen_no_residual
-    logic [7:0] rounded_d, rounded_q;
-    intarsia_shift_saturate #(.InBits(TotalBits), .OutBits(8), .ShiftBits(ShiftBits)) u_shift (
+    logic [OutBits-1:0] rounded_d, rounded_q;
+    intarsia_shift_saturate #(.InBits(TotalBits), .OutBits(OutBits), .ShiftBits(ShiftBits)) u_shift (
       .x_i(total_q),
       .shift_i(shift_q),
       .y_o(rounded_d)
@@ -89,19 +92,20 @@ module intarsia_requantizer
     logic unused;
     assign unused = ^{residual_i, residual_scale_i, residual_shift_i};
   end else begin : gen_residual
-    localparam int unsigned AddendBits  = 8 + ResidualBits;
+    localparam int unsigned AddendBits  = OutBits + ResidualBits;
     localparam int unsigned MostShift   = (1 << ResidualShiftBits) - 1;
-    localparam int unsigned FirstBits   = MostShift >= 7 + ResidualBits ? 8 + MostShift
-                                        : 9 + (ResidualBits > MostShift ? ResidualBits : MostShift);
+    localparam int unsigned FirstBits   = MostShift >= OutBits - 1 + ResidualBits ? OutBits + MostShift
+                                        : OutBits + 1 + (ResidualBits > MostShift ? ResidualBits : MostShift);
     localparam int unsigned SaturatedBits = FirstBits < TotalBits ? FirstBits : TotalBits;
-    logic [7:0]               residual_row;
+    logic [OutBits-1:0]       residual_row;
     logic [AddendBits-1:0]    addend_d, addend_q;
     logic [SaturatedBits-1:0] first;
     logic [SaturatedBits:0]   sum_q;
     always_comb begin
-      addend_d = AddendBits'(128) - (AddendBits'(1) << (ResidualBits + 7));
+      addend_d = (AddendBits'(1) << (OutBits - 1)) - (AddendBits'(1) << (ResidualBits + OutBits - 1));
       for (int unsigned j = 0; j < ResidualBits; j++) begin
-        residual_row = (residual_i & {8{residual_scale_i[j]}}) ^ 8'h80;
+        residual_row = residual_i & {OutBits{residual_scale_i[j]}};
+        residual_row[OutBits-1] = !residual_row[OutBits-1];
         addend_d = addend_d + (AddendBits'(residual_row) << j);
       end
     end
@@ -110,7 +114,7 @@ module intarsia_requantizer
       .shift_i(shift_q),
       .y_o(first)
     );
-    intarsia_shift_saturate #(.InBits(SaturatedBits + 1), .OutBits(8), .ShiftBits(ResidualShiftBits)) u_second_shift (
+    intarsia_shift_saturate #(.InBits(SaturatedBits + 1), .OutBits(OutBits), .ShiftBits(ResidualShiftBits)) u_second_shift (
       .x_i(sum_q),
       .shift_i(residual_shift_i),
       .y_o(rounded)

@@ -35,7 +35,8 @@ module intarsia_sequencer
   // The step.
   output logic                 valid_o,
   output logic [IndexBits-1:0] ring_index_o,
-  output logic [IndexBits-1:0] channel_o,
+  output logic [IndexBits:0]   channel_o,
+  output logic                 half_o,         // depthwise layers of 16-bit activations: which positions of the window
   output logic [PtrBits-1:0]   acc_ptr_o,
   output logic                 load_o,         // first of a pixel: replace the accumulator
   output logic                 digit_o,       // first of a further pass
@@ -134,7 +135,8 @@ module intarsia_sequencer
   assign valid_o = fire;
   assign ring_index_o = ring_q + word_q[IndexBits-1:0];
   // Channels of a depthwise tile: where a word holds those of several tiles, its own ones.
-  assign channel_o = layer_i.depthwise ? IndexBits'(index[Tile] * 16'(Lanes)) : IndexBits'(index[Channel]);
+  assign channel_o = layer_i.depthwise ? (IndexBits + 1)'(index[Tile] * 16'(Lanes)) : (IndexBits + 1)'(index[Channel]);
+  assign half_o = index[Channel][0];
   assign load_o = first;
   assign digit_o = first_words && index[Pass] != '0;
   assign sparse_o = layer_i.sparse && last[Pass];

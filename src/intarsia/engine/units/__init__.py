@@ -9,12 +9,13 @@ from types import MappingProxyType
 
 from intarsia.engine.units.base import ExecutionUnit, Operands, Planes
 from intarsia.engine.units.dense import LEAST_BITS, MOST_BITS, Dense
+from intarsia.engine.units.sum_together import SumTogether
 from intarsia.engine.units.superposition import Superposition
 from intarsia.errors import IntarsiaError
 
 #: Any of them; their fields differ in name, so that JSON says which one is meant.
-Unit = Superposition | Dense
-UNITS: Mapping[str, type[Unit]] = MappingProxyType({unit.name: unit for unit in (Superposition, Dense)})
+Unit = Superposition | Dense | SumTogether
+UNITS: Mapping[str, type[Unit]] = MappingProxyType({unit.name: unit for unit in (Superposition, Dense, SumTogether)})
 #: Dense units of fixed width, by the names that people give them.
 DENSE_UNITS: Mapping[str, Dense] = MappingProxyType(
     {f"{Dense.name}{bits}": Dense(bits, digits=True) for bits in range(LEAST_BITS, MOST_BITS + 1)}
@@ -27,6 +28,7 @@ __all__ = [
     "ExecutionUnit",
     "Operands",
     "Planes",
+    "SumTogether",
     "Superposition",
     "Unit",
     "unit_named",

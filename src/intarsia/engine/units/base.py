@@ -1,20 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an execution unit is: the part of the engine that multiplies, and all that others need to know about it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from intarsia.integer import Pattern, WeightFormat, WeightLayer
+from intarsia.errors import IntarsiaError
+from intarsia.integer import IntegerNetwork, Pattern, WeightFormat, WeightLayer
 
 Ints = NDArray[np.int64]
 Bits = NDArray[np.uint8]
 
 #: Bits of the narrowest accumulator that an engine has, whatever its unit.
 LEAST_ACCUMULATOR = 16
+#: Bits of an activation, in most units.
+BYTE = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +72,10 @@ class ExecutionUnit(Protocol):
     #: Its number in the RTL's parameter `Unit`, and the RTL module of one lane.
     number: ClassVar[int]
     lane: ClassVar[str]
+    #: Whether all lanes can take one channel of the sliding window (else it serves depthwise layers only).
+    common_window: ClassVar[bool]
+    #: Bits of an activation.
+    most_activation_bits: ClassVar[int]
 
     def refusal(self, planes: Planes, block: int) -> str | None:
         """Return why no layer of such planes runs on the unit, as a sentence that says what to choose instead; None
@@ -79,6 +86,15 @@ class ExecutionUnit(Protocol):
     def for_planes(self, planes: Iterable[Planes], block: int) -> Self:
         """Return the unit with parameters that hold any layers of such planes, whatever their weights; none of them is
         one that it refuses.
+        """
+        ...
+
+    def stored_bits(self, network: IntegerNetwork) -> Mapping[str, int]:
+        """Return the bits (4, 8 or 16) in which activation words hold each tensor's values; the same for a residual
+        and the output that it is added to.
+
+        Raises:
+            IntarsiaError: the unit has none for some tensor; the sentence names it.
         """
         ...
 
@@ -115,8 +131,8 @@ class ExecutionUnit(Protocol):
         """Return the bits of the narrowest accumulator that the hardware takes: the sum of a block fits."""
         ...
 
-    def packed(self, dense: Ints, slots: Ints) -> Bits:
-        """Return the bits (n, lanes, block_bits) of blocks of a pass and of the slots, (n, lanes, block) each."""
+    def packed(self, dense: Ints, slots: Ints, block: int) -> Bits:
+        """Return the bits (n, lanes, block_bits) of blocks of a pass and of the slots, (n, lanes, inputs) each."""
         ...
 
     def check(self) -> str | None:
@@ -126,3 +142,18 @@ class ExecutionUnit(Protocol):
     def parameters(self) -> dict[str, int]:
         """Return its parameters by their names in the RTL."""
         ...
+
+
+def bytes_of(network: IntegerNetwork) -> Mapping[str, int]:
+    """Return the stored bits of the tensors of a unit that has one width of activations, a byte.
+
+    Raises:
+        IntarsiaError: a tensor has more.
+    """
+    for tensor in network.tensors.values():
+        if tensor.format.bits > BYTE:
+            raise IntarsiaError(
+                f"tensor {tensor.name} has {tensor.format.bits} bits, and the execution unit's activations have at most "
+                f"{BYTE}; end its layer with a quantizer of {BYTE} bits, or choose the unit sum_together."
+            )
+    return dict.fromkeys(network.tensors, BYTE)

@@ -1,16 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """The dense unit: one multiplier for each input of a block, for weights of one width, or for digits of wider ones."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
 
 from intarsia.engine.bits import binary_digits, bits_of
-from intarsia.engine.units.base import LEAST_ACCUMULATOR, Bits, ExecutionUnit, Ints, Operands, Planes
+from intarsia.engine.units.base import (
+    BYTE,
+    LEAST_ACCUMULATOR,
+    Bits,
+    ExecutionUnit,
+    Ints,
+    Operands,
+    Planes,
+    bytes_of,
+)
 from intarsia.errors import IntarsiaError
-from intarsia.integer import WeightLayer, weight_matrix
+from intarsia.integer import IntegerNetwork, WeightLayer, weight_matrix
 from intarsia.integer.formats import greatest_tie
 
 MOST_BITS = 8
@@ -33,6 +42,8 @@ class Dense:
     name: ClassVar[str] = "dense"
     number: ClassVar[int] = 1
     lane: ClassVar[str] = "intarsia_lane_dense"
+    common_window: ClassVar[bool] = True
+    most_activation_bits: ClassVar[int] = BYTE
 
     def __str__(self) -> str:
         return f"int{self.bits} digits" if self.digits else f"int{self.bits}"
@@ -46,6 +57,14 @@ class Dense:
     def for_planes(self, planes: Iterable[Planes], block: int) -> Self:
         """Return the unit with as many bits as the sums of planes may need; of a mix, as many as there are."""
         return self._of(max((_bits_of(each) for each in planes), default=LEAST_BITS))
+
+    def stored_bits(self, network: IntegerNetwork) -> Mapping[str, int]:
+        """Return the bits in which each tensor is stored: a byte.
+
+        Raises:
+            IntarsiaError: a tensor has more.
+        """
+        return bytes_of(network)
 
     def operands(self, layer: WeightLayer) -> Operands:
         """Return the layer's matrix, or the digits of it where it is wider than the multipliers of a unit of digits.
@@ -86,7 +105,7 @@ class Dense:
         """Return the bits of the narrowest accumulator: the sum of a block of products fits."""
         return max(LEAST_ACCUMULATOR, 8 + self.bits + block.bit_length() - 1)
 
-    def packed(self, dense: Ints, slots: Ints) -> Bits:
+    def packed(self, dense: Ints, slots: Ints, block: int) -> Bits:
         """Return the bits of blocks; there are no slots."""
         return bits_of(dense, self.bits, signed=True).reshape(*dense.shape[:2], -1)
 

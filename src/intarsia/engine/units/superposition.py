@@ -2,16 +2,25 @@
 """The superposition unit: a ternary dot product over the block, and a multiplier for each of a few sparse slots."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
 
 from intarsia.engine.bits import balanced_digits, bits_of, pack_trits, sparse_slots
-from intarsia.engine.units.base import LEAST_ACCUMULATOR, Bits, ExecutionUnit, Ints, Operands, Planes
+from intarsia.engine.units.base import (
+    BYTE,
+    LEAST_ACCUMULATOR,
+    Bits,
+    ExecutionUnit,
+    Ints,
+    Operands,
+    Planes,
+    bytes_of,
+)
 from intarsia.errors import IntarsiaError
-from intarsia.integer import Pattern, Plane, WeightLayer
+from intarsia.integer import IntegerNetwork, Pattern, Plane, WeightLayer
 from intarsia.integer.formats import DIGIT_LIMITS, greatest_tie, trit_bits
 
 MOST_SLOTS = 4
@@ -37,6 +46,8 @@ class Superposition:
     name: ClassVar[str] = "superposition"
     number: ClassVar[int] = 0
     lane: ClassVar[str] = "intarsia_lane"
+    common_window: ClassVar[bool] = True
+    most_activation_bits: ClassVar[int] = BYTE
 
     def __str__(self) -> str:
         return f"ternary + {self.slots} × int{self.slot_bits}"
@@ -80,6 +91,14 @@ class Superposition:
                 max(found.shift_bits, tie),
             )
         return found
+
+    def stored_bits(self, network: IntegerNetwork) -> Mapping[str, int]:
+        """Return the bits in which each tensor is stored: a byte.
+
+        Raises:
+            IntarsiaError: a tensor has more.
+        """
+        return bytes_of(network)
 
     def operands(self, layer: WeightLayer) -> Operands:
         """Return the digits of the layer's dense plane and the weights of its sparse one.
@@ -137,7 +156,7 @@ class Superposition:
         """Return the bits of the narrowest accumulator; the dot product of a block of trits always fits."""
         return LEAST_ACCUMULATOR
 
-    def packed(self, dense: Ints, slots: Ints) -> Bits:
+    def packed(self, dense: Ints, slots: Ints, block: int) -> Bits:
         """Return the bits of blocks.
 
         Raises:
