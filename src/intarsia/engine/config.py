@@ -12,6 +12,7 @@ from intarsia.integer.layers import SHIFT_BITS
 #: Words of the smallest memory.
 LEAST_DEPTH = 16
 WIDEST_ACCUMULATOR = 48
+_ACCUMULATOR = 24
 WIDEST_BIAS = 48
 #: 32-bit words that the host can address in one memory.
 REGION_WORDS = 1 << 20
@@ -34,7 +35,8 @@ class EngineConfig:
         bias_bits: bits of a bias with rounding and storage offsets folded in, two's complement (16 to 48).
         residual_bits: bits of a residual's multiplier, unsigned (1 to 16), or 0: no layer can add a residual.
         residual_shift_bits: bits of the shift after a residual is added (4 or 5).
-        acc_bits: bits of an accumulator, two's complement (16 to 48, and at least what the unit needs).
+        acc_bits: bits of an accumulator, two's complement (16 to 48, and at least what the unit needs); 0 stands for
+            24, or what the unit needs if that is more.
         acc_slots: output pixels whose accumulators a lane holds at once.
         tile_pixels: output pixels that share one fetch of a weight block (at most acc_slots).
         requant_lanes: lanes requantized a cycle (a divisor of lanes; of half of them if activations can have 16 bits).
@@ -52,7 +54,7 @@ class EngineConfig:
     bias_bits: int = 40
     residual_bits: int = 6
     residual_shift_bits: int = 5
-    acc_bits: int = 24
+    acc_bits: int = 0
     acc_slots: int = 6
     tile_pixels: int = 4
     requant_lanes: int = 8
@@ -72,6 +74,8 @@ class EngineConfig:
         self._check("residual_bits", 0 <= self.residual_bits <= 16, "0 to 16")
         self._check("residual_shift_bits", self.residual_shift_bits in (4, 5), "4 or 5")
         least = self.unit.least_acc_bits(self.block)
+        if self.acc_bits == 0:
+            object.__setattr__(self, "acc_bits", max(_ACCUMULATOR, least))
         self._check("acc_bits", least <= self.acc_bits <= WIDEST_ACCUMULATOR, f"{least} to {WIDEST_ACCUMULATOR}")
         self._check("acc_slots", 2 <= self.acc_slots <= 16, "2 to 16")
         self._check("tile_pixels", 1 <= self.tile_pixels <= min(self.acc_slots, 8), "1 to acc_slots, at most 8")

@@ -23,6 +23,8 @@ from intarsia.quantize.module import QuantizedNetwork
 from intarsia.quantize.scheme import PRESETS, LayerScheme, Scheme
 from intarsia.quantize.transforms.settings import NO_TRANSFORMS, Transforms
 
+#: Bits of a network's result.
+_RESULT_BITS = 8
 #: What a frozen network costs, by the name of its weight layers.
 LayerCosts = Callable[[IntegerNetwork], Mapping[str, float]]
 #: A value for each level of each layer.
@@ -57,6 +59,7 @@ def search_layerwise(
     seed: int = 0,
     scale_bits: int = 6,
     transforms: Transforms = NO_TRANSFORMS,
+    paired: bool = False,
     progress: Callable[[int], object] = lambda _: None,
 ) -> LayerwiseScheme:
     """Choose a format for each layer so that the network costs at most `budget`.
@@ -72,6 +75,8 @@ def search_layerwise(
         seed: draws them.
         scale_bits: of the multipliers.
         transforms: that the float network goes through first; costs and sensitivities are of what they make of it.
+        paired: the activation bits of a format are those of what a layer reads, not of what it writes: for multipliers
+            whose two operands have the same width. A tensor that several layers read has the most bits of these.
         progress: called with 1 after each measurement: one for each layer and format.
 
     Raises:
@@ -79,7 +84,12 @@ def search_layerwise(
     """
     candidates = tuple(LayerScheme.parse(text) for text in formats)
     probe = _Probe(model, dataset, images=images, seed=seed, scale_bits=scale_bits, transforms=transforms)
-    by_format = [_costs_of(probe, candidate, costs) for candidate in candidates]
+
+    def scheme_of(layers: Mapping[str, LayerScheme]) -> Scheme:
+        scheme = Scheme(name, candidates[0], layers=layers, scale_bits=scale_bits)
+        return probe.paired(scheme) if paired else scheme
+
+    by_format = [_costs_of(probe, scheme_of(dict.fromkeys(probe.layers, each)), costs) for each in candidates]
     layers = tuple(layer for layer in by_format[0] if layer not in probe.affine)
     rest = sum(by_format[0][layer] for layer in probe.affine)
 
@@ -89,14 +99,14 @@ def search_layerwise(
         return loss
 
     sensitivity = {
-        layer: [measured(Scheme(name, candidates[0], layers={layer: candidate})) for candidate in candidates]
+        layer: [measured(scheme_of({layer: candidate})) for candidate in candidates]
         for layer in layers
     }
     cost = {layer: [table[layer] for table in by_format] for layer in layers}
     levels = choose_levels(sensitivity, cost, budget - rest)
     chosen = {layer: candidates[level] for layer, level in levels.items()}
     return LayerwiseScheme(
-        Scheme(name, candidates[0], layers=chosen, scale_bits=scale_bits),
+        scheme_of(chosen),
         rest + sum(cost[layer][level] for layer, level in levels.items()),
         {layer: dict(zip(formats, losses, strict=True)) for layer, losses in sensitivity.items()},
     )
@@ -157,7 +167,7 @@ def _rate(sensitivity: Sequence[float], cost: Sequence[float], old: int, new: in
 class _Probe:
     """Measures what a scheme does to the output of one network on one draw of images.
 
-    `affine` holds the names of layers that have one weight per channel, whose format is not for a scheme to choose.
+    `layers` are those whose format a scheme chooses; `affine` those that have one weight per channel.
     """
 
     def __init__(
@@ -176,6 +186,8 @@ class _Probe:
         self.x = reals(dataset.train.images[draw], dataset.scaling)
         network = attached(model, dataset, PRESETS["int8"], transforms)  # without the softmax that a model may end in
         self.affine = tuple(step.name for step in network.steps if step.kind == "affine")
+        self.layers = tuple(s.name for s in network.steps if s.module is not None and s.name not in self.affine)
+        self.steps = network.steps
         with torch.no_grad():
             self.wanted = float_tensors(network, self.x)[network.steps[-1].name].flatten(1)
 
@@ -184,6 +196,29 @@ class _Probe:
         """Return the mean squared error of the output over its variance, after post-training quantization."""
         found = self.quantize(scheme)(self.x)
         return float((found - self.wanted).square().mean() / self.wanted.var().clamp_min(1e-12))
+
+    def paired(self, scheme: Scheme) -> Scheme:
+        """Return a scheme whose activation bits, those of what layers read, are now those of what they write."""
+        last = self.steps[-1].name
+
+        def read_with(name: str) -> int:
+            needs = []
+            for step in self.steps:
+                if name not in step.inputs:
+                    continue
+                multiplied = step.name in self.layers and step.inputs[0] == name
+                own = scheme.layers.get(step.name, scheme.default).activation_bits
+                needs.append(own if multiplied else read_with(step.name))
+            return max(needs, default=_RESULT_BITS)
+
+        layers = {
+            name: replace(
+                scheme.layers.get(name, scheme.default),
+                activation_bits=_RESULT_BITS if name == last else read_with(name),
+            )
+            for name in self.layers
+        }
+        return replace(scheme, layers=layers)
 
     def quantize(self, scheme: Scheme) -> QuantizedNetwork:
         # Dozens of them; errors of layers alone, at these formats, are told apart well enough so.
@@ -199,5 +234,5 @@ class _Probe:
         )
 
 
-def _costs_of(probe: _Probe, candidate: LayerScheme, costs: LayerCosts) -> Mapping[str, float]:
-    return costs(freeze(probe.quantize(Scheme("uniform", candidate)), name="uniform"))
+def _costs_of(probe: _Probe, scheme: Scheme, costs: LayerCosts) -> Mapping[str, float]:
+    return costs(freeze(probe.quantize(scheme), name="uniform"))
