@@ -307,9 +307,7 @@ def _weight_layer(
     # The greatest shifts would take a residual of 16 bits beyond what the executor sums exactly.
     extreme = ranges.extreme and not ((ranges.free or ranges.fit.wide) and residual is not None)
     greatest = LARGEST_BIAS if ranges.free else 1 << 44 if ranges.fit.wide else (1 << 31) - 1
-    requantization = _requantization(
-        rng, planes, x, output, ranges.scale_bits, extreme=extreme, greatest_bias=greatest
-    )
+    requantization = _requantization(rng, planes, x, output, ranges.scale_bits, extreme=extreme, greatest_bias=greatest)
     if residual is not None:
         # So far apart may shifts of channels lie, or the residual counts more than 2^50 in some.
         shift, most = requantization.shift, 8 if ranges.free or ranges.fit.wide else 20
@@ -382,7 +380,9 @@ def _plane_kinds(rng: Generator, ranges: Ranges, sparse: bool | None, dense: str
     if ranges.free and sparse is None and dense is None:
         patterns = [Pattern.parse(text) for text in ("dense", "unstructured", "2:4", "1:3/2", "1:16", "fixed2:5")]
         patterns += UNIT_PATTERNS
-        kinds = [(str(rng.choice((*digits, *integers, "int16"))), pick(rng, patterns)) for _ in range(rng.integers(1, 4))]
+        kinds = [
+            (str(rng.choice((*digits, *integers, "int16"))), pick(rng, patterns)) for _ in range(rng.integers(1, 4))
+        ]
         return [("binary", Pattern()), *kinds[1:]] if rng.random() < 0.1 else kinds
     if ranges.fit.dense_bits and sparse is None and dense is None:
         names = ("ternary", *integers[: ranges.fit.dense_bits - 1], integers[min(ranges.fit.dense_bits, 8) - 2])

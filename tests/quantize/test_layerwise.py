@@ -14,7 +14,9 @@ from intarsia.errors import IntarsiaError
 from intarsia.integer import IntegerNetwork
 from intarsia.integer.effective import effective_bits
 from intarsia.networks import build
-from intarsia.quantize.layerwise import choose_levels, search_layerwise
+from intarsia.quantize.calibrate import post_training
+from intarsia.quantize.freezing import freeze
+from intarsia.quantize.layerwise import choose_levels, measure_layerwise, search_layerwise
 from intarsia.quantize.scheme import LayerScheme
 from intarsia.quantize.transforms.settings import Transforms
 from network_kinds import make, quantized, training_set
@@ -66,6 +68,31 @@ def test_the_search_finds_formats_that_fit_a_budget_of_bits() -> None:
     assert len(steps) == len(found.sensitivity) * len(FORMATS)
     for losses in found.sensitivity.values():
         assert losses["int8"] < losses["int2"]
+
+
+def test_in_pairs_a_layers_input_is_as_wide_as_its_weights() -> None:
+    data, model = load_dataset("digits"), build("digits", 0)
+
+    def bits(network: IntegerNetwork) -> dict[str, float]:
+        return {layer.name: float(layer.total) for layer in effective_bits(network).layers}
+
+    formats = ("int16 a16", "int8 a8", "int4 a4")
+    tables = measure_layerwise(model, data, formats, bits, images=64, paired=True)
+    seen = set()
+    for budget in (16.9, 9.0, 7.0, 5.5):
+        scheme = tables.choose(budget * 4_304).scheme
+        network = freeze(post_training(model, data, scheme, images=64, rounding="nearest"), name="pairs")
+        readers: dict[str, list[int]] = {}
+        for layer in network.weight_layers():
+            width = int(layer.planes[0].format.name.removeprefix("int"))
+            readers.setdefault(layer.inputs[0], []).append(width)
+            seen.add(width)
+        produced = {layer.output.name for layer in network.weight_layers()}
+        for name, widths in readers.items():
+            if name in produced:
+                assert network.tensors[name].format.bits == max(widths)
+        assert network.output.format.bits == 8
+    assert seen == {4, 8, 16}
 
 
 def test_inputs_beyond_the_range_do_not_hide_what_a_layer_loses() -> None:

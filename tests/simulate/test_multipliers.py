@@ -99,7 +99,9 @@ def test_operands_of_16_bits(module: str, least: int, tmp_path: Path) -> None:
         runs.append((a, b, np.full(len(a), count), together(a, b, 16, 1 << count)))
     a, b, counts, expected = (np.concatenate(values) for values in zip(*runs, strict=True))
     parameters = f".Bits(16), .LeastBits({least})" if module == ARRAY else f".LeastBits({least})"
-    instance = f"{module} #({parameters}) u_bench (.count_i(in_i[33:32]), .a_i(in_i[15:0]), .b_i(in_i[31:16]), .y_o(out_o))"
+    instance = (
+        f"{module} #({parameters}) u_bench (.count_i(in_i[33:32]), .a_i(in_i[15:0]), .b_i(in_i[31:16]), .y_o(out_o))"
+    )
     found = played(instance, [(a, 16), (b, 16), (counts, 2)], 32, tmp_path)
     np.testing.assert_array_equal(found, expected)
 

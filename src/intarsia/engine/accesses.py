@@ -86,7 +86,9 @@ def _word_loads(f: Mapping[str, int]) -> Loads:
     tile, y, x, _, row, block, chunk, word = np.ogrid[tuple(slice(size) for size in shape)]
     in_y = y * f["stride_y"] - f["pad_y"] + row
     in_x = x * f["x_step"] - f["pad_x"] + chunk * f["kernel_x"] + word * f["load_step"]
-    address = in_y * f["in_row_pitch"] + in_x * f["in_col_pitch"] + block + f["moves_input"] * (tile >> f["in_tile_shift"])
+    address = (
+        in_y * f["in_row_pitch"] + in_x * f["in_col_pitch"] + block + f["moves_input"] * (tile >> f["in_tile_shift"])
+    )
     inside = (in_y >= 0) & (in_y < f["in_height"]) & (in_x >= 0) & (in_x < f["in_width"])
     address = np.broadcast_to(np.where(inside, address, PADDING), shape)
     there = np.broadcast_to(word < words[:, None, None, None, None, None], shape)

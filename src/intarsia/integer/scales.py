@@ -84,7 +84,9 @@ def _narrow_weights(layer: WeightLayer, bits: int, power_of_two: bool) -> Weight
     old = layer.requantization
     (multiplier,), shift = _fewer_bits(old.multiplier[None], old.shift, bits, power_of_two)
     bias = np.floor(old.bias * np.exp2((shift - old.shift.astype(np.int64)).astype(np.float64)) + 0.5)
-    new = Requantization(multiplier.astype(np.int32), bias.astype(old.bias.dtype), shift.astype(np.int32), old.lo, old.hi)
+    new = Requantization(
+        multiplier.astype(np.int32), bias.astype(old.bias.dtype), shift.astype(np.int32), old.lo, old.hi
+    )
     residual = layer.residual
     if residual is not None:
         least = np.array([min(residual.shift, int(shift.min()))])

@@ -103,7 +103,10 @@ def _weight_layer(module: QuantizedNetwork, step: Step, output: Tensor) -> Conv2
     weight, quantizer = module.weight_of(step)
     integers = quantizer.integers(weight)
     parts = zip(integers.weights, quantizer.formats, quantizer.patterns, integers.shifts, strict=True)
-    planes = tuple(Plane(_array(values, np.int8 if form.limit < 128 else np.int16), form, pattern, k) for values, form, pattern, k in parts)
+    planes = tuple(
+        Plane(_array(values, np.int8 if form.limit < 128 else np.int16), form, pattern, k)
+        for values, form, pattern, k in parts
+    )
     shift = _array(integers.shift, np.int64)
     assert step.module is not None and step.module.bias is not None  # noqa: S101 (attach gave it one)
     bias = step.module.bias.detach().cpu().double().numpy() / output.scale

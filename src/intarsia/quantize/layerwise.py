@@ -21,6 +21,7 @@ from intarsia.quantize.data import TrainingData, reals
 from intarsia.quantize.freezing import freeze
 from intarsia.quantize.module import QuantizedNetwork
 from intarsia.quantize.scheme import PRESETS, LayerScheme, Scheme
+from intarsia.quantize.step import Step
 from intarsia.quantize.transforms.settings import NO_TRANSFORMS, Transforms
 
 #: Bits of a network's result.
@@ -47,6 +48,48 @@ class LayerwiseScheme:
     sensitivity: Mapping[str, Mapping[str, float]]
 
 
+@dataclass(frozen=True)
+class LayerwiseTables:
+    """What each format costs and loses in each layer, for choices under any budget.
+
+    Attributes:
+        name: of the schemes.
+        formats: that layers choose from, the best first.
+        cost: by layer, in the caller's unit, for each format.
+        sensitivity: by layer, for each format, as in `LayerwiseScheme`.
+        fixed_cost: of layers that choose nothing.
+        scale_bits: of the multipliers.
+        steps: of the network; where they are given, activation bits of a format are those of what a layer reads.
+    """
+
+    name: str
+    formats: tuple[LayerScheme, ...]
+    cost: Table
+    sensitivity: Table
+    fixed_cost: float
+    scale_bits: int
+    steps: tuple[Step, ...] = ()
+
+    def choose(self, budget: float) -> LayerwiseScheme:
+        """Return the scheme that costs at most `budget`.
+
+        Raises:
+            IntarsiaError: even the last format everywhere costs more.
+        """
+        levels = choose_levels(self.sensitivity, self.cost, budget - self.fixed_cost)
+        names = [str(form) for form in self.formats]
+        return LayerwiseScheme(
+            self.scheme({layer: self.formats[level] for layer, level in levels.items()}),
+            self.fixed_cost + sum(self.cost[layer][level] for layer, level in levels.items()),
+            {layer: dict(zip(names, losses, strict=True)) for layer, losses in self.sensitivity.items()},
+        )
+
+    def scheme(self, layers: Mapping[str, LayerScheme]) -> Scheme:
+        """Return the scheme that gives some layers these formats, and others the best."""
+        scheme = Scheme(self.name, self.formats[0], layers=layers, scale_bits=self.scale_bits)
+        return _paired(scheme, self.steps) if self.steps else scheme
+
+
 def search_layerwise(
     model: nn.Module,
     dataset: TrainingData,
@@ -62,15 +105,49 @@ def search_layerwise(
     paired: bool = False,
     progress: Callable[[int], object] = lambda _: None,
 ) -> LayerwiseScheme:
-    """Choose a format for each layer so that the network costs at most `budget`.
+    """Choose a format for each layer so that the network costs at most `budget`: see `measure_layerwise`.
+
+    Raises:
+        IntarsiaError: even the last format everywhere costs more than the budget, or an operator is not supported.
+    """
+    tables = measure_layerwise(
+        model,
+        dataset,
+        formats,
+        costs,
+        name=name,
+        images=images,
+        seed=seed,
+        scale_bits=scale_bits,
+        transforms=transforms,
+        paired=paired,
+        progress=progress,
+    )
+    return tables.choose(budget)
+
+
+def measure_layerwise(
+    model: nn.Module,
+    dataset: TrainingData,
+    formats: Sequence[str],
+    costs: LayerCosts,
+    *,
+    name: str = "layerwise",
+    images: int = 256,
+    seed: int = 0,
+    scale_bits: int = 6,
+    transforms: Transforms = NO_TRANSFORMS,
+    paired: bool = False,
+    progress: Callable[[int], object] = lambda _: None,
+) -> LayerwiseTables:
+    """Measure what each format costs and loses in each layer.
 
     Args:
         model: trained float network; it is not changed.
         dataset: its training images calibrate.
         formats: as `LayerScheme.parse` reads them, the best first: `int8`, `int4 a4`, `int2`, `digits3`.
         costs: of a frozen network, by layer.
-        budget: for the sum over all layers.
-        name: of the scheme.
+        name: of the schemes.
         images: that sensitivities are measured on.
         seed: draws them.
         scale_bits: of the multipliers.
@@ -80,35 +157,23 @@ def search_layerwise(
         progress: called with 1 after each measurement: one for each layer and format.
 
     Raises:
-        IntarsiaError: even the last format everywhere costs more than the budget, or an operator is not supported.
+        IntarsiaError: an operator is not supported.
     """
     candidates = tuple(LayerScheme.parse(text) for text in formats)
     probe = _Probe(model, dataset, images=images, seed=seed, scale_bits=scale_bits, transforms=transforms)
+    empty = LayerwiseTables(name, candidates, {}, {}, 0.0, scale_bits, probe.steps if paired else ())
 
-    def scheme_of(layers: Mapping[str, LayerScheme]) -> Scheme:
-        scheme = Scheme(name, candidates[0], layers=layers, scale_bits=scale_bits)
-        return probe.paired(scheme) if paired else scheme
-
-    by_format = [_costs_of(probe, scheme_of(dict.fromkeys(probe.layers, each)), costs) for each in candidates]
-    layers = tuple(layer for layer in by_format[0] if layer not in probe.affine)
-    rest = sum(by_format[0][layer] for layer in probe.affine)
-
-    def measured(scheme: Scheme) -> float:
-        loss = probe.loss(scheme)
+    def measured(layer: str, candidate: LayerScheme) -> float:
+        loss = probe.loss(empty.scheme({layer: candidate}))
         progress(1)
         return loss
 
-    sensitivity = {
-        layer: [measured(scheme_of({layer: candidate})) for candidate in candidates]
-        for layer in layers
-    }
-    cost = {layer: [table[layer] for table in by_format] for layer in layers}
-    levels = choose_levels(sensitivity, cost, budget - rest)
-    chosen = {layer: candidates[level] for layer, level in levels.items()}
-    return LayerwiseScheme(
-        scheme_of(chosen),
-        rest + sum(cost[layer][level] for layer, level in levels.items()),
-        {layer: dict(zip(formats, losses, strict=True)) for layer, losses in sensitivity.items()},
+    by_format = [_costs_of(probe, empty.scheme(dict.fromkeys(probe.layers, each)), costs) for each in candidates]
+    return replace(
+        empty,
+        cost={layer: [table[layer] for table in by_format] for layer in probe.layers},
+        sensitivity={layer: [measured(layer, candidate) for candidate in candidates] for layer in probe.layers},
+        fixed_cost=sum(by_format[0][layer] for layer in probe.affine),
     )
 
 
@@ -197,29 +262,6 @@ class _Probe:
         found = self.quantize(scheme)(self.x)
         return float((found - self.wanted).square().mean() / self.wanted.var().clamp_min(1e-12))
 
-    def paired(self, scheme: Scheme) -> Scheme:
-        """Return a scheme whose activation bits, those of what layers read, are now those of what they write."""
-        last = self.steps[-1].name
-
-        def read_with(name: str) -> int:
-            needs = []
-            for step in self.steps:
-                if name not in step.inputs:
-                    continue
-                multiplied = step.name in self.layers and step.inputs[0] == name
-                own = scheme.layers.get(step.name, scheme.default).activation_bits
-                needs.append(own if multiplied else read_with(step.name))
-            return max(needs, default=_RESULT_BITS)
-
-        layers = {
-            name: replace(
-                scheme.layers.get(name, scheme.default),
-                activation_bits=_RESULT_BITS if name == last else read_with(name),
-            )
-            for name in self.layers
-        }
-        return replace(scheme, layers=layers)
-
     def quantize(self, scheme: Scheme) -> QuantizedNetwork:
         # Dozens of them; errors of layers alone, at these formats, are told apart well enough so.
         scheme = replace(scheme, scale_bits=self.scale_bits)
@@ -232,6 +274,27 @@ class _Probe:
             rounding="nearest",
             transforms=self.transforms,
         )
+
+
+def _paired(scheme: Scheme, steps: Sequence[Step]) -> Scheme:
+    """Return a scheme whose activation bits, those of what layers read, are now those of what they write."""
+
+    def read_with(name: str) -> int:
+        if name == steps[-1].name:
+            return _RESULT_BITS
+        needs = []
+        for step in steps:
+            if name in step.inputs:
+                own = scheme.layers.get(step.name, scheme.default).activation_bits
+                multiplied = step.module is not None and step.kind != "affine" and step.inputs[0] == name
+                needs.append(own if multiplied else read_with(step.name))
+        return max(needs, default=_RESULT_BITS)
+
+    counted = [step.name for step in steps if step.module is not None and step.kind != "affine"]
+    layers = {
+        name: replace(scheme.layers.get(name, scheme.default), activation_bits=read_with(name)) for name in counted
+    }
+    return replace(scheme, layers=layers)
 
 
 def _costs_of(probe: _Probe, scheme: Scheme, costs: LayerCosts) -> Mapping[str, float]:

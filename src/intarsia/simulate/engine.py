@@ -184,8 +184,7 @@ class SimulatedEngine:
             LayerCounts(layer.name, *(int(c) for c in row)) for layer, row in zip(program.layers, counts, strict=True)
         )
         values = {
-            layer.name: _extract(memory, layer.output)
-            for layer, memory in zip(program.layers, memories, strict=False)
+            layer.name: _extract(memory, layer.output) for layer, memory in zip(program.layers, memories, strict=False)
         }
         output = self._read(program.output)
         return Run(output, layers, values, input_cycles)

@@ -9,20 +9,22 @@ from types import MappingProxyType
 
 from intarsia.engine.units.base import ExecutionUnit, Operands, Planes
 from intarsia.engine.units.dense import LEAST_BITS, MOST_BITS, Dense
-from intarsia.engine.units.sum_together import SumTogether
+from intarsia.engine.units.sum_together import WIDTHS, SumTogether
 from intarsia.engine.units.superposition import Superposition
 from intarsia.errors import IntarsiaError
 
 #: Any of them; their fields differ in name, so that JSON says which one is meant.
 Unit = Superposition | Dense | SumTogether
 UNITS: Mapping[str, type[Unit]] = MappingProxyType({unit.name: unit for unit in (Superposition, Dense, SumTogether)})
-#: Dense units of fixed width, by the names that people give them.
-DENSE_UNITS: Mapping[str, Dense] = MappingProxyType(
+#: Units with parameters of their own, by the names that people give them: dense ones of fixed width, and Sum-Together
+#: ones whose narrowest operands have 8 or 16 bits; the latter is the fixed build, of one product per multiplier.
+NAMED_UNITS: Mapping[str, Unit] = MappingProxyType(
     {f"{Dense.name}{bits}": Dense(bits, digits=True) for bits in range(LEAST_BITS, MOST_BITS + 1)}
+    | {f"{SumTogether.name}{bits}": SumTogether(bits) for bits in WIDTHS[1:]}
 )
 
 __all__ = [
-    "DENSE_UNITS",
+    "NAMED_UNITS",
     "UNITS",
     "Dense",
     "ExecutionUnit",
@@ -39,14 +41,15 @@ def unit_named(name: str) -> Unit:
     """Return a unit with its usual parameters.
 
     Args:
-        name: that of a kind of unit, which is fitted to a network; or of a dense unit with multipliers of so many bits,
-            which runs wider weights in passes: `dense4`.
+        name: that of a kind of unit, which is fitted to a network; of a dense unit with multipliers of so many bits,
+            which runs wider weights in passes: `dense4`; or of a Sum-Together unit whose operands have so many bits at
+            least: `sum_together16`.
 
     Raises:
         IntarsiaError: there is no unit of that name.
     """
-    if name in DENSE_UNITS:
-        return DENSE_UNITS[name]
+    if name in NAMED_UNITS:
+        return NAMED_UNITS[name]
     if name not in UNITS:
-        raise IntarsiaError(f"unknown execution unit {name!r}; known are {', '.join((*UNITS, *DENSE_UNITS))}.")
+        raise IntarsiaError(f"unknown execution unit {name!r}; known are {', '.join((*UNITS, *NAMED_UNITS))}.")
     return UNITS[name]()
