@@ -16,7 +16,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from intarsia.engine import EngineConfig
-from intarsia.engine.units import Dense, Superposition
+from intarsia.engine.units import Dense, MixedRows, Superposition
 from intarsia.integer import (
     ActivationFormat,
     Add,
@@ -34,7 +34,7 @@ from intarsia.integer import (
     weight_matrix,
 )
 from intarsia.integer.validation import window_output
-from random_planes import UNIT_PATTERNS, ends, mixed_planes, multipliers, pick, random_plane
+from random_planes import UNIT_PATTERNS, ends, mixed_planes, mixed_rows, multipliers, pick, random_plane
 
 _SHIPPED = EngineConfig()
 KINDS = ("conv", "depthwise", "linear", "residual", "own residual", "add", "avgpool", "maxpool")
@@ -45,7 +45,9 @@ _POINTWISE: Window = ((1, 1), (1, 1), (0, 0, 0, 0))
 
 @dataclass(frozen=True)
 class Fit:
-    """The engine that a network is drawn for: its parameters of these names; with `dense_bits` its unit is dense."""
+    """The engine that a network is drawn for: its parameters of these names; with `dense_bits` its unit is dense, with
+    `rows` one of mixed rows.
+    """
 
     lanes: int = _SHIPPED.lanes
     block: int = _SHIPPED.block
@@ -55,6 +57,7 @@ class Fit:
     slot_bits: int = Superposition().slot_bits
     shift_bits: int = Superposition().shift_bits
     dense_bits: int = 0
+    rows: bool = False
 
     @classmethod
     def of(cls, config: EngineConfig) -> "Fit":
@@ -63,6 +66,8 @@ class Fit:
         unit = config.unit
         if isinstance(unit, Dense):
             return cls(**common, scale_bits=config.scale_bits, dense_bits=8 if unit.digits else unit.bits)
+        if isinstance(unit, MixedRows):
+            return cls(**common, scale_bits=config.scale_bits, rows=True)
         assert isinstance(unit, Superposition)
         return cls(
             **common,
@@ -290,6 +295,8 @@ def _weight_layer(
         shape = (outputs, *window_output(*x.shape[1:], *window))
     if ranges.free and sparse is None and dense is None and rng.random() < 0.2:
         planes = mixed_planes(rng, weights_shape, extreme=ranges.extreme)
+    elif ranges.fit.rows and sparse is None and dense is None:
+        planes = mixed_rows(rng, weights_shape, extreme=ranges.extreme)
     else:
         planes = [
             random_plane(rng, weights_shape, form, pattern, shift=shift, extreme=ranges.extreme)

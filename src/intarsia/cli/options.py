@@ -188,8 +188,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--unit",
         _ENGINE,
-        "what a lane multiplies with: superposition (default), dense, as wide as the widest weights, or dense2 to "
-        "dense8, which run wider ones in passes",
+        "what a lane multiplies with: superposition (default), dense, as wide as the widest weights, dense2 to "
+        "dense8, which run wider ones in passes, or mixed_rows, lanes of 8, 4 and 2 bits",
         _HARDWARE,
         metavar="NAME",
     ),

@@ -63,9 +63,9 @@ class EngineConfig:
     program_depth: int = 512
 
     def __post_init__(self) -> None:
-        if clause := self.unit.check():
-            raise IntarsiaError(f"engine parameter {clause}.")
         self._check("lanes", self.lanes in (8, 16), "8 or 16")
+        if clause := self.unit.check(self.lanes):
+            raise IntarsiaError(f"engine parameter {clause}.")
         self._check("block", self.block in (8, 16) and self.block >= self.lanes, "8 or 16, and at least lanes")
         self._check("scale_bits", 2 <= self.scale_bits <= 16, "2 to 16")
         self._check("bias_bits", 16 <= self.bias_bits <= WIDEST_BIAS, f"16 to {WIDEST_BIAS}")
@@ -111,7 +111,7 @@ class EngineConfig:
     @property
     def block_bits(self) -> int:
         """Bits of a weight block: those of every lane."""
-        return self.lanes * self.unit.block_bits(self.block)
+        return self.unit.block_bits(self.block, self.lanes)
 
     @property
     def weight_bits(self) -> int:

@@ -64,6 +64,7 @@ def emit(original: IntegerNetwork, form: Form, layers: Sequence[MappedLayer], co
             -(-network.tensors[name].shape[0] // config.block),
             form.transposed,
             form.patches if name == network.input.name else None,
+            form.orders.get(name),
         )
         for name, tensor in original.tensors.items()
     }

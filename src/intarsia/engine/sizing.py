@@ -83,7 +83,9 @@ def forms_by_cycles(network: IntegerNetwork, config: EngineConfig) -> list[Form]
                 f"tensor {tensor.name} has {tensor.format.bits} bits, the engine takes at most {MOST_ACTIVATION_BITS}; "
                 f"end its layer with a quantizer of {MOST_ACTIVATION_BITS} bits."
             )
-    return sorted(forms(network, config.block), key=lambda form: _cost(form, config))
+    arranged = config.unit.arranged(network, config.block)
+    found = [replace(form, orders=arranged.orders) for form in forms(arranged.network, config.block)]
+    return sorted(found, key=lambda form: _cost(form, config))
 
 
 def _lacking(needs: Needs, config: EngineConfig) -> dict[str, tuple[int, int]]:

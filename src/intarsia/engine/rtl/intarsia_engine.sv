@@ -9,7 +9,8 @@
 // 3 accumulators.
 //
 // Parameters:
-//   Unit          execution unit: 0, superposition (Slots, SlotBits, PlaneShiftBits); 1, dense (WeightBits, WeightDigits).
+//   Unit          execution unit: 0, superposition (Slots, SlotBits, PlaneShiftBits); 1, dense (WeightBits, WeightDigits);
+//                 2, mixed rows (Lanes8, Lanes4).
 //   Lanes         output channels per cycle (8 or 16).
 //   Block         input channels per cycle, bytes of an activation word (8 or 16, at least Lanes).
 //   ScaleBits     bits of a requantization multiplier (2 to 16); BiasBits, of a bias (16 to 48).
@@ -28,6 +29,8 @@ module intarsia_engine
   parameter int unsigned PlaneShiftBits    = 3,
   parameter int unsigned WeightBits        = 8,
   parameter int unsigned WeightDigits      = 0,
+  parameter int unsigned Lanes8            = 2,
+  parameter int unsigned Lanes4            = 0,
   parameter int unsigned Lanes             = 16,
   parameter int unsigned Block             = 16,
   parameter int unsigned ScaleBits         = 6,
@@ -59,8 +62,8 @@ module intarsia_engine
   output logic [4:0]  accesses_o,
   output logic        step_o
 );
-  if (Unit > 1) begin : gen_bad_unit
-    $error("intarsia_engine: Unit must be 0 (superposition) or 1 (dense)");
+  if (Unit > 2) begin : gen_bad_unit
+    $error("intarsia_engine: Unit must be 0 (superposition), 1 (dense) or 2 (mixed rows)");
   end
   if (Unit == 0 && Slots < 1) begin : gen_bad_slots
     $error("intarsia_engine: Slots must be 1 to 4");
@@ -73,8 +76,11 @@ module intarsia_engine
   localparam int unsigned PtrBits    = $clog2(AccSlots);
   localparam int unsigned TritBits   = 8 * (Block / 5) + (Block % 5 == 1 ? 2 : Block % 5 == 3 ? 5 : 0);
   localparam int unsigned SlotField  = Slots * (SlotBits + IndexBits);
-  localparam int unsigned LaneBits   = Unit == 0 ? TritBits + SlotField : Block * WeightBits;
-  localparam int unsigned WordBits   = Lanes * LaneBits / WeightParts;
+  localparam int unsigned LaneBits   = TritBits + SlotField; // of a superposition
+  localparam int unsigned BlockBits  = Unit == 0 ? Lanes * LaneBits :
+                                       Unit == 1 ? Lanes * Block * WeightBits :
+                                       Block * (2 * Lanes + 6 * Lanes8 + 2 * Lanes4);
+  localparam int unsigned WordBits   = BlockBits / WeightParts;
   localparam int unsigned ParamBits  = ScaleBits + ShiftBits + BiasBits;
   localparam int unsigned ParamWords = param_words(WordBits, ParamBits, Lanes);
   localparam int unsigned ActBits    = 8 * Block;
@@ -128,7 +134,7 @@ module intarsia_engine
   // Weights.
   logic                       weights_ready, take, block_ren, param_ren;
   logic [WeightAddr-1:0]      block_raddr, param_raddr;
-  logic [Lanes*LaneBits-1:0]  block;
+  logic [BlockBits-1:0]       block;
   intarsia_weights #(
     .Parts(WeightParts), .WordBits(WordBits), .AddressBits(WeightAddr), .ParamWords(ParamWords)
   ) u_weights (
@@ -205,10 +211,20 @@ module intarsia_engine
       .acc_en_i(valid_q[2]), .acc_load_i(step_q[2].load), .acc_digit_i(step_q[2].digit),
       .acc_max_i(layer.maximum), .write_ptr_i(step_q[2].acc_ptr), .read_ptr_i(drain_ptr), .acc_o(acc)
     );
-  end else begin : gen_dense
+  end else if (Unit == 1) begin : gen_dense
     intarsia_lane_array_dense #(
       .Lanes(Lanes), .Block(Block), .WeightBits(WeightBits), .Digits(WeightDigits != 0), .AccBits(AccBits),
       .AccSlots(AccSlots)
+    ) u_array (
+      .clk_i, .window_mode_i(layer.window), .depthwise_i(layer.depthwise),
+      .dense_new_i(take_q), .dense_i(block),
+      .valid_i(valid_q[1]), .channel_i(step_q[1].channel), .word_i(x_q), .window_i(window_slots),
+      .acc_en_i(valid_q[2]), .acc_load_i(step_q[2].load), .acc_digit_i(step_q[2].digit), .acc_max_i(layer.maximum),
+      .write_ptr_i(step_q[2].acc_ptr), .read_ptr_i(drain_ptr), .acc_o(acc)
+    );
+  end else begin : gen_mixed
+    intarsia_lane_array_mixed #(
+      .Lanes(Lanes), .Block(Block), .Lanes8(Lanes8), .Lanes4(Lanes4), .AccBits(AccBits), .AccSlots(AccSlots)
     ) u_array (
       .clk_i, .window_mode_i(layer.window), .depthwise_i(layer.depthwise),
       .dense_new_i(take_q), .dense_i(block),

@@ -9,12 +9,13 @@ from types import MappingProxyType
 
 from intarsia.engine.units.base import ExecutionUnit, Operands, Planes
 from intarsia.engine.units.dense import LEAST_BITS, MOST_BITS, Dense
+from intarsia.engine.units.mixed_rows import MixedRows
 from intarsia.engine.units.superposition import Superposition
 from intarsia.errors import IntarsiaError
 
 #: Any of them; their fields differ in name, so that JSON says which one is meant.
-Unit = Superposition | Dense
-UNITS: Mapping[str, type[Unit]] = MappingProxyType({unit.name: unit for unit in (Superposition, Dense)})
+Unit = Superposition | Dense | MixedRows
+UNITS: Mapping[str, type[Unit]] = MappingProxyType({unit.name: unit for unit in (Superposition, Dense, MixedRows)})
 #: Dense units of fixed width, by the names that people give them.
 DENSE_UNITS: Mapping[str, Dense] = MappingProxyType(
     {f"{Dense.name}{bits}": Dense(bits, digits=True) for bits in range(LEAST_BITS, MOST_BITS + 1)}
@@ -25,6 +26,7 @@ __all__ = [
     "UNITS",
     "Dense",
     "ExecutionUnit",
+    "MixedRows",
     "Operands",
     "Planes",
     "Superposition",
@@ -33,12 +35,13 @@ __all__ = [
 ]
 
 
-def unit_named(name: str) -> Unit:
+def unit_named(name: str, lanes: int = 16) -> Unit:
     """Return a unit with its usual parameters.
 
     Args:
         name: that of a kind of unit, which is fitted to a network; or of a dense unit with multipliers of so many bits,
             which runs wider weights in passes: `dense4`.
+        lanes: of the engine.
 
     Raises:
         IntarsiaError: there is no unit of that name.
@@ -47,4 +50,4 @@ def unit_named(name: str) -> Unit:
         return DENSE_UNITS[name]
     if name not in UNITS:
         raise IntarsiaError(f"unknown execution unit {name!r}; known are {', '.join((*UNITS, *DENSE_UNITS))}.")
-    return UNITS[name]()
+    return MixedRows.usual(lanes) if name == MixedRows.name else UNITS[name]()

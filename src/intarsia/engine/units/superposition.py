@@ -8,10 +8,11 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from intarsia.engine.arrangement import Arrangement
 from intarsia.engine.bits import balanced_digits, bits_of, pack_trits, sparse_slots
 from intarsia.engine.units.base import LEAST_ACCUMULATOR, Bits, ExecutionUnit, Ints, Operands, Planes
 from intarsia.errors import IntarsiaError
-from intarsia.integer import Pattern, Plane, WeightLayer
+from intarsia.integer import IntegerNetwork, Pattern, Plane, WeightLayer
 from intarsia.integer.formats import DIGIT_LIMITS, greatest_tie, trit_bits
 
 MOST_SLOTS = 4
@@ -81,6 +82,14 @@ class Superposition:
             )
         return found
 
+    def for_network(self, network: IntegerNetwork, block: int) -> Self:
+        """Return the unit itself: layers are mapped in the same way whatever its parameters."""
+        return self
+
+    def arranged(self, network: IntegerNetwork, block: int) -> Arrangement:
+        """Return the network itself: all lanes are alike."""
+        return Arrangement(network, {})
+
     def operands(self, layer: WeightLayer) -> Operands:
         """Return the digits of the layer's dense plane and the weights of its sparse one.
 
@@ -129,9 +138,9 @@ class Superposition:
         """Whether a lane has slots for so many sparse weights of a block."""
         return sparse_weights <= self.slots
 
-    def block_bits(self, block: int) -> int:
-        """Return the bits of a block of one lane: packed trits, then a value and a position for each slot."""
-        return trit_bits(block) + self.slots * (self.slot_bits + _index_bits(block))
+    def block_bits(self, block: int, lanes: int) -> int:
+        """Return the bits of a block of all lanes; of each, packed trits, then a value and a position for each slot."""
+        return lanes * (trit_bits(block) + self.slots * (self.slot_bits + _index_bits(block)))
 
     def least_acc_bits(self, block: int) -> int:
         """Return the bits of the narrowest accumulator; the dot product of a block of trits always fits."""
@@ -147,9 +156,10 @@ class Superposition:
         fields = np.concatenate(
             [bits_of(values, self.slot_bits, signed=True), bits_of(indices, _index_bits(slots.shape[-1]))], axis=-1
         )
-        return np.concatenate([pack_trits(dense), fields.reshape(*fields.shape[:2], -1)], axis=-1)
+        bits = np.concatenate([pack_trits(dense), fields.reshape(*fields.shape[:2], -1)], axis=-1)
+        return bits.reshape(len(bits), -1)
 
-    def check(self) -> str | None:
+    def check(self, lanes: int) -> str | None:
         """Return what is wrong with its parameters."""
         for name, least, most in (
             ("slots", 1, MOST_SLOTS),
@@ -163,6 +173,10 @@ class Superposition:
     def parameters(self) -> dict[str, int]:
         """Return its parameters by their names in the RTL."""
         return {"Slots": self.slots, "SlotBits": self.slot_bits, "PlaneShiftBits": self.shift_bits}
+
+    def lane_parameters(self) -> dict[str, int]:
+        """Return the parameters of a lane."""
+        return self.parameters()
 
 
 def most_in_block(pattern: Pattern, block: int) -> int:
