@@ -96,7 +96,7 @@ def wide_rows(name: str, source: Tensor, outputs: int, wide: list[int], *, resid
     return Conv2d(source.name, output, (plane,), requantization, residual=kept)
 
 
-SOURCE = Tensor("input", (16, 3, 3), INT8, 1.0)
+SOURCE = Tensor("input", (96, 3, 3), INT8, 1.0)
 
 
 def two_layers(first: list[int], second: list[int]) -> IntegerNetwork:
@@ -110,7 +110,7 @@ def two_layers(first: list[int], second: list[int]) -> IntegerNetwork:
     [
         ([5, 9], [7, 31], [1, 1]),  # four in all, two lanes in each of two tiles
         ([5, 9, 30], [9, 30, 5], [1, 1]),
-        ([5, 9], [7, 31, 3], [5, 1]),  # the second layer is the longer one and has the choice
+        ([7, 31, 3], [5, 9], [1, 5]),  # the first layer is the longer one and has the choice
         ([], list(range(32)), [1, 5]),
     ],
 )
@@ -129,6 +129,7 @@ def test_layers_run_in_one_pass_where_their_wide_channels_find_lanes(
 
 
 def test_a_unit_is_fitted_with_the_wide_lanes_that_layers_need() -> None:
+    """One more would take area, and one less a second pass, from lanes of 4 bits, or five."""
     for wide, lanes in (([], 0), ([3], 1), ([1, 2], 1), ([1, 2, 3], 2), (list(range(6)), 3)):
         network = IntegerNetwork("one", SOURCE, (wide_rows("a", SOURCE, 32, wide),), 6)
         engine = config_for(network, EngineConfig(unit=MixedRows()))
