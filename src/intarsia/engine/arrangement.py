@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A network with its channels in another order, and with narrower rows: the same values of every tensor.
 
-- A row whose weights have the factor 2^k in common is divided by it. The shift of its requantization is lowered by k,
-  and so is its bias divided and rounded down; that is exact, as everything else before the shift is a multiple of 2^k.
+- A row whose planes all count 2^k-fold is divided by that factor. The shift of its requantization is lowered by k, and
+  its bias is divided likewise and rounded down; that is exact, as everything else before the shift is a multiple of
+  2^k. Factors that weights have by chance are left: an engine is fitted before they are known.
 - The channels of a tensor are permuted: in the rows of what writes it, in the columns of what reads it.
 """
 
@@ -42,7 +43,9 @@ class Arrangement:
 
 
 def with_narrow_rows(network: IntegerNetwork) -> IntegerNetwork:
-    """Return a network of the same values whose rows have no factor 2^k, as far as their shifts allow."""
+    """Return a network of the same values whose rows have no factor 2^k from the shifts of their planes, as far as the
+    shifts of their requantization allow.
+    """
     layers = tuple(_narrowed(layer) if isinstance(layer, Conv2d | Linear) else layer for layer in network.layers)
     return replace(network, layers=layers)
 
@@ -61,8 +64,10 @@ def reordered(network: IntegerNetwork, orders: Mapping[str, Order]) -> IntegerNe
 def _narrowed(layer: WeightLayer) -> WeightLayer:
     matrix = weight_matrix(layer.planes).astype(np.int64)
     own = layer.requantization
-    bits = np.bitwise_or.reduce(np.abs(matrix).reshape(len(matrix), -1), axis=1)
-    factor = np.log2(np.maximum(bits & -bits, 1)).astype(np.int64)
+    used = np.stack([(plane.weights != 0).reshape(len(matrix), -1).any(axis=1) for plane in layer.planes])
+    ties = np.array([[plane.shift] for plane in layer.planes])
+    factor = np.where(used, ties, MOST_TIE + 1).min(axis=0)
+    factor = np.where(used.any(axis=0), factor, 0)
     shift = own.shift.astype(np.int64)
     # No less than 1 remains of a shift, so that rounding adds a whole number; and no less than the residual's.
     least = 1 if layer.residual is None else max(1, layer.residual.shift)
