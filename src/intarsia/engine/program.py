@@ -54,7 +54,7 @@ class Placement:
         blocks: words of a pixel.
         transposed: whether rows and columns are exchanged in memory.
         patches: how it is unfolded, after that; None if it is not. Only an input can be.
-        order: for each channel in memory that of the tensor; None if they are the same. The input's are.
+        order: for each channel in memory that of the tensor; None if they are the same, as in an input.
     """
 
     tensor: Tensor

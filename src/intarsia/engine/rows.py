@@ -22,8 +22,8 @@ _TOO_WIDE = 16
 #: Of the channels of a tensor in memory, those of the network that they are.
 Order = tuple[int, ...]
 
-#: What the logic of an engine without the weights' multipliers weighs, in bits of every lane's weights: about 105 kGE,
-#: where a bit in 16 lanes takes 18 (docs/execution-units.md).
+#: What the logic of an engine but its multipliers weighs, in bits of every lane's weights: about 110 kGE, where a bit
+#: in 16 lanes takes 20 (engines of dense lanes of 2 and 8 bits, fitted to ResNet-8: 151 and 270 kGE).
 _REST_BITS = 6
 #: Cycles of an output word at least: its requantization.
 _REQUANTIZATION = 2
