@@ -4,7 +4,7 @@
 import re
 
 from intarsia.engine import EngineConfig
-from intarsia.engine.units import Dense, SumTogether, Superposition
+from intarsia.engine.units import Dense, MixedRows, SumTogether, Superposition
 
 SHIPPED = EngineConfig()
 SMALL = EngineConfig(unit=Superposition(2, 6, 1), lanes=8, block=8, scale_bits=11, residual_bits=11, requant_lanes=2,
@@ -21,6 +21,10 @@ NARROW_DENSE = EngineConfig(unit=Dense(2), lanes=8, block=16, scale_bits=8, resi
                             acc_slots=5, tile_pixels=2, acc_bits=20, weight_depth=8192)  # fmt: skip
 DENSE_DIGITS = EngineConfig(unit=Dense(3, digits=True), requant_lanes=4, weight_parts=4, act_banks=2, acc_bits=28,
                             acc_slots=4, weight_depth=65536)  # fmt: skip
+MIXED = EngineConfig(unit=MixedRows(2, 3, 11), requant_lanes=4, weight_parts=4, act_banks=2, acc_bits=28, acc_slots=5,
+                     weight_depth=65536)  # fmt: skip
+SMALL_MIXED = EngineConfig(unit=MixedRows(1, 0, 7), lanes=8, block=16, scale_bits=8, residual_bits=8, requant_lanes=8,
+                           acc_slots=4, tile_pixels=2, weight_depth=65536)  # fmt: skip
 TOGETHER = EngineConfig(unit=SumTogether(), bias_bits=48, acc_bits=44, act_banks=2, act_depth=8192, weight_parts=2,
                         weight_depth=8192)  # fmt: skip
 QUADRANTS = EngineConfig(unit=SumTogether(4, "quadrants"), lanes=8, block=8, requant_lanes=2, scale_bits=9, bias_bits=48,
@@ -33,8 +37,9 @@ FIXED_16 = EngineConfig(unit=SumTogether(16), requant_lanes=4, bias_bits=48, acc
 NARROW = EngineConfig(unit=Superposition(2, 7, 1), requant_lanes=2, acc_slots=5, tile_pixels=3, acc_bits=18,
                       weight_parts=2, act_depth=777, weight_depth=3000)  # fmt: skip
 OTHERS = {"small": SMALL, "wide": WIDE, "slow": SLOW, "oblong": OBLONG, "dense": DENSE, "narrow dense": NARROW_DENSE,
-          "dense digits": DENSE_DIGITS, "sum together": TOGETHER, "quadrants": QUADRANTS,
-          "sum together oblong": TOGETHER_OBLONG, "fixed 16": FIXED_16}  # fmt: skip
+          "dense digits": DENSE_DIGITS, "mixed rows": MIXED, "small mixed rows": SMALL_MIXED,
+          "sum together": TOGETHER, "quadrants": QUADRANTS, "sum together oblong": TOGETHER_OBLONG,
+          "fixed 16": FIXED_16}  # fmt: skip
 
 #: What the cycle model and the simulated engine both count.
 COUNTED = (

@@ -16,7 +16,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from intarsia.engine import EngineConfig
-from intarsia.engine.units import Dense, SumTogether, Superposition
+from intarsia.engine.units import Dense, MixedRows, SumTogether, Superposition
 from intarsia.integer import (
     ActivationFormat,
     Add,
@@ -35,7 +35,7 @@ from intarsia.integer import (
 )
 from intarsia.integer.layers import LARGEST_BIAS
 from intarsia.integer.validation import LARGEST_ACCUMULATOR, window_output
-from random_planes import UNIT_PATTERNS, ends, mixed_planes, multipliers, pick, random_plane
+from random_planes import UNIT_PATTERNS, ends, mixed_planes, mixed_rows, multipliers, pick, random_plane
 
 _SHIPPED = EngineConfig()
 KINDS = ("conv", "depthwise", "linear", "residual", "own residual", "add", "avgpool", "maxpool")
@@ -47,7 +47,7 @@ _POINTWISE: Window = ((1, 1), (1, 1), (0, 0, 0, 0))
 @dataclass(frozen=True)
 class Fit:
     """The engine that a network is drawn for: its parameters of these names; with `dense_bits` its unit takes
-    any weights of so many bits; `wide`: activations, too, can have 16.
+    any weights of so many bits, with `rows` it is one of mixed rows; `wide`: activations, too, can have 16 bits.
     """
 
     lanes: int = _SHIPPED.lanes
@@ -59,6 +59,7 @@ class Fit:
     shift_bits: int = Superposition().shift_bits
     dense_bits: int = 0
     wide: bool = False
+    rows: bool = False
 
     @classmethod
     def of(cls, config: EngineConfig) -> "Fit":
@@ -69,6 +70,8 @@ class Fit:
             return cls(**common, scale_bits=config.scale_bits, dense_bits=16, wide=True)
         if isinstance(unit, Dense):
             return cls(**common, scale_bits=config.scale_bits, dense_bits=8 if unit.digits else unit.bits)
+        if isinstance(unit, MixedRows):
+            return cls(**common, scale_bits=config.scale_bits, rows=True)
         assert isinstance(unit, Superposition)
         return cls(
             **common,
@@ -296,6 +299,8 @@ def _weight_layer(
         shape = (outputs, *window_output(*x.shape[1:], *window))
     if ranges.free and sparse is None and dense is None and rng.random() < 0.2:
         planes = mixed_planes(rng, weights_shape, extreme=ranges.extreme)
+    elif ranges.fit.rows and sparse is None and dense is None:
+        planes = mixed_rows(rng, weights_shape, extreme=ranges.extreme)
     else:
         planes = [
             random_plane(rng, weights_shape, form, pattern, shift=shift, extreme=ranges.extreme)

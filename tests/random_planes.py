@@ -57,6 +57,29 @@ def mixed_planes(rng: Generator, shape: tuple[int, ...], *, extreme: bool = Fals
     ]
 
 
+def mixed_rows(rng: Generator, shape: tuple[int, ...], *, extreme: bool = False) -> list[Plane]:
+    """Return planes that share out the output channels: mostly few are wide, now and then all have one format; or one
+    that covers all channels with a few wide ones over it.
+    """
+    wide, middle, narrow = (pick(rng, names) for names in (("int8", "int5"), ("int4", "int3"), ("int2", "ternary")))
+    if rng.random() < 0.2:
+        return [random_plane(rng, shape, pick(rng, (wide, middle, narrow, "binary")), Pattern(), extreme=extreme)]
+    owner = rng.choice(3, shape[0], p=pick(rng, ((0.06, 0.06, 0.88), (0.1, 0.3, 0.6), (0.12, 0, 0.88))))
+    tie = int(rng.integers(3))
+    if rng.random() < 0.3:
+        dense = random_plane(rng, shape, narrow, Pattern(), shift=tie, extreme=extreme)
+        names = (middle,)
+    else:
+        dense, names = random_plane(rng, shape, narrow, Pattern("outputs", rest=True), shift=tie), (wide, middle)
+        dense = replace(dense, weights=dense.weights * (owner == 2).reshape(-1, 1, 1, 1))
+    planes = [random_plane(rng, shape, name, Pattern(), extreme=extreme) for name in names]
+    planes = [
+        replace(plane, weights=plane.weights * (owner == number).reshape(-1, 1, 1, 1), pattern=Pattern("outputs"))
+        for number, plane in enumerate(planes)
+    ]
+    return [*planes, dense]
+
+
 def _support(rng: Generator, shape: tuple[int, ...], pattern: Pattern) -> NDArray[np.bool_]:
     if pattern.kind == "dense":
         return np.ones(shape, bool)

@@ -313,7 +313,7 @@ def test_blocks_hold_what_effective_bits_count(network: IntegerNetwork) -> None:
     program, [layer] = compile_network(network), network.weight_layers()
     d, config = program.layers[0].descriptor, program.config
     blocks = d.tiles * d.tile_blocks * config.block_bits
-    filled = d.tiles * d.tile_blocks * 16 * (config.unit.block_bits(16) - trit_bits(16))  # bits of slots
+    filled = d.tiles * d.tile_blocks * (config.unit.block_bits(16, 16) - 16 * trit_bits(16))  # bits of slots
     blocks -= filled if len(layer.planes) == 1 else filled * (d.digits - 1) // d.digits  # those that stay empty
     scales = -network.output.shape[0] % 16 * (config.scale_bits + 5)
     assert counted.planes + counted.indices + counted.padding - scales == blocks

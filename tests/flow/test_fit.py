@@ -29,20 +29,23 @@ def digits() -> Dataset:
 
 
 @pytest.mark.parametrize(
-    ("scheme", "transforms"),
+    ("scheme", "transforms", "unit"),
     [
-        ("superposition", "none"),
-        ("ternary+2:16xint5, depthwise=int3, scales=4", "none"),
-        ("int4+1:16/16xint4 a4, last=binary", "widen1.5"),
+        ("superposition", "none", "superposition"),
+        ("ternary+2:16xint5, depthwise=int3, scales=4", "none", "superposition"),
+        ("int4+1:16/16xint4 a4, last=binary", "widen1.5", "superposition"),
+        ("int8", "none", "dense"),
+        ("mix-outputs:int8@0.125/int2, first=int4", "none", "mixed_rows"),
+        ("ternary+outputs@0.125xint4", "none", "mixed_rows"),
     ],
 )
 def test_an_untrained_network_shows_engine_and_cycles(
-    scheme: str, transforms: str, digits: Dataset, tmp_path: Path
+    scheme: str, transforms: str, unit: str, digits: Dataset, tmp_path: Path
 ) -> None:
     model, changes = build("digits"), Transforms.parse(transforms)
     untrained = freeze_untrained(model, Scheme.parse(scheme), (1, 8, 8), name="digits", transforms=changes)
     quantized = freeze(post_training(model, digits, Scheme.parse(scheme), transforms=changes), name="digits")
-    settings = Settings("digits", tmp_path)
+    settings = Settings("digits", tmp_path, unit=unit)
     job = Job(
         settings, next(task for task in all_tasks(settings) if task.id == FIT), {}, lambda _: None, progress=False
     )

@@ -433,6 +433,8 @@ def test_a_scheme_that_the_engine_cannot_run_is_refused_before_any_work(
         ("int8, scales=7", "dense"),
         ("int4+taps@0.2xint3", "dense"),
         ("mix-outputs:int8@0.1/ternary", "dense"),
+        ("mix-outputs:int8@0.1/binary, first=int8", "mixed_rows"),
+        ("ternary+1:16xint8", "mixed_rows"),
     ],
 )
 def test_a_scheme_that_the_engine_can_run_fits(scheme: str, unit: str) -> None:

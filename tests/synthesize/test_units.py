@@ -56,7 +56,7 @@ def test_positions_cost_memory_by_their_freedom(unit: ExecutionUnit) -> None:
         index_bits = {8: 3, 16: 4}[unit.block]
         assert own - fixed == unit.lanes * (shared - fixed) == unit.lanes * unit.slots * index_bits
         engine = Superposition(unit.slots, unit.slot_bits or 0, unit.plane_shift_bits)
-        assert own == unit.lanes * engine.block_bits(unit.block)
+        assert own == engine.block_bits(unit.block, unit.lanes)
 
 
 def test_units_say_what_they_are() -> None:

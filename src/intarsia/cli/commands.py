@@ -201,7 +201,7 @@ def settings_of(command: str, network: str, told: Told, line: str) -> Settings:
 def _engine(told: Told) -> EngineConfig:
     """Return the engine that the options say."""
     lanes = told.get("lanes", EngineConfig.lanes)
-    unit = unit_named(told.get("unit", Superposition.name))
+    unit = unit_named(told.get("unit", Superposition.name), lanes)
     return EngineConfig(unit=unit, lanes=lanes, block=told.get("block", lanes))
 
 

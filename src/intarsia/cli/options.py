@@ -189,8 +189,8 @@ OPTIONS: tuple[Option, ...] = (
         "--unit",
         _ENGINE,
         "what a lane multiplies with: superposition (default); dense, as wide as the widest weights; dense2 to dense8, "
-        "which run wider ones in passes; sum_together, 16-bit multipliers for operands of 16, 8 or 4 bits; or "
-        "sum_together16, the same for 16 bits only",
+        "which run wider ones in passes; mixed_rows, lanes of 8, 4 and 2 bits; sum_together, 16-bit multipliers for "
+        "operands of 16, 8 or 4 bits; or sum_together16, the same for 16 bits only",
         _HARDWARE,
         metavar="NAME",
     ),

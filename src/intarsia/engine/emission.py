@@ -70,6 +70,7 @@ def emit(original: IntegerNetwork, form: Form, layers: Sequence[MappedLayer], co
             stored[name].tile_words,
             form.transposed,
             form.patches if name == network.input.name else None,
+            form.orders.get(name),
         )
         for name, tensor in original.tensors.items()
     }

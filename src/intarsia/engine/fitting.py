@@ -34,13 +34,13 @@ def config_for(
     Raises:
         IntarsiaError: no engine holds the network; the message says what to change.
     """
-    config = config or EngineConfig()
+    config = _for_network(network, config or EngineConfig())
     found: EngineConfig | None = None
     fewest = math.inf
     refusals = []
     for parts in (1, 2, 4):
         try:
-            fitted = _fitted(network, replace(config, weight_parts=1), parts, least)
+            fitted = _fitted(network, config, parts, least)
         except IntarsiaError as refusal:
             refusals.append(refusal)
             continue
@@ -51,6 +51,13 @@ def config_for(
     if found is None:
         raise refusals[0]
     return _with_fewest_banks(network, found)
+
+
+def _for_network(network: IntegerNetwork, config: EngineConfig) -> EngineConfig:
+    """Return an engine, with weight blocks of one word, whose unit has the parameters that layers are mapped for."""
+    unit = config.unit.for_network(network, config.block)
+    acc_bits = max(config.acc_bits, unit.least_acc_bits(config.block))
+    return replace(config, unit=unit, acc_bits=acc_bits, weight_parts=1)
 
 
 def _cycles(network: IntegerNetwork, config: EngineConfig) -> int:
@@ -79,7 +86,7 @@ def _fitted(network: IntegerNetwork, config: EngineConfig, parts: int, least: En
             continue
         depths: dict[str, Any] = {name: -(-need // _DEPTH_UNIT) * _DEPTH_UNIT for name, need in needs.depths.items()}
         fitted = replace(exact, **depths)
-        size = fitted.unit.block_bits(fitted.block)
+        size = fitted.block_bits
         if best is None or size < best[0]:
             best = size, fitted
         if config.unit.holds(widths.unit):

@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Forms of a network: the same values, stored and computed in another way.
 
-There are two freedoms that save cycles, both of them decided before anything is mapped:
+There are two freedoms that save cycles with any execution unit, both of them decided before anything is mapped:
 
 - **transposed**: rows and columns of every tensor and kernel exchanged. A row of output pixels that starts again costs
   the engine cycles in window mode, so long rows are better than many.
 - **unfolded**: the host writes the input as patches (`Patches`), and the first layer becomes a 1×1 kernel over them.
+
+Before that, a unit may want the channels of tensors in another order (`intarsia.engine.arrangement`).
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from intarsia.engine.program import Patches
+from intarsia.engine.rows import Order
 from intarsia.integer import Add, Conv2d, IntegerNetwork, Layer, Linear, Pattern, Plane, Tensor
 
 
@@ -22,6 +25,7 @@ class Form:
     network: IntegerNetwork
     transposed: bool = False
     patches: Patches | None = None
+    orders: Mapping[str, Order] = field(default_factory=dict)
 
 
 def forms(network: IntegerNetwork, block: int) -> Iterator[Form]:

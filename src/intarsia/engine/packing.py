@@ -24,7 +24,7 @@ def to_words(bits: NDArray[np.uint8]) -> Words:
 
 
 def block_words(bits: NDArray[np.uint8], parts: int) -> Words:
-    """Cut blocks (n, lanes, bits) into words of the weight memory, (n · parts, …): some lanes in each."""
+    """Cut blocks (n, bits) into words of the weight memory, (n · parts, …): as many bits in each."""
     return to_words(bits.reshape(len(bits) * parts, -1))
 
 

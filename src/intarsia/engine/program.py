@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from intarsia.engine.config import EngineConfig
 from intarsia.engine.layout import DESCRIPTOR_WORDS, Descriptor
 from intarsia.engine.packing import Words
+from intarsia.engine.rows import Order
 from intarsia.engine.storage import Stored
 from intarsia.errors import IntarsiaError
 from intarsia.integer import Tensor
@@ -56,6 +57,7 @@ class Placement:
         tile_words: as in `Stored`.
         transposed: whether rows and columns are exchanged in memory.
         patches: how it is unfolded, after that; None if it is not. Only an input can be.
+        order: for each channel in memory that of the tensor; None if they are the same, as in an input.
     """
 
     tensor: Tensor
@@ -65,6 +67,7 @@ class Placement:
     tile_words: int
     transposed: bool = False
     patches: Patches | None = None
+    order: Order | None = None
 
     @property
     def stored(self) -> Stored:
@@ -90,7 +93,7 @@ class Placement:
             raise IntarsiaError(f"tensor {self.tensor.name} takes images of shape {shape}, not {values.shape}.")
         if values.min() < fmt.lo or values.max() > fmt.hi:
             raise IntarsiaError(f"tensor {self.tensor.name} takes {fmt} values, {fmt.lo} to {fmt.hi}.")
-        arranged = values.astype(np.int64)
+        arranged = values.astype(np.int64) if self.order is None else values[list(self.order)].astype(np.int64)
         if self.transposed:
             arranged = arranged.swapaxes(1, 2)
         if self.patches:
@@ -108,7 +111,8 @@ class Placement:
         form = self.stored
         channels, height, width = form.shape
         pixels = stored.astype(np.int64).reshape(height, width, -1)[:, :, :channels]
-        return pixels.transpose((2, 1, 0) if self.transposed else (2, 0, 1)) + form.offset
+        values = pixels.transpose((2, 1, 0) if self.transposed else (2, 0, 1)) + form.offset
+        return values if self.order is None else values[np.argsort(self.order)]
 
 
 @dataclass(frozen=True)

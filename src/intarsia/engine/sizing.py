@@ -77,7 +77,9 @@ def forms_by_cycles(network: IntegerNetwork, config: EngineConfig) -> list[Form]
         IntarsiaError: a tensor is too wide for any engine.
     """
     config.unit.stored_bits(network)
-    return sorted(forms(network, config.block), key=lambda form: _cost(form, config))
+    arranged = config.unit.arranged(network, config.block)
+    found = [replace(form, orders=arranged.orders) for form in forms(arranged.network, config.block)]
+    return sorted(found, key=lambda form: _cost(form, config))
 
 
 def _lacking(needs: Needs, config: EngineConfig) -> dict[str, tuple[int, int]]:

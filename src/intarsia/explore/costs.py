@@ -103,6 +103,7 @@ def array_of(network: IntegerNetwork, engine: EngineConfig) -> ExecutionUnit:
     unit = engine.unit
     if isinstance(unit, Dense):
         return ExecutionUnit("dense", weight_bits=unit.bits, digits=unit.digits, lanes=engine.lanes, block=engine.block)
+    assert isinstance(unit, Superposition)  # noqa: S101 (the only other kind that networks are compiled for here)
     sparse = [(layer, plane) for layer in network.weight_layers() for plane in layer.planes]
     sparse = [(layer, plane) for layer, plane in sparse if plane.pattern.kind != "dense"]
     if not sparse:

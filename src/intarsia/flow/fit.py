@@ -93,15 +93,15 @@ def _greatest(plane: Plane) -> NDArray[np.integer]:
 
 def _least(network: IntegerNetwork, engine: EngineConfig) -> EngineConfig:
     """Return the unit and the widths that hold a network's planes whatever their weights and scales will be."""
-    planes = [_planes_of(layer) for layer in network.weight_layers()]
+    unit = engine.unit.for_planes([_planes_of(layer) for layer in network.weight_layers()], engine.block)
     return replace(
         engine,
-        unit=engine.unit.for_planes(planes, engine.block),
+        unit=unit,
         scale_bits=max(2, network.scale_bits),
         bias_bits=_BIAS_BITS,
         residual_bits=network.scale_bits if any(len(layer.inputs) > 1 for layer in network.layers) else 0,
         residual_shift_bits=4,
-        acc_bits=16,
+        acc_bits=unit.least_acc_bits(engine.block),
     )
 
 

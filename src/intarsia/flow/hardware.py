@@ -106,7 +106,9 @@ def is_program(path: Path) -> bool:
 
 
 def _placement(placement: Placement) -> dict[str, object]:
-    """Say where and how the host stores a tensor: rows and columns exchanged, or as patches of a window."""
+    """Say where and how the host stores a tensor: rows and columns exchanged, as patches of a window, or with its
+    channels in another order.
+    """
     patches = None if placement.patches is None else asdict(placement.patches)
     return {
         "base": placement.base,
@@ -115,4 +117,5 @@ def _placement(placement: Placement) -> dict[str, object]:
         "offset": placement.stored.offset,
         "transposed": placement.transposed,
         "patches": patches,
+        "order": placement.order,
     }

@@ -86,7 +86,7 @@ class Settings(LearningSettings, HardwareSettings):
     @property
     def engine(self) -> EngineConfig:
         """The engine to begin with: it is fitted to each network that is compiled."""
-        return EngineConfig(unit=unit_named(self.unit), lanes=self.lanes, block=self.block or self.lanes)
+        return EngineConfig(unit=unit_named(self.unit, self.lanes), lanes=self.lanes, block=self.block or self.lanes)
 
     def scheme_text(self, kind: str) -> str:
         """Return the planes that a user's name for a scheme means for this network."""

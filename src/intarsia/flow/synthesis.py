@@ -204,7 +204,7 @@ def _counts(resources: Ecp5Resources) -> dict[str, int]:
 def _lane_parameters(config: EngineConfig) -> dict[str, int]:
     return {
         "Block": config.block,
-        **config.unit.parameters(),
+        **config.unit.lane_parameters(),
         "AccBits": config.acc_bits,
         "AccSlots": config.acc_slots,
     }

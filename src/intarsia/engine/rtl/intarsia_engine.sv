@@ -10,7 +10,7 @@
 //
 // Parameters:
 //   Unit          execution unit: 0, superposition (Slots, SlotBits, PlaneShiftBits); 1, dense (WeightBits, WeightDigits);
-//                 3, Sum-Together (LeastBits, Quadrants).
+//                 2, mixed rows (Lanes8, Lanes4); 3, Sum-Together (LeastBits, Quadrants).
 //   Lanes         output channels per cycle (8 or 16).
 //   Block         input channels per cycle, bytes of an activation word (8 or 16, at least Lanes).
 //   ScaleBits     bits of a requantization multiplier (2 to 16); BiasBits, of a bias (16 to 48).
@@ -29,6 +29,8 @@ module intarsia_engine
   parameter int unsigned PlaneShiftBits    = 3,
   parameter int unsigned WeightBits        = 8,
   parameter int unsigned WeightDigits      = 0,
+  parameter int unsigned Lanes8            = 2,
+  parameter int unsigned Lanes4            = 0,
   parameter int unsigned LeastBits         = 4,
   parameter int unsigned Quadrants         = 0,
   parameter int unsigned Lanes             = 16,
@@ -62,8 +64,8 @@ module intarsia_engine
   output logic [4:0]  accesses_o,
   output logic        step_o
 );
-  if (!(Unit inside {0, 1, 3})) begin : gen_bad_unit
-    $error("intarsia_engine: Unit must be 0 (superposition), 1 (dense) or 3 (Sum-Together)");
+  if (Unit > 3) begin : gen_bad_unit
+    $error("intarsia_engine: Unit must be 0 (superposition), 1 (dense), 2 (mixed rows) or 3 (Sum-Together)");
   end
   if (Unit == 0 && Slots < 1) begin : gen_bad_slots
     $error("intarsia_engine: Slots must be 1 to 4");
@@ -76,8 +78,11 @@ module intarsia_engine
   localparam int unsigned PtrBits    = $clog2(AccSlots);
   localparam int unsigned TritBits   = 8 * (Block / 5) + (Block % 5 == 1 ? 2 : Block % 5 == 3 ? 5 : 0);
   localparam int unsigned SlotField  = Slots * (SlotBits + IndexBits);
-  localparam int unsigned LaneBits   = Unit == 0 ? TritBits + SlotField : Unit == 1 ? Block * WeightBits : 8 * Block;
-  localparam int unsigned WordBits   = Lanes * LaneBits / WeightParts;
+  localparam int unsigned LaneBits   = TritBits + SlotField; // of a superposition
+  localparam int unsigned BlockBits  = Unit == 0 ? Lanes * LaneBits :
+                                       Unit == 1 ? Lanes * Block * WeightBits :
+                                       Unit == 2 ? Block * (2 * Lanes + 6 * Lanes8 + 2 * Lanes4) : 8 * Block * Lanes;
+  localparam int unsigned WordBits   = BlockBits / WeightParts;
   localparam int unsigned ParamBits  = ScaleBits + ShiftBits + BiasBits;
   localparam int unsigned ParamWords = param_words(WordBits, ParamBits, Lanes);
   localparam int unsigned ActBits    = 8 * Block;
@@ -141,7 +146,7 @@ module intarsia_engine
   // Weights.
   logic                       weights_ready, take, block_ren, param_ren;
   logic [WeightAddr-1:0]      block_raddr, param_raddr;
-  logic [Lanes*LaneBits-1:0]  block;
+  logic [BlockBits-1:0]       block;
   intarsia_weights #(
     .Parts(WeightParts), .WordBits(WordBits), .AddressBits(WeightAddr), .ParamWords(ParamWords)
   ) u_weights (
@@ -232,9 +237,17 @@ module intarsia_engine
       .acc_en_i(valid_q[2]), .acc_load_i(step_q[2].load), .acc_digit_i(step_q[2].digit), .acc_max_i(layer.maximum),
       .write_ptr_i(step_q[2].acc_ptr), .read_ptr_i(drain_ptr), .acc_o(acc)
     );
-  end
-
-  if (Unit == 3) begin : gen_sum_together
+  end else if (Unit == 2) begin : gen_mixed
+    intarsia_lane_array_mixed #(
+      .Lanes(Lanes), .Block(Block), .Lanes8(Lanes8), .Lanes4(Lanes4), .AccBits(AccBits), .AccSlots(AccSlots)
+    ) u_array (
+      .clk_i, .window_mode_i(layer.window), .depthwise_i(layer.depthwise),
+      .dense_new_i(take_q), .dense_i(block),
+      .valid_i(valid_q[1]), .channel_i(step_q[1].channel[IndexBits-1:0]), .word_i(x_q), .window_i(window_slots),
+      .acc_en_i(valid_q[2]), .acc_load_i(step_q[2].load), .acc_digit_i(step_q[2].digit), .acc_max_i(layer.maximum),
+      .write_ptr_i(step_q[2].acc_ptr), .read_ptr_i(drain_ptr), .acc_o(acc)
+    );
+  end else begin : gen_sum_together
     intarsia_lane_array_sum_together #(
       .Lanes(Lanes), .Block(Block), .LeastBits(LeastBits), .Quadrants(Quadrants != 0), .AccBits(AccBits),
       .AccSlots(AccSlots)

@@ -9,13 +9,16 @@ from types import MappingProxyType
 
 from intarsia.engine.units.base import ExecutionUnit, Operands, Planes
 from intarsia.engine.units.dense import LEAST_BITS, MOST_BITS, Dense
+from intarsia.engine.units.mixed_rows import MixedRows
 from intarsia.engine.units.sum_together import WIDTHS, SumTogether
 from intarsia.engine.units.superposition import Superposition
 from intarsia.errors import IntarsiaError
 
 #: Any of them; their fields differ in name, so that JSON says which one is meant.
-Unit = Superposition | Dense | SumTogether
-UNITS: Mapping[str, type[Unit]] = MappingProxyType({unit.name: unit for unit in (Superposition, Dense, SumTogether)})
+Unit = Superposition | Dense | MixedRows | SumTogether
+UNITS: Mapping[str, type[Unit]] = MappingProxyType(
+    {unit.name: unit for unit in (Superposition, Dense, MixedRows, SumTogether)}
+)
 #: Units with parameters of their own, by the names that people give them: dense ones of fixed width, and Sum-Together
 #: ones whose narrowest operands have 8 or 16 bits; the latter is the fixed build, of one product per multiplier.
 NAMED_UNITS: Mapping[str, Unit] = MappingProxyType(
@@ -28,6 +31,7 @@ __all__ = [
     "UNITS",
     "Dense",
     "ExecutionUnit",
+    "MixedRows",
     "Operands",
     "Planes",
     "SumTogether",
@@ -37,13 +41,14 @@ __all__ = [
 ]
 
 
-def unit_named(name: str) -> Unit:
+def unit_named(name: str, lanes: int = 16) -> Unit:
     """Return a unit with its usual parameters.
 
     Args:
         name: that of a kind of unit, which is fitted to a network; of a dense unit with multipliers of so many bits,
             which runs wider weights in passes: `dense4`; or of a Sum-Together unit whose operands have so many bits at
             least: `sum_together16`.
+        lanes: of the engine.
 
     Raises:
         IntarsiaError: there is no unit of that name.
@@ -52,4 +57,4 @@ def unit_named(name: str) -> Unit:
         return NAMED_UNITS[name]
     if name not in UNITS:
         raise IntarsiaError(f"unknown execution unit {name!r}; known are {', '.join((*UNITS, *NAMED_UNITS))}.")
-    return UNITS[name]()
+    return MixedRows.usual(lanes) if name == MixedRows.name else UNITS[name]()

@@ -8,6 +8,7 @@ from typing import ClassVar, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from intarsia.engine.arrangement import Arrangement
 from intarsia.errors import IntarsiaError
 from intarsia.integer import IntegerNetwork, Pattern, WeightFormat, WeightLayer
 
@@ -29,13 +30,13 @@ class Operands:
             significant first. A pass adds to `radix` times the sum before it (Horner's rule).
         slots: (O, I, KH, KW), what the sparse slots multiply by, in the last pass; None without a sparse plane.
         shift: binary shift of the passes' sum with respect to the slots'.
-        radix: of the digits.
+        radix: of the digits; of each output channel's, (O,), where they differ.
     """
 
     passes: Ints
     slots: Ints | None = None
     shift: int = 0
-    radix: int = 3
+    radix: int | Ints = 3
 
     @property
     def greatest_sum(self) -> int:
@@ -98,6 +99,16 @@ class ExecutionUnit(Protocol):
         """
         ...
 
+    def for_network(self, network: IntegerNetwork, block: int) -> Self:
+        """Return the unit with those parameters that suit a network and that its layers are mapped for; the unit itself
+        if it has none (`fitted` then chooses all).
+        """
+        ...
+
+    def arranged(self, network: IntegerNetwork, block: int) -> Arrangement:
+        """Return a network, before it is mapped, as the unit computes it best."""
+        ...
+
     def operands(self, layer: WeightLayer) -> Operands:
         """Return a layer in the unit's terms.
 
@@ -123,8 +134,8 @@ class ExecutionUnit(Protocol):
         """Whether a lane has slots for so many sparse weights of a block."""
         ...
 
-    def block_bits(self, block: int) -> int:
-        """Return the bits of a block of one lane in the weight memory."""
+    def block_bits(self, block: int, lanes: int) -> int:
+        """Return the bits of a block of all lanes in the weight memory."""
         ...
 
     def least_acc_bits(self, block: int) -> int:
@@ -132,15 +143,19 @@ class ExecutionUnit(Protocol):
         ...
 
     def packed(self, dense: Ints, slots: Ints, block: int) -> Bits:
-        """Return the bits (n, lanes, block_bits) of blocks of a pass and of the slots, (n, lanes, inputs) each."""
+        """Return the bits (n, block_bits) of blocks of a pass and of the slots, (n, lanes, inputs) each."""
         ...
 
-    def check(self) -> str | None:
-        """Return what is wrong with its parameters, as a clause; None if nothing is."""
+    def check(self, lanes: int) -> str | None:
+        """Return what is wrong with its parameters in an engine of so many lanes, as a clause; None if nothing is."""
         ...
 
     def parameters(self) -> dict[str, int]:
         """Return its parameters by their names in the RTL."""
+        ...
+
+    def lane_parameters(self) -> dict[str, int]:
+        """Return the parameters of the RTL module of a lane, those apart that the engine has, too."""
         ...
 
 

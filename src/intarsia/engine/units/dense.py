@@ -7,6 +7,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from intarsia.engine.arrangement import Arrangement
 from intarsia.engine.bits import binary_digits, bits_of
 from intarsia.engine.units.base import (
     BYTE,
@@ -65,6 +66,13 @@ class Dense:
             IntarsiaError: a tensor has more.
         """
         return bytes_of(network)
+    def for_network(self, network: IntegerNetwork, block: int) -> Self:
+        """Return the unit itself: layers are mapped in the same way whatever its parameters."""
+        return self
+
+    def arranged(self, network: IntegerNetwork, block: int) -> Arrangement:
+        """Return the network itself: all lanes are alike."""
+        return Arrangement(network, {})
 
     def operands(self, layer: WeightLayer) -> Operands:
         """Return the layer's matrix, or the digits of it where it is wider than the multipliers of a unit of digits.
@@ -97,9 +105,9 @@ class Dense:
         """Whether a lane has slots for so many sparse weights of a block: there is no sparse plane."""
         return sparse_weights == 0
 
-    def block_bits(self, block: int) -> int:
-        """Return the bits of a block of one lane."""
-        return block * self.bits
+    def block_bits(self, block: int, lanes: int) -> int:
+        """Return the bits of a block of all lanes."""
+        return lanes * block * self.bits
 
     def least_acc_bits(self, block: int) -> int:
         """Return the bits of the narrowest accumulator: the sum of a block of products fits."""
@@ -107,15 +115,19 @@ class Dense:
 
     def packed(self, dense: Ints, slots: Ints, block: int) -> Bits:
         """Return the bits of blocks; there are no slots."""
-        return bits_of(dense, self.bits, signed=True).reshape(*dense.shape[:2], -1)
+        return bits_of(dense, self.bits, signed=True).reshape(len(dense), -1)
 
-    def check(self) -> str | None:
+    def check(self, lanes: int) -> str | None:
         """Return what is wrong with its parameters."""
         return None if LEAST_BITS <= self.bits <= MOST_BITS else f"bits is {self.bits}, it must be 2 to 8"
 
     def parameters(self) -> dict[str, int]:
         """Return its parameters by their names in the RTL."""
         return {"WeightBits": self.bits, "WeightDigits": int(self.digits)}
+
+    def lane_parameters(self) -> dict[str, int]:
+        """Return the parameters of a lane."""
+        return {"WeightBits": self.bits, "Digits": int(self.digits)}
 
     def _of(self, bits: int) -> Self:
         """Return the unit for weights of so many bits."""

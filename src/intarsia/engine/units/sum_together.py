@@ -13,6 +13,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from intarsia.engine.arrangement import Arrangement
 from intarsia.engine.bits import bits_of
 from intarsia.engine.units.base import Bits, ExecutionUnit, Ints, Operands, Planes
 from intarsia.errors import IntarsiaError
@@ -59,6 +60,14 @@ class SumTogether:
         """Return the unit itself."""
         return self
 
+    def for_network(self, network: IntegerNetwork, block: int) -> Self:
+        """Return the unit itself: layers are mapped in the same way whatever its parameters."""
+        return self
+
+    def arranged(self, network: IntegerNetwork, block: int) -> Arrangement:
+        """Return the network itself: all lanes are alike."""
+        return Arrangement(network, {})
+
     def stored_bits(self, network: IntegerNetwork) -> Mapping[str, int]:
         """Return the bits in which each tensor is stored: as many as its own values, the weights of all layers that
         read it, and a residual and what it is added to, have in common.
@@ -96,9 +105,9 @@ class SumTogether:
         """Whether a lane has slots for so many sparse weights of a block: there is no sparse plane."""
         return sparse_weights == 0
 
-    def block_bits(self, block: int) -> int:
-        """Return the bits of a block of one lane: those of an activation word."""
-        return 8 * block
+    def block_bits(self, block: int, lanes: int) -> int:
+        """Return the bits of a block of all lanes: those of an activation word for each."""
+        return 8 * block * lanes
 
     def least_acc_bits(self, block: int) -> int:
         """Return the bits of the narrowest accumulator: the sum of Block/2 products of 16 × 16 bits fits."""
@@ -106,10 +115,10 @@ class SumTogether:
 
     def packed(self, dense: Ints, slots: Ints, block: int) -> Bits:
         """Return the bits of blocks; there are no slots."""
-        width = self.block_bits(block) // dense.shape[2]
-        return bits_of(dense, width, signed=True).reshape(*dense.shape[:2], -1)
+        width = 8 * block // dense.shape[2]
+        return bits_of(dense, width, signed=True).reshape(len(dense), -1)
 
-    def check(self) -> str | None:
+    def check(self, lanes: int) -> str | None:
         """Return what is wrong with its parameters."""
         if self.least_bits not in WIDTHS:
             return f"least_bits is {self.least_bits}, it must be 4, 8 or 16"
@@ -120,6 +129,10 @@ class SumTogether:
     def parameters(self) -> dict[str, int]:
         """Return its parameters by their names in the RTL."""
         return {"LeastBits": self.least_bits, "Quadrants": ARCHITECTURES.index(self.architecture)}
+
+    def lane_parameters(self) -> dict[str, int]:
+        """Return the parameters of its lane."""
+        return self.parameters()
 
     def _least(self, bits: int) -> int:
         """Return the narrowest width of operands that has so many bits."""

@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from intarsia.engine.arrangement import Arrangement
 from intarsia.engine.bits import balanced_digits, bits_of, pack_trits, sparse_slots
 from intarsia.engine.units.base import (
     BYTE,
@@ -99,6 +100,13 @@ class Superposition:
             IntarsiaError: a tensor has more.
         """
         return bytes_of(network)
+    def for_network(self, network: IntegerNetwork, block: int) -> Self:
+        """Return the unit itself: layers are mapped in the same way whatever its parameters."""
+        return self
+
+    def arranged(self, network: IntegerNetwork, block: int) -> Arrangement:
+        """Return the network itself: all lanes are alike."""
+        return Arrangement(network, {})
 
     def operands(self, layer: WeightLayer) -> Operands:
         """Return the digits of the layer's dense plane and the weights of its sparse one.
@@ -148,9 +156,9 @@ class Superposition:
         """Whether a lane has slots for so many sparse weights of a block."""
         return sparse_weights <= self.slots
 
-    def block_bits(self, block: int) -> int:
-        """Return the bits of a block of one lane: packed trits, then a value and a position for each slot."""
-        return trit_bits(block) + self.slots * (self.slot_bits + _index_bits(block))
+    def block_bits(self, block: int, lanes: int) -> int:
+        """Return the bits of a block of all lanes; of each, packed trits, then a value and a position for each slot."""
+        return lanes * (trit_bits(block) + self.slots * (self.slot_bits + _index_bits(block)))
 
     def least_acc_bits(self, block: int) -> int:
         """Return the bits of the narrowest accumulator; the dot product of a block of trits always fits."""
@@ -166,9 +174,10 @@ class Superposition:
         fields = np.concatenate(
             [bits_of(values, self.slot_bits, signed=True), bits_of(indices, _index_bits(slots.shape[-1]))], axis=-1
         )
-        return np.concatenate([pack_trits(dense), fields.reshape(*fields.shape[:2], -1)], axis=-1)
+        bits = np.concatenate([pack_trits(dense), fields.reshape(*fields.shape[:2], -1)], axis=-1)
+        return bits.reshape(len(bits), -1)
 
-    def check(self) -> str | None:
+    def check(self, lanes: int) -> str | None:
         """Return what is wrong with its parameters."""
         for name, least, most in (
             ("slots", 1, MOST_SLOTS),
@@ -182,6 +191,10 @@ class Superposition:
     def parameters(self) -> dict[str, int]:
         """Return its parameters by their names in the RTL."""
         return {"Slots": self.slots, "SlotBits": self.slot_bits, "PlaneShiftBits": self.shift_bits}
+
+    def lane_parameters(self) -> dict[str, int]:
+        """Return the parameters of a lane."""
+        return self.parameters()
 
 
 def most_in_block(pattern: Pattern, block: int) -> int:
