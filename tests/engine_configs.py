@@ -23,8 +23,17 @@ DENSE_DIGITS = EngineConfig(unit=Dense(3, digits=True), requant_lanes=4, weight_
                             acc_slots=4, weight_depth=65536)  # fmt: skip
 NARROW = EngineConfig(unit=Superposition(2, 7, 1), requant_lanes=2, acc_slots=5, tile_pixels=3, acc_bits=18,
                       weight_parts=2, act_depth=777, weight_depth=3000)  # fmt: skip
+TERNARY = EngineConfig(unit=Superposition(0, 2, 2), requant_lanes=4, acc_slots=4, tile_pixels=2, weight_parts=2,
+                       weight_depth=16384)  # fmt: skip
+SHARED = EngineConfig(unit=Superposition(3, 7, 2, "shared"), lanes=8, block=8, requant_lanes=4, acc_bits=28,
+                      weight_parts=4, act_banks=2, weight_depth=32768)  # fmt: skip
+SHARED_OBLONG = EngineConfig(unit=Superposition(1, 8, 1, "shared"), lanes=8, block=16, requant_lanes=4, acc_bits=26,
+                             weight_depth=16384)  # fmt: skip
+FIXED = EngineConfig(unit=Superposition(2, 6, 2, "fixed", (0, 1)), acc_bits=26, weight_parts=2, act_banks=2,
+                     weight_depth=16384)  # fmt: skip
 OTHERS = {"small": SMALL, "wide": WIDE, "slow": SLOW, "oblong": OBLONG, "dense": DENSE, "narrow dense": NARROW_DENSE,
-          "dense digits": DENSE_DIGITS}  # fmt: skip
+          "dense digits": DENSE_DIGITS, "ternary": TERNARY, "shared": SHARED, "shared oblong": SHARED_OBLONG,
+          "fixed": FIXED}  # fmt: skip
 
 #: What the cycle model and the simulated engine both count.
 COUNTED = (
@@ -34,5 +43,6 @@ COUNTED = (
 
 #: Why an engine may refuse a drawn layer: its size or its pattern, never a field of the descriptor.
 REFUSALS = re.compile(
-    r"at most 4 slots|it needs (slots|bits|acc_bits|bias_bits|(act|weight)_depth) |needs a weight_depth|slot has 8 bits"
+    r"at most 4 slots|it needs (slots|positions|places|bits|acc_bits|bias_bits|(act|weight)_depth) |"
+    r"needs a weight_depth|slot has 8 bits"
 )

@@ -46,7 +46,7 @@ def test_wider_words_take_more_macros(unit: Dense | Superposition, parts: int) -
     idle = replace(LAYER, activation_reads=0, activation_writes=0, residual_reads=0)
     engine = EngineConfig(unit=unit, weight_parts=parts)
     program = DESCRIPTOR_WORDS * 4 * 3.0  # 32 bits in four macros
-    assert engine.weight_bits == 16 * unit.block_bits(16) // parts
+    assert engine.weight_bits == unit.block_bits(16, 16) // parts
     weights = (4 + 5) * -(-engine.weight_bits // 8) * 3.0
     assert 1000 * memory_energy([idle], engine, narrow) == pytest.approx(program + weights)
 

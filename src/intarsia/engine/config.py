@@ -63,7 +63,7 @@ class EngineConfig:
     program_depth: int = 512
 
     def __post_init__(self) -> None:
-        if clause := self.unit.check():
+        if clause := self.unit.check(self.block):
             raise IntarsiaError(f"engine parameter {clause}.")
         self._check("lanes", self.lanes in (8, 16), "8 or 16")
         self._check("block", self.block in (8, 16) and self.block >= self.lanes, "8 or 16, and at least lanes")
@@ -111,7 +111,7 @@ class EngineConfig:
     @property
     def block_bits(self) -> int:
         """Bits of a weight block: those of every lane."""
-        return self.lanes * self.unit.block_bits(self.block)
+        return self.unit.block_bits(self.lanes, self.block)
 
     @property
     def weight_bits(self) -> int:

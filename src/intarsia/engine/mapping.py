@@ -5,13 +5,14 @@ A mapping is a plan without addresses: the compiler adds bases and packs the blo
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from intarsia.engine.bits import Ints
 from intarsia.engine.config import EngineConfig
 from intarsia.engine.layout import field_limits
-from intarsia.engine.units import Operands
+from intarsia.engine.units import Occupied, Operands
 from intarsia.errors import IntarsiaError
 from intarsia.integer import Add, AveragePool, Conv2d, Layer, Linear, MaxPool, Tensor
 
@@ -30,10 +31,16 @@ class Mapping:
     fields: dict[str, int]
     busy_inputs: float
 
-    @property
-    def sparse_weights(self) -> int:
-        """Sparse weights that a lane has in one block, at most."""
-        return int(np.count_nonzero(self.slots, axis=-1).max(initial=0))
+    @cached_property
+    def occupied(self) -> Occupied:
+        """Where the sparse weights lie in the blocks."""
+        here = self.slots != 0
+        return Occupied(
+            own=int(here.sum(axis=-1).max(initial=0)),
+            shared=int(here.any(axis=1).sum(axis=-1).max(initial=0)),
+            places=tuple(np.flatnonzero(here.any(axis=(0, 1))).tolist()),
+            common=not self.fields["depthwise"],
+        )
 
 
 def tile_shape(kernel_x: int, stride_x: int, out_width: int, config: EngineConfig) -> tuple[int, int]:
@@ -282,7 +289,7 @@ def map_layer(layer: Layer, source: Tensor, config: EngineConfig) -> Mapping:
         case AveragePool() | MaxPool():
             return map_pool(layer, source, config)
     found = modes(layer, config.unit.operands(layer), source, config)
-    fitting = [mapping for mapping in found if config.unit.has_room(mapping.sparse_weights)]
+    fitting = [mapping for mapping in found if config.unit.has_room(mapping.occupied)]
     if not fitting:
-        return min(found, key=lambda mapping: mapping.sparse_weights)
+        return min(found, key=lambda mapping: mapping.occupied.own)
     return min(fitting, key=lambda mapping: estimated_cycles(mapping, config))

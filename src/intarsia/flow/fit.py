@@ -20,7 +20,7 @@ from intarsia.flow.float_networks import learning
 from intarsia.flow.results import FittedEngine
 from intarsia.flow.settings import Settings
 from intarsia.flow.task import Job
-from intarsia.integer import Conv2d, IntegerNetwork, Layer, Linear, Pattern, Plane, WeightLayer
+from intarsia.integer import Conv2d, IntegerNetwork, Layer, Linear, Plane
 from intarsia.integer.formats import greatest_tie
 from intarsia.quantize.scheme import LayerScheme, Scheme
 
@@ -94,26 +94,16 @@ def _greatest(plane: Plane) -> NDArray[np.integer]:
 
 def _least(network: IntegerNetwork, engine: EngineConfig) -> EngineConfig:
     """Return the unit and the widths that hold a network's planes whatever their weights and scales will be."""
-    planes = [_planes_of(layer) for layer in network.weight_layers()]
+    planes = [Planes.of(layer) for layer in network.weight_layers()]
     return replace(
         engine,
-        unit=engine.unit.for_planes(planes, engine.block),
+        unit=engine.unit.for_planes(planes, engine.lanes, engine.block),
         scale_bits=max(2, network.scale_bits),
         bias_bits=_BIAS_BITS,
         residual_bits=network.scale_bits if any(len(layer.inputs) > 1 for layer in network.layers) else 0,
         residual_shift_bits=4,
         acc_bits=16,
     )
-
-
-def _planes_of(layer: WeightLayer) -> Planes:
-    """Return what the planes of a layer were asked for."""
-    dense = next((plane for plane in layer.planes if plane.pattern.kind == "dense"), None)
-    sparse = [plane for plane in layer.planes if plane.pattern.kind != "dense"]
-    if len(sparse) > 1 or any(plane.pattern.kind not in ("n:m", "fixed") for plane in sparse):
-        return Planes(None, mix=str(sparse[0].pattern))
-    form = sparse[0].format if sparse else None
-    return Planes(dense.format if dense else None, form, sparse[0].pattern if sparse else Pattern())
 
 
 def _untrained(settings: Settings, scheme: Scheme, transforms: "Transforms") -> IntegerNetwork:

@@ -8,13 +8,17 @@ from typing import ClassVar, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from intarsia.integer import Pattern, WeightFormat, WeightLayer
+from intarsia.integer import Conv2d, Pattern, WeightFormat, WeightLayer
 
 Ints = NDArray[np.int64]
 Bits = NDArray[np.uint8]
 
 #: Bits of the narrowest accumulator that an engine has, whatever its unit.
 LEAST_ACCUMULATOR = 16
+#: Files of the RTL that every lane array is made of, whatever its unit.
+ARRAY_SOURCES = ("intarsia_operands.sv", "intarsia_accumulators.sv")
+#: Kinds of patterns that a plane beside a dense one may have; a layer of others is a mix of formats.
+SPARSE_KINDS = ("n:m", "fixed", "inputs")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,13 +53,43 @@ class Operands:
 @dataclass(frozen=True)
 class Planes:
     """What a scheme gives a layer, before there is one: formats of a dense and of a sparse plane, and where that one
-    lies; or a mix of formats.
+    lies; or a mix of formats. `depthwise`: whether the layer is, so that each lane has a block of its own.
     """
 
     dense: WeightFormat | None
     sparse: WeightFormat | None = None
     pattern: Pattern = field(default_factory=Pattern)
     mix: str = ""
+    depthwise: bool = False
+
+    @classmethod
+    def of(cls, layer: WeightLayer) -> Self:
+        """Return what the planes of a layer were asked for."""
+        dense = next((plane for plane in layer.planes if plane.pattern.kind == "dense"), None)
+        sparse = [plane for plane in layer.planes if plane.pattern.kind != "dense"]
+        depthwise = isinstance(layer, Conv2d) and layer.depthwise
+        if len(sparse) > 1 or any(plane.pattern.kind not in SPARSE_KINDS for plane in sparse):
+            return cls(None, mix=str(sparse[0].pattern), depthwise=depthwise)
+        form = sparse[0].format if sparse else None
+        pattern = sparse[0].pattern if sparse else Pattern()
+        return cls(dense.format if dense else None, form, pattern, depthwise=depthwise)
+
+
+@dataclass(frozen=True)
+class Occupied:
+    """Where the sparse weights of a layer lie in its blocks, as it is mapped.
+
+    Attributes:
+        own: weights of a lane in one block, at most.
+        shared: positions of one block at which some lane has a weight, at most.
+        places: positions at which some lane has a weight in some block, in order.
+        common: whether all lanes multiply the same block; else, in a depthwise layer, each has one of its own.
+    """
+
+    own: int = 0
+    shared: int = 0
+    places: tuple[int, ...] = ()
+    common: bool = True
 
 
 class ExecutionUnit(Protocol):
@@ -66,9 +100,12 @@ class ExecutionUnit(Protocol):
 
     #: Its name in configurations and reports.
     name: ClassVar[str]
-    #: Its number in the RTL's parameter `Unit`, and the RTL module of one lane.
+    #: Its number in the RTL's parameter `Unit`, the RTL modules of one lane and of all of them, and the files of the
+    #: latter.
     number: ClassVar[int]
     lane: ClassVar[str]
+    array: ClassVar[str]
+    sources: ClassVar[tuple[str, ...]]
 
     def refusal(self, planes: Planes, block: int) -> str | None:
         """Return why no layer of such planes runs on the unit, as a sentence that says what to choose instead; None
@@ -76,7 +113,7 @@ class ExecutionUnit(Protocol):
         """
         ...
 
-    def for_planes(self, planes: Iterable[Planes], block: int) -> Self:
+    def for_planes(self, planes: Iterable[Planes], lanes: int, block: int) -> Self:
         """Return the unit with parameters that hold any layers of such planes, whatever their weights; none of them is
         one that it refuses.
         """
@@ -90,9 +127,9 @@ class ExecutionUnit(Protocol):
         """
         ...
 
-    def fitted(self, layers: Iterable[tuple[str, Operands, int]]) -> Self:
-        """Return the unit with parameters that hold a network's layers and no more: (name, operands, sparse weights
-        that a lane has in one block).
+    def fitted(self, layers: Iterable[tuple[str, Operands, Occupied]]) -> Self:
+        """Return the unit with parameters that hold a network's layers and no more: (name, operands, where the sparse
+        weights lie).
 
         Raises:
             IntarsiaError: none hold them; the sentence names the layer.
@@ -103,12 +140,20 @@ class ExecutionUnit(Protocol):
         """Whether it runs whatever `other`, of its own kind, does."""
         ...
 
-    def has_room(self, sparse_weights: int) -> bool:
-        """Whether a lane has slots for so many sparse weights of a block."""
+    def lacks(self, other: "ExecutionUnit") -> dict[str, tuple[object, object]]:
+        """Return what it has too little of to hold `other`, of its own kind: what that has and what it has, by name."""
         ...
 
-    def block_bits(self, block: int) -> int:
-        """Return the bits of a block of one lane in the weight memory."""
+    def joined(self, other: "ExecutionUnit") -> Self:
+        """Return the least unit that holds both this one and `other`, of its own kind."""
+        ...
+
+    def has_room(self, occupied: Occupied) -> bool:
+        """Whether there are slots for the sparse weights of a layer, where they lie."""
+        ...
+
+    def block_bits(self, lanes: int, block: int) -> int:
+        """Return the bits of a block of all lanes in the weight memory, a multiple of the most words that it takes."""
         ...
 
     def least_acc_bits(self, block: int) -> int:
@@ -116,13 +161,21 @@ class ExecutionUnit(Protocol):
         ...
 
     def packed(self, dense: Ints, slots: Ints) -> Bits:
-        """Return the bits (n, lanes, block_bits) of blocks of a pass and of the slots, (n, lanes, block) each."""
+        """Return the bits (n, block_bits) of blocks of a pass and of the slots, (n, lanes, block) each."""
         ...
 
-    def check(self) -> str | None:
-        """Return what is wrong with its parameters, as a clause; None if nothing is."""
+    def check(self, block: int) -> str | None:
+        """Return what is wrong with its parameters for blocks of so many inputs, as a clause; None if nothing is."""
         ...
 
     def parameters(self) -> dict[str, int]:
-        """Return its parameters by their names in the RTL."""
+        """Return its parameters by their names in the RTL's top module."""
+        ...
+
+    def array_parameters(self) -> dict[str, int]:
+        """Return its parameters by their names in `array`."""
+        ...
+
+    def lane_parameters(self) -> dict[str, int]:
+        """Return its parameters by their names in `lane`."""
         ...
