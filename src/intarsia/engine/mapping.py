@@ -111,7 +111,7 @@ def _finished(
     if slots is not None:
         sparse[:, -1] = slots.reshape(tiles, -1, *shape)
     steps = dense.shape[1] * dense.shape[2]
-    values = {**_DEFAULTS, "digits": len(passes), "sparse": int(slots is not None), "tiles": tiles, **fields}
+    values = {**_DEFAULTS, "digits": len(passes), "sparse": int(sparse.any()), "tiles": tiles, **fields}
     pixels, width = values["tile_pixels"], values["out_width"]
     last_pixels = (width - 1) % pixels + 1
     values |= {
