@@ -38,8 +38,8 @@ class EngineConfig:
         acc_slots: output pixels whose accumulators a lane holds at once.
         tile_pixels: output pixels that share one fetch of a weight block (at most acc_slots).
         requant_lanes: lanes requantized a cycle (a divisor of lanes).
-        weight_parts: words that a weight block takes, each with the weights of as many lanes (1, 2 or 4): a block that
-            serves several pixels need not come in one cycle, and a narrow memory is smaller than a wide one.
+        weight_parts: words of equal width that a weight block takes (1, 2 or 4): a block that serves several pixels
+            need not come in one cycle, and a narrow memory is smaller than a wide one.
         act_banks: banks of the activation memory, which has one port each (1, 2 or 4).
         act_depth, weight_depth, program_depth: words of the memories (16 to 65536, and no more than the host can
             address: 2^20 32-bit words, each word filled up to a power of two of them).

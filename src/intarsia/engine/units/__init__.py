@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Execution units: what a lane multiplies with, one file for each.
 
-A new unit is named here, in `Unit`, and by its number in the RTL's top module; nothing else lists units.
+A new unit is named here, in `Unit` and `units_for`, and by its number in the RTL's top module; nothing else lists
+units.
 """
 
 from collections.abc import Mapping
