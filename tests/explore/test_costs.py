@@ -67,7 +67,8 @@ def test_dense_lanes_take_one_pass_whatever_their_width() -> None:
     one_digit = costs_of(network("ternary, first=ternary, last=ternary, depthwise=ternary"))
     for text in ("int8", "int4, first=int4, last=int4, depthwise=int4"):
         cycles = costs_of(network(text)).cycles
-        assert cycles == pytest.approx(one_digit.cycles, rel=0.02)  # fewer where weights and results meet less often
+        # Wider words hold more requantization, so that reading it takes fewer cycles; a fitted engine may lose 5 %.
+        assert cycles == pytest.approx(one_digit.cycles, rel=0.05)
 
 
 @pytest.mark.parametrize(

@@ -19,20 +19,16 @@ from intarsia.simulate import SimulatedEngine
     ("scheme", "lanes", "slots", "positions"),
     [
         ("ternary", 16, 0, "own"),
-        ("ternary+1:16xint4", 16, 1, "own"),
         ("ternary+1:16/4xint4", 8, 1, "own"),
         ("ternary+1:16/16xint4", 16, 1, "shared"),
-        ("ternary+1:8/8xint4", 8, 1, "shared"),
         ("ternary+inputs@0.0625xint4", 16, 1, "shared"),
-        ("ternary+fixed1:16xint4", 16, 1, "fixed"),
         ("ternary+fixed1:8xint5", 16, 2, "fixed"),
     ],
 )
 def test_networks_run_with_the_positions_of_their_patterns(scheme: str, lanes: int, slots: int, positions: str) -> None:
     data = load_dataset("digits")
     network = freeze(post_training(build("digits", 0), data, Scheme.parse(scheme), images=32), name="digits")
-    block = 8 if "1:8/8" in scheme else 16
-    program = compile_network(network, engine_for(network, EngineConfig(lanes=lanes, block=block, requant_lanes=4)))
+    program = compile_network(network, engine_for(network, EngineConfig(lanes=lanes, requant_lanes=4)))
     unit = program.config.unit
     assert isinstance(unit, Superposition)
     assert (unit.slots, unit.positions) == (slots, positions)
