@@ -46,6 +46,7 @@ def test_an_unwritable_cache_is_named(tmp_path: Path) -> None:
         ("Lanes", 12),
         ("Slots", 5),
         ("SlotBits", 9),
+        ("Positions", 3),
         ("AccBits", 40),
         ("AccSlots", 1),
         ("RequantLanes", 3),
