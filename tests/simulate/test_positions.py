@@ -22,7 +22,7 @@ from intarsia.simulate import SimulatedEngine
         ("ternary+1:16/4xint4", 8, 1, "own"),
         ("ternary+1:16/16xint4", 16, 1, "shared"),
         ("ternary+inputs@0.0625xint4", 16, 1, "shared"),
-        ("ternary+fixed1:8xint5", 16, 2, "fixed"),
+        ("ternary+fixed1:16xint4", 16, 1, "fixed"),
     ],
 )
 def test_networks_run_with_the_positions_of_their_patterns(scheme: str, lanes: int, slots: int, positions: str) -> None:
