@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from intarsia.engine import EngineConfig, compile_network, config_for
 from intarsia.engine.cycles import predict
 from intarsia.engine.sources import TOP, write_sources
+from intarsia.engine.units import Dense, Positions, Superposition
 from intarsia.files import write_text
 from intarsia.flow import BENCHMARKS
 from intarsia.integer import Conv2d, IntegerNetwork, Layer, Linear
@@ -34,23 +35,23 @@ from intarsia.quantize.freezing import freeze_untrained
 from intarsia.synthesize.area import liberty_area
 from intarsia.synthesize.pdk import Pdk, load_pdk
 from intarsia.synthesize.requantizer_sweep import requantizer_areas
-from intarsia.synthesize.units import ExecutionUnit, Positions, UnitArea, characterize
+from intarsia.synthesize.units import LaneArray, UnitArea, characterize
 from intarsia.synthesize.yosys import Design
 
 POSITIONS: tuple[Positions, ...] = get_args(Positions)
 SLOTS, SLOT_BITS = range(1, 5), (2, 3, 4, 5, 6, 8)
 PLANE_SHIFT_BITS = 2
-TERNARY = ExecutionUnit("superposition")
-DENSE = tuple(ExecutionUnit("dense", weight_bits=bits) for bits in (2, 3, 4, 8))
+TERNARY = LaneArray(Superposition(0, 2, 0))
+DENSE = tuple(LaneArray(Dense(bits)) for bits in (2, 3, 4, 8))
 #: Those that run wider weights in passes.
-DIGITS = tuple(ExecutionUnit("dense", weight_bits=bits, digits=True) for bits in (2, 3, 4))
+DIGITS = tuple(LaneArray(Dense(bits, digits=True)) for bits in (2, 3, 4))
 REFERENCE = DENSE[-1]
 
 #: kGE of the commit before (758467c: two accumulators per lane and pixel), by its own script and by this one.
 BEFORE = {
     TERNARY: (93.0, 77.9),
-    ExecutionUnit("superposition", 1, 5, "own", PLANE_SHIFT_BITS): (138.7, 113.0),
-    ExecutionUnit("superposition", 2, 5, "own", PLANE_SHIFT_BITS): (150.3, 124.5),
+    LaneArray(Superposition(1, 5, PLANE_SHIFT_BITS)): (138.7, 113.0),
+    LaneArray(Superposition(2, 5, PLANE_SHIFT_BITS)): (150.3, 124.5),
     DENSE[0]: (90.1, 78.8),
     DENSE[1]: (115.7, 101.5),
     DENSE[-1]: (250.9, 229.0),
@@ -62,7 +63,7 @@ ENGINE_BEFORE = (60_038, 242.8, 1.76, 5.22)
 #: Weights of ResNet-8, and the area of a kilobyte in one-port macros of 4 KB and more, in µm².
 WEIGHTS, KILOBYTE_UM2 = 77_000, (31_000, 38_000)
 
-Areas = dict[ExecutionUnit, UnitArea]
+Areas = dict[LaneArray, UnitArea]
 
 
 def main() -> None:
@@ -109,23 +110,24 @@ def cycles_and_area(
     return config, cycles, engine_area(config, sources, pdk, cache)
 
 
-def sparse(positions: Positions, slots: int, bits: int) -> ExecutionUnit:
-    return ExecutionUnit("superposition", slots, bits, positions, PLANE_SHIFT_BITS)
+def sparse(positions: Positions, slots: int, bits: int) -> LaneArray:
+    places = tuple(range(slots)) if positions == "fixed" else ()
+    return LaneArray(Superposition(slots, bits, PLANE_SHIFT_BITS, positions, places))
 
 
 def measure(sources: list[Path], pdk: Pdk, cache: Path) -> Areas:
-    units = [TERNARY, *DENSE, *DIGITS, *(sparse(*chosen) for chosen in product(POSITIONS, SLOTS, SLOT_BITS))]
+    arrays = [TERNARY, *DENSE, *DIGITS, *(sparse(*chosen) for chosen in product(POSITIONS, SLOTS, SLOT_BITS))]
     areas: Areas = {}
-    for unit in units:
-        [areas[unit]] = characterize([unit], sources, pdk=pdk, cache=cache)
-        print(f"{unit}: {areas[unit].transistors:,.0f} transistors", flush=True)
+    for array in arrays:
+        [areas[array]] = characterize([array], sources, pdk=pdk, cache=cache)
+        print(f"{array}: {areas[array].transistors:,.0f} transistors", flush=True)
     return areas
 
 
 def page(areas: Areas, decoders: float, pdk: Pdk) -> str:
     return f"""# What execution units cost
 
-Written by `python benchmarks/execution_units.py` ([how units are described](../src/intarsia/synthesize/units.py)).
+Written by `python benchmarks/execution_units.py` ([how units are described](../src/intarsia/engine/units)).
 Every unit is synthesized in the same lane array by the same scripts: {TERNARY.lanes} lanes, each multiplying a block of
 {TERNARY.block} 8-bit activations per cycle; {TERNARY.acc_slots} accumulators of {TERNARY.acc_bits} bits per lane; the
 registers of the weights and their unpacking; and the selection of activations. With slots, the ternary plane is shifted
@@ -142,7 +144,7 @@ by 0 to {2**PLANE_SHIFT_BITS - 1} bits against the sparse plane.
 
 | unit | transistors | flip-flops | kGE | of int8 | path in a module, ns | weight bits |
 |---|---|---|---|---|---|---|
-{chr(10).join(plain_row(areas[unit], areas[REFERENCE]) for unit in (TERNARY, *DENSE, *DIGITS))}
+{chr(10).join(plain_row(areas[array], areas[REFERENCE]) for array in (TERNARY, *DENSE, *DIGITS))}
 
 Dense lanes with digits also run wider weights, in passes.
 
@@ -162,7 +164,7 @@ In kGE, positions separate for each lane:
 
 | unit | before, by the script of then | before, by today's script | now |
 |---|---|---|---|
-{chr(10).join(before_row(areas[unit]) for unit in BEFORE)}
+{chr(10).join(before_row(areas[array]) for array in BEFORE)}
 
 - The script gained clock gates (flip-flops with an enable had a multiplexer each) and a mapping for area only.
 - All units gained from the hardware that they share, and from adder trees whose terms have inverted sign bits instead
@@ -261,14 +263,9 @@ def _slot_factors(layer: WeightLayer) -> NDArray[np.float64]:
     return factors
 
 
-def name_of(unit: ExecutionUnit) -> str:
-    plain = "ternary" if unit.weight_bits is None else f"int{unit.weight_bits}{' digits' * unit.digits}"
-    return f"{plain} + {unit.slots} × int{unit.slot_bits}" if unit.slots else plain
-
-
 def before_row(area: UnitArea) -> str:
-    own, today = BEFORE[area.unit]
-    return f"| {name_of(area.unit)} | {own:.1f} | {today:.1f} | {area.kge:.1f} |"
+    own, today = BEFORE[area.array]
+    return f"| {area.array.unit} | {own:.1f} | {today:.1f} | {area.kge:.1f} |"
 
 
 def trit_code(decoders: float, pdk: Pdk) -> str:
@@ -294,7 +291,7 @@ def cells(area: UnitArea, reference: UnitArea) -> list[str]:
         f"{area.kge:.1f}",
         f"{size(area) / size(reference):.0%}",
         f"{area.path_ns:.2f}",
-        f"{area.unit.word_bits / area.unit.lanes:g}",
+        f"{area.array.word_bits / area.array.lanes:g}",
     ]
 
 
@@ -304,7 +301,7 @@ def size(area: UnitArea) -> float:
 
 
 def plain_row(area: UnitArea, reference: UnitArea) -> str:
-    return f"| {' | '.join([name_of(area.unit), *cells(area, reference)])} |"
+    return f"| {' | '.join([str(area.array.unit), *cells(area, reference)])} |"
 
 
 def sparse_row(areas: Areas, slots: int, bits: int) -> str:
@@ -313,8 +310,8 @@ def sparse_row(areas: Areas, slots: int, bits: int) -> str:
 
 
 def findings(areas: Areas) -> str:
-    def change(unit: ExecutionUnit, than: ExecutionUnit) -> str:
-        ratio = size(areas[unit]) / size(areas[than]) - 1
+    def change(array: LaneArray, than: LaneArray) -> str:
+        ratio = size(areas[array]) / size(areas[than]) - 1
         return f"{abs(ratio):.0%} {'more' if ratio > 0 else 'less'}"
 
     def share(positions: Positions, slots: int) -> str:
@@ -335,7 +332,7 @@ def findings(areas: Areas) -> str:
   {change(three, int3)} than int3 and {change(three, int4)} than int4.
 - A slot of eight bits instead of two takes {change(wide, narrow)}. Ternary with one 8-bit slot takes
   {size(areas[wide]) / size(areas[int8]):.0%} of int8.
-- Bits stored per block and lane: {", ".join(weight_bits(unit) for unit in (TERNARY, one, wide, *DENSE))}.
+- Bits stored per block and lane: {", ".join(weight_bits(array) for array in (TERNARY, one, wide, *DENSE))}.
 - Shared positions take {share("shared", 1)} with one 8-bit slot and {share("shared", 4)} with four; fixed positions
   {share("fixed", 1)} and {share("fixed", 4)}. Shared and fixed differ by {apart:.1%} at most.
 
@@ -345,11 +342,11 @@ Not visible in the figures:
   hardware for that.
 - A dense array takes all two's complement values; the formats `intN` exclude the smallest, so int2 weights are ternary
   weights in two bits.
-- With shared positions a depthwise layer has no sparse plane."""
+- With shared or fixed positions a depthwise layer has no sparse plane."""
 
 
-def weight_bits(unit: ExecutionUnit) -> str:
-    return f"{name_of(unit)} {unit.word_bits / unit.lanes:g}"
+def weight_bits(array: LaneArray) -> str:
+    return f"{array.unit} {array.word_bits / array.lanes:g}"
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ SMALL_MIXED = EngineConfig(unit=MixedRows(1, 0, 7), lanes=8, block=16, scale_bit
                            acc_slots=4, tile_pixels=2, weight_depth=65536)  # fmt: skip
 TOGETHER = EngineConfig(unit=SumTogether(), bias_bits=48, acc_bits=44, act_banks=2, act_depth=8192, weight_parts=2,
                         weight_depth=8192)  # fmt: skip
-QUADRANTS = EngineConfig(unit=SumTogether(4, "quadrants"), lanes=8, block=8, requant_lanes=2, scale_bits=9, bias_bits=48,
-                         residual_bits=9, acc_bits=48, acc_slots=4, weight_parts=4, act_banks=4, act_depth=16384,
+QUADRANTS = EngineConfig(unit=SumTogether(4, "quadrants"), lanes=8, block=8, requant_lanes=2, scale_bits=9,
+                         bias_bits=48, residual_bits=9, acc_bits=48, acc_slots=4, weight_parts=4, act_banks=4, act_depth=16384,
                          weight_depth=65536)  # fmt: skip
 TOGETHER_OBLONG = EngineConfig(unit=SumTogether(8), lanes=8, block=16, requant_lanes=1, bias_bits=48, acc_bits=45,
                                act_banks=1, act_depth=8192, acc_slots=9, weight_depth=16384)  # fmt: skip
@@ -36,10 +36,18 @@ FIXED_16 = EngineConfig(unit=SumTogether(16), requant_lanes=4, bias_bits=48, acc
                         weight_parts=4, weight_depth=16384)  # fmt: skip
 NARROW = EngineConfig(unit=Superposition(2, 7, 1), requant_lanes=2, acc_slots=5, tile_pixels=3, acc_bits=18,
                       weight_parts=2, act_depth=777, weight_depth=3000)  # fmt: skip
+TERNARY = EngineConfig(unit=Superposition(0, 2, 2), requant_lanes=4, acc_slots=4, tile_pixels=2, weight_parts=2,
+                       weight_depth=16384)  # fmt: skip
+SHARED = EngineConfig(unit=Superposition(3, 7, 2, "shared"), lanes=8, block=8, requant_lanes=4, acc_bits=28,
+                      weight_parts=4, act_banks=2, weight_depth=32768)  # fmt: skip
+SHARED_OBLONG = EngineConfig(unit=Superposition(1, 8, 1, "shared"), lanes=8, block=16, requant_lanes=4, acc_bits=26,
+                             weight_depth=16384)  # fmt: skip
+FIXED = EngineConfig(unit=Superposition(2, 6, 2, "fixed", (0, 1)), acc_bits=26, weight_parts=2, act_banks=2,
+                     weight_depth=16384)  # fmt: skip
 OTHERS = {"small": SMALL, "wide": WIDE, "slow": SLOW, "oblong": OBLONG, "dense": DENSE, "narrow dense": NARROW_DENSE,
-          "dense digits": DENSE_DIGITS, "mixed rows": MIXED, "small mixed rows": SMALL_MIXED,
-          "sum together": TOGETHER, "quadrants": QUADRANTS, "sum together oblong": TOGETHER_OBLONG,
-          "fixed 16": FIXED_16}  # fmt: skip
+          "dense digits": DENSE_DIGITS, "mixed rows": MIXED, "small mixed rows": SMALL_MIXED, "ternary": TERNARY,
+          "shared": SHARED, "shared oblong": SHARED_OBLONG, "fixed": FIXED, "sum together": TOGETHER,
+          "quadrants": QUADRANTS, "sum together oblong": TOGETHER_OBLONG, "fixed 16": FIXED_16}  # fmt: skip
 
 #: What the cycle model and the simulated engine both count.
 COUNTED = (
@@ -49,5 +57,6 @@ COUNTED = (
 
 #: Why an engine may refuse a drawn layer: its size or its pattern, never a field of the descriptor.
 REFUSALS = re.compile(
-    r"at most 4 slots|it needs (slots|bits|acc_bits|bias_bits|(act|weight)_depth) |needs a weight_depth|slot has 8 bits"
+    r"at most 4 slots|it needs (slots|positions|places|bits|acc_bits|bias_bits|(act|weight)_depth) |"
+    r"needs a weight_depth|slot has 8 bits"
 )

@@ -55,6 +55,7 @@ class Fit:
     scale_bits: int = _SHIPPED.scale_bits
     acc_bits: int = _SHIPPED.acc_bits
     slots: int = Superposition().slots
+    positions: str = Superposition().positions
     slot_bits: int = Superposition().slot_bits
     shift_bits: int = Superposition().shift_bits
     dense_bits: int = 0
@@ -77,6 +78,7 @@ class Fit:
             **common,
             scale_bits=config.scale_bits,
             slots=unit.slots,
+            positions=unit.positions,
             slot_bits=unit.slot_bits,
             shift_bits=unit.shift_bits,
         )
@@ -395,9 +397,13 @@ def _plane_kinds(rng: Generator, ranges: Ranges, sparse: bool | None, dense: str
             names = (*names, "int16", "int16", "int4", "int4")
         return [(str(rng.choice(names)), Pattern())]
     kinds = [(dense or str(rng.choice(digits)), Pattern())]
-    if sparse if sparse is not None else rng.integers(2):
+    if ranges.fit.slots and (sparse if sparse is not None else rng.integers(2)):
         n, block = int(rng.integers(1, ranges.fit.slots, endpoint=True)), ranges.fit.block
         patterns = [Pattern("n:m", n, m, group) for m, group in ((block, 1), (block, 1), (2 * block, 1), (block, 16))]
+        if ranges.fit.positions != "own":
+            shared = Pattern("n:m", n, block, 16), Pattern("n:m", n, 2 * block, 32)
+            fixed = Pattern("fixed", n, block), Pattern("fixed", n, 2 * block)
+            patterns = [*fixed, *(shared if ranges.fit.positions == "shared" else ())]
         integers = integers[: ranges.fit.slot_bits - 1]
         kinds.append((str(rng.choice((integers[-1], integers[-1], *integers))), pick(rng, patterns)))
         if sparse is None and dense is None and rng.random() < 0.15:

@@ -277,8 +277,10 @@ def _weight_network(
     limit = WeightFormat(dense).limit
     planes = [Plane(rng.integers(-limit, limit + 1, shape), WeightFormat(dense), Pattern())]
     if sparse:
-        weights = np.zeros(shape, np.int64)
-        weights[:, ::16] = rng.integers(1, 127, weights[:, ::16].shape)
+        # In each block anywhere but at its end, as each channel and tap likes.
+        blocks = (outputs, -(-shape[1] // 16), 16, *shape[2:])
+        here = rng.integers(0, 15, (*blocks[:2], 1, *shape[2:])) == np.arange(16).reshape(1, 1, 16, 1, 1)
+        weights = (here * rng.integers(1, 127, blocks)).reshape(outputs, -1, *shape[2:])[:, : shape[1]]
         planes.append(Plane(weights, WeightFormat("int8"), Pattern("n:m", 1, 16)))
     requantization = Requantization(ones, 0 * ones, 0 * ones, -128, 127)
     int8 = ActivationFormat(8, signed=True)
@@ -313,7 +315,7 @@ def test_blocks_hold_what_effective_bits_count(network: IntegerNetwork) -> None:
     program, [layer] = compile_network(network), network.weight_layers()
     d, config = program.layers[0].descriptor, program.config
     blocks = d.tiles * d.tile_blocks * config.block_bits
-    filled = d.tiles * d.tile_blocks * (config.unit.block_bits(16, 16) - 16 * trit_bits(16))  # bits of slots
+    filled = d.tiles * d.tile_blocks * (config.block_bits - 16 * trit_bits(16))  # bits of slots
     blocks -= filled if len(layer.planes) == 1 else filled * (d.digits - 1) // d.digits  # those that stay empty
     scales = -network.output.shape[0] % 16 * (config.scale_bits + 5)
     assert counted.planes + counted.indices + counted.padding - scales == blocks
@@ -441,7 +443,7 @@ def test_illegal_parameters_are_named(change: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("unit", "name"),
-    [(Superposition(0), "slots"), (Superposition(5), "slots"), (Superposition(1, 9), "slot_bits"), (Dense(1), "bits")],
+    [(Superposition(-1), "slots"), (Superposition(5), "slots"), (Superposition(1, 9), "slot_bits"), (Dense(1), "bits")],
 )
 def test_illegal_parameters_of_units_are_named(unit: ExecutionUnit, name: str) -> None:
     with pytest.raises(IntarsiaError, match=f"engine parameter {name} is"):

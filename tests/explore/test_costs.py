@@ -8,6 +8,7 @@ from torch import nn
 from intarsia.datasets import load_dataset
 from intarsia.engine import compile_network, config_for
 from intarsia.engine.cycles import predict
+from intarsia.engine.units import Dense, Superposition, Unit
 from intarsia.explore.areas import Areas
 from intarsia.explore.costs import costs_of
 from intarsia.integer import IntegerNetwork
@@ -17,7 +18,7 @@ from intarsia.quantize import Scheme
 from intarsia.quantize.calibrate import post_training
 from intarsia.quantize.freezing import freeze
 from intarsia.synthesize.pdk import Pdk
-from intarsia.synthesize.units import ExecutionUnit
+from intarsia.synthesize.units import LaneArray
 
 
 def network(text: str) -> IntegerNetwork:
@@ -28,24 +29,29 @@ def network(text: str) -> IntegerNetwork:
 @pytest.mark.parametrize(
     ("text", "unit"),
     [
-        ("ternary", ExecutionUnit("superposition")),
-        ("digits3", ExecutionUnit("superposition")),
-        ("ternary+1:16xint4", ExecutionUnit("superposition", 1, 4, "own")),
-        ("ternary+2:16xint4, fc=ternary+1:16xint8", ExecutionUnit("superposition", 2, 8, "own")),
-        ("ternary+1:16/16xint8", ExecutionUnit("superposition", 1, 8, "shared")),
-        ("ternary+1:16/8xint8", ExecutionUnit("superposition", 1, 8, "own")),
-        ("ternary+1:16/16xint8, depthwise=ternary+1:16/16xint8", ExecutionUnit("superposition", 1, 8, "own")),
-        ("ternary+fixed1:16xint8", ExecutionUnit("superposition", 1, 8, "fixed")),
-        ("ternary+1:16/16xint8, fc=ternary+1:16xint8", ExecutionUnit("superposition", 1, 8, "own")),
-        ("int4, first=int4, last=int4", ExecutionUnit("dense", weight_bits=4)),
-        ("int4", ExecutionUnit("dense", weight_bits=8)),  # first and last layer have 8 bits
-        ("mix-outputs:int8@0.1/int2", ExecutionUnit("dense", weight_bits=8)),
+        ("ternary", Superposition(0, 2)),
+        ("digits3", Superposition(0, 2)),
+        ("ternary+1:16xint4", Superposition(1, 4)),
+        ("ternary+2:16xint4, fc=ternary+1:16xint8", Superposition(2, 8)),
+        ("ternary+1:16/16xint8", Superposition(1, 8, positions="shared")),
+        ("ternary+1:16/8xint8", Superposition(1, 8)),
+        ("ternary+1:16/16xint8, depthwise=ternary+outputs@0.1xint8", Superposition(1, 8)),
+        ("ternary+fixed1:16xint8", Superposition(1, 8, positions="fixed", places=(0,))),
+        ("ternary+1:16/16xint8, fc=ternary+1:16xint8", Superposition(1, 8)),
+        ("int4, first=int4, last=int4", Dense(4)),
+        ("int4", Dense(8)),  # first and last layer have 8 bits
+        ("mix-outputs:int8@0.1/int2", Dense(8)),
     ],
 )
-def test_a_network_needs_the_least_unit_that_runs_all_its_layers(text: str, unit: ExecutionUnit) -> None:
-    found = costs_of(network(text)).unit
-    assert found is not None
-    assert replace(found, plane_shift_bits=unit.plane_shift_bits) == unit
+def test_a_network_needs_the_least_unit_that_runs_all_its_layers(text: str, unit: Unit) -> None:
+    found = costs_of(network(text))
+    assert found.array is not None
+    assert found.engine is not None
+    assert found.array.unit == found.engine.unit
+    if isinstance(unit, Superposition):
+        assert isinstance(found.array.unit, Superposition)
+        unit = replace(unit, shift_bits=found.array.unit.shift_bits)
+    assert found.array.unit == unit
 
 
 def test_cycles_are_those_of_the_compiled_program() -> None:
@@ -61,7 +67,8 @@ def test_dense_lanes_take_one_pass_whatever_their_width() -> None:
     one_digit = costs_of(network("ternary, first=ternary, last=ternary, depthwise=ternary"))
     for text in ("int8", "int4, first=int4, last=int4, depthwise=int4"):
         cycles = costs_of(network(text)).cycles
-        assert cycles == pytest.approx(one_digit.cycles, rel=0.02)  # fewer where weights and results meet less often
+        # Wider words hold more requantization, so that reading it takes fewer cycles; a fitted engine may lose 5 %.
+        assert cycles == pytest.approx(one_digit.cycles, rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +81,7 @@ def test_dense_lanes_take_one_pass_whatever_their_width() -> None:
 def test_what_no_lanes_run_has_no_cycles_and_says_why(text: str, reason: str) -> None:
     costs = costs_of(network(text))
     assert costs.cycles is None
-    assert costs.unit is None
+    assert costs.array is None
     assert reason in costs.reason
     assert costs.reason
     assert costs.bits > 0
@@ -113,8 +120,8 @@ def test_a_sparse_plane_takes_energy_and_unknown_lanes_have_no_figure(pdk: Pdk) 
 
 def test_an_area_is_synthesized_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pyosys")
-    unit = ExecutionUnit("superposition", lanes=8)
-    found = Areas(tmp_path)[unit]
+    array = LaneArray(Superposition(0, 2, 0), lanes=8)
+    found = Areas(tmp_path)[array]
     assert found > 10_000
 
     def refuse(*_: object, **__: object) -> None:
@@ -123,4 +130,4 @@ def test_an_area_is_synthesized_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("intarsia.synthesize.area._synthesize", refuse)
     areas = Areas(tmp_path)
     with pytest.raises(AssertionError, match="twice"):
-        areas[ExecutionUnit("superposition", 1, 4, "own", lanes=8)]
+        areas[LaneArray(Superposition(1, 4, 0), lanes=8)]

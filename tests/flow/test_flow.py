@@ -384,7 +384,6 @@ def test_settings_come_back_from_json(tmp_path: Path) -> None:
         ("ternary+3:24xint8", "6 sparse weights"),
         ("ternary+fixed5:24xint8", "fixed5:24 puts up to 5 sparse weights"),
         ("ternary+unstructured@0.05xint8", "no sparse planes of the pattern unstructured; choose"),
-        ("ternary+inputs@0.05xint8", "no sparse planes of the pattern inputs; choose"),
         ("ternary+outputs@0.05xint8", "no sparse planes of the pattern outputs; choose"),
         ("ternary+blocks4@0.05xint8", "no sparse planes of the pattern blocks4; choose"),
         ("ternary+taps@0.11xint8", "no sparse planes of the pattern taps; choose"),

@@ -12,31 +12,41 @@ from numpy.typing import NDArray
 
 from intarsia.engine.packing import bits_of
 from intarsia.engine.sources import write_sources
-from intarsia.synthesize.units import ExecutionUnit, Positions
+from intarsia.engine.units import Dense, Positions, Superposition
+from intarsia.integer.formats import trit_bits
+from intarsia.synthesize.units import LaneArray
 from rtl_bench import play, verilator
 
 Ints = NDArray[np.int64]
 Bits = NDArray[np.uint8]
 
 POSITIONS: tuple[Positions, ...] = ("own", "shared", "fixed")
+TERNARY = Superposition(0, 2, 0)
 #: Clock cycles that are played, and how many make a layer.
 CYCLES, LAYER = 600, 30
 
 CONTROL = ("acc_en_i", "acc_load_i", "acc_digit_i", "acc_max_i")
 
 
+def sparse(slots: int, bits: int, shift: int, positions: Positions, block: int = 16) -> Superposition:
+    """A unit with slots; where positions are fixed, at some from the block's end to its begin."""
+    places = sorted((block - 1 + 5 * slot) % block for slot in range(slots)) if positions == "fixed" else ()
+    return Superposition(slots, bits, shift, positions, tuple(places))
+
+
 class Model:
     """One lane array in plain integers: state, and what a clock edge does to it."""
 
-    def __init__(self, unit: ExecutionUnit) -> None:
-        self.unit = unit
-        self.radix = 3 if unit.weight_bits is None else 1 << unit.weight_bits if unit.digits else 1
-        lanes = unit.lanes
-        self.weights = np.zeros((lanes, unit.block), np.int64)
-        self.values = np.zeros((lanes, unit.slots), np.int64)
-        self.places = np.zeros((lanes, unit.slots), np.int64)
+    def __init__(self, array: LaneArray) -> None:
+        self.array, unit = array, array.unit
+        self.radix = 3 if isinstance(unit, Superposition) else 1 << unit.bits if unit.digits else 1
+        self.slot_count = unit.slots if isinstance(unit, Superposition) else 0
+        lanes = array.lanes
+        self.weights = np.zeros((lanes, array.block), np.int64)
+        self.values = np.zeros((lanes, self.slot_count), np.int64)
+        self.places = np.zeros((lanes, self.slot_count), np.int64)
         self.dot, self.slots = np.zeros((2, lanes), np.int64)
-        self.sums = np.zeros((unit.acc_slots, lanes), np.int64)
+        self.sums = np.zeros((array.acc_slots, lanes), np.int64)
 
     def clock(self, drawn: dict[str, Ints], blocks: tuple[Ints, Ints, Ints]) -> None:
         control = {name: int(value) for name, value in drawn.items() if value.ndim == 0}
@@ -60,14 +70,14 @@ class Model:
 
     def operands(self, control: dict[str, int], word: Ints, window: Ints) -> Ints:
         """Activations of each lane (lanes, block)."""
-        lanes, block = self.unit.lanes, self.unit.block
+        lanes, block = self.array.lanes, self.array.block
         if control["depthwise"]:
             return window[:, (control["channel"] // lanes * lanes + np.arange(lanes)) % block].T
         common = window[:, control["channel"]] if control["window_mode"] else word
         return np.tile(common, (lanes, 1))
 
     def wrapped(self, sums: Ints) -> Ints:
-        half = 1 << (self.unit.acc_bits - 1)
+        half = 1 << (self.array.acc_bits - 1)
         return (sums + half) % (2 * half) - half
 
 
@@ -79,44 +89,48 @@ def draw(rng: np.random.Generator, low: int, high: int, shape: tuple[int, ...]) 
     return rng.choice([low, high], shape) if kind == 1 else rng.integers(low, high, shape, endpoint=True)
 
 
-def draw_blocks(rng: np.random.Generator, unit: ExecutionUnit, pooling: bool) -> tuple[Ints, Ints, Ints]:
+def draw_blocks(rng: np.random.Generator, array: LaneArray, pooling: bool) -> tuple[Ints, Ints, Ints]:
     """Weights of all lanes: dense (that choose one activation, in pooling), values and positions of the slots."""
-    lanes, block, slots = unit.lanes, unit.block, unit.slots
-    half = 1 << ((unit.weight_bits or 0) - 1) if unit.weight_bits else 1
-    weights = draw(rng, -half, half - 1 if unit.weight_bits else 1, (lanes, block))
+    lanes, block, unit = array.lanes, array.block, array.unit
+    half = 1 << (unit.bits - 1) if isinstance(unit, Dense) else 1
+    weights = draw(rng, -half, half - 1 if isinstance(unit, Dense) else 1, (lanes, block))
     if pooling:
         weights = np.eye(block, dtype=np.int64)[rng.integers(0, block, lanes)]
-    limit = 1 << ((unit.slot_bits or 1) - 1)
+    if isinstance(unit, Dense):
+        return weights, *np.zeros((2, lanes, 0), np.int64)
+    slots, limit = unit.slots, 1 << (unit.slot_bits - 1)
     values = draw(rng, -limit, limit - 1, (lanes, slots))
     if unit.positions == "own":
         places = rng.integers(0, block, (lanes, slots))
     elif unit.positions == "shared":
         places = np.tile(rng.integers(0, block, slots), (lanes, 1))
     else:
-        places = np.tile([(block - 4 + s * (block // slots)) % block for s in range(slots)], (lanes, 1))
+        places = np.tile(unit.places, (lanes, 1))
     return weights, values, places.astype(np.int64)
 
 
-def draw_layer(rng: np.random.Generator, unit: ExecutionUnit) -> dict[str, int]:
+def draw_layer(rng: np.random.Generator, array: LaneArray) -> dict[str, int]:
     """What is constant in a layer: operands, shift, and whether it is a maximum pooling."""
     layer = {name: int(rng.integers(2)) for name in ("window_mode", "depthwise")}
     pooling = int(rng.random() < 0.3)
-    shift = 0 if pooling else int(rng.integers(1 << unit.plane_shift_bits))
+    shift_bits = array.unit.shift_bits if isinstance(array.unit, Superposition) else 0
+    shift = 0 if pooling else int(rng.integers(1 << shift_bits))
     return layer | {"plane_shift": shift, "pooling": pooling}
 
 
 def draw_inputs(rng: np.random.Generator, model: Model, layer: dict[str, int], cycle: int) -> dict[str, Ints]:
     """Random inputs of a cycle; the first cycles write every register, so that what is read is known."""
-    unit, start = model.unit, cycle - 2
-    sure = 0 <= start < unit.acc_slots
+    array, start = model.array, cycle - 2
+    own = not isinstance(array.unit, Superposition) or array.unit.positions == "own"
+    sure = 0 <= start < array.acc_slots
     pooling = layer["pooling"]
     names = ("dense_new", "sparse_new", "valid", "sparse_en", "acc_load", "acc_digit")
     control = layer | {name: int(rng.integers(2)) for name in names}
     control["acc_en"] = int(rng.random() < 0.8)
     control["acc_load"] &= int(rng.integers(2))
-    control |= {"write_ptr": int(rng.integers(unit.acc_slots)), "read_ptr": int(rng.integers(unit.acc_slots))}
-    control["channel"] = int(rng.integers(unit.block))
-    if pooling or (unit.positions == "shared" and control["depthwise"]):
+    control |= {"write_ptr": int(rng.integers(array.acc_slots)), "read_ptr": int(rng.integers(array.acc_slots))}
+    control["channel"] = int(rng.integers(array.block))
+    if pooling or (not own and control["depthwise"]):
         control["sparse_en"] = 0
     if cycle < 2:
         control |= {"dense_new": 1, "sparse_new": 1, "valid": cycle, "acc_en": 0}
@@ -129,37 +143,40 @@ def draw_inputs(rng: np.random.Generator, model: Model, layer: dict[str, int], c
         control["acc_digit"] = 0
         control["acc_load"] |= int(bool(np.any(np.abs(2 * model.sums[control["write_ptr"]] + 1) >= 256)))
     drawn = {name: np.array(value) for name, value in control.items()}
-    drawn["word"] = draw(rng, -128, 127, (unit.block,))
-    drawn["window"] = draw(rng, -128, 127, (unit.block, unit.block))
+    drawn["word"] = draw(rng, -128, 127, (array.block,))
+    drawn["window"] = draw(rng, -128, 127, (array.block, array.block))
     return drawn
 
 
-def ports(unit: ExecutionUnit) -> dict[str, int]:
+def ports(array: LaneArray) -> dict[str, int]:
     """Inputs of an array with their widths, in the order in which the bench packs them."""
-    block, pointer = unit.block, (unit.acc_slots - 1).bit_length()
+    block, pointer, unit = array.block, (array.acc_slots - 1).bit_length(), array.unit
+    dense_bits = array.lanes * (block * unit.bits if isinstance(unit, Dense) else trit_bits(block))
     steps = {"valid_i": 1, "window_mode_i": 1, "depthwise_i": 1, "channel_i": block.bit_length() - 1}
     steps |= {"word_i": 8 * block, "window_i": 8 * block * block, "write_ptr_i": pointer, "read_ptr_i": pointer}
-    steps |= {"dense_new_i": 1, "dense_i": unit.dense_bits} | dict.fromkeys(CONTROL, 1)
-    if unit.kind == "dense":
+    steps |= {"dense_new_i": 1, "dense_i": dense_bits} | dict.fromkeys(CONTROL, 1)
+    if isinstance(unit, Dense):
         return steps
-    # The array without slots has a port of the least slot's width, which is without effect.
-    sparse_bits = unit.word_bits - unit.dense_bits or unit.lanes * (2 + block.bit_length() - 1)
+    # The array without slots has a port of one, which is without effect.
+    slots, index_bits = max(1, unit.slots), block.bit_length() - 1
+    sparse_bits = array.lanes * slots * unit.slot_bits
+    sparse_bits += slots * index_bits * {"own": array.lanes, "shared": 1, "fixed": 0}[unit.positions]
     planes = {"sparse_new_i": 1, "sparse_i": sparse_bits, "sparse_en_i": 1}
-    return steps | planes | {"plane_shift_i": max(1, unit.plane_shift_bits)}
+    return steps | planes | {"plane_shift_i": max(1, unit.shift_bits)}
 
 
-def pack(unit: ExecutionUnit, drawn: dict[str, Ints], blocks: tuple[Ints, Ints, Ints]) -> Bits:
+def pack(array: LaneArray, drawn: dict[str, Ints], blocks: tuple[Ints, Ints, Ints]) -> Bits:
     """Inputs of a cycle as the bits of the array's ports."""
     weights, values, places = blocks
     signed = {"word_i": drawn["word"], "window_i": drawn["window"]}
     fields = {name: bits_of(value.ravel(), 8, signed=True).ravel() for name, value in signed.items()}
-    if unit.weight_bits is not None:
-        fields["dense_i"] = bits_of(weights.ravel(), unit.weight_bits, signed=True).ravel()
+    if isinstance(array.unit, Dense):
+        fields["dense_i"] = bits_of(weights.ravel(), array.unit.bits, signed=True).ravel()
     else:
         fields["dense_i"] = pack_trits(weights).ravel()
-        fields["sparse_i"] = pack_sparse(unit, values, places)
+        fields["sparse_i"] = pack_sparse(array, array.unit, values, places)
     result = []
-    for port, width in ports(unit).items():
+    for port, width in ports(array).items():
         bits = fields[port] if port in fields else bits_of(drawn[port.removesuffix("_i")], width)
         assert bits.size == width, port
         result.append(bits)
@@ -193,10 +210,10 @@ def pack_trits(trits: Ints) -> Bits:
     return np.concatenate(codes, axis=-1)
 
 
-def pack_sparse(unit: ExecutionUnit, values: Ints, places: Ints) -> Bits:
-    if unit.slot_bits is None:
-        return np.ones(ports(unit)["sparse_i"], np.uint8)
-    index_bits = unit.block.bit_length() - 1
+def pack_sparse(array: LaneArray, unit: Superposition, values: Ints, places: Ints) -> Bits:
+    if not unit.slots:
+        return np.ones(ports(array)["sparse_i"], np.uint8)
+    index_bits = array.block.bit_length() - 1
     stored = bits_of(values, unit.slot_bits, signed=True)
     if unit.positions == "own":
         stored = np.concatenate([stored, bits_of(places, index_bits)], axis=-1)
@@ -204,17 +221,17 @@ def pack_sparse(unit: ExecutionUnit, values: Ints, places: Ints) -> Bits:
     return np.concatenate([stored.ravel(), shared.ravel()])
 
 
-def bench_source(units: Sequence[ExecutionUnit], sources: Sequence[Path]) -> tuple[str, int, int]:
+def bench_source(arrays: Sequence[LaneArray], sources: Sequence[Path]) -> tuple[str, int, int]:
     """SystemVerilog module that holds all arrays side by side, and the widths of its input and its output."""
     instances, inputs, outputs = [], 0, 0
-    for number, unit in enumerate(units):
-        design = unit.design(sources)
+    for number, array in enumerate(arrays):
+        design = array.design(sources)
         pins = [".clk_i"]
-        for port, width in ports(unit).items():
+        for port, width in ports(array).items():
             pins.append(f".{port}(in_i[{inputs}+:{width}])")
             inputs += width
-        pins.append(f".acc_o(out_o[{outputs}+:{unit.lanes * unit.acc_bits}])")
-        outputs += unit.lanes * unit.acc_bits
+        pins.append(f".acc_o(out_o[{outputs}+:{array.lanes * array.acc_bits}])")
+        outputs += array.lanes * array.acc_bits
         values = ", ".join(f".{name}({value})" for name, value in design.parameters.items())
         instances.append(f"  {design.top} #({values}) u_{number} ({', '.join(pins)});\n")
     head = (
@@ -227,76 +244,74 @@ def array_sources(folder: Path) -> list[Path]:
     return [path for path in write_sources(folder) if re.search("lane|trits|operands|accumulators", path.name)]
 
 
-def simulate(units: Sequence[ExecutionUnit], folder: Path, stimulus: Bits) -> Bits:
+def simulate(arrays: Sequence[LaneArray], folder: Path, stimulus: Bits) -> Bits:
     """Play input bits (cycles, width) on the arrays; return the output bits (cycles, width)."""
     sources = array_sources(folder / "rtl")
-    text, inputs, outputs = bench_source(units, sources)
+    text, inputs, outputs = bench_source(arrays, sources)
     assert stimulus.shape[1] == inputs
     return play(sources, text, outputs, stimulus, folder)
 
 
-def read(unit: ExecutionUnit, bits: Bits) -> Ints:
+def read(array: LaneArray, bits: Bits) -> Ints:
     """Accumulators (cycles, lanes) from an array's output bits."""
-    fields = bits.reshape(len(bits), unit.lanes, unit.acc_bits).astype(np.int64)
-    unsigned = (fields << np.arange(unit.acc_bits)).sum(axis=-1)
-    return unsigned - ((unsigned >> (unit.acc_bits - 1)) << unit.acc_bits)
+    fields = bits.reshape(len(bits), array.lanes, array.acc_bits).astype(np.int64)
+    unsigned = (fields << np.arange(array.acc_bits)).sum(axis=-1)
+    return unsigned - ((unsigned >> (array.acc_bits - 1)) << array.acc_bits)
 
 
-def expected_run(rng: np.random.Generator, unit: ExecutionUnit) -> Iterator[tuple[Bits, Ints]]:
+def expected_run(rng: np.random.Generator, array: LaneArray) -> Iterator[tuple[Bits, Ints]]:
     """Inputs of each cycle, and the accumulators that the model gives at the read pointer before the edge."""
-    model, maxima = Model(unit), 0
+    model, maxima = Model(array), 0
     for cycle in range(CYCLES):
         if cycle % LAYER == 0:
-            layer = draw_layer(rng, unit)
-        blocks = draw_blocks(rng, unit, bool(layer["pooling"]))
+            layer = draw_layer(rng, array)
+        blocks = draw_blocks(rng, array, bool(layer["pooling"]))
         drawn = draw_inputs(rng, model, layer, cycle)
         maxima += int(drawn["acc_max"] & drawn["acc_en"] & (1 - drawn["acc_load"]))
-        yield pack(unit, drawn, blocks), model.sums[int(drawn["read_ptr"])].copy()
+        yield pack(array, drawn, blocks), model.sums[int(drawn["read_ptr"])].copy()
         model.clock(drawn, blocks)
     assert maxima > CYCLES / 50
 
 
-def compare(units: Sequence[ExecutionUnit], folder: Path, seed: int) -> None:
+def compare(arrays: Sequence[LaneArray], folder: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    runs = [list(expected_run(rng, unit)) for unit in units]
+    runs = [list(expected_run(rng, array)) for array in arrays]
     stimulus = np.stack([np.concatenate([run[cycle][0] for run in runs]) for cycle in range(CYCLES)])
-    played = simulate(units, folder, stimulus)
+    played = simulate(arrays, folder, stimulus)
     base = 0
-    for unit, run in zip(units, runs, strict=True):
-        width = unit.lanes * unit.acc_bits
-        got = read(unit, played[:, base : base + width])
+    for array, run in zip(arrays, runs, strict=True):
+        width = array.lanes * array.acc_bits
+        got = read(array, played[:, base : base + width])
         base += width
-        known = 2 + unit.acc_slots
+        known = 2 + array.acc_slots
         expected = np.stack([sums for _, sums in run])
-        np.testing.assert_array_equal(got[known:], expected[known:], err_msg=str(unit))
+        np.testing.assert_array_equal(got[known:], expected[known:], err_msg=str(array))
 
 
 def test_small_arrays_of_every_kind_compute_as_plain_integers(tmp_path: Path) -> None:
     """Every count of slots at every kind of positions, narrow and wide values, weights and shifts, 8 lanes of 8."""
     shell = {"lanes": 8, "block": 8, "acc_slots": 3}
-    units = [
-        ExecutionUnit("superposition", slots, bits, positions, (slots + number) % 4, acc_bits=16 + 2 * slots, **shell)
+    arrays = [
+        LaneArray(sparse(slots, bits, (slots + number) % 4, positions, 8), acc_bits=16 + 2 * slots, **shell)
         for number, positions in enumerate(POSITIONS)
         for slots, bits in zip(range(1, 5), np.roll([8, 2, 5, 7], number).tolist(), strict=True)
     ]
-    units += [ExecutionUnit("superposition", lanes=8, block=8, acc_bits=16, acc_slots=2)]
-    units += [ExecutionUnit("dense", weight_bits=bits, acc_bits=max(16, 11 + bits), **shell) for bits in (2, 3, 4, 8)]
-    units += [ExecutionUnit("dense", weight_bits=bits, digits=True, acc_bits=24, **shell) for bits in (2, 5, 8)]
-    compare(units, tmp_path, 1)
+    arrays += [LaneArray(TERNARY, lanes=8, block=8, acc_bits=16, acc_slots=2)]
+    arrays += [LaneArray(Dense(bits), acc_bits=max(16, 11 + bits), **shell) for bits in (2, 3, 4, 8)]
+    arrays += [LaneArray(Dense(bits, digits=True), acc_bits=24, **shell) for bits in (2, 5, 8)]
+    compare(arrays, tmp_path, 1)
 
 
 def test_arrays_of_16_lanes_compute_as_plain_integers(tmp_path: Path) -> None:
-    units = [ExecutionUnit("superposition", 3, 6, positions, 2) for positions in POSITIONS]
-    compare([*units, ExecutionUnit("dense", weight_bits=8)], tmp_path, 2)
+    arrays = [LaneArray(sparse(3, 6, 2, positions)) for positions in POSITIONS]
+    compare([*arrays, LaneArray(Dense(8))], tmp_path, 2)
 
 
 @pytest.mark.parametrize(("lanes", "block"), [(8, 16), (16, 8)])
 def test_lanes_and_block_may_differ(lanes: int, block: int, tmp_path: Path) -> None:
     shell = {"lanes": lanes, "block": block, "acc_slots": 4}
-    units = [ExecutionUnit("superposition", 2, 5, positions, 1, **shell) for positions in POSITIONS]
-    units += [ExecutionUnit("superposition", **shell), ExecutionUnit("dense", weight_bits=3, **shell)]
-    units += [ExecutionUnit("dense", weight_bits=4, digits=True, **shell)]
-    compare(units, tmp_path, 3)
+    units = [*(sparse(2, 5, 1, positions, block) for positions in POSITIONS), TERNARY, Dense(3), Dense(4, digits=True)]
+    compare([LaneArray(unit, **shell) for unit in units], tmp_path, 3)
 
 
 @pytest.mark.parametrize("lanes", [8, 16])
@@ -305,16 +320,12 @@ def test_arrays_of_units_are_free_of_lint(lanes: int, tmp_path: Path) -> None:
     small = lanes == 8
     slots, bits = (range(1, 5), (2, 5, 8)) if small else ((1, 4), (2, 8))
     shell = {"lanes": lanes, "block": lanes, "acc_bits": 19 if small else 32, "acc_slots": 2 if small else 16}
-    units = [ExecutionUnit("superposition", **shell)]
-    units += [ExecutionUnit("dense", weight_bits=width, **shell) for width in bits]
-    units += [ExecutionUnit("dense", weight_bits=width, digits=True, **shell) for width in bits]
+    units = [TERNARY, *(Dense(width, digits) for width in bits for digits in (False, True))]
     chosen = product(slots, bits, POSITIONS)
-    units += [
-        ExecutionUnit("superposition", *each, plane_shift_bits=number % 4, **shell)
-        for number, each in enumerate(chosen)
-    ]
+    units += [sparse(count, width, number % 4, kind, lanes) for number, (count, width, kind) in enumerate(chosen)]
+    arrays = [LaneArray(unit, **shell) for unit in units]
     sources = array_sources(tmp_path / "rtl")
-    (tmp_path / "bench.sv").write_text(bench_source(units, sources)[0])
+    (tmp_path / "bench.sv").write_text(bench_source(arrays, sources)[0])
     done = verilator(tmp_path, "--lint-only", "-Wall", "--top-module", "bench", *map(str, sources), "bench.sv")
     assert done.returncode == 0, done.stderr[-2000:]
 
@@ -329,6 +340,7 @@ def test_arrays_of_units_are_free_of_lint(lanes: int, tmp_path: Path) -> None:
         ("intarsia_lane_array", "SlotBits", 9),
         ("intarsia_lane_array", "PlaneShiftBits", 4),
         ("intarsia_lane_array", "Positions", 3),
+        ("intarsia_lane_array", "Places", 8),
         ("intarsia_lane_array", "AccBits", 15),
         ("intarsia_lane_array", "AccSlots", 17),
         ("intarsia_lane_array_dense", "Lanes", 4),
@@ -341,7 +353,10 @@ def test_arrays_of_units_are_free_of_lint(lanes: int, tmp_path: Path) -> None:
 )
 def test_illegal_parameters_of_arrays_stop_elaboration(top: str, parameter: str, value: int, tmp_path: Path) -> None:
     legal = {"Lanes": 16, "Block": 16, "AccBits": 24, "AccSlots": 6}
-    legal |= {"WeightBits": 8} if top.endswith("dense") else {"Slots": 1, "SlotBits": 8, "PlaneShiftBits": 2}
+    slots = {"Slots": 1, "SlotBits": 8, "PlaneShiftBits": 2, "Positions": 2, "Places": 0}
+    legal |= {"WeightBits": 8} if top.endswith("dense") else slots
+    if parameter == "Places":
+        legal["Block"] = 8
     values = [f"-G{name}={number}" for name, number in (legal | {parameter: value}).items()]
     sources = map(str, array_sources(tmp_path))
     done = verilator(tmp_path, "--lint-only", "--top-module", top, *values, *sources)

@@ -60,7 +60,8 @@ def grid(bits: int) -> tuple[Ints, Ints]:
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_every_operand_of_the_array_of_8_bits(count: int, tmp_path: Path) -> None:
     a, b = grid(8)
-    instance = f"{ARRAY} #(.Bits(8), .LeastBits(2)) u_bench (.count_i(2'd{count}), .a_i(in_i[7:0]), .b_i(in_i[15:8]), .y_o(out_o))"
+    ports = f".count_i(2'd{count}), .a_i(in_i[7:0]), .b_i(in_i[15:8]), .y_o(out_o)"
+    instance = f"{ARRAY} #(.Bits(8), .LeastBits(2)) u_bench ({ports})"
     np.testing.assert_array_equal(played(instance, [(a, 8), (b, 8)], 16, tmp_path), together(a, b, 8, 1 << count))
 
 

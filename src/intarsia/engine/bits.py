@@ -125,3 +125,32 @@ def sparse_slots(blocks: Ints, slots: int) -> tuple[Ints, Ints]:
     order = np.argsort(blocks == 0, axis=-1, kind="stable")[..., :slots]
     values = np.take_along_axis(blocks, order, axis=-1)
     return values, np.where(values != 0, order, blocks.shape[-1] - 4)
+
+
+def shared_slots(blocks: Ints, slots: int) -> tuple[Ints, Ints]:
+    """Find the positions of (words, lanes, block) weights at which some lane has a non-zero: values (words, lanes,
+    slots) and indices (words, slots). An empty slot is as in `sparse_slots`.
+
+    Raises:
+        ValueError: a block has non-zeros at more than `slots` positions.
+    """
+    used = np.any(blocks, axis=1)
+    counts = used.sum(axis=-1)
+    if counts.size and counts.max() > slots:
+        raise ValueError(f"a block has sparse weights at {counts.max()} positions, the engine has {slots} slots")
+    order = np.argsort(~used, axis=-1, kind="stable")[..., :slots]
+    full = np.take_along_axis(used, order, axis=-1)
+    values = np.take_along_axis(blocks, np.broadcast_to(order[:, None], (*blocks.shape[:2], slots)), axis=-1)
+    return values * full[:, None], np.where(full, order, blocks.shape[-1] - 4)
+
+
+def fixed_slots(blocks: Ints, places: Sequence[int]) -> Ints:
+    """Return the weights at given positions of (words, lanes, block) weights, (words, lanes, slots).
+
+    Raises:
+        ValueError: there is a non-zero elsewhere.
+    """
+    values = blocks[..., list(places)]
+    if np.count_nonzero(values) != np.count_nonzero(blocks):
+        raise ValueError(f"a block has sparse weights at other positions than {', '.join(map(str, places))}")
+    return values

@@ -40,8 +40,8 @@ class EngineConfig:
         acc_slots: output pixels whose accumulators a lane holds at once.
         tile_pixels: output pixels that share one fetch of a weight block (at most acc_slots).
         requant_lanes: lanes requantized a cycle (a divisor of lanes; of half of them if activations can have 16 bits).
-        weight_parts: words that a weight block takes, each of as many bits (1, 2 or 4): a block that serves several
-            pixels need not come in one cycle, and a narrow memory is smaller than a wide one.
+        weight_parts: words of equal width that a weight block takes (1, 2 or 4): a block that serves several pixels
+            need not come in one cycle, and a narrow memory is smaller than a wide one.
         act_banks: banks of the activation memory, which has one port each (1, 2 or 4).
         act_depth, weight_depth, program_depth: words of the memories (16 to 65536, and no more than the host can
             address: 2^20 32-bit words, each word filled up to a power of two of them).
@@ -66,9 +66,9 @@ class EngineConfig:
 
     def __post_init__(self) -> None:
         self._check("lanes", self.lanes in (8, 16), "8 or 16")
-        if clause := self.unit.check(self.lanes):
-            raise IntarsiaError(f"engine parameter {clause}.")
         self._check("block", self.block in (8, 16) and self.block >= self.lanes, "8 or 16, and at least lanes")
+        if clause := self.unit.check(self.lanes, self.block):
+            raise IntarsiaError(f"engine parameter {clause}.")
         self._check("scale_bits", 2 <= self.scale_bits <= 16, "2 to 16")
         self._check("bias_bits", 16 <= self.bias_bits <= WIDEST_BIAS, f"16 to {WIDEST_BIAS}")
         self._check("residual_bits", 0 <= self.residual_bits <= 16, "0 to 16")
@@ -117,7 +117,7 @@ class EngineConfig:
     @property
     def block_bits(self) -> int:
         """Bits of a weight block: those of every lane."""
-        return self.unit.block_bits(self.block, self.lanes)
+        return self.unit.block_bits(self.lanes, self.block)
 
     @property
     def weight_bits(self) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from intarsia.engine.config import EngineConfig
 from intarsia.engine.cycles import predict
 from intarsia.engine.sizing import Needs, compile_fixed, compile_roomy, forms_by_cycles
+from intarsia.engine.units import units_for
 from intarsia.errors import IntarsiaError
 from intarsia.integer import IntegerNetwork
 
@@ -60,6 +61,26 @@ def _for_network(network: IntegerNetwork, config: EngineConfig) -> EngineConfig:
     return replace(config, unit=unit, acc_bits=acc_bits, weight_parts=1)
 
 
+def engine_for(network: IntegerNetwork, config: EngineConfig | None = None) -> EngineConfig:
+    """Return an engine fitted to a network as by `config_for`, with the first kind of unit that takes it: for those who
+    name none.
+
+    Args:
+        network: as for `compile_network`.
+        config: the engine to begin with; its unit is without effect.
+
+    Raises:
+        IntarsiaError: no engine holds the network; the message is that of the first kind.
+    """
+    refusals = []
+    for unit in units_for(network):
+        try:
+            return config_for(network, replace(config or EngineConfig(), unit=unit))
+        except IntarsiaError as refusal:
+            refusals.append(refusal)
+    raise refusals[0]
+
+
 def _cycles(network: IntegerNetwork, config: EngineConfig) -> int:
     return sum(layer.cycles for layer in predict(compile_fixed(network, config)))
 
@@ -86,9 +107,8 @@ def _fitted(network: IntegerNetwork, config: EngineConfig, parts: int, least: En
             continue
         depths: dict[str, Any] = {name: -(-need // _DEPTH_UNIT) * _DEPTH_UNIT for name, need in needs.depths.items()}
         fitted = replace(exact, **depths)
-        size = fitted.block_bits
-        if best is None or size < best[0]:
-            best = size, fitted
+        if best is None or fitted.block_bits < best[0]:
+            best = fitted.block_bits, fitted
         if config.unit.holds(widths.unit):
             break
     if best is None:
@@ -101,5 +121,5 @@ def _at_least(needs: Needs, least: EngineConfig | None, block: int) -> dict[str,
     if least is None:
         return {"unit": needs.unit, **needs.bits}
     bits = {name: max(need, getattr(least, name)) for name, need in needs.bits.items()}
-    unit = least.unit if least.unit.holds(needs.unit) else needs.unit
+    unit = least.unit.joined(needs.unit)
     return {"unit": unit, **bits, "acc_bits": max(bits["acc_bits"], unit.least_acc_bits(block))}

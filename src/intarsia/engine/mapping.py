@@ -5,6 +5,7 @@ A mapping is a plan without addresses: the compiler adds bases and packs the blo
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from intarsia.engine.bits import Ints
 from intarsia.engine.config import EngineConfig
 from intarsia.engine.layout import field_limits
 from intarsia.engine.storage import Stored
-from intarsia.engine.units import Operands
+from intarsia.engine.units import Occupied, Operands
 from intarsia.errors import IntarsiaError
 from intarsia.integer import Add, AveragePool, Conv2d, Layer, Linear, MaxPool
 
@@ -32,10 +33,16 @@ class Mapping:
     tile_channels: int
     busy_inputs: float
 
-    @property
-    def sparse_weights(self) -> int:
-        """Sparse weights that a lane has in one block, at most."""
-        return int(np.count_nonzero(self.slots, axis=-1).max(initial=0))
+    @cached_property
+    def occupied(self) -> Occupied:
+        """Where the sparse weights lie in the blocks."""
+        here = self.slots != 0
+        return Occupied(
+            own=int(here.sum(axis=-1).max(initial=0)),
+            shared=int(here.any(axis=1).sum(axis=-1).max(initial=0)),
+            places=tuple(np.flatnonzero(here.any(axis=(0, 1))).tolist()),
+            common=not self.fields["depthwise"],
+        )
 
 
 def tile_shape(kernel_x: int, stride_x: int, out_width: int, config: EngineConfig) -> tuple[int, int]:
@@ -141,7 +148,7 @@ def _finished(passes: list[Ints], slots: Ints | None, fields: dict[str, int], bu
     if slots is not None:
         sparse[:, -1] = slots.reshape(tiles, -1, *shape)
     steps = dense.shape[1] * dense.shape[2]
-    values = {**_DEFAULTS, "digits": len(passes), "sparse": int(slots is not None), "tiles": tiles, **fields}
+    values = {**_DEFAULTS, "digits": len(passes), "sparse": int(sparse.any()), "tiles": tiles, **fields}
     pixels, width = values["tile_pixels"], values["out_width"]
     last_pixels = (width - 1) % pixels + 1
     values |= {
@@ -327,7 +334,7 @@ def map_layer(layer: Layer, source: Stored, output: Stored, config: EngineConfig
         case AveragePool() | MaxPool():
             return map_pool(layer, ends)
     found = modes(layer, config.unit.operands(layer), ends)
-    fitting = [mapping for mapping in found if config.unit.has_room(mapping.sparse_weights)]
+    fitting = [mapping for mapping in found if config.unit.has_room(mapping.occupied)]
     if not fitting:
-        return min(found, key=lambda mapping: mapping.sparse_weights)
+        return min(found, key=lambda mapping: mapping.occupied.own)
     return min(fitting, key=lambda mapping: estimated_cycles(mapping, config))

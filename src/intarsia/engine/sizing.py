@@ -63,7 +63,7 @@ def compile_roomy(network: IntegerNetwork, form: Form, config: EngineConfig) -> 
     bits = _needed_bits(form.network, layers, config, unit)
     grown = replace(
         config,
-        unit=config.unit if config.unit.holds(unit) else unit,
+        unit=config.unit.joined(unit),
         **{name: max(need, getattr(config, name)) for name, need in bits.items()},
     ).deepest()
     program = emit(network, form, layers, grown)
@@ -82,18 +82,20 @@ def forms_by_cycles(network: IntegerNetwork, config: EngineConfig) -> list[Form]
     return sorted(found, key=lambda form: _cost(form, config))
 
 
-def _lacking(needs: Needs, config: EngineConfig) -> dict[str, tuple[int, int]]:
+def _lacking(needs: Needs, config: EngineConfig) -> dict[str, tuple[object, object]]:
     """Return what an engine has too little of: what it needs and what it has, by name."""
     wanted = {**needs.bits, **needs.depths}
-    lacking = {name: (need, getattr(config, name)) for name, need in wanted.items() if need > getattr(config, name)}
-    if not config.unit.holds(needs.unit):
-        own = vars(config.unit)
-        lacking |= {name: (need, own[name]) for name, need in vars(needs.unit).items() if need > own[name]}
-    return lacking
+    lacking: dict[str, tuple[object, object]] = {
+        name: (need, getattr(config, name)) for name, need in wanted.items() if need > getattr(config, name)
+    }
+    return lacking | config.unit.lacks(needs.unit)
 
 
-def _too_small(network: IntegerNetwork, lacking: dict[str, tuple[int, int]]) -> IntarsiaError:
-    wanted = ", ".join(f"{name} {need:,} (not {has:,})" for name, (need, has) in lacking.items())
+def _too_small(network: IntegerNetwork, lacking: dict[str, tuple[object, object]]) -> IntarsiaError:
+    def shown(value: object) -> str:
+        return f"{value:,}" if isinstance(value, int) else str(value)
+
+    wanted = ", ".join(f"{name} {shown(need)} (not {shown(has)})" for name, (need, has) in lacking.items())
     return IntarsiaError(
         f"network {network.name} does not fit this engine, it needs {wanted}; raise "
         f"{'this' if len(lacking) == 1 else 'these'}, or let config_for(network) choose."
@@ -102,7 +104,7 @@ def _too_small(network: IntegerNetwork, lacking: dict[str, tuple[int, int]]) -> 
 
 def _needed_unit(layers: Sequence[MappedLayer], config: EngineConfig) -> Unit:
     return config.unit.fitted(
-        (mapped.layer.output.name, config.unit.operands(mapped.layer), mapped.mapping.sparse_weights)
+        (mapped.layer.output.name, config.unit.operands(mapped.layer), mapped.mapping.occupied)
         for mapped in layers
         if isinstance(mapped.layer, Conv2d | Linear)
     )

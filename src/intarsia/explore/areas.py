@@ -6,7 +6,7 @@ from pathlib import Path
 
 from intarsia.engine.sources import write_sources
 from intarsia.flow.synthesis import cache_folder
-from intarsia.synthesize.units import ExecutionUnit, characterize
+from intarsia.synthesize.units import LaneArray, characterize
 
 
 class Areas:
@@ -18,16 +18,16 @@ class Areas:
 
     def __init__(self, cache: Path | None = None) -> None:
         self._cache = cache or cache_folder()
-        self._known: dict[ExecutionUnit, float] = {}
+        self._known: dict[LaneArray, float] = {}
 
-    def __getitem__(self, unit: ExecutionUnit) -> float:
-        """Return the area of a unit's lane array, in transistors.
+    def __getitem__(self, array: LaneArray) -> float:
+        """Return the area of a lane array, in transistors.
 
         Raises:
             IntarsiaError: pyosys is missing, or synthesis fails.
         """
-        if unit not in self._known:
+        if array not in self._known:
             with tempfile.TemporaryDirectory() as folder:
                 sources = write_sources(Path(folder))
-                self._known[unit] = characterize([unit], sources, cache=self._cache)[0].transistors
-        return self._known[unit]
+                self._known[array] = characterize([array], sources, cache=self._cache)[0].transistors
+        return self._known[array]

@@ -71,7 +71,7 @@ class Evaluator:
             BITS.name: costs.bits,
             BYTES.name: costs.bytes,
             CYCLES.name: costs.cycles,
-            AREA.name: None if costs.unit is None else self.areas[costs.unit],
+            AREA.name: None if costs.array is None else self.areas[costs.array],
         }
         metrics[MEMORY_ENERGY.name], why = self._memory_energy(costs)
         return Evaluation(metrics, costs.reason or why, time.monotonic() - start)

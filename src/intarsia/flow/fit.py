@@ -19,7 +19,7 @@ from intarsia.flow.float_networks import learning
 from intarsia.flow.results import FittedEngine
 from intarsia.flow.settings import Settings
 from intarsia.flow.task import Job
-from intarsia.integer import Conv2d, IntegerNetwork, Layer, Linear, Pattern, Plane, WeightLayer
+from intarsia.integer import Conv2d, IntegerNetwork, Layer, Linear, Plane
 from intarsia.integer.formats import greatest_tie
 from intarsia.quantize.scheme import LayerScheme, Scheme
 
@@ -93,7 +93,8 @@ def _greatest(plane: Plane) -> NDArray[np.integer]:
 
 def _least(network: IntegerNetwork, engine: EngineConfig) -> EngineConfig:
     """Return the unit and the widths that hold a network's planes whatever their weights and scales will be."""
-    unit = engine.unit.for_planes([_planes_of(layer) for layer in network.weight_layers()], engine.block)
+    planes = [Planes.of(layer) for layer in network.weight_layers()]
+    unit = engine.unit.for_planes(planes, engine.lanes, engine.block)
     return replace(
         engine,
         unit=unit,
@@ -103,16 +104,6 @@ def _least(network: IntegerNetwork, engine: EngineConfig) -> EngineConfig:
         residual_shift_bits=4,
         acc_bits=unit.least_acc_bits(engine.block),
     )
-
-
-def _planes_of(layer: WeightLayer) -> Planes:
-    """Return what the planes of a layer were asked for."""
-    dense = next((plane for plane in layer.planes if plane.pattern.kind == "dense"), None)
-    sparse = [plane for plane in layer.planes if plane.pattern.kind != "dense"]
-    if len(sparse) > 1 or any(plane.pattern.kind not in ("n:m", "fixed") for plane in sparse):
-        return Planes(None, mix=str(sparse[0].pattern))
-    form = sparse[0].format if sparse else None
-    return Planes(dense.format if dense else None, form, sparse[0].pattern if sparse else Pattern())
 
 
 def _untrained(settings: Settings, scheme: Scheme, transforms: "Transforms") -> IntegerNetwork:

@@ -123,11 +123,9 @@ def lane_arrays(job: Job, pdk: Path | None) -> LaneArrays:
     with _sources() as sources:
         found = compare_arrays(
             sources,
+            unit=unit,
             lanes=config.lanes,
             block=config.block,
-            slots=unit.slots,
-            slot_bits=unit.slot_bits,
-            plane_shift_bits=unit.shift_bits,
             acc_bits=config.acc_bits,
             acc_slots=config.acc_slots,
             pdk=None if pdk is None else load_pdk(pdk),

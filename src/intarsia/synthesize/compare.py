@@ -13,7 +13,7 @@ import numpy as np
 
 from intarsia.engine import EngineConfig, compile_network, config_for
 from intarsia.engine.cycles import predict
-from intarsia.engine.units import Dense
+from intarsia.engine.units import Dense, Superposition, Unit
 from intarsia.integer import (
     Conv2d,
     IntegerNetwork,
@@ -27,13 +27,14 @@ from intarsia.integer import (
 from intarsia.synthesize.area import AreaReport, liberty_area, transistors
 from intarsia.synthesize.ecp5 import DEVICES, map_resources
 from intarsia.synthesize.pdk import Pdk
-from intarsia.synthesize.units import ExecutionUnit
+from intarsia.synthesize.units import LaneArray
 from intarsia.synthesize.yosys import Design
 
 #: Names of the two quantities that say how large the arrays are: at the same peak, and for a network.
 PEAK_AREA = "area at equal peak"
 NETWORK_AREA = "area × cycles of this network"
 
+_USUAL = Superposition(shift_bits=2)
 _LARGEST, _LUTS = "85k", 83_640
 
 
@@ -110,11 +111,9 @@ def network_quantities(areas: Sequence[Quantity], cycles: int, cycles_int8: int)
 def compare_arrays(
     sources: tuple[Path, ...],
     *,
+    unit: Superposition = _USUAL,
     lanes: int = 16,
     block: int = 16,
-    slots: int = 1,
-    slot_bits: int = 8,
-    plane_shift_bits: int = 2,
     acc_bits: int = 24,
     acc_slots: int = 6,
     pdk: Pdk | None = None,
@@ -125,11 +124,13 @@ def compare_arrays(
     """Synthesize the superposition array and the int8 array and set their sizes side by side.
 
     Both take `lanes` × `block` weights per cycle, choose their activations in the same way, and hold `acc_slots` output
-    pixels. The superposition array applies `lanes · slots` high-precision weights beside.
+    pixels. The superposition array applies `lanes · unit.slots` high-precision weights beside.
 
     Args:
         sources: the engine's SystemVerilog files (`intarsia.engine.sources.write_sources`).
-        lanes, block, slots, slot_bits, plane_shift_bits, acc_bits, acc_slots: parameters of the arrays.
+        unit: of the superposition array.
+        lanes, block, acc_bits, acc_slots: parameters of the arrays; int8 has more bits where its sum of a block needs
+            them.
         pdk: libraries for the figures in kGE; None leaves them out.
         fpga: also map both to ECP5, with and without the multipliers of the device.
         cache: folder of kept results; None keeps none.
@@ -138,31 +139,26 @@ def compare_arrays(
     Raises:
         IntarsiaError: pyosys is missing, the sources have an error, or the time is over.
     """
-    int8 = ExecutionUnit("dense", weight_bits=8, lanes=lanes, block=block, acc_bits=acc_bits, acc_slots=acc_slots)
-    superposition = replace(
-        int8,
-        kind="superposition",
-        slots=slots,
-        slot_bits=slot_bits,
-        positions="own",
-        plane_shift_bits=plane_shift_bits,
-        weight_bits=None,
-    )
-    both = superposition.design(sources), int8.design(sources)
+
+    def array(each: Unit) -> LaneArray:
+        return LaneArray(each, lanes, block, max(acc_bits, each.least_acc_bits(block)), acc_slots)
+
+    int8 = Dense()
+    both = array(unit).design(sources), array(int8).design(sources)
     count = [transistors(design, cache=cache, timeout_s=timeout_s) for design in both]
     quantities = [Quantity(PEAK_AREA, "transistors", count[0].total, count[1].total)]
     if pdk is not None:
         gates = [liberty_area(design, pdk, cache=cache, timeout_s=timeout_s) for design in both]
-        quantities += _gates(gates[0], gates[1], lanes)
+        per_lane = gates[0].inclusive(unit.lane) / lanes, gates[1].inclusive(int8.lane) / lanes
+        quantities += _gates(gates[0], gates[1], per_lane)
     quantities.append(Quantity("registers", "flip-flops", count[0].flip_flops, count[1].flip_flops))
     if fpga:
         quantities += _resources(both, cache, timeout_s)
     return ArrayComparison(lanes * block, tuple(quantities))
 
 
-def _gates(superposition: AreaReport, int8: AreaReport, lanes: int) -> list[Quantity]:
-    """Return areas in kGE and, beside them, the delays at which they were taken."""
-    lane = [superposition.inclusive("intarsia_lane") / lanes, int8.inclusive("intarsia_lane_dense") / lanes]
+def _gates(superposition: AreaReport, int8: AreaReport, lane: Sequence[float]) -> list[Quantity]:
+    """Return areas in kGE, those of a lane with them, and beside them the delays at which they were taken."""
     quantities = [
         Quantity(PEAK_AREA, "kGE", superposition.total, int8.total),
         Quantity("area of a lane", "kGE", lane[0], lane[1]),

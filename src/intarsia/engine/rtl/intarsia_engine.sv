@@ -9,8 +9,9 @@
 // 3 accumulators.
 //
 // Parameters:
-//   Unit          execution unit: 0, superposition (Slots, SlotBits, PlaneShiftBits); 1, dense (WeightBits, WeightDigits);
-//                 2, mixed rows (Lanes8, Lanes4); 3, Sum-Together (LeastBits, Quadrants).
+//   Unit          execution unit: 0, superposition (Slots, SlotBits, PlaneShiftBits, Positions, Places: see
+//                 intarsia_lane_array); 1, dense (WeightBits, WeightDigits); 2, mixed rows (Lanes8, Lanes4);
+//                 3, Sum-Together (LeastBits, Quadrants).
 //   Lanes         output channels per cycle (8 or 16).
 //   Block         input channels per cycle, bytes of an activation word (8 or 16, at least Lanes).
 //   ScaleBits     bits of a requantization multiplier (2 to 16); BiasBits, of a bias (16 to 48).
@@ -27,6 +28,8 @@ module intarsia_engine
   parameter int unsigned Slots             = 1,
   parameter int unsigned SlotBits          = 8,
   parameter int unsigned PlaneShiftBits    = 3,
+  parameter int unsigned Positions         = 0,
+  parameter int unsigned Places            = 0,
   parameter int unsigned WeightBits        = 8,
   parameter int unsigned WeightDigits      = 0,
   parameter int unsigned Lanes8            = 2,
@@ -67,9 +70,6 @@ module intarsia_engine
   if (Unit > 3) begin : gen_bad_unit
     $error("intarsia_engine: Unit must be 0 (superposition), 1 (dense), 2 (mixed rows) or 3 (Sum-Together)");
   end
-  if (Unit == 0 && Slots < 1) begin : gen_bad_slots
-    $error("intarsia_engine: Slots must be 1 to 4");
-  end
   if (Block < Lanes) begin : gen_bad_block
     $error("intarsia_engine: Block must be at least Lanes");
   end
@@ -77,9 +77,12 @@ module intarsia_engine
   localparam int unsigned IndexBits  = $clog2(Block);
   localparam int unsigned PtrBits    = $clog2(AccSlots);
   localparam int unsigned TritBits   = 8 * (Block / 5) + (Block % 5 == 1 ? 2 : Block % 5 == 3 ? 5 : 0);
-  localparam int unsigned SlotField  = Slots * (SlotBits + IndexBits);
+  localparam bit          OwnIndices = Positions == 0;
+  localparam bit          OneIndices = Unit == 0 && Positions == 1;
+  localparam int unsigned SlotField  = Slots * (SlotBits + (OwnIndices ? IndexBits : 0));
   localparam int unsigned LaneBits   = TritBits + SlotField; // of a superposition
-  localparam int unsigned BlockBits  = Unit == 0 ? Lanes * LaneBits :
+  localparam int unsigned SharedBits = OneIndices ? 4 * ((Slots * IndexBits + 3) / 4) : 0; // any number of parts fits
+  localparam int unsigned BlockBits  = Unit == 0 ? Lanes * LaneBits + SharedBits :
                                        Unit == 1 ? Lanes * Block * WeightBits :
                                        Unit == 2 ? Block * (2 * Lanes + 6 * Lanes8 + 2 * Lanes4) : 8 * Block * Lanes;
   localparam int unsigned WordBits   = BlockBits / WeightParts;
@@ -209,14 +212,28 @@ module intarsia_engine
   logic [Lanes-1:0][AccBits-1:0] acc;
   if (Unit == 0) begin : gen_superposition
     localparam int unsigned ShiftPorts = PlaneShiftBits == 0 ? 1 : PlaneShiftBits;
-    logic [Lanes*TritBits-1:0]  trits;
-    logic [Lanes*SlotField-1:0] slots;
+    // As intarsia_lane_array has them; without slots it has a port of one, without effect.
+    localparam int unsigned SlotPorts  = Slots == 0 ? 1 : Slots;
+    localparam int unsigned ValuesEnd  = Lanes * SlotPorts * (SlotBits + (OwnIndices ? IndexBits : 0));
+    localparam int unsigned SparseBits = ValuesEnd + (OneIndices ? SlotPorts * IndexBits : 0);
+    logic [Lanes*TritBits-1:0] trits;
+    logic [SparseBits-1:0]     slots;
     for (genvar l = 0; l < Lanes; l++) begin : gen_lane
-      assign {slots[l*SlotField+:SlotField], trits[l*TritBits+:TritBits]} = block[l*LaneBits+:LaneBits];
+      assign trits[l*TritBits+:TritBits] = block[l*LaneBits+:TritBits];
+      if (Slots > 0) begin : gen_slots
+        assign slots[l*SlotField+:SlotField] = block[l*LaneBits+TritBits+:SlotField];
+      end
+    end
+    if (Slots == 0) begin : gen_no_slots
+      assign slots = '0;
+    end else if (OneIndices) begin : gen_indices
+      assign slots[ValuesEnd+:Slots*IndexBits] = block[Lanes*LaneBits+:Slots*IndexBits];
+      logic unused_rest;
+      assign unused_rest = ^block[BlockBits-1:Lanes*LaneBits];
     end
     intarsia_lane_array #(
       .Lanes(Lanes), .Block(Block), .Slots(Slots), .SlotBits(SlotBits), .PlaneShiftBits(PlaneShiftBits),
-      .AccBits(AccBits), .AccSlots(AccSlots)
+      .AccBits(AccBits), .AccSlots(AccSlots), .Positions(Positions), .Places(Places)
     ) u_array (
       .clk_i, .window_mode_i(layer.window), .depthwise_i(layer.depthwise),
       .plane_shift_i(layer.plane_shift[ShiftPorts-1:0]),

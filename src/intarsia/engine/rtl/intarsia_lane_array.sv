@@ -15,9 +15,11 @@
 //   Positions  where the sparse weights lie in the block:
 //     0  own: each lane has positions of its own and a gather. A slot of the weight word is value, then index.
 //     1  shared: all lanes have the same; the common block is gathered once. The word holds the values of all lanes,
-//        then one index a slot. A step of a depthwise layer has no common block, so no sparse plane.
-//     2  fixed: slot s is position (Block - 4 + s·(Block / Slots)) mod Block; the first is, in window mode, the newest
-//        pixel, which every kernel fills. The word holds the values only.
+//        then one index a slot.
+//     2  fixed: the position of slot s is in bits 4s to 4s + 3 of Places. The word holds the values only.
+//     Shared and fixed ones are of the common block, so that a step of a depthwise layer in window mode, in which each
+//     lane has a block of its own, has no sparse plane.
+//   Places     positions of the slots where they are fixed; else without effect.
 // Latency: a step issued in cycle t (stage 0) updates the accumulators at the end of cycle t + 3.
 module intarsia_lane_array #(
   parameter int unsigned Lanes,
@@ -27,7 +29,8 @@ module intarsia_lane_array #(
   parameter int unsigned PlaneShiftBits,
   parameter int unsigned AccBits,
   parameter int unsigned AccSlots,
-  parameter int unsigned Positions = 0,
+  parameter int unsigned Positions,
+  parameter int unsigned Places,
   localparam int unsigned Own        = 0,
   localparam int unsigned Shared     = 1,
   localparam int unsigned Fixed      = 2,
@@ -73,6 +76,13 @@ module intarsia_lane_array #(
   end
   if (Positions != Own && Positions != Shared && Positions != Fixed) begin : gen_bad_positions
     $error("intarsia_lane_array: Positions must be 0 (own), 1 (shared) or 2 (fixed)");
+  end
+  if (Positions == Fixed) begin : gen_check_places
+    for (genvar s = 0; s < Slots; s++) begin : gen_place
+      if (((Places >> (4 * s)) & 15) >= Block) begin : gen_bad_place
+        $error("intarsia_lane_array: Places must be positions of the block");
+      end
+    end
   end
 
   logic [Block-1:0][7:0]            common;
@@ -136,8 +146,7 @@ module intarsia_lane_array #(
       end else if (Positions == Shared) begin : gen_shared
         assign choices[s] = gathered[s];
       end else begin : gen_fixed
-        localparam int unsigned Place = (Block - 4 + s * (Block / Slots)) % Block;
-        assign choices[s] = common[Place] | (own[l][Place] & {8{depthwise_i}});
+        assign choices[s] = common[(Places >> (4 * s)) & 15];
       end
     end
     if (Slots == 0) begin : gen_no_slot
@@ -174,10 +183,10 @@ module intarsia_lane_array #(
   end
 
 `ifndef SYNTHESIS
-  if (Slots > 0 && Positions == Shared) begin : gen_check
+  if (Slots > 0 && Positions != Own) begin : gen_check
     always_ff @(posedge clk_i) begin
       assert (!(valid_i && sparse_en_i && depthwise_i))
-      else $error("a sparse plane at shared positions in a depthwise layer");
+      else $error("a sparse plane at common positions in a layer without common blocks");
     end
   end
 `endif

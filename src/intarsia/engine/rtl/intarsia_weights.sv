@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Weight fetcher: reads the weight blocks of a layer from the weight memory, in the order in which the lanes use them.
 //
-// A block takes Parts words, each of as many of its bits. If that is one, the word is read when the step that
-// begins the block is issued. If there are several, they are gathered in a register, ahead of that step, and go to the
-// lanes together. Requantization comes from the same memory (intarsia_drain) and goes before.
+// A block takes Parts words of equal width. If that is one, the word is read when the step that begins the block is
+// issued. If there are several, they are gathered in a register, ahead of that step, and go to the lanes together.
+// Requantization comes from the same memory (intarsia_drain) and goes before.
 //
 // Loop order: tile, pixel tile (only the first where a single block is resident in the lanes), block, part.
 //

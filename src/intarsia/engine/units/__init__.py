@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Execution units: what a lane multiplies with, one file for each.
 
-A new unit is named here, in `Unit`, and by its number in the RTL's top module; nothing else lists units.
+A new unit is named here, in `Unit` and `units_for`, and by its number in the RTL's top module; nothing else lists
+units.
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from intarsia.engine.units.base import ExecutionUnit, Operands, Planes
+from intarsia.engine.units.base import ExecutionUnit, Occupied, Operands, Planes
 from intarsia.engine.units.dense import LEAST_BITS, MOST_BITS, Dense
 from intarsia.engine.units.mixed_rows import MixedRows
 from intarsia.engine.units.sum_together import WIDTHS, SumTogether
-from intarsia.engine.units.superposition import Superposition
+from intarsia.engine.units.superposition import Positions, Superposition
 from intarsia.errors import IntarsiaError
+from intarsia.integer import IntegerNetwork
 
 #: Any of them; their fields differ in name, so that JSON says which one is meant.
 Unit = Superposition | Dense | MixedRows | SumTogether
@@ -32,13 +34,27 @@ __all__ = [
     "Dense",
     "ExecutionUnit",
     "MixedRows",
+    "Occupied",
     "Operands",
     "Planes",
+    "Positions",
     "SumTogether",
     "Superposition",
     "Unit",
     "unit_named",
+    "units_for",
 ]
+
+
+def units_for(network: IntegerNetwork) -> tuple[Unit, ...]:
+    """Return the kinds of units to try for a network where nobody names one, in order.
+
+    Planes in balanced ternary, with or without a sparse plane, run on superposition units, dense planes of other
+    integers in one pass on dense units as wide as the widest weights, which also take the sum of any planes.
+    """
+    planes = [plane for layer in network.weight_layers() for plane in layer.planes]
+    plain = any(plane.pattern.kind == "dense" and plane.format.name.startswith("int") for plane in planes)
+    return (Dense(),) if plain else (Superposition(), Dense())
 
 
 def unit_named(name: str, lanes: int = 16) -> Unit:

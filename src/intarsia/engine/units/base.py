@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from intarsia.engine.arrangement import Arrangement
 from intarsia.errors import IntarsiaError
-from intarsia.integer import IntegerNetwork, Pattern, WeightFormat, WeightLayer
+from intarsia.integer import Conv2d, IntegerNetwork, Pattern, WeightFormat, WeightLayer
 
 Ints = NDArray[np.int64]
 Bits = NDArray[np.uint8]
@@ -19,6 +19,10 @@ Bits = NDArray[np.uint8]
 LEAST_ACCUMULATOR = 16
 #: Bits of an activation, in most units.
 BYTE = 8
+#: Files of the RTL that every lane array is made of, whatever its unit.
+ARRAY_SOURCES = ("intarsia_operands.sv", "intarsia_accumulators.sv")
+#: Kinds of patterns that a plane beside a dense one may have; a layer of others is a mix of formats.
+SPARSE_KINDS = ("n:m", "fixed", "inputs")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,13 +57,43 @@ class Operands:
 @dataclass(frozen=True)
 class Planes:
     """What a scheme gives a layer, before there is one: formats of a dense and of a sparse plane, and where that one
-    lies; or a mix of formats.
+    lies; or a mix of formats. `depthwise`: whether the layer is, so that each lane has a block of its own.
     """
 
     dense: WeightFormat | None
     sparse: WeightFormat | None = None
     pattern: Pattern = field(default_factory=Pattern)
     mix: str = ""
+    depthwise: bool = False
+
+    @classmethod
+    def of(cls, layer: WeightLayer) -> Self:
+        """Return what the planes of a layer were asked for."""
+        dense = next((plane for plane in layer.planes if plane.pattern.kind == "dense"), None)
+        sparse = [plane for plane in layer.planes if plane.pattern.kind != "dense"]
+        depthwise = isinstance(layer, Conv2d) and layer.depthwise
+        if len(sparse) > 1 or any(plane.pattern.kind not in SPARSE_KINDS for plane in sparse):
+            return cls(None, mix=str(sparse[0].pattern), depthwise=depthwise)
+        form = sparse[0].format if sparse else None
+        pattern = sparse[0].pattern if sparse else Pattern()
+        return cls(dense.format if dense else None, form, pattern, depthwise=depthwise)
+
+
+@dataclass(frozen=True)
+class Occupied:
+    """Where the sparse weights of a layer lie in its blocks, as it is mapped.
+
+    Attributes:
+        own: weights of a lane in one block, at most.
+        shared: positions of one block at which some lane has a weight, at most.
+        places: positions at which some lane has a weight in some block, in order.
+        common: whether all lanes multiply the same block; else, in a depthwise layer, each has one of its own.
+    """
+
+    own: int = 0
+    shared: int = 0
+    places: tuple[int, ...] = ()
+    common: bool = True
 
 
 class ExecutionUnit(Protocol):
@@ -70,9 +104,12 @@ class ExecutionUnit(Protocol):
 
     #: Its name in configurations and reports.
     name: ClassVar[str]
-    #: Its number in the RTL's parameter `Unit`, and the RTL module of one lane.
+    #: Its number in the RTL's parameter `Unit`, the RTL modules of one lane and of all of them, and the files of the
+    #: latter.
     number: ClassVar[int]
     lane: ClassVar[str]
+    array: ClassVar[str]
+    sources: ClassVar[tuple[str, ...]]
     #: Whether all lanes can take one channel of the sliding window (else it serves depthwise layers only).
     common_window: ClassVar[bool]
     #: Bits of an activation.
@@ -84,7 +121,7 @@ class ExecutionUnit(Protocol):
         """
         ...
 
-    def for_planes(self, planes: Iterable[Planes], block: int) -> Self:
+    def for_planes(self, planes: Iterable[Planes], lanes: int, block: int) -> Self:
         """Return the unit with parameters that hold any layers of such planes, whatever their weights; none of them is
         one that it refuses.
         """
@@ -117,9 +154,9 @@ class ExecutionUnit(Protocol):
         """
         ...
 
-    def fitted(self, layers: Iterable[tuple[str, Operands, int]]) -> Self:
-        """Return the unit with parameters that hold a network's layers and no more: (name, operands, sparse weights
-        that a lane has in one block).
+    def fitted(self, layers: Iterable[tuple[str, Operands, Occupied]]) -> Self:
+        """Return the unit with parameters that hold a network's layers and no more: (name, operands, where the sparse
+        weights lie).
 
         Raises:
             IntarsiaError: none hold them; the sentence names the layer.
@@ -130,12 +167,20 @@ class ExecutionUnit(Protocol):
         """Whether it runs whatever `other`, of its own kind, does."""
         ...
 
-    def has_room(self, sparse_weights: int) -> bool:
-        """Whether a lane has slots for so many sparse weights of a block."""
+    def lacks(self, other: "ExecutionUnit") -> dict[str, tuple[object, object]]:
+        """Return what it has too little of to hold `other`, of its own kind: what that has and what it has, by name."""
         ...
 
-    def block_bits(self, block: int, lanes: int) -> int:
-        """Return the bits of a block of all lanes in the weight memory."""
+    def joined(self, other: "ExecutionUnit") -> Self:
+        """Return the least unit that holds both this one and `other`, of its own kind."""
+        ...
+
+    def has_room(self, occupied: Occupied) -> bool:
+        """Whether there are slots for the sparse weights of a layer, where they lie."""
+        ...
+
+    def block_bits(self, lanes: int, block: int) -> int:
+        """Return the bits of a block of all lanes in the weight memory, a multiple of the most words that it takes."""
         ...
 
     def least_acc_bits(self, block: int) -> int:
@@ -146,16 +191,22 @@ class ExecutionUnit(Protocol):
         """Return the bits (n, block_bits) of blocks of a pass and of the slots, (n, lanes, inputs) each."""
         ...
 
-    def check(self, lanes: int) -> str | None:
-        """Return what is wrong with its parameters in an engine of so many lanes, as a clause; None if nothing is."""
+    def check(self, lanes: int, block: int) -> str | None:
+        """Return what is wrong with its parameters in an engine of so many lanes and inputs of a block, as a clause;
+        None if nothing is.
+        """
         ...
 
     def parameters(self) -> dict[str, int]:
-        """Return its parameters by their names in the RTL."""
+        """Return its parameters by their names in the RTL's top module."""
+        ...
+
+    def array_parameters(self) -> dict[str, int]:
+        """Return its parameters by their names in `array`."""
         ...
 
     def lane_parameters(self) -> dict[str, int]:
-        """Return the parameters of the RTL module of a lane, those apart that the engine has, too."""
+        """Return its parameters by their names in `lane`."""
         ...
 
 

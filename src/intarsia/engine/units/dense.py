@@ -2,7 +2,7 @@
 """The dense unit: one multiplier for each input of a block, for weights of one width, or for digits of wider ones."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -10,11 +10,13 @@ import numpy as np
 from intarsia.engine.arrangement import Arrangement
 from intarsia.engine.bits import binary_digits, bits_of
 from intarsia.engine.units.base import (
+    ARRAY_SOURCES,
     BYTE,
     LEAST_ACCUMULATOR,
     Bits,
     ExecutionUnit,
     Ints,
+    Occupied,
     Operands,
     Planes,
     bytes_of,
@@ -43,6 +45,8 @@ class Dense:
     name: ClassVar[str] = "dense"
     number: ClassVar[int] = 1
     lane: ClassVar[str] = "intarsia_lane_dense"
+    array: ClassVar[str] = "intarsia_lane_array_dense"
+    sources: ClassVar[tuple[str, ...]] = (*ARRAY_SOURCES, "intarsia_lane_dense.sv", "intarsia_lane_array_dense.sv")
     common_window: ClassVar[bool] = True
     most_activation_bits: ClassVar[int] = BYTE
 
@@ -55,7 +59,7 @@ class Dense:
         """
         return None
 
-    def for_planes(self, planes: Iterable[Planes], block: int) -> Self:
+    def for_planes(self, planes: Iterable[Planes], lanes: int, block: int) -> Self:
         """Return the unit with as many bits as the sums of planes may need; of a mix, as many as there are."""
         return self._of(max((_bits_of(each) for each in planes), default=LEAST_BITS))
 
@@ -66,6 +70,7 @@ class Dense:
             IntarsiaError: a tensor has more.
         """
         return bytes_of(network)
+
     def for_network(self, network: IntegerNetwork, block: int) -> Self:
         """Return the unit itself: layers are mapped in the same way whatever its parameters."""
         return self
@@ -90,7 +95,7 @@ class Dense:
             )
         return Operands(matrix[None])
 
-    def fitted(self, layers: Iterable[tuple[str, Operands, int]]) -> Self:
+    def fitted(self, layers: Iterable[tuple[str, Operands, Occupied]]) -> Self:
         """Return the unit with as many bits as the widest layer needs; if it has digits, it keeps its own for them."""
         needs = [self.bits + 1 if len(each.passes) > 1 else _bits_for(each.passes) for _, each, _ in layers]
         return self._of(max(needs, default=LEAST_BITS))
@@ -101,11 +106,23 @@ class Dense:
             return False
         return self == other if other.digits else self.bits >= other.bits
 
-    def has_room(self, sparse_weights: int) -> bool:
-        """Whether a lane has slots for so many sparse weights of a block: there is no sparse plane."""
-        return sparse_weights == 0
+    def lacks(self, other: ExecutionUnit) -> dict[str, tuple[object, object]]:
+        """Return how many bits it has too few."""
+        if self.holds(other) or not isinstance(other, Dense):
+            return {}
+        return {"bits": (other.bits, self.bits)} if other.bits > self.bits else {"digits": (other.digits, self.digits)}
 
-    def block_bits(self, block: int, lanes: int) -> int:
+    def joined(self, other: ExecutionUnit) -> Self:
+        """Return the least unit that holds both."""
+        if self.holds(other) or not isinstance(other, Dense):
+            return self
+        return replace(self, bits=max(self.bits, other.bits), digits=self.digits or other.digits)
+
+    def has_room(self, occupied: Occupied) -> bool:
+        """Whether there are slots for the sparse weights of a layer: there is no sparse plane."""
+        return occupied.own == 0
+
+    def block_bits(self, lanes: int, block: int) -> int:
         """Return the bits of a block of all lanes."""
         return lanes * block * self.bits
 
@@ -117,17 +134,21 @@ class Dense:
         """Return the bits of blocks; there are no slots."""
         return bits_of(dense, self.bits, signed=True).reshape(len(dense), -1)
 
-    def check(self, lanes: int) -> str | None:
+    def check(self, lanes: int, block: int) -> str | None:
         """Return what is wrong with its parameters."""
         return None if LEAST_BITS <= self.bits <= MOST_BITS else f"bits is {self.bits}, it must be 2 to 8"
 
     def parameters(self) -> dict[str, int]:
-        """Return its parameters by their names in the RTL."""
+        """Return its parameters by their names in the RTL's top module."""
         return {"WeightBits": self.bits, "WeightDigits": int(self.digits)}
 
-    def lane_parameters(self) -> dict[str, int]:
-        """Return the parameters of a lane."""
+    def array_parameters(self) -> dict[str, int]:
+        """Return its parameters by their names in `array`."""
         return {"WeightBits": self.bits, "Digits": int(self.digits)}
+
+    def lane_parameters(self) -> dict[str, int]:
+        """Return its parameters by their names in `lane`."""
+        return self.array_parameters()
 
     def _of(self, bits: int) -> Self:
         """Return the unit for weights of so many bits."""

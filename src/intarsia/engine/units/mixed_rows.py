@@ -11,11 +11,13 @@ from intarsia.engine.arrangement import Arrangement, reordered, with_narrow_rows
 from intarsia.engine.bits import binary_digits, bits_of
 from intarsia.engine.rows import WIDTHS, best_lanes, channel_orders
 from intarsia.engine.units.base import (
+    ARRAY_SOURCES,
     BYTE,
     LEAST_ACCUMULATOR,
     Bits,
     ExecutionUnit,
     Ints,
+    Occupied,
     Operands,
     Planes,
     bytes_of,
@@ -46,6 +48,8 @@ class MixedRows:
     name: ClassVar[str] = "mixed_rows"
     number: ClassVar[int] = 2
     lane: ClassVar[str] = "intarsia_lane_dense"
+    array: ClassVar[str] = "intarsia_lane_array_mixed"
+    sources: ClassVar[tuple[str, ...]] = (*ARRAY_SOURCES, "intarsia_lane_dense.sv", "intarsia_lane_array_mixed.sv")
     common_window: ClassVar[bool] = True
     most_activation_bits: ClassVar[int] = BYTE
 
@@ -67,7 +71,7 @@ class MixedRows:
         """Return why no layer of such planes runs on the unit: all do."""
         return None
 
-    def for_planes(self, planes: Iterable[Planes], block: int) -> Self:
+    def for_planes(self, planes: Iterable[Planes], lanes: int, block: int) -> Self:
         """Return the unit itself: it holds any planes, and which lanes suit them only a network says."""
         return self
 
@@ -99,7 +103,7 @@ class MixedRows:
             passes[-len(values) :, widths == bits] = values
         return Operands(passes, radix=1 << widths)
 
-    def fitted(self, layers: Iterable[tuple[str, Operands, int]]) -> Self:
+    def fitted(self, layers: Iterable[tuple[str, Operands, Occupied]]) -> Self:
         """Return the unit itself: the layers are mapped for its lanes."""
         return self
 
@@ -107,11 +111,21 @@ class MixedRows:
         """Whether it has the same lanes: digits are made for them."""
         return self == other
 
-    def has_room(self, sparse_weights: int) -> bool:
-        """Whether a lane has slots for so many sparse weights of a block: there is no sparse plane."""
-        return sparse_weights == 0
+    def lacks(self, other: ExecutionUnit) -> dict[str, tuple[object, object]]:
+        """Return in what it differs."""
+        if not isinstance(other, MixedRows):
+            return {}
+        return {name: (value, vars(self)[name]) for name, value in vars(other).items() if value != vars(self)[name]}
 
-    def block_bits(self, block: int, lanes: int) -> int:
+    def joined(self, other: ExecutionUnit) -> Self:
+        """Return the unit itself: none holds more."""
+        return self
+
+    def has_room(self, occupied: Occupied) -> bool:
+        """Whether there are slots for the sparse weights of a layer: there is no sparse plane."""
+        return occupied.own == 0
+
+    def block_bits(self, lanes: int, block: int) -> int:
         """Return the bits of a block of all lanes."""
         return block * sum(self.widths)
 
@@ -126,7 +140,7 @@ class MixedRows:
         ]
         return np.concatenate(lanes, axis=1)
 
-    def check(self, lanes: int) -> str | None:
+    def check(self, lanes: int, block: int) -> str | None:
         """Return what is wrong with its parameters."""
         counts = {"lanes8": self.lanes8, "lanes4": self.lanes4, "lanes2": self.lanes2}
         for name, count in counts.items():
@@ -139,6 +153,10 @@ class MixedRows:
     def parameters(self) -> dict[str, int]:
         """Return its parameters by their names in the RTL."""
         return {"Lanes8": self.lanes8, "Lanes4": self.lanes4}
+
+    def array_parameters(self) -> dict[str, int]:
+        """Return its parameters by their names in `array`."""
+        return self.parameters()
 
     def lane_parameters(self) -> dict[str, int]:
         """Return the parameters of its widest lane."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from intarsia.engine.arrangement import Arrangement
 from intarsia.engine.bits import bits_of
-from intarsia.engine.units.base import Bits, ExecutionUnit, Ints, Operands, Planes
+from intarsia.engine.units.base import Bits, ExecutionUnit, Ints, Occupied, Operands, Planes
 from intarsia.errors import IntarsiaError
 from intarsia.integer import IntegerNetwork, WeightLayer, weight_matrix
 
@@ -44,6 +44,15 @@ class SumTogether:
     name: ClassVar[str] = "sum_together"
     number: ClassVar[int] = 3
     lane: ClassVar[str] = "intarsia_lane_sum_together"
+    array: ClassVar[str] = "intarsia_lane_array_sum_together"
+    sources: ClassVar[tuple[str, ...]] = (
+        "intarsia_accumulators.sv",
+        "intarsia_quadrants.sv",
+        "intarsia_multiplier_array.sv",
+        "intarsia_multiplier_quadrants.sv",
+        "intarsia_lane_sum_together.sv",
+        "intarsia_lane_array_sum_together.sv",
+    )
     common_window: ClassVar[bool] = False
     most_activation_bits: ClassVar[int] = WIDEST
 
@@ -56,7 +65,7 @@ class SumTogether:
         """Return why no layer of such planes runs on the unit: any may."""
         return None
 
-    def for_planes(self, planes: Iterable[Planes], block: int) -> Self:
+    def for_planes(self, planes: Iterable[Planes], lanes: int, block: int) -> Self:
         """Return the unit itself."""
         return self
 
@@ -93,7 +102,7 @@ class SumTogether:
         self._weight_bits(layer)
         return Operands(weight_matrix(layer.planes).astype(np.int64)[None])
 
-    def fitted(self, layers: Iterable[tuple[str, Operands, int]]) -> Self:
+    def fitted(self, layers: Iterable[tuple[str, Operands, Occupied]]) -> Self:
         """Return the unit itself: which widths it has is what makes it."""
         return self
 
@@ -101,11 +110,21 @@ class SumTogether:
         """Whether it is the same: words are not arranged alike otherwise."""
         return self == other
 
-    def has_room(self, sparse_weights: int) -> bool:
-        """Whether a lane has slots for so many sparse weights of a block: there is no sparse plane."""
-        return sparse_weights == 0
+    def lacks(self, other: ExecutionUnit) -> dict[str, tuple[object, object]]:
+        """Return in what it differs."""
+        if not isinstance(other, SumTogether):
+            return {}
+        return {name: (value, vars(self)[name]) for name, value in vars(other).items() if value != vars(self)[name]}
 
-    def block_bits(self, block: int, lanes: int) -> int:
+    def joined(self, other: ExecutionUnit) -> Self:
+        """Return the unit itself: none holds more."""
+        return self
+
+    def has_room(self, occupied: Occupied) -> bool:
+        """Whether there are slots for the sparse weights of a layer: there is no sparse plane."""
+        return occupied.own == 0
+
+    def block_bits(self, lanes: int, block: int) -> int:
         """Return the bits of a block of all lanes: those of an activation word for each."""
         return 8 * block * lanes
 
@@ -118,7 +137,7 @@ class SumTogether:
         width = 8 * block // dense.shape[2]
         return bits_of(dense, width, signed=True).reshape(len(dense), -1)
 
-    def check(self, lanes: int) -> str | None:
+    def check(self, lanes: int, block: int) -> str | None:
         """Return what is wrong with its parameters."""
         if self.least_bits not in WIDTHS:
             return f"least_bits is {self.least_bits}, it must be 4, 8 or 16"
@@ -129,6 +148,10 @@ class SumTogether:
     def parameters(self) -> dict[str, int]:
         """Return its parameters by their names in the RTL."""
         return {"LeastBits": self.least_bits, "Quadrants": ARCHITECTURES.index(self.architecture)}
+
+    def array_parameters(self) -> dict[str, int]:
+        """Return its parameters by their names in `array`."""
+        return self.parameters()
 
     def lane_parameters(self) -> dict[str, int]:
         """Return the parameters of its lane."""
