@@ -3,9 +3,9 @@
 
 python benchmarks/sum_together.py resnet8 dscnn mobilenet autoencoder
 
-A layer's weights and its input have one width. Under falling budgets (stored bits of the weights, or cycles), the search
-chooses widths, and the network is quantized after training; kept is the cheapest whose validation figure is at most one
-point below that of the float network. The test set is only reported. Each network replaces its figures in
+A layer's weights and its input have one width. Under falling budgets (stored bits of the weights, or cycles), the
+search chooses widths, and the network is quantized after training; kept is the cheapest whose validation figure is at
+most one point below that of the float network. The test set is only reported. Each network replaces its figures in
 studies/results/sum-together.json and its file in studies/networks. Needs the data (INTARSIA_DATA).
 """
 
@@ -37,13 +37,14 @@ from intarsia.quantize.data import Samples, labelled, reals
 from intarsia.quantize.layerwise import LayerwiseTables, measure_layerwise
 from intarsia.quantize.objectives import objective_of
 from intarsia.quantize.recipes import QUANTIZATION_RECIPES
+from intarsia.quantize.transforms.settings import Transforms
 from scale_bits import merit, score
 
 WIDTHS = ("int16 a16", "int8 a8", "int4 a4")
 #: What the validation figure may fall by.
 TOLERANCE = 0.01
 #: Budgets, as parts of what the network costs with 16 bits everywhere.
-BUDGETS = (0.5, 0.45, 0.4, 0.36, 0.33, 0.3, 0.28, 0.26)
+BUDGETS = (0.8, 0.65, 0.55, 0.5, 0.45, 0.4, 0.36, 0.33, 0.3, 0.28, 0.26)
 
 
 @dataclass(frozen=True)
@@ -94,11 +95,14 @@ def search(name: str, budget: str) -> tuple[Found, IntegerNetwork]:
     known = labelled(data, model).validation
     float_validation = float_merit(model, known, data, settings)
     costs = stored if budget == "bits" else functools.partial(cycles_of_weight_layers, engine=settings.engine)
-    tables = measure_layerwise(model, data, WIDTHS, costs, name=f"{name}-sum-together", paired=True)
+    transforms = Transforms.parse(settings.benchmark.transforms)
+    tables = measure_layerwise(
+        model, data, WIDTHS, costs, name=f"{name}-sum-together", paired=True, transforms=transforms
+    )
     print(f"{name}: float validates at {float_validation:.4f}", flush=True)
     best: tuple[float, IntegerNetwork] | None = None
     for part in BUDGETS:
-        network = quantized(tables, part, model, data, settings)
+        network = quantized(tables, part, model, data, settings)  # None where there are no narrower ones
         if network is None:
             break
         figure = merit(network, known, data, settings)
@@ -139,7 +143,8 @@ def quantized(
         return None
     scheme = tables.choose(part * widest).scheme
     recipe = settings.quantization_recipe
-    module = post_training(model, data, scheme, images=recipe.calibration, seed=0)
+    transforms = Transforms.parse(settings.benchmark.transforms)
+    module = post_training(model, data, scheme, images=recipe.calibration, seed=0, transforms=transforms)
     return freeze(module, name=settings.network, metadata={"scheme text": str(scheme)})
 
 

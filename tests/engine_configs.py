@@ -28,8 +28,8 @@ SMALL_MIXED = EngineConfig(unit=MixedRows(1, 0, 7), lanes=8, block=16, scale_bit
 TOGETHER = EngineConfig(unit=SumTogether(), bias_bits=48, acc_bits=44, act_banks=2, act_depth=8192, weight_parts=2,
                         weight_depth=8192)  # fmt: skip
 QUADRANTS = EngineConfig(unit=SumTogether(4, "quadrants"), lanes=8, block=8, requant_lanes=2, scale_bits=9,
-                         bias_bits=48, residual_bits=9, acc_bits=48, acc_slots=4, weight_parts=4, act_banks=4, act_depth=16384,
-                         weight_depth=65536)  # fmt: skip
+                         bias_bits=48, residual_bits=9, acc_bits=48, acc_slots=4, weight_parts=4,
+                         act_banks=4, act_depth=16384, weight_depth=65536)  # fmt: skip
 TOGETHER_OBLONG = EngineConfig(unit=SumTogether(8), lanes=8, block=16, requant_lanes=1, bias_bits=48, acc_bits=45,
                                act_banks=1, act_depth=8192, acc_slots=9, weight_depth=16384)  # fmt: skip
 FIXED_16 = EngineConfig(unit=SumTogether(16), requant_lanes=4, bias_bits=48, acc_bits=46, act_banks=4, act_depth=8192,

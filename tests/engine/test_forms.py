@@ -57,10 +57,9 @@ def test_a_network_has_the_same_values_in_every_form(seed: int) -> None:
 def test_what_is_stored_is_restored(seed: int, transposed: bool) -> None:
     rng = np.random.default_rng(seed)
     network = random_layer_network(rng, "avgpool")
-    channels = network.input.shape[0]
-    placement = Placement(network.input, 3, -(-channels // 16), transposed)
+    placement = Placement(network.input, 3, 8, 16, 1, transposed)
     image = random_images(rng, network, 1)[0]
-    stored = placement.store(image, 16)
+    stored = placement.store(image)
     assert stored.shape == (placement.words, 16)
     np.testing.assert_array_equal(placement.restore(stored), image)
 

@@ -13,6 +13,7 @@ from torch import nn
 from intarsia.datasets.types import Dataset, InputScaling, Split
 from intarsia.engine import EngineConfig, compile_network
 from intarsia.engine.mapping import map_layer
+from intarsia.engine.storage import stored_tensors
 from intarsia.integer import Conv2d, IntegerNetwork, Linear
 from intarsia.integer.effective import effective_bits
 from intarsia.integer.executor import Executor
@@ -45,8 +46,10 @@ def test_values_and_stored_bits_are_those_of_the_convolution(seed: int, second: 
 @given(SEEDS)
 def test_the_engine_maps_it_as_the_convolution(seed: int) -> None:
     network = random_layer_network(np.random.default_rng(seed), "linear", second=True)
-    source, config = network.tensors[network.layers[-1].inputs[0]], EngineConfig()
-    found, wanted = (map_layer(each.layers[-1], source, config) for each in (network, as_convolution(network)))
+    config = EngineConfig()
+    stored = stored_tensors(network, config)
+    ends = stored[network.layers[-1].inputs[0]], stored[network.output.name]
+    found, wanted = (map_layer(each.layers[-1], *ends, config) for each in (network, as_convolution(network)))
     assert found.fields == wanted.fields
     assert np.array_equal(found.dense, wanted.dense)
     assert np.array_equal(found.slots, wanted.slots)

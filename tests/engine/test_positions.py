@@ -184,10 +184,10 @@ def occupied() -> st.SearchStrategy[Occupied]:
 def test_what_holds_a_unit_has_room_for_all_that_it_runs(
     one: Superposition, other: Superposition, where: Occupied
 ) -> None:
-    assert one.check(16) is None
+    assert one.check(16, 16) is None
     assert one.holds(one)
     both = one.joined(other)
-    assert both.check(16) is None
+    assert both.check(16, 16) is None
     assert both.holds(one)
     assert both.holds(other)
     assert one.holds(other) == (not one.lacks(other))
@@ -209,7 +209,7 @@ def test_blocks_hold_every_weight_where_the_lanes_read_it(unit: Superposition, d
             places = {"own": own, "shared": common, "fixed": np.array(unit.places, np.int64)}[unit.positions]
             slots[number, lane, places] = rng.integers(-limit, limit, len(places))
     dense = rng.integers(-1, 2, slots.shape)
-    bits = unit.packed(dense, slots)
+    bits = unit.packed(dense, slots, block)
     assert bits.shape == (3, unit.block_bits(lanes, block))
     assert bits.shape[1] % 4 == 0
     index_bits = (block - 1).bit_length()
@@ -241,7 +241,7 @@ def test_weights_elsewhere_are_refused() -> None:
     slots[0, 0, 1] = slots[0, 1, 2] = 1
     for unit in (Superposition(1, 4, 0, "shared"), Superposition(1, 4, 0, "fixed", (1,))):
         with pytest.raises(ValueError, match="positions"):
-            unit.packed(0 * slots, slots)
+            unit.packed(0 * slots, slots, 8)
 
 
 @pytest.mark.parametrize(

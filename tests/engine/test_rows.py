@@ -166,8 +166,8 @@ def test_what_is_stored_in_another_order_is_restored() -> None:
     order = tuple(rng.permutation(20).tolist())
     values = rng.integers(-128, 127, tensor.shape, endpoint=True)
     for transposed in (False, True):
-        placement = Placement(tensor, 0, 2, transposed, order=order)
-        stored = placement.store(values, 16)
+        placement = Placement(tensor, 0, 8, 16, 1, transposed, order=order)
+        stored = placement.store(values)
         np.testing.assert_array_equal(placement.restore(stored), values)
         np.testing.assert_array_equal(stored[0], values[list(order[:16]), 0, 0])
 

@@ -54,19 +54,19 @@ def test_a_residual_is_as_wide_as_what_it_is_added_to() -> None:
 def test_weights_beyond_16_bits_are_refused() -> None:
     wide = layer("x", "a", "int16", 4)
     wide = replace(wide, planes=(replace(wide.planes[0], shift=1),))
-    with pytest.raises(IntarsiaError, match="layer a: its weights reach 65534, .* 16 bits at most"):
+    with pytest.raises(IntarsiaError, match=r"layer a: its weights reach 65534, .* 16 bits at most"):
         compile_network(network(wide), EngineConfig(unit=SumTogether()))
 
 
 def test_other_units_refuse_activations_of_16_bits() -> None:
-    with pytest.raises(IntarsiaError, match="tensor a has 16 bits, .* or choose the unit sum_together"):
+    with pytest.raises(IntarsiaError, match=r"tensor a has 16 bits, .* or choose the unit sum_together"):
         compile_network(network(layer("x", "a", "ternary", 16)), EngineConfig(unit=Superposition()))
 
 
 def test_names_of_units() -> None:
     assert unit_named("sum_together") == SumTogether(4)
     assert unit_named("sum_together16") == SumTogether(16)
-    with pytest.raises(IntarsiaError, match="unknown execution unit 'sum_together2'.*sum_together16"):
+    with pytest.raises(IntarsiaError, match=r"unknown execution unit 'sum_together2'.*sum_together16"):
         unit_named("sum_together2")
 
 

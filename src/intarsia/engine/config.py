@@ -13,6 +13,7 @@ from intarsia.integer.layers import SHIFT_BITS
 LEAST_DEPTH = 16
 WIDEST_ACCUMULATOR = 48
 _ACCUMULATOR = 24
+_REQUANTIZERS = 8
 WIDEST_BIAS = 48
 #: 32-bit words that the host can address in one memory.
 REGION_WORDS = 1 << 20
@@ -39,7 +40,8 @@ class EngineConfig:
             24, or what the unit needs if that is more.
         acc_slots: output pixels whose accumulators a lane holds at once.
         tile_pixels: output pixels that share one fetch of a weight block (at most acc_slots).
-        requant_lanes: lanes requantized a cycle (a divisor of lanes; of half of them if activations can have 16 bits).
+        requant_lanes: lanes requantized a cycle (a divisor of lanes; of half of them if activations can have 16 bits);
+            0 stands for 8, or what there can be if that is less.
         weight_parts: words of equal width that a weight block takes (1, 2 or 4): a block that serves several pixels
             need not come in one cycle, and a narrow memory is smaller than a wide one.
         act_banks: banks of the activation memory, which has one port each (1, 2 or 4).
@@ -57,7 +59,7 @@ class EngineConfig:
     acc_bits: int = 0
     acc_slots: int = 6
     tile_pixels: int = 4
-    requant_lanes: int = 8
+    requant_lanes: int = 0
     weight_parts: int = 1
     act_banks: int = 4
     act_depth: int = 4096
@@ -79,9 +81,10 @@ class EngineConfig:
         self._check("acc_bits", least <= self.acc_bits <= WIDEST_ACCUMULATOR, f"{least} to {WIDEST_ACCUMULATOR}")
         self._check("acc_slots", 2 <= self.acc_slots <= 16, "2 to 16")
         self._check("tile_pixels", 1 <= self.tile_pixels <= min(self.acc_slots, 8), "1 to acc_slots, at most 8")
-        divides = self.requant_lanes >= 1 and self.lanes % self.requant_lanes == 0
         most = self.lanes if self.unit.most_activation_bits == BYTE else self.lanes // 2
-        divides = divides and most % self.requant_lanes == 0
+        if self.requant_lanes == 0:
+            object.__setattr__(self, "requant_lanes", min(_REQUANTIZERS, most))
+        divides = self.requant_lanes >= 1 and most % self.requant_lanes == 0
         self._check("requant_lanes", divides, f"a divisor of {most}")
         self._check("act_banks", self.act_banks in (1, 2, 4), "1, 2 or 4")
         room = self.weight_parts in (1, 2, 4) and self.weight_bits >= self.lane_param_bits

@@ -60,11 +60,8 @@ def _words_read(d: Descriptor) -> int:
     """Words of the input that any step needs."""
     rows = _touched(d.out_height, d.stride_y, d.pad_y, d.kernel_y, d.in_height)
     columns = _touched(d.out_width, d.stride_x, d.pad_x, d.chunks * d.kernel_x, d.in_width)
-    if d.moves_input:
-        words = -(-d.tiles >> d.in_tile_shift)
-    else:
-        words = d.in_col_pitch if d.window else d.blocks
-    return rows * columns * words
+    whole = d.in_col_pitch if d.window else d.blocks
+    return rows * columns * (-(-d.tiles >> d.in_tile_shift) if d.moves_input else whole)
 
 
 def _touched(outputs: int, stride: int, pad: int, kernel: int, size: int) -> int:

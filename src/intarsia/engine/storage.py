@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How tensors lie in activation words: channels of a pixel next to each other, each in as many bits as the unit says."""
+"""How tensors lie in activation words: channels of a pixel side by side, each of as many bits as the unit says."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

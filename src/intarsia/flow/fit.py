@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from intarsia.quantize.transforms.settings import Transforms
 
-#: A trained bias has at most 32 bits in the contract; with rounding and offsets it needs no more on any network seen.
+#: With rounding and offsets, a trained bias of a network of 8-bit activations needs no more on any network seen. For
+#: one that does, the engine is fitted again.
 _BIAS_BITS = 32
 _ACCURACY_ONLY = "or measure only accuracy with intarsia execute"
 

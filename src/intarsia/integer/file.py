@@ -2,9 +2,9 @@
 """The file of an integer network: safetensors, with one JSON header that holds everything but the arrays.
 
 The header stands under the key `intarsia` of the safetensors metadata. The arrays of layer i (counted from 0) are
-`i.plane.p.weights` (int8, or int16 in the format of that name), `i.multiplier` (uint16), `i.bias` (int32, or int64 where
-one needs it) and `i.shift` (uint8). A reader refuses whatever
-it does not know, so a file either means the same to everybody or nothing. There is no pickle.
+`i.plane.p.weights` (int8, or int16 in the format of that name), `i.multiplier` (uint16), `i.bias` (int32, or int64
+where one needs it) and `i.shift` (uint8). A reader refuses whatever it does not know, so a file either means the same
+to everybody or nothing. There is no pickle.
 
 The header's `sha256` is over the arrays, so that a changed weight is noticed.
 """

@@ -2,10 +2,10 @@
 """Export to ONNX with integer operators: any runtime that follows the standard gives the same integers.
 
 A weight layer becomes one ConvInteger or MatMulInteger (one for each plane where its matrix takes more than 8 bits, and
-one for every 7 bits of a plane that does alone), then 64-bit integer arithmetic. ONNX shifts only unsigned numbers, so the arithmetic shift is written as
-((total + 2^61) >> s) − 2^(61 − s), which is the same for |total| < 2^61. The clip stands before that subtraction, on
-unsigned numbers, because onnxruntime's Clip, Max and Min of int64 are wrong for some values beyond 32 bits (its pull
-request 25280; seen with 1.31 on x86).
+one for every 7 bits of a plane that does alone), then 64-bit integer arithmetic. ONNX shifts only unsigned numbers, so
+the arithmetic shift is written as ((total + 2^61) >> s) − 2^(61 − s), which is the same for |total| < 2^61. The clip
+stands before that subtraction, on unsigned numbers, because onnxruntime's Clip, Max and Min of int64 are wrong for some
+values beyond 32 bits (its pull request 25280; seen with 1.31 on x86).
 
 Weights take the signedness of the activations (unsigned ones get the zero point 128). Mixed signs would be exact by
 the standard too, but on x86 processors without VNNI onnxruntime adds pairs of such products in 16 bits and saturates.

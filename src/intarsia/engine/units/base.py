@@ -219,7 +219,7 @@ def bytes_of(network: IntegerNetwork) -> Mapping[str, int]:
     for tensor in network.tensors.values():
         if tensor.format.bits > BYTE:
             raise IntarsiaError(
-                f"tensor {tensor.name} has {tensor.format.bits} bits, and the execution unit's activations have at most "
+                f"tensor {tensor.name} has {tensor.format.bits} bits, and activations of this execution unit at most "
                 f"{BYTE}; end its layer with a quantizer of {BYTE} bits, or choose the unit sum_together."
             )
     return dict.fromkeys(network.tensors, BYTE)

@@ -2,7 +2,7 @@
 """The unit of mixed rows: lanes with weights of different width, for layers whose output channels differ in format."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -118,8 +118,8 @@ class MixedRows:
         return {name: (value, vars(self)[name]) for name, value in vars(other).items() if value != vars(self)[name]}
 
     def joined(self, other: ExecutionUnit) -> Self:
-        """Return the unit itself: none holds more."""
-        return self
+        """Return the other: none holds both, and what is asked for is mapped for that one."""
+        return replace(self, **vars(other)) if isinstance(other, MixedRows) else self
 
     def has_room(self, occupied: Occupied) -> bool:
         """Whether there are slots for the sparse weights of a layer: there is no sparse plane."""

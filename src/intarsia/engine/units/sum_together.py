@@ -8,7 +8,7 @@ Sum-Together Multipliers, 2023, who accelerate the three operators with it.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -117,8 +117,8 @@ class SumTogether:
         return {name: (value, vars(self)[name]) for name, value in vars(other).items() if value != vars(self)[name]}
 
     def joined(self, other: ExecutionUnit) -> Self:
-        """Return the unit itself: none holds more."""
-        return self
+        """Return the other: none holds both, and what is asked for is mapped for that one."""
+        return replace(self, **vars(other)) if isinstance(other, SumTogether) else self
 
     def has_room(self, occupied: Occupied) -> bool:
         """Whether there are slots for the sparse weights of a layer: there is no sparse plane."""
@@ -166,7 +166,7 @@ class SumTogether:
         bits = max(-int(matrix.min()) - 1, int(matrix.max()), 0).bit_length() + 1
         if bits > WIDEST:
             raise IntarsiaError(
-                f"layer {layer.output.name}: its weights reach {int(np.abs(matrix).max())}, and a Sum-Together unit has "
-                f"{WIDEST} bits at most; quantize this layer to fewer."
+                f"layer {layer.output.name}: its weights reach {int(np.abs(matrix).max())}, and a Sum-Together "
+                f"unit has {WIDEST} bits at most; quantize this layer to fewer."
             )
         return self._least(bits)
