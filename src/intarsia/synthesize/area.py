@@ -6,9 +6,11 @@ once. Memories behind the wrapper module `intarsia_memory` are taken out, counte
 SRAM macros.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
 
 from intarsia.synthesize._worker import MERGE
 from intarsia.synthesize.liberty import Library
@@ -20,8 +22,16 @@ from intarsia.synthesize.yosys import Design, run_yosys
 # ABC's default script can run for ever on adder trees of multipliers; these steps take seconds. `dch` collects choices
 # of structure, and `amap` looks at area only: lane arrays are 5% smaller than by `&nf`.
 _MAP = "strash;ifraig;scorr;strash;dch;amap,-m"
-# No upsizing: without a common delay target it would trade area for speed, in every design to another degree.
-_SIZE = "buffer,-c;topo;dnsize"
+#: How cells are chosen: as small as they can be; between both; or of least depth, then made larger until that makes the
+#: design no faster. Only the smallest is the same trade in every design.
+Setting = Literal["smallest", "balanced", "fastest"]
+_SETTINGS: Mapping[Setting, str] = MappingProxyType(
+    {
+        "smallest": f"{_MAP};buffer,-c;topo;dnsize",
+        "balanced": "strash;ifraig;scorr;strash;&get,-n;&nf;&put;buffer,-c;topo;dnsize",
+        "fastest": "strash;ifraig;scorr;strash;dch;map,-B,0.9;topo;buffer,-c;topo;upsize;dnsize",
+    }
+)
 #: Flip-flops that share a clock gate at least; for fewer, a multiplexer each is smaller.
 _LEAST_GATED = 4
 
@@ -119,17 +129,19 @@ def liberty_area(
     design: Design,
     pdk: Pdk,
     *,
+    setting: Setting = "smallest",
     cache: Path | None = None,
     timeout_s: float = 900.0,
 ) -> AreaReport:
     """Map a design to a standard-cell library: gate equivalents, SRAM macros and the slowest combinational path.
 
-    Cells are as small as they can be: areas are those of a relaxed clock, and the path says how slow that is.
-    Flip-flops with a common enable get a common clock gate, where the library has one.
+    By default cells are as small as they can be: areas are those of a relaxed clock, and the path says how slow that
+    is. Flip-flops with a common enable get a common clock gate, where the library has one.
 
     Args:
         design: what to synthesize.
         pdk: cell and SRAM libraries (`load_pdk`).
+        setting: what is traded for area.
         cache: folder of kept results; None keeps none.
         timeout_s: time limit in seconds.
 
@@ -141,7 +153,7 @@ def liberty_area(
     def cost(cell: str) -> float | None:
         return areas[cell] / gate_um2 / 1000 if cell in areas else None
 
-    abc = f"tee -q -o abc.txt abc -liberty {library.name} -script +{_MAP};{_SIZE};stime,-p"
+    abc = f"tee -q -o abc.txt abc -liberty {library.name} -script +{_SETTINGS[setting]};stime,-p"
     mapping = [*_gate_clocks(pdk.cells), f"dfflibmap -liberty {library.name}", abc]
     outputs = _synthesize(design, mapping, (library,), cache=cache, timeout_s=timeout_s)
     parts = group_parts(design.top, outputs["stat.json"], cost, pdk.is_flip_flop)

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Is superposition worth it? Whole engines of every execution unit, on the MLPerf Tiny networks, side by side.
+
+PDK_ROOT=... INTARSIA_DATA=... python benchmarks/rival_units.py resnet8 dscnn mobilenet autoencoder
+
+Each engine is fitted to its network at the same peak rate (16 lanes × 16 inputs per cycle). Superposition runs the
+trained network of studies/networks. All rivals run networks that were quantized after training, without any: uniform
+int8 and int4, formats mixed over output channels, and the searched widths of benchmarks/sum_together.py, also on the
+fixed 16-bit build. Each row is the whole test set in the integer executor, the cycle model, a synthesis of the whole
+engine, and, with --simulate N, N inputs in RTL simulation, every value of every layer compared.
+
+Rows are kept in studies/results/rival-units.json, one by one; --again makes those of the given networks anew.
+benchmarks/execution_units.py writes them into docs/execution-units.md.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache, partial
+from pathlib import Path
+
+from torch import nn
+
+from intarsia.datasets import Dataset
+from intarsia.engine import EngineConfig, Program, compile_network, config_for
+from intarsia.engine.cycles import predict
+from intarsia.engine.sources import TOP, write_sources
+from intarsia.engine.units import unit_named
+from intarsia.errors import IntarsiaError
+from intarsia.files import write_json
+from intarsia.flow import BENCHMARKS, Settings
+from intarsia.flow.comparison import verify_on_engine
+from intarsia.flow.data import load_data
+from intarsia.integer import IntegerNetwork
+from intarsia.integer.effective import effective_bits
+from intarsia.integer.file import load
+from intarsia.quantize import Scheme, freeze, post_training
+from intarsia.quantize.module import QuantizedNetwork
+from intarsia.quantize.transforms.settings import Transforms
+from intarsia.synthesize.area import Setting, liberty_area
+from intarsia.synthesize.pdk import Pdk, load_pdk
+from intarsia.synthesize.yosys import Design
+from scale_bits import score
+from sum_together import float_model
+
+NETWORKS, RESULTS = Path("studies/networks"), Path("studies/results/rival-units.json")
+CACHE = Path("runs/rival-units")
+SETTINGS: tuple[Setting, ...] = ("smallest", "balanced", "fastest")
+#: Seconds for the synthesis of an engine.
+LIMIT_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A unit, by the name that users give it, and what it runs: a trained or a searched network, or a scheme."""
+
+    title: str
+    unit: str
+    file: str = ""
+    scheme: str = ""
+
+
+RIVALS = (
+    Rival("superposition", "superposition", file="{}-seed0"),
+    Rival("dense int8", "dense8", scheme="int8"),
+    Rival("dense int4", "dense4", scheme="int4, first=default, last=default, depthwise=default"),
+    Rival("mixed rows", "mixed_rows", scheme="mix-outputs:int4@0.25/int2, first=int8, last=int8"),
+    Rival("Sum-Together", "sum_together", file="{}-sum-together-cycles"),
+    Rival("fixed 16 bits", "sum_together16", file="{}-sum-together-cycles"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network on one unit.
+
+    Attributes:
+        network, title, unit: what it is; `engine`: the unit as it was fitted.
+        score, metric: of the integer network, on the whole test set.
+        bits: effective bits per weight.
+        cycles: of an inference.
+        kge: logic of the engine, at each setting of the synthesis that was asked for, smallest first.
+        path_ns: slowest path within one module, likewise.
+        logic_mm2, sram_mm2: area of the logic at the first setting, and of the memories.
+        compared: inputs whose every value was equal in RTL simulation; 0: not simulated.
+    """
+
+    network: str
+    title: str
+    unit: str
+    engine: str
+    score: float
+    metric: str
+    bits: float
+    cycles: int
+    kge: tuple[float, ...]
+    path_ns: tuple[float, ...]
+    logic_mm2: float
+    sram_mm2: float
+    compared: int
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("networks", nargs="+", choices=[name for name, b in BENCHMARKS.items() if b.official])
+    parser.add_argument("--simulate", type=int, default=0, metavar="N", help="inputs in RTL simulation")
+    parser.add_argument("--units", nargs="+", choices=[rival.unit for rival in RIVALS], help="only these")
+    parser.add_argument("--again", action="store_true", help="make rows anew that are kept")
+    options = parser.parse_args()
+    pdk = load_pdk(Path(os.environ["PDK_ROOT"]))
+    for name in options.networks:
+        data = cache(partial(load_data, settings_of(name)))
+        for rival in RIVALS:
+            if options.units and rival.unit not in options.units:
+                continue
+            kept = rows()
+            known = next((row for row in kept if (row.network, row.title) == (name, rival.title)), None)
+            if known is not None and not options.again and known.compared >= options.simulate:
+                continue
+            row = measured(name, rival, data, options.simulate, pdk)
+            print(row, flush=True)
+            rest = [each for each in rows() if (each.network, each.title) != (name, rival.title)]
+            write_json(RESULTS, [asdict(each) for each in sorted([*rest, row], key=place)])
+
+
+def settings_of(name: str) -> Settings:
+    return Settings(name, Path("runs") / name)
+
+
+def place(row: Row) -> tuple[int, int]:
+    return list(BENCHMARKS).index(row.network), [rival.title for rival in RIVALS].index(row.title)
+
+
+def rows() -> list[Row]:
+    if not RESULTS.exists():
+        return []
+    kept = json.loads(RESULTS.read_text(encoding="utf-8"))
+    return [Row(**{**row, "kge": tuple(row["kge"]), "path_ns": tuple(row["path_ns"])}) for row in kept]
+
+
+def measured(name: str, rival: Rival, data: Callable[[], Dataset], simulate: int, pdk: Pdk) -> Row:
+    network = made(name, rival, data)
+    config = config_for(network, EngineConfig(unit=unit_named(rival.unit)))
+    program = compile_network(network, config)
+    together = rival.unit.startswith("sum_together")
+    kge, paths, sram = areas(config, SETTINGS if together and name == "resnet8" else SETTINGS[:1], pdk)
+    return Row(
+        network=name,
+        title=rival.title,
+        unit=rival.unit,
+        engine=str(config.unit),
+        score=score(network, data()),
+        metric=data().metric,
+        bits=effective_bits(network).per_weight,
+        cycles=sum(layer.cycles for layer in predict(program)),
+        kge=kge,
+        path_ns=paths,
+        logic_mm2=kge[0] * pdk.gate_um2 / 1e3,
+        sram_mm2=sram,
+        compared=compared(network, program, data(), simulate) if simulate else 0,
+    )
+
+
+def made(name: str, rival: Rival, data: Callable[[], Dataset]) -> IntegerNetwork:
+    if rival.file:
+        return load(NETWORKS / f"{rival.file.format(name)}.safetensors")
+    settings = settings_of(name)
+    transforms = Transforms.parse(settings.benchmark.transforms)
+    images = settings.quantization_recipe.calibration
+    return freeze(quantized(float_model(name), data(), rival.scheme, images, transforms), name=name)
+
+
+def quantized(model: nn.Module, data: Dataset, scheme: str, images: int, transforms: Transforms) -> QuantizedNetwork:
+    return post_training(model, data, Scheme.parse(scheme), images=images, seed=0, transforms=transforms)
+
+
+def areas(
+    config: EngineConfig, settings: Sequence[Setting], pdk: Pdk
+) -> tuple[tuple[float, ...], tuple[float, ...], float]:
+    """Return kGE and the slowest path in ns at each setting, and mm² of the memories."""
+    kge, paths, sram = [], [], 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        design = Design(tuple(write_sources(Path(folder))), TOP, config.module_parameters())
+        for setting in settings:
+            report = liberty_area(design, pdk, setting=setting, cache=CACHE, timeout_s=LIMIT_S)
+            kge.append(report.total)
+            paths.append(report.path.delay_ps / 1e3 if report.path else 0.0)
+            sram = report.sram_area_um2 / 1e6
+    return tuple(kge), tuple(paths), sram
+
+
+def compared(network: IntegerNetwork, program: Program, data: Dataset, count: int) -> int:
+    """Return how many inputs gave equal values in RTL simulation: all, or there is an error."""
+    images = data.scaling.integers(data.test.images[:count])
+    verify_on_engine(network, program, images, progress=False)
+    return len(images)
+
+
+def section(kept: Sequence[Row]) -> str:
+    """Return the part of docs/execution-units.md that says what was measured."""
+    if not kept:
+        raise IntarsiaError("there are no rows; run benchmarks/rival_units.py first.")
+    parts = [_HEAD]
+    for name in dict.fromkeys(row.network for row in kept):
+        mine = [row for row in kept if row.network == name]
+        parts.append(_table(mine))
+    parts.append(_together([row for row in kept if row.unit.startswith("sum_together")]))
+    return "\n".join(parts)
+
+
+_HEAD = """
+## Whole engines, side by side
+
+Figures by `python benchmarks/rival_units.py resnet8 dscnn mobilenet autoencoder --simulate 20`. Each engine is fitted to
+its network at the same peak rate, 16 lanes × 16 inputs per cycle. Superposition runs a trained network; **all rivals run
+networks quantized after training**, so their scores can still rise. *Cycles × area*, with int8 as 1, is the time of an
+inference at equal total area, if an engine could be scaled freely; less is better.
+"""
+
+
+def _table(mine: Sequence[Row]) -> str:
+    reference = next((row for row in mine if row.unit == "dense8"), None)
+    lines = [
+        f"\n### {mine[0].network}\n",
+        f"| unit | engine | {mine[0].metric} | bits per weight | cycles | kGE | logic, mm² | SRAM, mm² | total, mm² | "
+        "cycles × area | inputs equal in RTL |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in mine:
+        total = row.logic_mm2 + row.sram_mm2
+        relative = "–"
+        if reference is not None:
+            relative = f"{total * row.cycles / (reference.cycles * (reference.logic_mm2 + reference.sram_mm2)):.2f}"
+        shown = f"{row.score:.2%}" if row.metric == "accuracy" else f"{row.score:.4f}"
+        lines.append(
+            f"| {row.title} | {row.engine} | {shown} | {row.bits:.2f} | {row.cycles:,} | {row.kge[0]:.1f} | "
+            f"{row.logic_mm2:.2f} | {row.sram_mm2:.2f} | {total:.2f} | {relative} | {row.compared or '–'} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _together(mine: Sequence[Row]) -> str:
+    """Return the comparison of the Sum-Together engines with the fixed builds."""
+    lines = [
+        "\n### Sum-Together against the fixed 16-bit build\n",
+        "The same networks, of searched widths. The fixed build has 16-bit multipliers of one product; narrower "
+        "operands are sign-extended in its memories. Area is that of the logic.\n",
+        "| network | bits per weight | cycles, fixed | cycles, Sum-Together | speed-up | logic, smallest | balanced | "
+        "fastest | SRAM, mm², fixed | Sum-Together |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in mine:
+        fixed = next((r for r in mine if r.network == row.network and r.unit == "sum_together16"), None)
+        if row.unit != "sum_together" or fixed is None:
+            continue
+        ratios = [f"{own / other - 1:+.1%}" for own, other in zip(row.kge, fixed.kge, strict=True)]
+        ratios += ["–"] * (3 - len(ratios))
+        lines.append(
+            f"| {row.network} | {row.bits:.2f} | {fixed.cycles:,} | {row.cycles:,} | {fixed.cycles / row.cycles:.2f} | "
+            f"{' | '.join(ratios)} | {fixed.sram_mm2:.2f} | {row.sram_mm2:.2f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
