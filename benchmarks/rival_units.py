@@ -214,10 +214,10 @@ def section(kept: Sequence[Row]) -> str:
 _HEAD = """
 ## Whole engines, side by side
 
-Figures by `python benchmarks/rival_units.py resnet8 dscnn mobilenet autoencoder --simulate 20`. Each engine is fitted to
-its network at the same peak rate, 16 lanes × 16 inputs per cycle. Superposition runs a trained network; **all rivals run
-networks quantized after training**, so their scores can still rise. *Cycles × area*, with int8 as 1, is the time of an
-inference at equal total area, if an engine could be scaled freely; less is better.
+Figures by `python benchmarks/rival_units.py resnet8 dscnn mobilenet autoencoder --simulate 20`. Each engine is
+fitted to its network at the same peak rate, 16 lanes × 16 inputs per cycle. Superposition runs a trained network;
+**all rivals run networks quantized after training**, so their scores can still rise. *Cycles × area*, with int8 as
+1, is the time of an inference at equal total area, if an engine could be scaled freely; less is better.
 """
 
 

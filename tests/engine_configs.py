@@ -25,15 +25,17 @@ MIXED = EngineConfig(unit=MixedRows(2, 3, 11), requant_lanes=4, weight_parts=4, 
                      weight_depth=65536)  # fmt: skip
 SMALL_MIXED = EngineConfig(unit=MixedRows(1, 0, 7), lanes=8, block=16, scale_bits=8, residual_bits=8, requant_lanes=8,
                            acc_slots=4, tile_pixels=2, weight_depth=65536)  # fmt: skip
-TOGETHER = EngineConfig(unit=SumTogether(), bias_bits=48, acc_bits=44, act_banks=2, act_depth=8192, weight_parts=2,
-                        weight_depth=8192)  # fmt: skip
-QUADRANTS = EngineConfig(unit=SumTogether(4, "quadrants"), lanes=8, block=8, requant_lanes=2, scale_bits=9,
-                         bias_bits=48, residual_bits=9, acc_bits=48, acc_slots=4, weight_parts=4,
-                         act_banks=4, act_depth=16384, weight_depth=65536)  # fmt: skip
-TOGETHER_OBLONG = EngineConfig(unit=SumTogether(8), lanes=8, block=16, requant_lanes=1, bias_bits=48, acc_bits=45,
+TOGETHER = EngineConfig(unit=SumTogether(), lanes=8, block=8, requant_lanes=2, scale_bits=9, bias_bits=48,
+                        residual_bits=9, acc_bits=48, acc_slots=4, weight_parts=4, act_banks=4, act_depth=16384,
+                        weight_depth=65536)  # fmt: skip
+FIXED_16 = EngineConfig(unit=SumTogether(16, "quadrants"), lanes=8, block=8, requant_lanes=1, bias_bits=48,
+                        acc_bits=46, act_banks=2, act_depth=16384, weight_parts=2, weight_depth=32768)  # fmt: skip
+LARGE_TOGETHER = EngineConfig(unit=SumTogether(4, "quadrants"), bias_bits=48, acc_bits=44, act_banks=2, act_depth=8192,
+                              weight_parts=2, weight_depth=8192)  # fmt: skip
+OBLONG_TOGETHER = EngineConfig(unit=SumTogether(8), lanes=8, block=16, requant_lanes=1, bias_bits=48, acc_bits=45,
                                act_banks=1, act_depth=8192, acc_slots=9, weight_depth=16384)  # fmt: skip
-FIXED_16 = EngineConfig(unit=SumTogether(16), requant_lanes=4, bias_bits=48, acc_bits=46, act_banks=4, act_depth=8192,
-                        weight_parts=4, weight_depth=16384)  # fmt: skip
+LARGE_FIXED_16 = EngineConfig(unit=SumTogether(16), requant_lanes=4, bias_bits=48, acc_bits=46, act_banks=4,
+                              act_depth=8192, weight_parts=4, weight_depth=16384)  # fmt: skip
 NARROW = EngineConfig(unit=Superposition(2, 7, 1), requant_lanes=2, acc_slots=5, tile_pixels=3, acc_bits=18,
                       weight_parts=2, act_depth=777, weight_depth=3000)  # fmt: skip
 TERNARY = EngineConfig(unit=Superposition(0, 2, 2), requant_lanes=4, acc_slots=4, tile_pixels=2, weight_parts=2,
@@ -45,9 +47,11 @@ SHARED_OBLONG = EngineConfig(unit=Superposition(1, 8, 1, "shared"), lanes=8, blo
 FIXED = EngineConfig(unit=Superposition(2, 6, 2, "fixed", (0, 1)), acc_bits=26, weight_parts=2, act_banks=2,
                      weight_depth=16384)  # fmt: skip
 OTHERS = {"small": SMALL, "wide": WIDE, "slow": SLOW, "oblong": OBLONG, "dense": DENSE, "narrow dense": NARROW_DENSE,
-          "dense digits": DENSE_DIGITS, "mixed rows": MIXED, "small mixed rows": SMALL_MIXED, "ternary": TERNARY,
-          "shared": SHARED, "shared oblong": SHARED_OBLONG, "fixed": FIXED, "sum together": TOGETHER,
-          "quadrants": QUADRANTS, "sum together oblong": TOGETHER_OBLONG, "fixed 16": FIXED_16}  # fmt: skip
+          "dense digits": DENSE_DIGITS, "mixed rows": MIXED, "ternary": TERNARY, "shared": SHARED, "fixed": FIXED,
+          "sum together": TOGETHER, "fixed 16": FIXED_16}  # fmt: skip
+#: Those that take long to build; the soak has them, too.
+LARGE = {"small mixed rows": SMALL_MIXED, "shared oblong": SHARED_OBLONG, "large sum together": LARGE_TOGETHER,
+         "oblong sum together": OBLONG_TOGETHER, "large fixed 16": LARGE_FIXED_16}  # fmt: skip
 
 #: What the cycle model and the simulated engine both count.
 COUNTED = (

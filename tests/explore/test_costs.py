@@ -8,7 +8,7 @@ from torch import nn
 from intarsia.datasets import load_dataset
 from intarsia.engine import compile_network, config_for
 from intarsia.engine.cycles import predict
-from intarsia.engine.units import Dense, Superposition, Unit
+from intarsia.engine.units import Dense, Superposition, Unit, unit_named
 from intarsia.explore.areas import Areas
 from intarsia.explore.costs import costs_of
 from intarsia.integer import IntegerNetwork
@@ -52,6 +52,21 @@ def test_a_network_needs_the_least_unit_that_runs_all_its_layers(text: str, unit
         assert isinstance(found.array.unit, Superposition)
         unit = replace(unit, shift_bits=found.array.unit.shift_bits)
     assert found.array.unit == unit
+
+
+@pytest.mark.parametrize("name", ["dense4", "mixed_rows", "sum_together", "sum_together16"])
+def test_a_network_runs_on_the_unit_that_a_design_names(name: str) -> None:
+    found = costs_of(network("int4, first=default, last=default"), unit=name)
+    assert found.engine is not None and found.array is not None and found.cycles
+    assert found.engine.unit == found.array.unit
+    assert found.engine.unit.name == unit_named(name).name
+    assert found.array.acc_bits >= found.array.unit.least_acc_bits(16)
+
+
+def test_wide_activations_run_on_sum_together_alone() -> None:
+    wide = network("int8 a16")
+    assert costs_of(wide).reason.endswith("or choose the unit sum_together.")
+    assert costs_of(wide, unit="sum_together").cycles
 
 
 def test_cycles_are_those_of_the_compiled_program() -> None:

@@ -61,6 +61,25 @@ def test_combinations_that_mean_the_same_are_one_point() -> None:
     assert points[-2:] == [Point("ternary, scales=8"), Point("int4", "widen1.25+permute")]
 
 
+def test_the_unit_is_an_axis_and_part_of_listed_designs() -> None:
+    text = "network: digits\nlayers: {default: [int4, int8]}\nunits: [dense4, sum_together]\n"
+    text += "schemes: [int2 | unit dense2]\n"
+    points = list(parse_space(text).points())
+    assert [point.key for point in points] == [
+        "int4 | unit dense4",
+        "int4 | unit sum_together",
+        "int8 | unit dense4",
+        "int8 | unit sum_together",
+        "int2 | unit dense2",
+    ]
+    assert [Point.parse(point.key) for point in points] == points
+    assert Point.parse("int4 | permute+equalize | unit dense8") == Point("int4", "permute+equalize", "dense8")
+    with pytest.raises(IntarsiaError, match="unknown execution unit 'dense9'"):
+        Point.parse("int4 | unit dense9")
+    with pytest.raises(IntarsiaError, match=r"line 2: units are chosen beside layers; .* `SCHEME \| unit NAME`"):
+        parse_space("network: digits\nunits: [dense8]\nschemes: [int4]\n")
+
+
 def test_layers_that_are_called_as_words_stand_in_quotes() -> None:
     space = parse_space("""network: resnet8
 layers: {default: ternary, first: digits4, '"first"': [int4, int8], '"a|b, c"': default}

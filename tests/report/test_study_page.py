@@ -32,7 +32,9 @@ def design(scheme: str, accuracies: tuple[float, ...], bits: float, *, on_front:
     rung = len(accuracies) - 1
     coordinates = {f"default.{name}": value for name, value in chosen.items()}
     by_seed = (accuracies[-1] - 0.005, accuracies[-1] + 0.005)
-    return Design(scheme, "none", coordinates, rung, (0, 1), metrics, by_seed, accuracies, "no <b>unit</b>.", on_front)
+    return Design(
+        scheme, "none", "", coordinates, rung, (0, 1), metrics, by_seed, accuracies, "no <b>unit</b>.", on_front
+    )
 
 
 def results() -> StudyResults:

@@ -15,7 +15,7 @@ from itertools import count
 import numpy as np
 from tqdm import tqdm
 
-from engine_configs import COUNTED, OTHERS, REFUSALS, SHIPPED
+from engine_configs import COUNTED, LARGE, OTHERS, REFUSALS, SHIPPED
 from intarsia.engine import EngineConfig, Program, compile_network
 from intarsia.engine.cycles import predict
 from intarsia.errors import IntarsiaError
@@ -25,8 +25,8 @@ from intarsia.simulate import SimulatedEngine
 from random_networks import Fit, random_images, random_layer_network
 
 #: Layers are larger than those of the tests: some pass what a descriptor holds.
-_TOO_LARGE = re.compile(r"the engine takes \d+ to \d|more than accumulators of 32 bits hold")
-ENGINES: dict[str, EngineConfig] = {"default": SHIPPED, **OTHERS}
+_TOO_LARGE = re.compile(r"the engine takes \d+ to \d|more than accumulators of 48 bits hold")
+ENGINES: dict[str, EngineConfig] = {"default": SHIPPED, **OTHERS, **LARGE}
 _IMAGES = 4
 
 

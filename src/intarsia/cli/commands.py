@@ -104,6 +104,7 @@ class _Chosen:
 
     scheme: str
     transforms: str
+    unit: str
     baselines: tuple[str, ...]
 
 
@@ -132,7 +133,9 @@ def _of_study(network: str, told: Told) -> _Chosen:
     scheme = str(Scheme.parse(chosen.scheme))
     name, model = named(network, own_folder="out" in told)
     usual = benchmark_of(name, model).baselines
-    return _Chosen(scheme, chosen.transforms, tuple(kind for kind in usual if kind != normalized(chosen.scheme)))
+    return _Chosen(
+        scheme, chosen.transforms, chosen.unit, tuple(kind for kind in usual if kind != normalized(chosen.scheme))
+    )
 
 
 def _most_accurate(designs: Sequence[Design]) -> int:
@@ -189,6 +192,7 @@ def settings_of(command: str, network: str, told: Told, line: str) -> Settings:
     if "from_study" in told or "design" in told:
         chosen = _of_study(network, told)
         fields = {"baselines": chosen.baselines} | fields | {"scheme": chosen.scheme, "transforms": chosen.transforms}
+        fields |= {"unit": chosen.unit} if chosen.unit and "unit" not in told else {}
     name, model = named(network, own_folder="out" in told)
     folder = told.get("out", OUT) / name
     synthesis = not told.get("skip_synthesis", False)

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from intarsia.engine import EngineConfig, compile_network
 from intarsia.engine.config import LEAST_DEPTH
 from intarsia.engine.cycles import LayerCycles, predict
-from intarsia.engine.fitting import engine_for
+from intarsia.engine.fitting import config_for, engine_for
 from intarsia.engine.program import Program
+from intarsia.engine.units import unit_named
 from intarsia.errors import IntarsiaError
 from intarsia.integer import IntegerNetwork
 from intarsia.integer.effective import effective_bits
@@ -50,20 +51,33 @@ class Costs:
         return memory_energy(self.layers, self.engine, pdk)
 
 
-def costs_of(network: IntegerNetwork, engine: EngineConfig | None = None) -> Costs:
-    """Count the costs of a network on the engine that is fitted to it, with the unit that `engine_for` chooses."""
+def costs_of(network: IntegerNetwork, engine: EngineConfig | None = None, unit: str = "") -> Costs:
+    """Count the costs of a network on the engine that is fitted to it.
+
+    Args:
+        network: any.
+        engine: to begin with.
+        unit: by the name that `unit_named` reads; empty: the one that `engine_for` chooses.
+    """
     engine = engine or EngineConfig()
     counted = effective_bits(network)
     stored = -(-(counted.total + counted.biases) // 8)
     try:
-        program = compile_network(network, engine_for(network, engine))
+        chosen = config_for(network, _with_unit(engine, unit)) if unit else engine_for(network, engine)
+        program = compile_network(network, chosen)
     except IntarsiaError as error:
         return Costs(counted.per_weight, stored, None, None, str(error))
     layers = predict(program)
     cycles = sum(layer.cycles for layer in layers)
     fitted = program.config
-    array = LaneArray(fitted.unit, fitted.lanes, fitted.block)
+    acc_bits = max(LaneArray.acc_bits, fitted.unit.least_acc_bits(fitted.block))
+    array = LaneArray(fitted.unit, fitted.lanes, fitted.block, acc_bits)
     return Costs(counted.per_weight, stored, cycles, array, layers=layers, engine=_as_deep_as_used(program))
+
+
+def _with_unit(engine: EngineConfig, name: str) -> EngineConfig:
+    """Return an engine with another unit, and accumulators and requantizers as that needs them."""
+    return replace(engine, unit=unit_named(name, engine.lanes), acc_bits=0, requant_lanes=0)
 
 
 def _as_deep_as_used(program: Program) -> EngineConfig:

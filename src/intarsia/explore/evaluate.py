@@ -2,6 +2,7 @@
 """One design evaluated: quantized, frozen, executed on validation inputs, and its hardware counted."""
 
 import time
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -55,6 +56,7 @@ class Evaluator:
         # The float weights of every scheme are the same.
         self.teacher = FloatNetwork(attached(self.model, self.data, Scheme.parse("int8")))
         self.answers = TeacherCache()
+        self._last: tuple[tuple[Point, Rung, int], IntegerNetwork] | None = None
         self.validation = split if space.images is None else split.take(space.images)
 
     def __call__(self, point: Point, rung: Rung, seed: int) -> Evaluation:
@@ -64,8 +66,8 @@ class Evaluator:
             IntarsiaError: the scheme does not fit the network.
         """
         start = time.monotonic()
-        network = self._network(point, rung, seed)
-        costs = costs_of(network, self.settings.engine)
+        network = self._made(point, rung, seed)
+        costs = costs_of(network, self.settings.engine, point.unit)
         metrics: dict[str, float | None] = {
             ACCURACY.name: self._merit(network),
             BITS.name: costs.bits,
@@ -84,6 +86,13 @@ class Evaluator:
             if MEMORY_ENERGY.name in self.space.objectives:
                 raise
             return None, str(error)
+
+    def _made(self, point: Point, rung: Rung, seed: int) -> IntegerNetwork:
+        """Return a design's network; that of the design before, if only the units differ."""
+        design = replace(point, unit=""), rung, seed
+        if self._last is None or self._last[0] != design:
+            self._last = design, self._network(point, rung, seed)
+        return self._last[1]
 
     def _network(self, point: Point, rung: Rung, seed: int) -> IntegerNetwork:
         scheme, transforms = Scheme.parse(point.scheme), Transforms.parse(point.transforms)

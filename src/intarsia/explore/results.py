@@ -26,6 +26,7 @@ def collect(store: Store, space: DesignSpace) -> StudyResults:
             Design(
                 scheme=point.scheme,
                 transforms=point.transforms,
+                unit=point.unit,
                 chosen=done[0].job.chosen,
                 rung=rung,
                 seeds=tuple(entry.job.seed for entry in done),

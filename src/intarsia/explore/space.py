@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from intarsia.engine.units import unit_named
 from intarsia.errors import IntarsiaError
 from intarsia.quantize.scheme import LayerScheme, Scheme
 from intarsia.quantize.scheme_text import normalized, split
@@ -14,40 +15,48 @@ from intarsia.quantize.transforms.settings import Transforms
 NONE = "none"
 #: Where a layer's planes come from if no rule of `Scheme` names the layer.
 DEFAULT = "default"
+_UNIT = "unit "
 
 SearchKind = Literal["grid", "random", "evolution"]
 
 
 @dataclass(frozen=True)
 class Point:
-    """One design: a scheme and transformations, as texts.
+    """One design: a scheme, transformations and an execution unit, as texts.
 
     Attributes:
         scheme: as `Scheme.parse` reads it.
         transforms: of the float network before it is quantized; `none`, or names joined by `+`.
+        unit: as `unit_named` reads it; empty: the first kind of unit that takes the network.
     """
 
     scheme: str
     transforms: str = NONE
+    unit: str = ""
 
     @classmethod
     def parse(cls, text: str) -> "Point":
-        """Read a scheme, optionally followed by a bar and transformations: `ternary+1:16xint4 | permute`.
+        """Read a scheme, optionally followed by a bar and transformations, and by a bar and a unit:
+        `ternary+1:16xint4 | permute`, `int4 | unit dense4`.
 
         Raises:
-            IntarsiaError: there is no such scheme or transformation.
+            IntarsiaError: there is no such scheme, transformation or unit.
         """
         scheme, *rest = (part.strip() for part in split(text, "|"))
+        unit = rest.pop().removeprefix(_UNIT) if rest and rest[-1].startswith(_UNIT) else ""
         transforms = " | ".join(rest)
         Scheme.parse(scheme)
         if transforms:
             Transforms.parse(transforms)
-        return cls(scheme, transforms or NONE)
+        if unit:
+            unit_named(unit)
+        return cls(scheme, transforms or NONE, unit)
 
     @property
     def key(self) -> str:
         """What tells this point from others, as `parse` reads it."""
-        return self.scheme if self.transforms == NONE else f"{self.scheme} | {self.transforms}"
+        parts = [self.scheme, *([] if self.transforms == NONE else [self.transforms])]
+        return " | ".join([*parts, *([_UNIT + self.unit] if self.unit else [])])
 
 
 @dataclass(frozen=True)
@@ -164,6 +173,7 @@ class DesignSpace:
         layers: by `default`, `first`, `last`, `depthwise` or a layer's name.
         scales: bits of the multipliers.
         transforms: of the float network.
+        units: execution units, as `unit_named` reads them; none: the first kind that takes the network.
         schemes: additional complete designs, such as uniform ones, as `Point.parse` reads them.
         objectives: metrics that the Pareto front compares, of `intarsia.report.metrics.DESIGN_METRICS`.
         calibration: training images that post-training quantization sees.
@@ -176,6 +186,7 @@ class DesignSpace:
     layers: Mapping[str, LayerSpace]
     scales: tuple[str, ...] = ()
     transforms: tuple[str, ...] = (NONE,)
+    units: tuple[str, ...] = ()
     schemes: tuple[str, ...] = ()
     objectives: tuple[str, ...] = ("accuracy", "bits")
     calibration: int = 256
@@ -187,6 +198,7 @@ class DesignSpace:
         """Return the coordinates of the space, in the order of the file."""
         found = [choice for where, layer in self.layers.items() for choice in layer.choices(where)]
         found += [Choice("scales", self.scales)] if self.scales else []
+        found += [Choice("units", self.units)] if self.units else []
         return (*found, Choice("transforms", self.transforms))
 
     def point(self, chosen: Mapping[str, str]) -> Point:
@@ -203,7 +215,7 @@ class DesignSpace:
         rules += [f"scales={chosen['scales']}"] if "scales" in chosen else []
         text = normalized(",".join(rules))
         Scheme.parse(text)
-        return Point(text, chosen.get("transforms", NONE))
+        return Point(text, chosen.get("transforms", NONE), chosen.get("units", ""))
 
     def designs(self) -> dict[Point, Mapping[str, str]]:
         """Return every design once, in order, with the coordinates that it has first; combinations that mean the same

@@ -8,6 +8,7 @@ from typing import TypeVar, get_args
 
 import yaml
 
+from intarsia.engine.units import unit_named
 from intarsia.errors import IntarsiaError, unreadable
 from intarsia.explore.space import (
     DEFAULT,
@@ -142,8 +143,8 @@ class _Node:
 
 
 def _space(root: _Node) -> DesignSpace:
-    known = ("network", "layers", "scales", "transforms", "schemes", "objectives", "calibration", "images", "search",
-             "rungs")  # fmt: skip
+    known = ("network", "layers", "scales", "transforms", "units", "schemes", "objectives", "calibration", "images",
+             "search", "rungs")  # fmt: skip
     fields = root.fields(known)
     if "network" not in fields:
         raise root.fail("there is no network; add network: resnet8, say.")
@@ -153,6 +154,7 @@ def _space(root: _Node) -> DesignSpace:
     readers: Mapping[str, Callable[[_Node], object]] = {
         "scales": lambda node: node.each(lambda item: item.checked(_scale)),
         "transforms": lambda node: node.each(lambda item: item.checked(Transforms.parse)),
+        "units": lambda node: node.each(lambda item: item.checked(unit_named)),
         "schemes": lambda node: node.each(lambda item: item.checked(Point.parse)),
         "objectives": lambda node: node.each(lambda item: _one_of(item, tuple(DESIGN_METRICS))),
         "calibration": lambda node: node.number(1),
@@ -165,6 +167,8 @@ def _space(root: _Node) -> DesignSpace:
             options[name] = read(fields[name])
     layers = _layers(fields["layers"]) if "layers" in fields else {}
     space = DesignSpace(fields["network"].text(), layers, **options)  # type: ignore[arg-type]
+    if space.units and not space.layers:
+        raise fields["units"].fail("units are chosen beside layers; of listed schemes write `SCHEME | unit NAME`.")
     if "accuracy" not in space.objectives:
         raise fields["objectives"].fail("accuracy is missing among the objectives; add it.")
     return _possible(space, fields.get("layers", root))

@@ -21,7 +21,7 @@ class Design:
     """A design as far as it was evaluated.
 
     Attributes:
-        scheme, transforms: what it is.
+        scheme, transforms, unit: what it is; without a unit it runs on the first kind that takes it.
         chosen: its coordinates in the space; empty for schemes that the space lists in addition.
         rung: the last one that it reached.
         seeds: evaluated there.
@@ -34,6 +34,7 @@ class Design:
 
     scheme: str
     transforms: str
+    unit: str
     chosen: Mapping[str, str]
     rung: int
     seeds: tuple[int, ...]
@@ -42,6 +43,12 @@ class Design:
     accuracies: tuple[float, ...]
     reason: str
     on_front: bool
+
+    @property
+    def name(self) -> str:
+        """What it is, in one line."""
+        parts = [self.scheme, *([] if self.transforms == "none" else [self.transforms])]
+        return " | ".join([*parts, *([f"unit {self.unit}"] if self.unit else [])])
 
     def __post_init__(self) -> None:
         if unknown := self.metrics.keys() - DESIGN_METRICS.keys():
@@ -86,7 +93,18 @@ class StudyResults:
         writer = csv.writer(text, lineterminator="\n")
         rungs = [f"accuracy at rung {rung}" for rung in range(len(self.epochs))]
         writer.writerow(
-            ["scheme", "transforms", "rung", "seeds", *DESIGN_METRICS, "accuracy by seed", *rungs, "on_front", *names]
+            [
+                "scheme",
+                "transforms",
+                "unit",
+                "rung",
+                "seeds",
+                *DESIGN_METRICS,
+                "accuracy by seed",
+                *rungs,
+                "on_front",
+                *names,
+            ]
         )
         for d in self.designs:
             metrics = ["" if d.metrics.get(name) is None else d.metrics[name] for name in DESIGN_METRICS]
@@ -95,7 +113,7 @@ class StudyResults:
             passed = [*d.accuracies, *[""] * (len(rungs) - len(d.accuracies))]
             by_seed = " ".join(map(str, d.by_seed))
             last = [by_seed, *passed, int(d.on_front), *chosen]
-            writer.writerow([d.scheme, d.transforms, d.rung, seeds, *metrics, *last])
+            writer.writerow([d.scheme, d.transforms, d.unit, d.rung, seeds, *metrics, *last])
         return text.getvalue()
 
 

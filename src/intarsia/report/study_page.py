@@ -119,8 +119,7 @@ def study_table(results: StudyResults) -> str:
     rows: list[tuple[str, ...]] = [("seeds", *columns.values(), "scheme")]
     for design in results.front:
         cells = [metric.text(design.metrics.get(metric.name)) for metric in columns]
-        name = design.scheme if design.transforms == "none" else f"{design.scheme} | {design.transforms}"
-        rows.append((str(len(design.seeds)), *cells, name))
+        rows.append((str(len(design.seeds)), *cells, design.name))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     lines = ["  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=False)) for row in rows]
     return "\n".join(f"{line}  {escaped(row[-1])}" for line, row in zip(lines, rows, strict=True))
@@ -133,7 +132,7 @@ def _epochs(number: int | None) -> str:
 
 
 def _text(design: Design) -> str:
-    lines = [design.scheme, *([design.transforms] if design.transforms != "none" else [])]
+    lines = design.name.split(" | ")
     lines += [f"{metric.heading}: {metric.text(design.metrics.get(name))}" for name, metric in DESIGN_METRICS.items()]
     return "<br>".join(html.escape(line) for line in lines)
 
