@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import rival_units
 from intarsia.engine import EngineConfig, compile_network, config_for
 from intarsia.engine.cycles import predict
 from intarsia.engine.sources import TOP, write_sources
@@ -82,7 +83,7 @@ def main() -> None:
             for words in (1, 2, 4)
         ]
         residuals = residual_additions(tuple(sources), pdk, options.cache)
-    text = page(areas, decoders, pdk) + engines(engine, widths) + residuals
+    text = page(areas, decoders, pdk) + engines(engine, widths) + residuals + rival_units.section(rival_units.rows())
     write_text(options.docs / "execution-units.md", text)
 
 
