@@ -83,7 +83,9 @@ def main() -> None:
             for words in (1, 2, 4)
         ]
         residuals = residual_additions(tuple(sources), pdk, options.cache)
-    text = page(areas, decoders, pdk) + engines(engine, widths) + residuals + rival_units.section(rival_units.rows())
+    text = (
+        page(areas, decoders, pdk) + engines(engine, widths) + residuals + rival_units.section(rival_units.rows(), pdk)
+    )
     write_text(options.docs / "execution-units.md", text)
 
 
