@@ -288,8 +288,8 @@ def _together(mine: Sequence[Row]) -> str:
         "\n### Sum-Together against the fixed 16-bit build\n",
         "The same networks, of searched widths. The fixed build has 16-bit multipliers of one product; narrower "
         "operands are sign-extended in its memories. Area is that of the logic. Published for a 28 nm accelerator "
-        "(IEEE Access 2024), as means over its networks: 1.46, 1.33 and 1.29 times as fast for 0.9, 2.5 and 8.0 % more area. "
-        "The engine here gains more time, because a word of its memory holds as many more channels as they are "
+        "(IEEE Access 2024), as means over its networks: 1.46, 1.33 and 1.29 times as fast for 0.9, 2.5 and 8.0 % more "
+        "area. The engine here gains more time, because a word of its memory holds as many more channels as they are "
         "narrower, so that loads are saved with the multiplications. It pays more area: what is added to a multiplier "
         "is in the table below, and lanes choose activations, and the drain packs words, of three widths.\n",
         "| network | bits per weight | cycles, fixed | cycles, Sum-Together | speed-up | logic, smallest | balanced | "
