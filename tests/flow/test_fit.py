@@ -37,6 +37,8 @@ def digits() -> Dataset:
         ("int8", "none", "dense"),
         ("mix-outputs:int8@0.125/int2, first=int4", "none", "mixed_rows"),
         ("ternary+outputs@0.125xint4", "none", "mixed_rows"),
+        ("int4 a4, first=int8 a4, last=int16, depthwise=int16 a16", "none", "sum_together"),
+        ("int8 a16", "none", "sum_together16"),
     ],
 )
 def test_an_untrained_network_shows_engine_and_cycles(

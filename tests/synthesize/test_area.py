@@ -77,6 +77,14 @@ def test_a_pdk_gives_gates_macros_and_the_slowest_path(mac_array: Callable[..., 
 
 
 @pytest.mark.pdk
+def test_a_faster_setting_is_faster_and_larger(mac_array: Callable[..., Design], pdk: Pdk) -> None:
+    small, fast = (liberty_area(mac_array(Lanes=1), pdk, setting=setting) for setting in ("smallest", "fastest"))
+    assert small.path is not None
+    assert fast.path is not None
+    assert fast.path.delay_ps < small.path.delay_ps
+    assert fast.total > small.total
+
+
 def test_flip_flops_with_a_common_enable_get_a_clock_gate(pdk: Pdk, tmp_path: Path) -> None:
     """A gate for eight flip-flops is smaller than eight multiplexers; three keep theirs."""
     source = tmp_path / "kept.sv"
