@@ -60,3 +60,10 @@ def test_an_untrained_network_shows_engine_and_cycles(
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_registry_knows_what_its_networks_take(name: str) -> None:
     assert read_plan(build(name), network_spec(name).shape)
+
+
+@pytest.mark.parametrize("unit", ["superposition", "dense8", "mixed_rows", "sum_together"])
+def test_lane_arrays_are_compared_where_there_is_superposition(unit: str, tmp_path: Path) -> None:
+    ids = [task.id for task in all_tasks(Settings("digits", tmp_path, unit=unit))]
+    assert ("synthesize/arrays" in ids) == (unit == "superposition")
+    assert "synthesize/engine" in ids

@@ -55,15 +55,11 @@ def synthesis_tasks(settings: Settings, hardware: Mapping[str, object]) -> list[
     pdk = None if root is None else Path(root)
     tasks: list[Task[Result]] = [
         _task("engine", "the engine, by part", functools.partial(engine_area, pdk=pdk), EngineAreas, libraries),
-        _task(
-            "arrays",
-            "lane arrays: superposition, int8",
-            functools.partial(lane_arrays, pdk=pdk),
-            LaneArrays,
-            libraries,
-        ),
         _task("ecp5-map", "the engine in ECP5 cells", map_fpga, Fpga, key),
     ]
+    if isinstance(settings.engine.unit, Superposition):
+        arrays = functools.partial(lane_arrays, pdk=pdk)
+        tasks.insert(1, _task("arrays", "lane arrays: superposition, int8", arrays, LaneArrays, libraries))
     if settings.routed != "none":
         limits = key | {"seconds": settings.route_seconds, "what": settings.routed}
         placed = _task("ecp5", f"the {settings.routed} placed and routed", place, Fpga, limits)
@@ -119,11 +115,11 @@ def lane_arrays(job: Job, pdk: Path | None) -> LaneArrays:
     require("pyosys", "synthesize")
 
     config = engine_of(job.records)
-    unit = config.unit if isinstance(config.unit, Superposition) else Superposition()
+    assert isinstance(config.unit, Superposition)  # noqa: S101 (other runs have no such task)
     with _sources() as sources:
         found = compare_arrays(
             sources,
-            unit=unit,
+            unit=config.unit,
             lanes=config.lanes,
             block=config.block,
             acc_bits=config.acc_bits,
