@@ -281,12 +281,12 @@ def _wins(kept: Sequence[Row]) -> str:
 #: What stands behind figures above that do not speak for superposition.
 _WHY = """
 
-On DS-CNN, superposition loses to int4. Its depthwise layers have weights of two ternary digits, so two weight blocks per
-pixel, which are fetched anew for each; a dense engine has one, which stays in the lanes. So the memory must give a whole
-block per cycle: 800 bits wide and 192 deep, of small macros that take twice the area per bit. In two words per block it
-would be narrower, but the network would take 16 % more cycles. And with so few weights (22,000) the activations are most
-of the memory, in any engine. Uniform int4 after training is a strong rival on all networks: it is level in accuracy with
-what superposition reaches by training, for a third more area on ResNet-8 and less on DS-CNN.
+On DS-CNN, superposition loses to int4. Its depthwise layers have weights of two ternary digits, so two weight blocks
+per pixel, which are fetched anew for each; a dense engine has one, which stays in the lanes. So the memory must give a
+whole block per cycle: 800 bits wide and 192 deep, of small macros that take twice the area per bit. In two words per
+block it would be narrower, but the network would take 16 % more cycles. Uniform int4 after training is a strong rival
+everywhere: it is level in accuracy with what superposition reaches by training, for a third more area on ResNet-8 and
+less on DS-CNN.
 
 Mixed rows get 4 or 8 bits in all lanes where a network's layers want wide channels in different places, and on
 FC-AutoEncoder: their choice counts logic and cycles, not the weight memory.
