@@ -18,10 +18,8 @@ from intarsia.simulate import SimulatedEngine
 @pytest.mark.parametrize(
     ("scheme", "lanes", "slots", "positions"),
     [
-        ("ternary", 16, 0, "own"),
         ("ternary+1:16/4xint4", 8, 1, "own"),
         ("ternary+1:16/16xint4", 16, 1, "shared"),
-        ("ternary+inputs@0.0625xint4", 16, 1, "shared"),
         ("ternary+fixed1:16xint4", 16, 1, "fixed"),
     ],
 )
