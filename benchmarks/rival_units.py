@@ -9,8 +9,8 @@ int8 and int4, formats mixed over output channels, and the widths that benchmark
 fixed 16-bit build. Each row is the whole test set in the integer executor, the cycle model, a synthesis of the whole
 engine, and, with --simulate N, N inputs in RTL simulation, every value of every layer compared.
 
-Rows are kept in studies/results/rival-units.json, one by one; --again makes those of the given networks anew. Writes
-the last part of docs/execution-units.md, after what benchmarks/execution_units.py writes.
+Rows are kept in studies/results/rival-units.json, one by one; --again measures those of the given networks again.
+Writes the last part of docs/execution-units.md, after what benchmarks/execution_units.py writes.
 """
 
 import argparse
@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("networks", nargs="+", choices=[name for name, b in BENCHMARKS.items() if b.official])
     parser.add_argument("--simulate", type=int, default=0, metavar="N", help="inputs in RTL simulation")
     parser.add_argument("--units", nargs="+", choices=[rival.unit for rival in RIVALS], help="only these")
-    parser.add_argument("--again", action="store_true", help="make rows anew that are kept")
+    parser.add_argument("--again", action="store_true", help="measure again what is kept")
     options = parser.parse_args()
     pdk = load_pdk(Path(os.environ["PDK_ROOT"]))
     for name in options.networks:
@@ -210,7 +210,7 @@ def compared(network: IntegerNetwork, program: Program, data: Dataset, count: in
 def section(kept: Sequence[Row], pdk: Pdk) -> str:
     """Return the part of docs/execution-units.md that says what was measured."""
     if not kept:
-        raise IntarsiaError("there are no rows; run benchmarks/rival_units.py first.")
+        raise IntarsiaError("nothing was measured yet; run benchmarks/rival_units.py first.")
     parts = [_HEAD]
     for name in dict.fromkeys(row.network for row in kept):
         mine = [row for row in kept if row.network == name]
@@ -282,7 +282,7 @@ def _wins(kept: Sequence[Row]) -> str:
 _WHY = """
 
 On DS-CNN, superposition loses to int4. Its depthwise layers have weights of two ternary digits, so two weight blocks
-per pixel, which are fetched anew for each; a dense engine has one, which stays in the lanes. So the memory must give a
+per pixel, which are fetched again for each; a dense engine has one, which stays in the lanes. So the memory must give a
 whole block per cycle: 800 bits wide and 192 deep, of small macros that take twice the area per bit. In two words per
 block it would be narrower, but the network would take 16 % more cycles. Uniform int4 after training is a strong rival
 everywhere: it is level in accuracy with what superposition reaches by training, for a third more area on ResNet-8 and

@@ -105,7 +105,7 @@ def search(name: str, budget: str) -> tuple[Found, IntegerNetwork]:
     print(f"{name}: float validates at {float_validation:.4f}", flush=True)
     best: tuple[float, IntegerNetwork] | None = None
     for part in BUDGETS:
-        network = quantized(tables, part, model, data, settings)  # None where there are no narrower ones
+        network = quantized(tables, part, model, data, settings)
         if network is None:
             break
         figure = merit(network, known, data, settings)

@@ -3,7 +3,7 @@
 
 All operands of the array of 8 bits, for N = 1, 2 and 4, and of each quadrant, whose four sign controls and split make
 everything that the multiplier of quadrants is put together from. Of 16-bit operands, for each N: both operands at all
-pairs of one part, the others at their ends; and random ones. `tests/soak/multipliers` goes through all 2^32 pairs.
+pairs of one part, the others at their ends; and random ones. Not all 2^32 pairs of 16 bits.
 """
 
 from collections.abc import Sequence
