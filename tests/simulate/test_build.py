@@ -14,6 +14,7 @@ import pytest
 from hostile import FOLDER
 from intarsia.engine import EngineConfig, compile_network
 from intarsia.engine.sources import write_sources
+from intarsia.engine.units import Dense, MixedRows, SumTogether, Superposition, Unit
 from intarsia.errors import IntarsiaError
 from intarsia.integer.executor import Executor
 from intarsia.simulate import SimulatedEngine
@@ -21,6 +22,7 @@ from intarsia.simulate.verilator import LIBRARY, build, verilator_root
 from intarsia.text import escaped
 from patience import wait_for
 from random_networks import random_images, random_layer_network
+from rtl_bench import verilator
 
 
 @pytest.mark.parametrize("tool", ["g++", "make", "perl"])
@@ -159,3 +161,17 @@ def test_a_link_in_place_of_a_builds_lock_is_not_followed(tmp_path: Path) -> Non
     with pytest.raises(IntarsiaError, match="it is a link; move it away"):
         build(EngineConfig(lanes=8, block=8), tmp_path)
     assert (tmp_path / "valuable").read_text() == "1"
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [Superposition(2, 5, 2), Superposition(1, 4, 1, "fixed", (3,)), Dense(4, digits=True), MixedRows(), SumTogether()],
+)
+def test_lanes_and_arrays_take_the_parameters_that_their_unit_gives(unit: Unit, tmp_path: Path) -> None:
+    """Those of one lane are what is routed on an FPGA: a parameter that it does not have once stopped that."""
+    sources = [str(path) for path in write_sources(tmp_path)]
+    shell = {"Block": 16, "AccBits": 40, "AccSlots": 6}
+    for top, values in ((unit.lane, unit.lane_parameters()), (unit.array, unit.array_parameters() | {"Lanes": 16})):
+        given = [f"-G{name}={value}" for name, value in (shell | values).items()]
+        done = verilator(tmp_path, "--lint-only", "--top-module", top, *given, *sources)
+        assert done.returncode == 0, done.stderr

@@ -97,9 +97,11 @@ class Occupied:
 
 
 class ExecutionUnit(Protocol):
-    """An execution unit with its parameters; each is a frozen dataclass in a file of its own.
+    """An execution unit with its parameters; each is a frozen dataclass in a file of its own, derived from this.
 
     Nobody else decides what planes the hardware takes, how their weights are packed, or in how many passes they run.
+    What is answered here is true of most units: lanes that are all alike, activations of a byte, no slots, and
+    parameters that are given and not fitted.
     """
 
     #: Its name in configurations and reports.
@@ -111,9 +113,9 @@ class ExecutionUnit(Protocol):
     array: ClassVar[str]
     sources: ClassVar[tuple[str, ...]]
     #: Whether all lanes can take one channel of the sliding window (else it serves depthwise layers only).
-    common_window: ClassVar[bool]
+    common_window: ClassVar[bool] = True
     #: Bits of an activation.
-    most_activation_bits: ClassVar[int]
+    most_activation_bits: ClassVar[int] = BYTE
 
     def refusal(self, planes: Planes, block: int) -> str | None:
         """Return why no layer of such planes runs on the unit, as a sentence that says what to choose instead; None
@@ -134,17 +136,23 @@ class ExecutionUnit(Protocol):
         Raises:
             IntarsiaError: the unit has none for some tensor; the sentence names it.
         """
-        ...
+        for tensor in network.tensors.values():
+            if tensor.format.bits > BYTE:
+                raise IntarsiaError(
+                    f"tensor {tensor.name} has {tensor.format.bits} bits, and activations of this execution unit at "
+                    f"most {BYTE}; end its layer with a quantizer of {BYTE} bits, or choose the unit sum_together."
+                )
+        return dict.fromkeys(network.tensors, BYTE)
 
     def for_network(self, network: IntegerNetwork, block: int) -> Self:
         """Return the unit with those parameters that suit a network and that its layers are mapped for; the unit itself
         if it has none (`fitted` then chooses all).
         """
-        ...
+        return self
 
     def arranged(self, network: IntegerNetwork, block: int) -> Arrangement:
         """Return a network, before it is mapped, as the unit computes it best."""
-        ...
+        return Arrangement(network, {})
 
     def operands(self, layer: WeightLayer) -> Operands:
         """Return a layer in the unit's terms.
@@ -161,23 +169,26 @@ class ExecutionUnit(Protocol):
         Raises:
             IntarsiaError: none hold them; the sentence names the layer.
         """
-        ...
+        return self
 
     def holds(self, other: "ExecutionUnit") -> bool:
         """Whether it runs whatever `other`, of its own kind, does."""
-        ...
+        return self == other
 
     def lacks(self, other: "ExecutionUnit") -> dict[str, tuple[object, object]]:
         """Return what it has too little of to hold `other`, of its own kind: what that has and what it has, by name."""
-        ...
+        if not isinstance(other, type(self)):
+            return {}
+        return {name: (value, vars(self)[name]) for name, value in vars(other).items() if value != vars(self)[name]}
 
     def joined(self, other: "ExecutionUnit") -> Self:
         """Return the least unit that holds both this one and `other`, of its own kind."""
-        ...
+        # Without fitting, layers are mapped for the parameters that are asked for: none holds both.
+        return other if isinstance(other, type(self)) else self
 
     def has_room(self, occupied: Occupied) -> bool:
         """Whether there are slots for the sparse weights of a layer, where they lie."""
-        ...
+        return occupied.own == 0
 
     def block_bits(self, lanes: int, block: int) -> int:
         """Return the bits of a block of all lanes in the weight memory, a multiple of the most words that it takes."""
@@ -203,23 +214,8 @@ class ExecutionUnit(Protocol):
 
     def array_parameters(self) -> dict[str, int]:
         """Return its parameters by their names in `array`."""
-        ...
+        return self.parameters()
 
     def lane_parameters(self) -> dict[str, int]:
         """Return its parameters by their names in `lane`."""
-        ...
-
-
-def bytes_of(network: IntegerNetwork) -> Mapping[str, int]:
-    """Return the stored bits of the tensors of a unit that has one width of activations, a byte.
-
-    Raises:
-        IntarsiaError: a tensor has more.
-    """
-    for tensor in network.tensors.values():
-        if tensor.format.bits > BYTE:
-            raise IntarsiaError(
-                f"tensor {tensor.name} has {tensor.format.bits} bits, and activations of this execution unit at most "
-                f"{BYTE}; end its layer with a quantizer of {BYTE} bits, or choose the unit sum_together."
-            )
-    return dict.fromkeys(network.tensors, BYTE)
+        return self.array_parameters()

@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The dense unit: one multiplier for each input of a block, for weights of one width, or for digits of wider ones."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 import numpy as np
 
-from intarsia.engine.arrangement import Arrangement
 from intarsia.engine.bits import binary_digits, bits_of
 from intarsia.engine.units.base import (
     ARRAY_SOURCES,
-    BYTE,
     LEAST_ACCUMULATOR,
     Bits,
     ExecutionUnit,
@@ -19,10 +17,9 @@ from intarsia.engine.units.base import (
     Occupied,
     Operands,
     Planes,
-    bytes_of,
 )
 from intarsia.errors import IntarsiaError
-from intarsia.integer import IntegerNetwork, WeightLayer, weight_matrix
+from intarsia.integer import WeightLayer, weight_matrix
 from intarsia.integer.formats import greatest_tie
 
 MOST_BITS = 8
@@ -30,7 +27,7 @@ LEAST_BITS = 2
 
 
 @dataclass(frozen=True)
-class Dense:
+class Dense(ExecutionUnit):
     """The sum of a layer's planes, whatever those, as weights of `bits` bits, two's complement.
 
     Attributes:
@@ -47,8 +44,6 @@ class Dense:
     lane: ClassVar[str] = "intarsia_lane_dense"
     array: ClassVar[str] = "intarsia_lane_array_dense"
     sources: ClassVar[tuple[str, ...]] = (*ARRAY_SOURCES, "intarsia_lane_dense.sv", "intarsia_lane_array_dense.sv")
-    common_window: ClassVar[bool] = True
-    most_activation_bits: ClassVar[int] = BYTE
 
     def __str__(self) -> str:
         return f"int{self.bits} digits" if self.digits else f"int{self.bits}"
@@ -62,22 +57,6 @@ class Dense:
     def for_planes(self, planes: Iterable[Planes], lanes: int, block: int) -> Self:
         """Return the unit with as many bits as the sums of planes may need; of a mix, as many as there are."""
         return self._of(max((_bits_of(each) for each in planes), default=LEAST_BITS))
-
-    def stored_bits(self, network: IntegerNetwork) -> Mapping[str, int]:
-        """Return the bits in which each tensor is stored: a byte.
-
-        Raises:
-            IntarsiaError: a tensor has more.
-        """
-        return bytes_of(network)
-
-    def for_network(self, network: IntegerNetwork, block: int) -> Self:
-        """Return the unit itself: layers are mapped in the same way whatever its parameters."""
-        return self
-
-    def arranged(self, network: IntegerNetwork, block: int) -> Arrangement:
-        """Return the network itself: all lanes are alike."""
-        return Arrangement(network, {})
 
     def operands(self, layer: WeightLayer) -> Operands:
         """Return the layer's matrix, or the digits of it where it is wider than the multipliers of a unit of digits.
@@ -118,10 +97,6 @@ class Dense:
             return self
         return replace(self, bits=max(self.bits, other.bits), digits=self.digits or other.digits)
 
-    def has_room(self, occupied: Occupied) -> bool:
-        """Whether there are slots for the sparse weights of a layer: there is no sparse plane."""
-        return occupied.own == 0
-
     def block_bits(self, lanes: int, block: int) -> int:
         """Return the bits of a block of all lanes."""
         return lanes * block * self.bits
@@ -145,10 +120,6 @@ class Dense:
     def array_parameters(self) -> dict[str, int]:
         """Return its parameters by their names in `array`."""
         return {"WeightBits": self.bits, "Digits": int(self.digits)}
-
-    def lane_parameters(self) -> dict[str, int]:
-        """Return its parameters by their names in `lane`."""
-        return self.array_parameters()
 
     def _of(self, bits: int) -> Self:
         """Return the unit for weights of so many bits."""

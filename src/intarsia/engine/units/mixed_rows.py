@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The unit of mixed rows: lanes with weights of different width, for layers whose output channels differ in format."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
@@ -12,21 +12,18 @@ from intarsia.engine.bits import binary_digits, bits_of
 from intarsia.engine.rows import WIDTHS, best_lanes, channel_orders
 from intarsia.engine.units.base import (
     ARRAY_SOURCES,
-    BYTE,
     LEAST_ACCUMULATOR,
     Bits,
     ExecutionUnit,
     Ints,
-    Occupied,
     Operands,
     Planes,
-    bytes_of,
 )
 from intarsia.integer import IntegerNetwork, WeightLayer, weight_matrix
 
 
 @dataclass(frozen=True)
-class MixedRows:
+class MixedRows(ExecutionUnit):
     """The sum of a layer's planes, whatever those, each output channel on a lane of its tile: first those of 8 bits,
     then those of 4, then those of 2, two's complement.
 
@@ -50,8 +47,6 @@ class MixedRows:
     lane: ClassVar[str] = "intarsia_lane_dense"
     array: ClassVar[str] = "intarsia_lane_array_mixed"
     sources: ClassVar[tuple[str, ...]] = (*ARRAY_SOURCES, "intarsia_lane_dense.sv", "intarsia_lane_array_mixed.sv")
-    common_window: ClassVar[bool] = True
-    most_activation_bits: ClassVar[int] = BYTE
 
     def __str__(self) -> str:
         counts = zip((self.lanes8, self.lanes4, self.lanes2), WIDTHS, strict=True)
@@ -85,14 +80,6 @@ class MixedRows:
         orders = channel_orders(narrow, self.widths, block)
         return Arrangement(reordered(narrow, orders), orders)
 
-    def stored_bits(self, network: IntegerNetwork) -> Mapping[str, int]:
-        """Return the bits in which each tensor is stored: a byte.
-
-        Raises:
-            IntarsiaError: a tensor has more.
-        """
-        return bytes_of(network)
-
     def operands(self, layer: WeightLayer) -> Operands:
         """Return the digits of each channel for its lane: channel p is computed by lane p mod lanes."""
         matrix = weight_matrix(layer.planes).astype(np.int64)
@@ -102,28 +89,6 @@ class MixedRows:
         for bits, values in digits.items():
             passes[-len(values) :, widths == bits] = values
         return Operands(passes, radix=1 << widths)
-
-    def fitted(self, layers: Iterable[tuple[str, Operands, Occupied]]) -> Self:
-        """Return the unit itself: the layers are mapped for its lanes."""
-        return self
-
-    def holds(self, other: ExecutionUnit) -> bool:
-        """Whether it has the same lanes: digits are made for them."""
-        return self == other
-
-    def lacks(self, other: ExecutionUnit) -> dict[str, tuple[object, object]]:
-        """Return in what it differs."""
-        if not isinstance(other, MixedRows):
-            return {}
-        return {name: (value, vars(self)[name]) for name, value in vars(other).items() if value != vars(self)[name]}
-
-    def joined(self, other: ExecutionUnit) -> Self:
-        """Return the other: none holds both, and what is asked for is mapped for that one."""
-        return replace(self, **vars(other)) if isinstance(other, MixedRows) else self
-
-    def has_room(self, occupied: Occupied) -> bool:
-        """Whether there are slots for the sparse weights of a layer: there is no sparse plane."""
-        return occupied.own == 0
 
     def block_bits(self, lanes: int, block: int) -> int:
         """Return the bits of a block of all lanes."""
@@ -153,10 +118,6 @@ class MixedRows:
     def parameters(self) -> dict[str, int]:
         """Return its parameters by their names in the RTL."""
         return {"Lanes8": self.lanes8, "Lanes4": self.lanes4}
-
-    def array_parameters(self) -> dict[str, int]:
-        """Return its parameters by their names in `array`."""
-        return self.parameters()
 
     def lane_parameters(self) -> dict[str, int]:
         """Return the parameters of its widest lane."""

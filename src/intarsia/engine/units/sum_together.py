@@ -8,14 +8,13 @@ Sum-Together Multipliers, 2023, who accelerate the three operators with it.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
 
-from intarsia.engine.arrangement import Arrangement
 from intarsia.engine.bits import bits_of
-from intarsia.engine.units.base import Bits, ExecutionUnit, Ints, Occupied, Operands, Planes
+from intarsia.engine.units.base import Bits, ExecutionUnit, Ints, Operands, Planes
 from intarsia.errors import IntarsiaError
 from intarsia.integer import IntegerNetwork, WeightLayer, weight_matrix
 
@@ -27,7 +26,7 @@ ARCHITECTURES = ("array", "quadrants")
 
 
 @dataclass(frozen=True)
-class SumTogether:
+class SumTogether(ExecutionUnit):
     """Block/2 multipliers per lane, for the sum of a layer's planes, whatever those.
 
     Attributes:
@@ -69,14 +68,6 @@ class SumTogether:
         """Return the unit itself."""
         return self
 
-    def for_network(self, network: IntegerNetwork, block: int) -> Self:
-        """Return the unit itself: layers are mapped in the same way whatever its parameters."""
-        return self
-
-    def arranged(self, network: IntegerNetwork, block: int) -> Arrangement:
-        """Return the network itself: all lanes are alike."""
-        return Arrangement(network, {})
-
     def stored_bits(self, network: IntegerNetwork) -> Mapping[str, int]:
         """Return the bits in which each tensor is stored: as many as its own values, the weights of all layers that
         read it, and a residual and what it is added to, have in common.
@@ -102,28 +93,6 @@ class SumTogether:
         self._weight_bits(layer)
         return Operands(weight_matrix(layer.planes).astype(np.int64)[None])
 
-    def fitted(self, layers: Iterable[tuple[str, Operands, Occupied]]) -> Self:
-        """Return the unit itself: which widths it has is what makes it."""
-        return self
-
-    def holds(self, other: ExecutionUnit) -> bool:
-        """Whether it is the same: words are not arranged alike otherwise."""
-        return self == other
-
-    def lacks(self, other: ExecutionUnit) -> dict[str, tuple[object, object]]:
-        """Return in what it differs."""
-        if not isinstance(other, SumTogether):
-            return {}
-        return {name: (value, vars(self)[name]) for name, value in vars(other).items() if value != vars(self)[name]}
-
-    def joined(self, other: ExecutionUnit) -> Self:
-        """Return the other: none holds both, and what is asked for is mapped for that one."""
-        return replace(self, **vars(other)) if isinstance(other, SumTogether) else self
-
-    def has_room(self, occupied: Occupied) -> bool:
-        """Whether there are slots for the sparse weights of a layer: there is no sparse plane."""
-        return occupied.own == 0
-
     def block_bits(self, lanes: int, block: int) -> int:
         """Return the bits of a block of all lanes: those of an activation word for each."""
         return 8 * block * lanes
@@ -148,14 +117,6 @@ class SumTogether:
     def parameters(self) -> dict[str, int]:
         """Return its parameters by their names in the RTL."""
         return {"LeastBits": self.least_bits, "Quadrants": ARCHITECTURES.index(self.architecture)}
-
-    def array_parameters(self) -> dict[str, int]:
-        """Return its parameters by their names in `array`."""
-        return self.parameters()
-
-    def lane_parameters(self) -> dict[str, int]:
-        """Return the parameters of its lane."""
-        return self.parameters()
 
     def _least(self, bits: int) -> int:
         """Return the narrowest width of operands that has so many bits."""

@@ -9,11 +9,9 @@ from typing import ClassVar, Literal, Self
 
 import numpy as np
 
-from intarsia.engine.arrangement import Arrangement
 from intarsia.engine.bits import balanced_digits, bits_of, fixed_slots, pack_trits, shared_slots, sparse_slots
 from intarsia.engine.units.base import (
     ARRAY_SOURCES,
-    BYTE,
     LEAST_ACCUMULATOR,
     SPARSE_KINDS,
     Bits,
@@ -22,10 +20,9 @@ from intarsia.engine.units.base import (
     Occupied,
     Operands,
     Planes,
-    bytes_of,
 )
 from intarsia.errors import IntarsiaError
-from intarsia.integer import IntegerNetwork, Pattern, Plane, WeightLayer
+from intarsia.integer import Pattern, Plane, WeightLayer
 from intarsia.integer.formats import DIGIT_LIMITS, greatest_tie, trit_bits
 
 MOST_SLOTS = 4
@@ -40,7 +37,7 @@ _POSITIONS: Mapping[Positions, int] = MappingProxyType({"own": 0, "shared": 1, "
 
 
 @dataclass(frozen=True)
-class Superposition:
+class Superposition(ExecutionUnit):
     """A dense plane of balanced-ternary digits, one pass each, and a sparse plane in slots.
 
     Attributes:
@@ -69,8 +66,6 @@ class Superposition:
         "intarsia_lane.sv",
         "intarsia_lane_array.sv",
     )
-    common_window: ClassVar[bool] = True
-    most_activation_bits: ClassVar[int] = BYTE
 
     def __str__(self) -> str:
         if not self.slots:
@@ -117,22 +112,6 @@ class Superposition:
             tie = greatest_tie(each.sparse).bit_length() if each.dense else 0
             found = found.joined(type(self)(slots, each.sparse.stored_bits(1), tie, positions, places))
         return found
-
-    def stored_bits(self, network: IntegerNetwork) -> Mapping[str, int]:
-        """Return the bits in which each tensor is stored: a byte.
-
-        Raises:
-            IntarsiaError: a tensor has more.
-        """
-        return bytes_of(network)
-
-    def for_network(self, network: IntegerNetwork, block: int) -> Self:
-        """Return the unit itself: layers are mapped in the same way whatever its parameters."""
-        return self
-
-    def arranged(self, network: IntegerNetwork, block: int) -> Arrangement:
-        """Return the network itself: all lanes are alike."""
-        return Arrangement(network, {})
 
     def operands(self, layer: WeightLayer) -> Operands:
         """Return the digits of the layer's dense plane and the weights of its sparse one.
@@ -318,10 +297,6 @@ def _regularity(planes: Planes, lanes: int, block: int) -> tuple[Positions, tupl
         places = tuple(sorted({channel % block for channel in channels if channel % pattern.m < pattern.n}))
         return ("fixed", places) if len(places) == most_in_block(pattern, block) else ("shared", ())
     return ("shared" if pattern.kind == "inputs" or pattern.group % lanes == 0 else "own"), ()
-
-    def lane_parameters(self) -> dict[str, int]:
-        """Return the parameters of a lane."""
-        return self.parameters()
 
 
 def most_in_block(pattern: Pattern, block: int) -> int:
