@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from intarsia.engine import compile_network, config_for
 from intarsia.engine.forms import Form, forms
 from intarsia.engine.program import Patches, Placement
+from intarsia.engine.storage import Stored
 from intarsia.integer import Conv2d, IntegerNetwork
 from intarsia.integer.executor import Executor
 from mlperf_tiny_networks import autoencoder_like, dscnn_like, mobilenet_like
@@ -57,7 +58,9 @@ def test_a_network_has_the_same_values_in_every_form(seed: int) -> None:
 def test_what_is_stored_is_restored(seed: int, transposed: bool) -> None:
     rng = np.random.default_rng(seed)
     network = random_layer_network(rng, "avgpool")
-    placement = Placement(network.input, 3, 8, 16, 1, transposed)
+    channels, height, width = network.input.shape
+    shape = (channels, width, height) if transposed else network.input.shape
+    placement = Placement(network.input, 3, Stored(replace(network.input, shape=shape), 8, 16, 1), transposed)
     image = random_images(rng, network, 1)[0]
     stored = placement.store(image)
     assert stored.shape == (placement.words, 16)

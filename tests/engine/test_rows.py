@@ -12,6 +12,7 @@ from intarsia.engine import EngineConfig, compile_network, config_for
 from intarsia.engine.bits import binary_digits
 from intarsia.engine.program import Placement
 from intarsia.engine.rows import passes_of
+from intarsia.engine.storage import Stored
 from intarsia.engine.units import MixedRows
 from intarsia.errors import IntarsiaError
 from intarsia.integer import (
@@ -166,7 +167,13 @@ def test_what_is_stored_in_another_order_is_restored() -> None:
     order = tuple(rng.permutation(20).tolist())
     values = rng.integers(-128, 127, tensor.shape, endpoint=True)
     for transposed in (False, True):
-        placement = Placement(tensor, 0, 8, 16, 1, transposed, order=order)
+        placement = Placement(
+            tensor,
+            0,
+            Stored(replace(tensor, shape=(20, 2, 3)) if transposed else tensor, 8, 16, 1),
+            transposed,
+            order=order,
+        )
         stored = placement.store(values)
         np.testing.assert_array_equal(placement.restore(stored), values)
         np.testing.assert_array_equal(stored[0], values[list(order[:16]), 0, 0])

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from intarsia.engine.accesses import PADDING, Loads, loads_of, output_words, values_of
 from intarsia.engine.config import EngineConfig
 from intarsia.engine.latencies import LOADER_STAGES, REQUANT_STAGES, STEP_STAGES
-from intarsia.engine.layout import DESCRIPTOR_WORDS, LOOPS, Descriptor, bank_of
+from intarsia.engine.layout import DESCRIPTOR_WORDS, LOOPS, Descriptor, bank_of, bits_of_format
 from intarsia.engine.program import Program, ProgramLayer
 from intarsia.errors import IntarsiaError
 
@@ -291,7 +291,7 @@ def _predict_layer(layer: ProgramLayer, config: EngineConfig, start: int) -> Lay
         name=layer.name,
         kind=layer.kind,
         cycles=cycles,
-        ideal=layer.macs / (config.lanes * (config.act_bits >> (d.in_format + 2))),
+        ideal=layer.macs * bits_of_format(d.in_format) / (config.lanes * config.act_bits),
         steps=count,
         waiting_activations=waiting[0],
         waiting_accumulators=waiting[1],

@@ -65,9 +65,7 @@ def emit(original: IntegerNetwork, form: Form, layers: Sequence[MappedLayer], co
         name: Placement(
             tensor,
             bases[name],
-            stored[name].bits,
-            stored[name].channels,
-            stored[name].tile_words,
+            stored[name],
             form.transposed,
             form.patches if name == network.input.name else None,
             form.orders.get(name),

@@ -160,6 +160,16 @@ STATUS_BITS = {"Busy": 0, "Done": 1}
 IDENTITY = 0x1A752002
 
 
+def format_of(bits: int) -> int:
+    """Return the value of `in_format` or `out_format` that stands for 4, 8 or 16 bits."""
+    return bits.bit_length() - 3
+
+
+def bits_of_format(value: int) -> int:
+    """Invert `format_of`."""
+    return 4 << value
+
+
 def field_limits(name: str) -> tuple[int, int]:
     """Least and greatest value that a descriptor field can hold."""
     bits = FIELD_BITS[name]

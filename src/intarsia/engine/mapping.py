@@ -11,7 +11,7 @@ import numpy as np
 
 from intarsia.engine.bits import Ints
 from intarsia.engine.config import EngineConfig
-from intarsia.engine.layout import field_limits
+from intarsia.engine.layout import field_limits, format_of
 from intarsia.engine.storage import Stored
 from intarsia.engine.units import Occupied, Operands
 from intarsia.errors import IntarsiaError
@@ -94,8 +94,8 @@ class _Ends:
         return {
             "half_tile": int(tile_channels < self.lanes),
             "out_two": int(two),
-            "in_format": self.source.bits.bit_length() - 3,
-            "out_format": self.output.bits.bit_length() - 3,
+            "in_format": format_of(self.source.bits),
+            "out_format": format_of(self.output.bits),
             "in_tile_shift": max(1, self.source.channels // tile_channels).bit_length() - 1,
             "out_tile_shift": 0 if two else (self.output.channels // tile_channels).bit_length() - 1,
         }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The program with its images: where software ends and hardware begins (one of Intarsia's two contracts)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,9 +52,7 @@ class Placement:
     Attributes:
         tensor: as the network has it.
         base: its first word.
-        bits: of a stored value.
-        channels: of a word.
-        tile_words: as in `Stored`.
+        stored: in the shape that it has in memory, and how words hold it.
         transposed: whether rows and columns are exchanged in memory.
         patches: how it is unfolded, after that; None if it is not. Only an input can be.
         order: for each channel in memory that of the tensor; None if they are the same, as in an input.
@@ -62,20 +60,10 @@ class Placement:
 
     tensor: Tensor
     base: int
-    bits: int
-    channels: int
-    tile_words: int
+    stored: Stored
     transposed: bool = False
     patches: Patches | None = None
     order: Order | None = None
-
-    @property
-    def stored(self) -> Stored:
-        """The tensor in the shape that it has in memory."""
-        channels, height, width = self.tensor.shape
-        shape = (channels, width, height) if self.transposed else self.tensor.shape
-        tensor = replace(self.tensor, shape=self.patches.shape(shape) if self.patches else shape)
-        return Stored(tensor, self.bits, self.channels, self.tile_words)
 
     @property
     def words(self) -> int:
@@ -100,9 +88,9 @@ class Placement:
             arranged = self.patches.unfold(arranged)
         form = self.stored
         channels, height, width = form.shape
-        stored = np.zeros((height, width, form.pitch * self.channels), np.int64)
+        stored = np.zeros((height, width, form.pitch * form.channels), np.int64)
         stored[:, :, :channels] = arranged.transpose(1, 2, 0) - form.offset
-        return stored.reshape(form.words, self.channels)
+        return stored.reshape(form.words, form.channels)
 
     def restore(self, stored: NDArray[np.integer]) -> NDArray[np.int64]:
         """Invert `store` of a tensor that is not unfolded: (words, channels of a word) to (C, H, W) values."""

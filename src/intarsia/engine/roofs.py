@@ -8,7 +8,7 @@ per cycle and accesses another one. A layer takes at least the greatest of the t
 from dataclasses import dataclass
 
 from intarsia.engine.config import EngineConfig
-from intarsia.engine.layout import Descriptor
+from intarsia.engine.layout import Descriptor, bits_of_format
 from intarsia.engine.program import Program, ProgramLayer
 
 
@@ -50,7 +50,7 @@ def _layer_roofs(layer: ProgramLayer, config: EngineConfig) -> LayerRoofs:
     written = d.tiles * d.out_height * d.out_width * (1 + d.out_two)
     return LayerRoofs(
         layer.name,
-        layer.macs * d.digits / (config.lanes * (config.act_bits >> (d.in_format + 2))),
+        layer.macs * d.digits * bits_of_format(d.in_format) / (config.lanes * config.act_bits),
         d.tiles * d.tile_words,
         max(_words_read(d), written * (1 + d.residual)),
     )

@@ -113,7 +113,7 @@ def _placement(placement: Placement) -> dict[str, object]:
     return {
         "base": placement.base,
         "words": placement.words,
-        "bits": placement.bits,
+        "bits": placement.stored.bits,
         "offset": placement.stored.offset,
         "transposed": placement.transposed,
         "patches": patches,

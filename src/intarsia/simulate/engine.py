@@ -177,7 +177,7 @@ class SimulatedEngine:
                 engine never ends; it can be used again after that.
         """
         program = self.program
-        stored = activation_words(program.input.store(image), program.input.bits)
+        stored = activation_words(program.input.store(image), program.input.stored.bits)
         input_cycles = self._write("Activations", stored, program.input.base)
         counts, memories = self._execute(trace=trace)
         layers = tuple(
@@ -236,7 +236,7 @@ class SimulatedEngine:
         data = np.zeros((placement.words, parts), np.uint32)
         stride = bus_words(32 * parts)
         self._fetch(_address("Activations") + placement.base * stride, stride, data)
-        return placement.restore(activations_of(data, placement.bits))
+        return placement.restore(activations_of(data, placement.stored.bits))
 
 
 def _cover_counts(text: str) -> dict[str, int]:
@@ -261,7 +261,7 @@ def _predicted_cycles(program: Program) -> int:
 
 def _extract(memory: NDArray[np.uint32], placement: Placement) -> NDArray[np.int64]:
     words = memory[placement.base : placement.base + placement.words]
-    return placement.restore(activations_of(words, placement.bits))
+    return placement.restore(activations_of(words, placement.stored.bits))
 
 
 def _opened(path: Path) -> ctypes.CDLL:
