@@ -22,6 +22,7 @@ Command = Callable[..., tuple[int, str]]
 
 SHAPE, CLASSES = (1, 6, 6), 3
 WIDE = 16 * 257
+OWN_POSITIONS = {"positions": "own", "places": []}
 
 
 @pytest.fixture
@@ -171,12 +172,12 @@ def test_what_is_compiled_is_compiled_for_the_engine_that_was_fitted_before(inta
     fitted = json.loads((folder / "fit" / "engine.json").read_text())["result"]["engine"]
     [program] = folder.glob("compile/*.program.json")
     assert json.loads(program.read_text())["engine"] == fitted
-    assert fitted["unit"] == {"slots": 1, "slot_bits": 2, "shift_bits": 0}  # no layer has a sparse plane
+    assert fitted["unit"] == {**OWN_POSITIONS, "slots": 0, "slot_bits": 2, "shift_bits": 0}  # no sparse plane
     assert fitted["scale_bits"] == 5
     status, text = intarsia("compile", model, "--data", data, "--scheme", f"{scheme}, first=default", *QUICK)
     assert status == 0, text
     fitted = json.loads((folder / "fit" / "engine.json").read_text())["result"]["engine"]
-    assert fitted["unit"] == {"slots": 1, "slot_bits": 4, "shift_bits": 2}
+    assert fitted["unit"] == {**OWN_POSITIONS, "slots": 1, "slot_bits": 4, "shift_bits": 2}
 
 
 def test_the_default_scheme_has_a_slot_for_each_precise_weight(intarsia: Command, tmp_path: Path) -> None:
@@ -185,7 +186,7 @@ def test_the_default_scheme_has_a_slot_for_each_precise_weight(intarsia: Command
     assert status == 0, text
     folder = tmp_path / "work" / "runs" / "small"
     fitted = json.loads((folder / "fit" / "engine.json").read_text())["result"]["engine"]
-    assert fitted["unit"] == {"slots": 3, "slot_bits": 4, "shift_bits": 2}
+    assert fitted["unit"] == {**OWN_POSITIONS, "slots": 3, "slot_bits": 4, "shift_bits": 2}
 
 
 def test_a_file_that_is_called_as_a_built_in_network_needs_its_own_folder(intarsia: Command, tmp_path: Path) -> None:

@@ -77,22 +77,45 @@ def test_in_pairs_a_layers_input_is_as_wide_as_its_weights() -> None:
         return {layer.name: float(layer.total) for layer in effective_bits(network).layers}
 
     formats = ("int16 a16", "int8 a8", "int4 a4")
-    tables = measure_layerwise(model, data, formats, bits, images=64, paired=True)
-    seen = set()
-    for budget in (16.9, 9.0, 7.0, 5.5):
-        scheme = tables.choose(budget * 4_304).scheme
-        network = freeze(post_training(model, data, scheme, images=64, rounding="nearest"), name="pairs")
-        readers: dict[str, list[int]] = {}
-        for layer in network.weight_layers():
-            width = int(layer.planes[0].format.name.removeprefix("int"))
-            readers.setdefault(layer.inputs[0], []).append(width)
-            seen.add(width)
-        produced = {layer.output.name for layer in network.weight_layers()}
-        for name, widths in readers.items():
-            if name in produced:
-                assert network.tensors[name].format.bits == max(widths)
-        assert network.output.format.bits == 8
-    assert seen == {4, 8, 16}
+    tables = measure_layerwise(model, data, formats, bits, images=16, paired=True)
+    widths = {
+        "stem": 8,
+        "block1.depthwise": 16,
+        "block1.pointwise": 8,
+        "block2.depthwise": 4,
+        "block2.pointwise": 16,
+        "block3.depthwise": 4,
+        "block3.pointwise": 4,
+        "fc": 8,
+    }
+    scheme = tables.scheme({layer: LayerScheme.parse(f"int{width} a{width}") for layer, width in widths.items()})
+    network = freeze(post_training(model, data, scheme, images=16, rounding="nearest"), name="pairs")
+    assert {layer.output.name: layer.planes[0].format.name for layer in network.weight_layers()} == {
+        layer: f"int{width}" for layer, width in widths.items()
+    }
+    assert {layer.output.name: layer.output.format.bits for layer in network.weight_layers()} == {
+        "stem": 16,
+        "block1.depthwise": 8,
+        "block1.pointwise": 4,
+        "block2.depthwise": 16,
+        "block2.pointwise": 4,
+        "block3.depthwise": 8,  # also a term of the sum that fc reads
+        "block3.pointwise": 8,
+        "fc": 8,  # what no layer reads
+    }
+
+
+def test_a_choice_among_pairs_gives_a_layers_input_the_bits_of_its_format() -> None:
+    data, model = load_dataset("digits"), build("digits", 0)
+
+    def bits(network: IntegerNetwork) -> dict[str, float]:
+        return {layer.name: float(layer.total) for layer in effective_bits(network).layers}
+
+    tables = measure_layerwise(model, data, ("int16 a16", "int4 a4"), bits, images=16, paired=True)
+    least = tables.fixed_cost + sum(min(row) for row in tables.cost.values())
+    layers = tables.choose(least).scheme.layers  # leaves no choice, on any processor
+    assert {str(scheme) for layer, scheme in layers.items() if layer != "fc"} == {"int4 a4"}
+    assert str(layers["fc"]) == "int4"
 
 
 def test_inputs_beyond_the_range_do_not_hide_what_a_layer_loses() -> None:
