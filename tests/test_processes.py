@@ -47,6 +47,7 @@ import signal, sys
 from pathlib import Path
 from intarsia.processes import run_tool
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests run under nohup
 run_tool("it", [sys.executable, "-c", {FAMILY!r}, {str(sign)!r}], folder=Path(), timeout_s=1000.0)
 """
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
