@@ -303,14 +303,13 @@ def test_small_arrays_of_every_kind_compute_as_plain_integers(tmp_path: Path) ->
 
 
 def test_arrays_of_16_lanes_compute_as_plain_integers(tmp_path: Path) -> None:
-    arrays = [LaneArray(sparse(3, 6, 2, positions)) for positions in POSITIONS]
-    compare([*arrays, LaneArray(Dense(8))], tmp_path, 2)
+    compare([LaneArray(sparse(3, 6, 2, "own")), LaneArray(Dense(8))], tmp_path, 2)
 
 
 @pytest.mark.parametrize(("lanes", "block"), [(8, 16), (16, 8)])
 def test_lanes_and_block_may_differ(lanes: int, block: int, tmp_path: Path) -> None:
     shell = {"lanes": lanes, "block": block, "acc_slots": 4}
-    units = [*(sparse(2, 5, 1, positions, block) for positions in POSITIONS), TERNARY, Dense(3), Dense(4, digits=True)]
+    units = [*(sparse(2, 5, 1, positions, block) for positions in ("own", "fixed")), Dense(4, digits=True)]
     compare([LaneArray(unit, **shell) for unit in units], tmp_path, 3)
 
 
