@@ -10,13 +10,13 @@ it in studies/results; the page is of those that are kept there (`STUDIES`).
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
 from intarsia.files import write_json, write_text
 from intarsia.report.charts import Cloud, scatter, standalone
-from intarsia.report.metrics import ACCURACY, AREA, BITS, CYCLES, DESIGN_METRICS, Metric
+from intarsia.report.metrics import ACCURACY, AREA, BITS, BYTES, CYCLES, DESIGN_METRICS, Metric
 from intarsia.report.study import Design, StudyResults, read_results
 from intarsia.report.study_page import FAMILIES, family
 from intarsia.typed_json import to_json
@@ -40,6 +40,8 @@ STEPS = {
     0.125: ("unstructured@0.125", "blocks4@0.125", "2:16", "2:16/16", "inputs@0.125", "outputs@0.125", "taps@0.125",
             "fixed2:16"),
 }  # fmt: skip
+#: As the search finds it for the bits of ternary+1:16xint4 on ResNet-8.
+LAYER_WISE = "int2, stem=int8, stack1.conv1=int4, stack1.conv2=int4, stack2.shortcut=int8, fc=int4, scales=6"
 #: Up to so many designs are labelled in the plots.
 FEW = 30
 SPARSE = ("int2", "int3", "int4", "int8")
@@ -71,16 +73,14 @@ def kept_in(data: Path) -> list[StudyResults]:
 
 def page(results: Sequence[StudyResults]) -> str:
     parts = [trained(one) if is_trained(one) else study(one) for one in results]
-    return "\n".join([INTRODUCTION, *parts]).rstrip("\n") + "\n"
+    findings = [INTRODUCTION.rstrip("\n"), *(trained_findings(one) for one in results if is_trained(one))]
+    return "\n".join([*findings, FINDINGS_DSCNN, *parts]).rstrip("\n") + "\n"
 
 
 INTRODUCTION = """# What does regularity cost?
 
 Written by `python benchmarks/regularity.py`. Terms and conditions:
 
-- **The trained study of ResNet-8 is of the earlier integer arithmetic and engine**, in which each plane had a
-  multiplier and an accumulator of its own; all other figures are of today's. Accuracies should hardly change: in short
-  training runs of ResNet-8 a sparse step tied to the dense one lost 0.1 points. Cycles, transistors and energy do.
 - Every network is frozen to integers and executed on validation inputs, never on the test set.
 - Bits count everything stored for the weights, indices and scales included.
 - Transistors are those of the lane array that the design needs ([what execution units cost](execution-units.md)); the
@@ -111,29 +111,10 @@ Written by `python benchmarks/regularity.py`. Terms and conditions:
 - Regularity saves no memory energy. Activations and the ternary plane dominate; a sparse int4 plane adds 8 %.
 - Uniform int2 and int3 have 8 bits in the first and the last layer, so their lanes and words are that wide.
 
-**ResNet-8, trained (earlier arithmetic).** Designs on the single-seed front were run with three seeds. ± is the
-standard error of a difference, seed by seed; where there is no ±, half a point is noise.
+"""
 
-- Training makes most differences smaller, because it improves the worst designs most: ternary gains 1.7 points, a
-  sparse plane at unrestricted positions half a point.
-- A sparse plane of one weight in every block gains 1.84 ± 0.10 points over ternary for 27 % more bytes. A second weight
-  in a block gains 0.71 ± 0.23 more; int8 instead of int4 gains nothing (0.09 ± 0.09).
-- One weight in every block loses 0.6 points against unrestricted positions. Sharing by four outputs loses another
-  0.42 ± 0.08, sharing by sixteen 1.1, whole inputs 1.11 ± 0.24, fixed positions 1.3, whole outputs 1.51 ± 0.25.
-- Permuting needs no hardware. It seems to recover 0.4 of the loss of sharing by sixteen (all three seeds with it lie
-  above the one without) and, within the noise, 0.3 of that of fixed positions.
-- Two weights per block come within half a point of the float network (88.5 % of the same images) and within 0.3 of
-  uniform int4 and int3, with a third and a tenth fewer bytes, half the transistors and half the memory energy. Two
-  ternary digits in most layers reach the float network at 1.8 times their cycles.
-- With the bytes of one weight per block, layer-wise mixed precision ends 0.6 points lower with the same seed; int8
-  outputs among int2 ones end 1.3 points lower, with more bytes.
-- Equalizing gains nothing beyond the noise. Eight epochs give ternary 85.7 %, hardly more than four.
-
-**Widening or high-precision weights? (Earlier arithmetic.)** Widening ResNet-8 by a quarter gains 1.5 points for 87 %
-more bytes and 2.6 times the cycles. A sparse plane with the same seed gains 1.7 points, the same within the noise, for
-27 % more bytes and 41 % more transistors in the lanes. In transistors times cycles, widening costs 1.9 times as much as
-the sparse plane.
-
+#: What DS-CNN's study says, after those of ResNet-8.
+FINDINGS_DSCNN = """
 **DS-CNN, post-training only.** Figures are agreement with the float network on variants of few clips; ± is the standard
 error over three draws of calibration clips.
 
@@ -147,6 +128,52 @@ error over three draws of calibration clips.
 - All of these lose 13 to 32 points before training. Two ternary digits lose 7 at 1.5 times the cycles, uniform int3 and
   int4 5 and 3 with a third to a half more bytes than two sparse weights per block.
 """
+
+
+#: What training leaves of each choice: what is chosen instead of what, and the two designs.
+TRAINED_FINDINGS = (
+    ("One precise weight in every block, instead of none", "ternary", "ternary+1:16xint4"),
+    ("A second one", "ternary+1:16xint4", "ternary+2:16xint4"),
+    ("Positions shared by sixteen output channels, instead of separate ones", "ternary+1:16xint4",
+     "ternary+1:16/16xint4"),
+    ("Fixed positions, instead of shared ones", "ternary+1:16/16xint4", "ternary+fixed1:16xint4"),
+    ("Uniform int2, instead of ternary and one precise weight in every block", "ternary+1:16xint4", "int2"),
+    ("Layer-wise precision, instead of the same", "ternary+1:16xint4", LAYER_WISE),
+    ("Uniform int3, instead of two precise weights in every block", "ternary+2:16xint4", "int3"),
+)  # fmt: skip
+
+
+def trained_findings(one: StudyResults) -> str:
+    """Return what a study says whose designs were trained: each change by itself, in figures."""
+    designs = {planes_of(design): design for design in trained_designs(one)}
+    epochs = max(number or 0 for number in one.epochs)
+    lines = [
+        f"\n**{one.network}, trained** for {epochs} epochs. ± is the standard error of a difference, seed by seed; "
+        "where there is no ±, half a point is noise. Training gains "
+        + ", ".join(f"{gain:.1f} points (`{name}`)" for name, gain in _gains(designs))
+        + ".\n"
+    ]
+    for title, first, second in TRAINED_FINDINGS:
+        if first not in designs or second not in designs:
+            continue
+        old, new = designs[first], designs[second]
+        lines.append(f"- {title}: {gained(old, new)} points, {_more(BYTES, old, new)}, {_more(AREA, old, new)}.")
+    return "\n".join(lines)
+
+
+def _gains(designs: Mapping[str, Design]) -> list[tuple[str, float]]:
+    """Return by how many points training improves the first few designs."""
+    return [
+        (name, 100 * (designs[name].accuracies[-1] - designs[name].accuracies[0]))
+        for name in ("ternary", "ternary+1:16xint4", "ternary+2:16xint4", "int2")
+        if name in designs
+    ]
+
+
+def _more(metric: Metric, old: Design, new: Design) -> str:
+    first, second = old.metrics.get(metric.name), new.metrics.get(metric.name)
+    unit = "bytes" if metric is BYTES else "transistors in the lanes"
+    return f"no figure for {unit}" if first is None or second is None else f"{second / first - 1:+.0%} {unit}"
 
 
 def is_trained(one: StudyResults) -> bool:
@@ -250,7 +277,7 @@ def steps_of(by_name: dict[str, Design]) -> str:
         if first in by_name and second in by_name:
             one, other = by_name[first], by_name[second]
             differences = [
-                "–" if None in (a, b) else f"{round((b - a) / a, 3) + 0.0:+.1%}"  # never -0.0%
+                "–" if a is None or b is None else f"{round((b - a) / a, 3) + 0.0:+.1%}"  # never -0.0%
                 for a, b in ((one.metrics.get(name), other.metrics.get(name)) for name in list(DESIGN_METRICS)[2:])
             ]
             rows.append((title, f"`{first}`", f"`{second}`", gained(one, other), *differences))

@@ -44,7 +44,7 @@ from intarsia.synthesize.area import Setting, liberty_area
 from intarsia.synthesize.pdk import Pdk, load_pdk
 from intarsia.synthesize.yosys import Design
 from scale_bits import score
-from sum_together import float_model
+from sum_together import FOUND, float_model, read_found
 
 NETWORKS, RESULTS = Path("studies/networks"), Path("studies/results/rival-units.json")
 CACHE, PAGE = Path("runs/rival-units"), Path("docs/execution-units.md")
@@ -72,6 +72,7 @@ class Rival:
 
 RIVALS = (
     Rival("superposition", "superposition", file="{}-seed0"),
+    Rival("superposition, twice as many precise weights", "superposition", file="{}-dense-slots"),
     Rival("dense int8", "dense8", scheme="int8"),
     Rival("dense int4", "dense4", scheme="int4, first=default, last=default, depthwise=default"),
     Rival("mixed rows", "mixed_rows", scheme="mix-outputs:int4@0.25/int2, first=int8, last=int8"),
@@ -123,6 +124,8 @@ def main() -> None:
         for rival in RIVALS:
             if options.units and rival.unit not in options.units:
                 continue
+            if rival.file and not network_of(name, rival).exists():
+                continue  # not every network was trained in this way
             kept = rows()
             known = next((row for row in kept if (row.network, row.title) == (name, rival.title)), None)
             if known is not None and not options.again and known.compared >= options.simulate:
@@ -174,11 +177,15 @@ def measured(name: str, rival: Rival, data: Callable[[], Dataset], simulate: int
 
 def made(name: str, rival: Rival, data: Callable[[], Dataset]) -> IntegerNetwork:
     if rival.file:
-        return load(NETWORKS / f"{rival.file.format(name)}.safetensors")
+        return load(network_of(name, rival))
     settings = settings_of(name)
     transforms = Transforms.parse(settings.benchmark.transforms)
     images = settings.quantization_recipe.calibration
     return freeze(quantized(float_model(name), data(), rival.scheme, images, transforms), name=name)
+
+
+def network_of(name: str, rival: Rival) -> Path:
+    return NETWORKS / f"{rival.file.format(name)}.safetensors"
 
 
 def quantized(model: nn.Module, data: Dataset, scheme: str, images: int, transforms: Transforms) -> QuantizedNetwork:
@@ -244,38 +251,48 @@ def _table(mine: Sequence[Row]) -> str:
         relative = "–"
         if reference is not None:
             relative = f"{total * row.cycles / (reference.cycles * (reference.logic_mm2 + reference.sram_mm2)):.2f}"
-        shown = f"{row.score:.2%}" if row.metric == "accuracy" else f"{row.score:.4f}"
         lines.append(
-            f"| {row.title} | {row.engine} | {shown} | {row.bits:.2f} | {row.cycles:,} | {row.kge[0]:.1f} | "
-            f"{row.logic_mm2:.2f} | {row.sram_mm2:.2f} | {total:.2f} | {relative} | {row.compared or '–'} |"
+            f"| {row.title} | {row.engine} | {shown(row.score, row.metric)} | {row.bits:.2f} | "
+            f"{row.cycles:,} | {row.kge[0]:.1f} | {row.logic_mm2:.2f} | {row.sram_mm2:.2f} | "
+            f"{total:.2f} | {relative} | {row.compared or '–'} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def shown(score: float, metric: str) -> str:
+    return f"{score:.2%}" if metric == "accuracy" else f"{score:.4f}"
 
 
 def _wins(kept: Sequence[Row]) -> str:
     """Return what the tables say of superposition: its area and time beside int8's and its closest rival's."""
     lines = ["\n### Does superposition pay?\n"]
     for name in dict.fromkeys(row.network for row in kept):
-        mine = {row.unit: row for row in kept if row.network == name}
-        if not {"superposition", "dense8"} <= mine.keys():
-            continue
-        own, int8 = mine["superposition"], mine["dense8"]
-        points = (int8.score - own.score) * 100
-        lines.append(
-            f"- **{name}**: {_area(own) / _area(int8):.0%} of int8's total area, {own.cycles / int8.cycles:.2f} times "
-            f"its cycles, {points:.1f} points below it ({'within' if points <= EQUAL else 'not within'} {EQUAL})."
-        )
-        rivals = [row for row in mine.values() if row is not own and own.score - row.score <= EQUAL / 100]
-        if rivals:
-            least = min(rivals, key=_area)
-            verdict = "less" if _area(own) < _area(least) else "more"
-            lines.append(
-                f"  The smallest rival that is at most {EQUAL} points below superposition is {least.title}, "
-                f"{_area(least):.2f} mm² and {(least.score - own.score) * 100:+.1f} points; superposition takes "
-                f"{abs(1 - _area(own) / _area(least)):.0%} {verdict} area and {own.cycles / least.cycles:.2f} times "
-                "its cycles."
-            )
+        mine = [row for row in kept if row.network == name]
+        int8 = next((row for row in mine if row.unit == "dense8"), None)
+        if int8 is not None:
+            lines += [_win(own, int8, mine) for own in mine if own.unit == "superposition"]
     return "\n".join(lines) + _WHY
+
+
+def _win(own: Row, int8: Row, mine: Sequence[Row]) -> str:
+    """Return the area and time of one engine beside int8's, and those of the smallest rival as accurate."""
+    points = (int8.score - own.score) * 100
+    text = (
+        f"- **{own.network}**, {own.title}: {_area(own) / _area(int8):.0%} of int8's total area, "
+        f"{own.cycles / int8.cycles:.2f} times its cycles, {points:.1f} points below it "
+        f"({'within' if points <= EQUAL else 'not within'} {EQUAL})."
+    )
+    rivals = [row for row in mine if row.unit != own.unit and own.score - row.score <= EQUAL / 100]
+    if rivals:
+        least = min(rivals, key=_area)
+        change = _area(own) / _area(least) - 1
+        text += (
+            f"\n  The smallest rival that is at most {EQUAL} points below is {least.title}, {_area(least):.2f} mm² and "
+            f"{(least.score - own.score) * 100:+.1f} points; superposition takes "
+            f"{abs(change):.0%} {'less' if change < 0 else 'more'} area and {own.cycles / least.cycles:.2f} times its "
+            "cycles."
+        )
+    return text
 
 
 #: What stands behind figures above that do not speak for superposition.
@@ -307,18 +324,24 @@ def _together(mine: Sequence[Row]) -> str:
         "area. The engine here gains more time, because a word of its memory holds as many more channels as they are "
         "narrower, so that loads are saved with the multiplications. It pays more area: what is added to a multiplier "
         "is in the table below, and lanes choose activations, and the drain packs words, of three widths.\n",
-        "| network | bits per weight | cycles, fixed | cycles, Sum-Together | speed-up | logic, smallest | balanced | "
-        "fastest | SRAM, mm², fixed | Sum-Together |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "Widths are the cheapest that validate at most one point below the float network "
+        "(`python benchmarks/sum_together.py`). Fewer bits: against 16 bits in all layers.\n",
+        "| network | score, float | Sum-Together | bits per weight | fewer bits | cycles, fixed | "
+        "cycles, Sum-Together | speed-up | logic, smallest | balanced | fastest | SRAM, mm², fixed | Sum-Together |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
+    searched = {found.network: found for found in read_found(FOUND) if found.budget == "cycles"}
     for row in mine:
         fixed = next((r for r in mine if r.network == row.network and r.unit == "sum_together16"), None)
         if row.unit != "sum_together" or fixed is None:
             continue
         ratios = [f"{own / other - 1:+.1%}" for own, other in zip(row.kge, fixed.kge, strict=True)]
         ratios += ["–"] * (3 - len(ratios))
+        found = searched[row.network]
         lines.append(
-            f"| {row.network} | {row.bits:.2f} | {fixed.cycles:,} | {row.cycles:,} | {fixed.cycles / row.cycles:.2f} | "
+            f"| {row.network} | {shown(found.float_test, row.metric)} | {shown(row.score, row.metric)} | "
+            f"{row.bits:.2f} | {1 - row.bits / found.wide_bits:.0%} | "
+            f"{fixed.cycles:,} | {row.cycles:,} | {fixed.cycles / row.cycles:.2f} | "
             f"{' | '.join(ratios)} | {fixed.sram_mm2:.2f} | {row.sram_mm2:.2f} |"
         )
     return "\n".join(lines) + "\n"

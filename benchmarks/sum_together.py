@@ -40,6 +40,7 @@ from intarsia.quantize.recipes import QUANTIZATION_RECIPES
 from intarsia.quantize.transforms.settings import Transforms
 from scale_bits import merit, score
 
+FOUND = Path("studies/results/sum-together.json")
 WIDTHS = ("int16 a16", "int8 a8", "int4 a4")
 #: What the validation figure may fall by; where labels are unknown it is agreement with the float network, and of three
 #: inputs on which networks differ, no more than one makes the accuracy worse.
@@ -79,15 +80,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="+", choices=[name for name, b in BENCHMARKS.items() if b.official])
     parser.add_argument("--budget", choices=("bits", "cycles"), default="cycles", help="what is kept low")
-    parser.add_argument("--data", type=Path, default=Path("studies/results/sum-together.json"))
+    parser.add_argument("--data", type=Path, default=FOUND)
     parser.add_argument("--folder", type=Path, default=Path("studies/networks"), help="where networks are kept")
     options = parser.parse_args()
     for name in options.networks:
         found, network = search(name, options.budget)
         save(network, options.folder / f"{name}-sum-together-{options.budget}.safetensors")
-        kept = json.loads(options.data.read_text(encoding="utf-8")) if options.data.exists() else []
-        rest = [entry for entry in kept if (entry["network"], entry["budget"]) != (found.network, found.budget)]
-        write_json(options.data, [*rest, asdict(found)])
+        rest = [each for each in read_found(options.data) if (each.network, each.budget) != (name, found.budget)]
+        write_json(options.data, [asdict(each) for each in [*rest, found]])
+
+
+def read_found(path: Path) -> list[Found]:
+    """Return what earlier searches have found."""
+    return [Found(**found) for found in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
 
 
 def search(name: str, budget: str) -> tuple[Found, IntegerNetwork]:
