@@ -282,17 +282,16 @@ def test_a_residual_of_which_only_the_end_is_multiplied() -> None:
     assert check(network, SHIPPED, np.random.default_rng(0), extreme=False)
 
 
-@pytest.mark.parametrize("bits", [4, 8])
-def test_an_engine_fitted_to_a_small_dense_layer_is_one_that_can_be_built(bits: int) -> None:
+def test_an_engine_fitted_to_a_small_dense_layer_is_one_that_can_be_built() -> None:
     """Its sums are narrower than the sum of a block that the hardware must hold."""
     rng = np.random.default_rng(47)
     source = Tensor("input", (3, 2, 2), ActivationFormat(2, True), 1.0)
-    plane = Plane(np.full((4, 3, 1, 1), (1 << (bits - 1)) - 1), WeightFormat(f"int{bits}"), Pattern())
+    plane = Plane(np.full((4, 3, 1, 1), 7), WeightFormat("int4"), Pattern())
     requantization = Requantization(np.ones(4, np.int64), np.zeros(4, np.int32), np.full(4, 5), -128, 127)
     output = Tensor("conv", (4, 2, 2), ActivationFormat(8, True), 1.0)
     network = IntegerNetwork("small", source, (Conv2d("input", output, (plane,), requantization),), 6)
     engine = config_for(network, EngineConfig(unit=Dense()))
-    assert engine.acc_bits == 12 + bits
+    assert engine.acc_bits == 16
     assert check(network, engine, rng, extreme=True)
 
 

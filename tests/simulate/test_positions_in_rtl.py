@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whole networks on engines fitted to them, for each kind of positions: every value and every cycle."""
+"""Whole networks on engines fitted to them, with shared and with fixed positions: every value and every cycle."""
 
 import numpy as np
 import pytest
@@ -16,20 +16,15 @@ from intarsia.simulate import SimulatedEngine
 
 
 @pytest.mark.parametrize(
-    ("scheme", "lanes", "slots", "positions"),
-    [
-        ("ternary+1:16/4xint4", 8, 1, "own"),
-        ("ternary+1:16/16xint4", 16, 1, "shared"),
-        ("ternary+fixed1:16xint4", 16, 1, "fixed"),
-    ],
+    ("scheme", "positions"), [("ternary+1:16/16xint4", "shared"), ("ternary+fixed1:16xint4", "fixed")]
 )
-def test_networks_run_with_the_positions_of_their_patterns(scheme: str, lanes: int, slots: int, positions: str) -> None:
+def test_networks_run_with_the_positions_of_their_patterns(scheme: str, positions: str) -> None:
     data = load_dataset("digits")
     network = freeze(post_training(build("digits", 0), data, Scheme.parse(scheme), images=32), name="digits")
-    program = compile_network(network, engine_for(network, EngineConfig(lanes=lanes, requant_lanes=4)))
+    program = compile_network(network, engine_for(network, EngineConfig(lanes=8, requant_lanes=4)))
     unit = program.config.unit
     assert isinstance(unit, Superposition)
-    assert (unit.slots, unit.positions) == (slots, positions)
+    assert (unit.slots, unit.positions) == (1, positions)
     images = data.scaling.integers(data.validation.images[:2])
     expected, predicted = Executor(network, 1).trace(images), predict(program)
     with SimulatedEngine(program, seed=1) as engine:
