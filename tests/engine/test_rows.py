@@ -15,6 +15,7 @@ from intarsia.engine.rows import passes_of
 from intarsia.engine.storage import Stored
 from intarsia.engine.units import MixedRows
 from intarsia.errors import IntarsiaError
+from intarsia.flow.hardware import compile_for, cycles_of_weight_layers
 from intarsia.integer import (
     ActivationFormat,
     Conv2d,
@@ -144,6 +145,18 @@ def test_a_unit_is_fitted_to_layers_whose_wide_channels_may_move() -> None:
     engines = [config_for(network, EngineConfig(unit=MixedRows())) for network in (together, apart)]
     assert engines[0].unit == engines[1].unit == MixedRows(2, 0, 14)
     assert compile_network(apart, engines[0])
+
+
+def test_an_engine_that_was_fitted_before_keeps_its_lanes_for_another_network() -> None:
+    few, many = (IntegerNetwork("one", SOURCE, (wide_rows("a", SOURCE, 32, wide),), 6) for wide in ([3], range(16)))
+    engine = config_for(few, EngineConfig(unit=MixedRows()))
+    with pytest.raises(IntarsiaError, match="it needs acc_bits 22"):
+        compile_network(many, engine)
+    program = compile_for(many, engine)
+    assert program.config.unit == engine.unit == MixedRows(1, 0, 15)
+    assert program.layers[0].descriptor.digits == 5
+    assert config_for(many, EngineConfig(unit=MixedRows())).unit != engine.unit
+    assert cycles_of_weight_layers(many, engine)["a"] > 2 * cycles_of_weight_layers(few, engine)["a"]
 
 
 def test_a_factor_that_a_row_has_in_common_takes_no_bits() -> None:

@@ -76,6 +76,10 @@ def test_the_unit_is_an_axis_and_part_of_listed_designs() -> None:
     assert Point.parse("int4 | permute+equalize | unit dense8") == Point("int4", "permute+equalize", "dense8")
     with pytest.raises(IntarsiaError, match="unknown execution unit 'dense9'"):
         Point.parse("int4 | unit dense9")
+    assert Point.parse("int4 | unit  dense8").unit == "dense8"
+    for text in ("int4 | dense8", "int4 | unit", "int4 | unit dense8 | permute", "int4 | unit dense4 | unit dense8"):
+        with pytest.raises(IntarsiaError, match=r"is written once, at the end, as in `int4 \| unit dense8`"):
+            Point.parse(text)
     with pytest.raises(IntarsiaError, match=r"line 2: units are chosen beside layers; .* `SCHEME \| unit NAME`"):
         parse_space("network: digits\nunits: [dense8]\nschemes: [int4]\n")
 

@@ -20,7 +20,7 @@ from hostile import FOLDER
 from intarsia.errors import IntarsiaError
 from intarsia.explore import database
 from intarsia.explore.database import shown, sqlite_url
-from intarsia.explore.jobs import IDENTITY_NAMES, Job, StudyIdentity, encode
+from intarsia.explore.jobs import IDENTITY_NAMES, Evaluation, Job, StudyIdentity, encode
 from intarsia.explore.options import StudyOptions
 from intarsia.explore.plan import first_jobs, is_over, means, next_jobs
 from intarsia.explore.space import Point
@@ -60,7 +60,7 @@ def do_all(store: Store, worker: str) -> int:
             time.sleep(0.01)
             continue
         with taken.alive():
-            taken.finish(metrics(taken.job), "", 0.0, space.objectives)
+            taken.finish(Evaluation(metrics(taken.job)), space.objectives)
         done += 1
 
 
@@ -189,7 +189,7 @@ def test_a_job_that_was_put_back_keeps_its_place(tmp_path: Path) -> None:
     first.drop()
     order = []
     while (taken := store.take(0, "me")) is not None:
-        taken.finish(metrics(taken.job), "", 0.0, store.space().objectives)
+        taken.finish(Evaluation(metrics(taken.job)), store.space().objectives)
         order.append(taken.job)
     assert order == [jobs[0], *jobs[2:]]
 
@@ -295,10 +295,10 @@ def test_metrics_survive_the_database(tmp_path: Path) -> None:
     taken = store.take(0, "me")
     assert taken is not None
     found = {"accuracy": 0.1 + 0.2, "bits": 1e-300, "bytes": 3.0, "cycles": None, "area": None}
-    taken.finish(found, "no engine.", 1.5, ("accuracy", "bits"))
+    taken.finish(Evaluation(found, "no engine.", 1.5, "dense"), ("accuracy", "bits"))
     entry = store_in(tmp_path).entries(0)[0]
     assert entry.metrics == found
-    assert (entry.reason, entry.seconds) == ("no engine.", 1.5)
+    assert (entry.reason, entry.seconds, entry.unit) == ("no engine.", 1.5, "dense")
     assert json.dumps(entry.job.chosen)
 
 

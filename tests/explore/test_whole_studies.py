@@ -218,6 +218,7 @@ def test_a_design_of_the_front_is_taken_to_hardware(
     built = ["compile", "digits", "--out", "runs", "--epochs", "0", "--baselines"]
     results = json.loads((runs / "studies" / "study" / "results.json").read_text())
     first = min((d for d in results["designs"] if d["on_front"]), key=lambda d: d["metrics"]["bits"])
+    assert first["measured_on"] == "superposition"
     assert main([*built, "--from-study", study, "--design", "1"]) == 0
     assert f"{first['metrics']['cycles']:,.0f} cycles" in capsys.readouterr().out
     assert main([*built, "--from-study", study, "--design", "99"]) == 2

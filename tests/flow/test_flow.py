@@ -382,6 +382,7 @@ def test_settings_come_back_from_json(tmp_path: Path) -> None:
         ("ternary+5:16xint8", "5 sparse weights .* at most 4 slots"),
         ("ternary+3:12xint8", "6 sparse weights"),
         ("ternary+3:24xint8", "6 sparse weights"),
+        ("ternary+20:64xint8", "20:64 puts up to 16 sparse weights"),
         ("ternary+fixed5:24xint8", "fixed5:24 puts up to 5 sparse weights"),
         ("ternary+unstructured@0.05xint8", "no sparse planes of the pattern unstructured; choose"),
         ("ternary+outputs@0.05xint8", "no sparse planes of the pattern outputs; choose"),

@@ -17,6 +17,7 @@ from hypothesis.extra.numpy import arrays
 from intarsia.engine import EngineConfig
 from intarsia.engine.cycles import LayerCycles
 from intarsia.engine.roofs import LayerRoofs
+from intarsia.engine.units import Superposition
 from intarsia.errors import IntarsiaError
 from intarsia.integer.effective import LayerBits
 from intarsia.report import Results, read_run, render, table, write_report
@@ -325,9 +326,11 @@ def test_a_scatter_plot_places_points_along_both_axes() -> None:
 
 
 def test_an_engine_that_was_synthesized_with_other_parameters_is_said_to_be_another() -> None:
-    other = replace(FULL, engine=EngineConfig(weight_depth=1280), synthesized={"weight_depth": 1024})
+    needed = EngineConfig(unit=Superposition(4, 8, 3), weight_depth=1280)
+    other = replace(FULL, engine=needed, synthesized={"weight_depth": 1024, "unit": "ternary + 3 × int8"})
     for text in (render(other, []), table(other)):
         assert "weight_depth = 1,024 (this network needs 1,280)" in text
+        assert f"unit = ternary + 3 × int8 (this network needs {needed.unit})" in text
     assert "fitted" not in table(FULL)
 
 

@@ -133,9 +133,8 @@ def _of_study(network: str, told: Told) -> _Chosen:
     scheme = str(Scheme.parse(chosen.scheme))
     name, model = named(network, own_folder="out" in told)
     usual = benchmark_of(name, model).baselines
-    return _Chosen(
-        scheme, chosen.transforms, chosen.unit, tuple(kind for kind in usual if kind != normalized(chosen.scheme))
-    )
+    baselines = tuple(kind for kind in usual if kind != normalized(chosen.scheme))
+    return _Chosen(scheme, chosen.transforms, chosen.unit or chosen.measured_on, baselines)
 
 
 def _most_accurate(designs: Sequence[Design]) -> int:

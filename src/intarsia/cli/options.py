@@ -190,7 +190,7 @@ OPTIONS: tuple[Option, ...] = (
         _ENGINE,
         "what a lane multiplies with: superposition (default); dense, as wide as the widest weights; dense2 to dense8, "
         "which run wider ones in passes; mixed_rows, lanes of 8, 4 and 2 bits; sum_together, 16-bit multipliers for "
-        "operands of 16, 8 or 4 bits; or sum_together16, the same for 16 bits only",
+        "operands of 16, 8 or 4 bits; or sum_together8 and sum_together16, for operands of at least so many bits",
         _HARDWARE,
         metavar="NAME",
     ),

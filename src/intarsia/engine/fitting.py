@@ -21,7 +21,11 @@ _DEPTH_UNIT = 64
 
 
 def config_for(
-    network: IntegerNetwork, config: EngineConfig | None = None, *, least: EngineConfig | None = None
+    network: IntegerNetwork,
+    config: EngineConfig | None = None,
+    *,
+    least: EngineConfig | None = None,
+    keep_lanes: bool = False,
 ) -> EngineConfig:
     """Return an engine fitted to a network: its execution unit, widths and depths hold it and no more.
 
@@ -31,11 +35,13 @@ def config_for(
         network: as for `compile_network`.
         config: the engine to begin with: its unit, lanes, block, banks, and what else is not fitted.
         least: unit and widths that the engine has at least, so that it also holds networks of other weights.
+        keep_lanes: whether the unit's parameters that layers are mapped for stay as they are (widths of mixed rows),
+            because the engine was fitted to another network before.
 
     Raises:
         IntarsiaError: no engine holds the network; the message says what to change.
     """
-    config = _for_network(network, config or EngineConfig())
+    config = _for_network(network, config or EngineConfig(), keep_lanes=keep_lanes)
     found: EngineConfig | None = None
     fewest = math.inf
     refusals = []
@@ -54,9 +60,9 @@ def config_for(
     return _with_fewest_banks(network, found)
 
 
-def _for_network(network: IntegerNetwork, config: EngineConfig) -> EngineConfig:
+def _for_network(network: IntegerNetwork, config: EngineConfig, *, keep_lanes: bool) -> EngineConfig:
     """Return an engine, with weight blocks of one word, whose unit has the parameters that layers are mapped for."""
-    unit = config.unit.for_network(network, config.block)
+    unit = config.unit if keep_lanes else config.unit.for_network(network, config.block)
     acc_bits = max(config.acc_bits, unit.least_acc_bits(config.block))
     return replace(config, unit=unit, acc_bits=acc_bits, weight_parts=1)
 

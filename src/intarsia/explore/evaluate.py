@@ -30,6 +30,10 @@ from intarsia.quantize.teacher_cache import TeacherCache
 from intarsia.quantize.transforms.settings import Transforms
 from intarsia.report.metrics import ACCURACY, AREA, BITS, BYTES, CYCLES, MEMORY_ENERGY
 
+#: Networks that a worker keeps. Between two designs that differ only in the unit come those of other transforms and
+#: seeds.
+_KEPT = 32
+
 
 class Evaluator:
     """Evaluates designs of one space; float network and data are loaded once.
@@ -56,7 +60,7 @@ class Evaluator:
         # The float weights of every scheme are the same.
         self.teacher = FloatNetwork(attached(self.model, self.data, Scheme.parse("int8")))
         self.answers = TeacherCache()
-        self._last: tuple[tuple[Point, Rung, int], IntegerNetwork] | None = None
+        self._networks: dict[tuple[Point, Rung, int], IntegerNetwork] = {}
         self.validation = split if space.images is None else split.take(space.images)
 
     def __call__(self, point: Point, rung: Rung, seed: int) -> Evaluation:
@@ -76,7 +80,8 @@ class Evaluator:
             AREA.name: None if costs.array is None else self.areas[costs.array],
         }
         metrics[MEMORY_ENERGY.name], why = self._memory_energy(costs)
-        return Evaluation(metrics, costs.reason or why, time.monotonic() - start)
+        unit = "" if costs.engine is None else point.unit or costs.engine.unit.name
+        return Evaluation(metrics, costs.reason or why, time.monotonic() - start, unit)
 
     def _memory_energy(self, costs: Costs) -> tuple[float | None, str]:
         """Return the energy of memory accesses, and why there is none where the library has no such memories."""
@@ -88,11 +93,13 @@ class Evaluator:
             return None, str(error)
 
     def _made(self, point: Point, rung: Rung, seed: int) -> IntegerNetwork:
-        """Return a design's network; that of the design before, if only the units differ."""
+        """Return a design's network; one that was made lately, if only the units differ."""
         design = replace(point, unit=""), rung, seed
-        if self._last is None or self._last[0] != design:
-            self._last = design, self._network(point, rung, seed)
-        return self._last[1]
+        if design not in self._networks:
+            if len(self._networks) == _KEPT:
+                del self._networks[next(iter(self._networks))]
+            self._networks[design] = self._network(point, rung, seed)
+        return self._networks[design]
 
     def _network(self, point: Point, rung: Rung, seed: int) -> IntegerNetwork:
         scheme, transforms = Scheme.parse(point.scheme), Transforms.parse(point.transforms)

@@ -64,11 +64,13 @@ class Evaluation:
         metrics: by name; `accuracy` (or explained variance) is of validation inputs; None where hardware has no figure.
         reason: why some are None, one sentence; else empty.
         seconds: how long it took.
+        unit: the kind of execution unit that cycles, area and energy are of; empty where there are none.
     """
 
     metrics: Figures = field(default_factory=dict)
     reason: str = ""
     seconds: float = 0.0
+    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class Entry:
         seconds: how long it took.
         worker: who did it.
         dropped: whether a lost one was given back by a worker that lives: a duplicate, or the study was interrupted.
+        unit: see `Evaluation`.
     """
 
     job: Job
@@ -94,6 +97,7 @@ class Entry:
     seconds: float
     worker: str
     dropped: bool = False
+    unit: str = ""
 
 
 _STATES: Mapping[TrialState, State] = {
@@ -140,4 +144,5 @@ def entry_of(trial: FrozenTrial, rung: int) -> Entry:
         found.seconds,
         str(attributes.get("worker", "")),
         bool(attributes.get("dropped")),
+        found.unit,
     )

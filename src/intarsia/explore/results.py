@@ -34,6 +34,7 @@ def collect(store: Store, space: DesignSpace) -> StudyResults:
                 by_seed=tuple(entry.metrics["accuracy"] or 0.0 for entry in done),
                 accuracies=tuple(found[point]["accuracy"] or 0.0 for found in by_rung[: rung + 1] if point in found),
                 reason=done[0].reason,
+                measured_on=done[0].unit,
                 on_front=False,
             )
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from intarsia.engine.units import unit_named
+from intarsia.engine.units import NAMED_UNITS, UNITS, unit_named
 from intarsia.errors import IntarsiaError
 from intarsia.quantize.scheme import LayerScheme, Scheme
 from intarsia.quantize.scheme_text import normalized, split
@@ -43,7 +43,9 @@ class Point:
             IntarsiaError: there is no such scheme, transformation or unit.
         """
         scheme, *rest = (part.strip() for part in split(text, "|"))
-        unit = rest.pop().removeprefix(_UNIT) if rest and rest[-1].startswith(_UNIT) else ""
+        unit = rest.pop().removeprefix(_UNIT).strip() if rest and rest[-1].startswith(_UNIT) else ""
+        if any(part.split(" ")[0] in (_UNIT.strip(), *UNITS, *NAMED_UNITS) for part in rest):
+            raise IntarsiaError(f"{text!r}: an execution unit is written once, at the end, as in `int4 | unit dense8`.")
         transforms = " | ".join(rest)
         Scheme.parse(scheme)
         if transforms:

@@ -26,7 +26,6 @@ from intarsia.explore.jobs import IDENTITY_NAMES, Entry, Evaluation, Job, StudyI
 from intarsia.explore.space import DesignSpace
 from intarsia.explore.space_file import parse_space
 from intarsia.report.metrics import DESIGN_METRICS
-from intarsia.report.study import Figures
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -314,12 +313,12 @@ class ClaimedJob:
             stop.set()
             thread.join()
 
-    def finish(self, metrics: Figures, reason: str, seconds: float, objectives: Sequence[str]) -> None:
+    def finish(self, found: Evaluation, objectives: Sequence[str]) -> None:
         """Write what was measured."""
-        self._store._note(self._trial, "found", encode(Evaluation(metrics, reason, seconds)))
+        self._store._note(self._trial, "found", encode(found))
         row = [
             -value if DESIGN_METRICS[name].direction == "maximize" else value
-            for name, value in zip(objectives, losses(metrics, objectives), strict=True)
+            for name, value in zip(objectives, losses(found.metrics, objectives), strict=True)
         ]
         self._end(TrialState.COMPLETE, row)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from intarsia.errors import IntarsiaError
-from intarsia.explore.jobs import Entry, Job
+from intarsia.explore.jobs import Entry, Evaluation, Job
 from intarsia.explore.plan import first_jobs, is_over, next_jobs
 from intarsia.explore.space import DesignSpace
 from intarsia.explore.store import ClaimedJob, Store
@@ -66,7 +66,7 @@ def work(
             continue
         known = evaluated_before(store, space, taken.job)
         if known is not None:
-            taken.finish(known.metrics, known.reason, 0.0, space.objectives)
+            taken.finish(Evaluation(known.metrics, known.reason, unit=known.unit), space.objectives)
             continue
         with taken.alive():
             try:
@@ -81,7 +81,7 @@ def work(
                 taken.drop()
                 raise
             else:
-                taken.finish(found.metrics, found.reason, found.seconds, space.objectives)
+                taken.finish(found, space.objectives)
         done += 1
 
 

@@ -4,6 +4,7 @@
 import platform
 from collections.abc import Mapping, Sequence
 
+from intarsia.engine import EngineConfig
 from intarsia.flow.hardware import FIT, engine_of
 from intarsia.flow.results import Compiled, FloatNetwork, Quantized, Score
 from intarsia.flow.settings import Settings
@@ -78,13 +79,19 @@ def collect(settings: Settings, records: Records) -> tuple[Results, tuple[PlaneP
         stages=tuple((task, record.seconds) for task, record in records.items()),
         command=settings.command,
         engine=engine,
-        synthesized={part: value for part, value in vars(synthesized).items() if getattr(engine, part) != value},
+        synthesized=_differing(synthesized, engine),
         metric=floating.metric if floating else "accuracy",
         data=quantized.data if quantized else "",
         input_rounding=quantized.input.text if quantized and quantized.input else "",
         test_set="full official test set" if settings.benchmark.official else "held-out test set",
     )
     return results, () if built is None else pictures_of(built)
+
+
+def _differing(one: EngineConfig, other: EngineConfig) -> dict[str, int | str]:
+    """Return the parameters of an engine that another has otherwise, its unit in words."""
+    differing = {part: value for part, value in vars(one).items() if getattr(other, part) != value}
+    return {part: value if isinstance(value, int) else str(value) for part, value in differing.items()}
 
 
 def _accuracies(settings: Settings, records: Records, networks: Mapping[str, IntegerNetwork]) -> tuple[Accuracy, ...]:

@@ -36,7 +36,7 @@ def compile_for(network: IntegerNetwork, engine: EngineConfig) -> Program:
     try:
         return compile_network(network, engine)
     except IntarsiaError:
-        return compile_network(network, config_for(network, engine, least=engine))
+        return compile_network(network, config_for(network, engine, least=engine, keep_lanes=True))
 
 
 def compile_program(job: Job) -> Compiled:
@@ -59,13 +59,13 @@ def compile_program(job: Job) -> Compiled:
 
 
 def cycles_of_weight_layers(network: IntegerNetwork, engine: EngineConfig) -> dict[str, float]:
-    """Return the cycles of each layer that has weights, by name, on an engine fitted to the network.
+    """Return the cycles of each layer that has weights, by name, on an engine, or on one that has what else they need.
 
     Raises:
         IntarsiaError: a layer does not fit the engine.
     """
     names = {layer.output.name for layer in network.weight_layers()}
-    layers = predict(compile_network(network, config_for(network, engine)))
+    layers = predict(compile_for(network, engine))
     return {layer.name: float(layer.cycles) for layer in layers if layer.name in names}
 
 

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from intarsia.datasets import Dataset, SplitName
 from intarsia.flow.data import load_data
 from intarsia.flow.float_networks import checkpoint_of, float_model, learning, require_device, require_match
-from intarsia.flow.hardware import cycles_of_weight_layers
+from intarsia.flow.hardware import cycles_of_weight_layers, engine_of
 from intarsia.flow.results import Quantized, SearchedFormats
 from intarsia.flow.rounding import report_rounding
 from intarsia.flow.schemes import LAYERWISE
@@ -174,7 +174,7 @@ def _search(job: Job, plan: FormatSearch) -> SearchedFormats:
     settings = job.settings
     built = file.load(job.input(job.task.needs[1], "safetensors"))
     cycles = settings.layerwise_budget == "cycles"
-    costs = functools.partial(cycles_of_weight_layers, engine=settings.engine) if cycles else _stored
+    costs = functools.partial(cycles_of_weight_layers, engine=engine_of(job.records)) if cycles else _stored
     budget = sum(costs(built).values())
     model, data = float_model(settings), load_data(settings, _LEARNING, progress=job.progress)
     require_match(job, model, data)

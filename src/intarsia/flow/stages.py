@@ -218,9 +218,10 @@ def _search(settings: Settings, data: dict[str, object]) -> Task[SearchedFormats
         settings.layerwise_formats, settings.seeds[0], str(settings.float_transforms), scale_bits(settings)
     )
     parameters = to_json(plan) | data
+    needs: tuple[str, ...] = ("train/float", f"quantize/{variants(settings)[0].name}")
     if settings.layerwise_budget == "cycles":
         parameters |= {"budget": "cycles"} | _hardware_key(settings)
-    needs = ("train/float", f"quantize/{variants(settings)[0].name}")
+        needs = (*needs, hardware.FIT)
     name = learn.SEARCH.partition("/")[2]
     action = functools.partial(learn.search, plan=plan)
     return Task("quantize", name, name, action, SearchedFormats, parameters, needs, packages=("torch",))

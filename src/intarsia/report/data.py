@@ -280,7 +280,7 @@ class Results:
     stages: tuple[tuple[str, float], ...]
     command: str
     engine: EngineConfig
-    synthesized: Mapping[str, int] = field(default_factory=dict)
+    synthesized: Mapping[str, int | str] = field(default_factory=dict)
     metric: ScoreName = "accuracy"
     data: str = ""
     input_rounding: str = ""

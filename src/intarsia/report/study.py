@@ -30,6 +30,8 @@ class Design:
         accuracies: mean accuracy at each rung, from the first.
         reason: why metrics are missing.
         on_front: whether it is on the Pareto front of the last rung that any design reached.
+        measured_on: the kind of execution unit that its cycles, area and energy are of; empty where there are no such
+            figures, or the unit was not kept.
     """
 
     scheme: str
@@ -43,6 +45,7 @@ class Design:
     accuracies: tuple[float, ...]
     reason: str
     on_front: bool
+    measured_on: str = ""
 
     @property
     def name(self) -> str:
@@ -88,7 +91,7 @@ class StudyResults:
 
     def as_csv(self) -> str:
         """Return a table of the designs, one per line."""
-        names = sorted({name for design in self.designs for name in design.chosen})
+        names = sorted({name for design in self.designs for name in design.chosen} - {"transforms", "units"})
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         rungs = [f"accuracy at rung {rung}" for rung in range(len(self.epochs))]
@@ -113,7 +116,7 @@ class StudyResults:
             passed = [*d.accuracies, *[""] * (len(rungs) - len(d.accuracies))]
             by_seed = " ".join(map(str, d.by_seed))
             last = [by_seed, *passed, int(d.on_front), *chosen]
-            writer.writerow([d.scheme, d.transforms, d.unit, d.rung, seeds, *metrics, *last])
+            writer.writerow([d.scheme, d.transforms, d.unit or d.measured_on, d.rung, seeds, *metrics, *last])
         return text.getvalue()
 
 

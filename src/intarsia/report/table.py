@@ -39,7 +39,7 @@ def table(results: Results) -> str:
         graph = results.exported
         rows.append(("ONNX", _equal(graph.values, graph.layers, graph.images)))
     if results.areas and results.synthesized:
-        rows.append(("area", f"of a default engine, not one fitted to this network: {otherwise(results)}"))
+        rows.append(("area", f"of the engine that was fitted before training: {otherwise(results)}"))
     for area in results.areas:
         rows.append((f"area {area.design}", f"{area_text(area)}{path(area)}"))
     for comparison in results.comparisons:
@@ -58,8 +58,12 @@ def table(results: Results) -> str:
 
 def otherwise(results: Results) -> str:
     """Say in which parameters the synthesized engine differs from the one that is fitted to the network."""
+
+    def text(value: object) -> str:
+        return f"{value:,}" if isinstance(value, int) else str(value)
+
     return ", ".join(
-        f"{name} = {value:,} (this network needs {getattr(results.engine, name):,})"
+        f"{name} = {text(value)} (this network needs {text(getattr(results.engine, name))})"
         for name, value in results.synthesized.items()
     )
 

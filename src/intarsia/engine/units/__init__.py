@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Execution units: what a lane multiplies with, one file for each.
 
-A new unit is named here, in `Unit` and `units_for`, and by its number in the RTL's top module; nothing else lists
-units.
+A new unit is named here, in `Unit` and `units_for`, by its number in the RTL's top module, and in the help of `--unit`.
 """
 
 from collections.abc import Mapping
@@ -21,8 +20,9 @@ Unit = Superposition | Dense | MixedRows | SumTogether
 UNITS: Mapping[str, type[Unit]] = MappingProxyType(
     {unit.name: unit for unit in (Superposition, Dense, MixedRows, SumTogether)}
 )
-#: Units with parameters of their own, by the names that people give them: dense ones of fixed width, and Sum-Together
-#: ones whose narrowest operands have 8 or 16 bits; the latter is the fixed build, of one product per multiplier.
+#: Units with parameters of their own, by the names that people give them: dense ones of so many bits at most, which run
+#: wider weights in passes, and Sum-Together ones whose narrowest operands have 8 or 16 bits; the latter is the fixed
+#: build, of one product per multiplier.
 NAMED_UNITS: Mapping[str, Unit] = MappingProxyType(
     {f"{Dense.name}{bits}": Dense(bits, digits=True) for bits in range(LEAST_BITS, MOST_BITS + 1)}
     | {f"{SumTogether.name}{bits}": SumTogether(bits) for bits in WIDTHS[1:]}

@@ -70,7 +70,8 @@ class Dense(ExecutionUnit):
         if _bits_for(matrix) > MOST_BITS:
             raise IntarsiaError(
                 f"layer {layer.output.name}: its weights reach {int(np.abs(matrix).max())}, and a dense unit has "
-                f"{MOST_BITS} bits at most; quantize this layer to fewer."
+                f"{MOST_BITS} bits at most; quantize this layer to fewer, or choose a unit that runs wider weights in "
+                "passes: dense8, or mixed_rows."
             )
         return Operands(matrix[None])
 

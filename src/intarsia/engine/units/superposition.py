@@ -84,7 +84,7 @@ class Superposition(ExecutionUnit):
         if planes.dense is not None and planes.dense.limit > most:
             return (
                 f"the dense planes of a superposition unit hold weights of up to {most}, not {planes.dense.name}; "
-                "choose int7 or digits5"
+                "choose int7 or digits5, or another unit, such as dense8"
             )
         if planes.sparse is None:
             return None
@@ -312,7 +312,10 @@ def most_in_block(pattern: Pattern, block: int) -> int:
     if pattern.kind == "fixed":
         return max(sum(channel % m < n for channel in range(first, first + block)) for first in firsts)
     return max(
-        sum(min(n, first + block - start, start + m - first) for start in range(first - first % m, first + block, m))
+        sum(
+            min(n, min(first + block, start + m) - max(first, start))
+            for start in range(first - first % m, first + block, m)
+        )
         for first in firsts
     )
 
