@@ -143,6 +143,19 @@ def test_columns_of_different_macros_are_combined_and_ports_respected() -> None:
         map_memory(Memory("m", 16, 256, 2), MACROS[:2], multiplexer_um2=0.5)
 
 
+@given(st.integers(1, 20), st.integers(1, 1200))
+def test_banks_of_different_depth_are_combined_with_the_least_area(width: int, depth: int) -> None:
+    large, small = Cell("X_1P_256x16", 450.0, 256, 16), Cell("X_1P_64x16", 150.0, 64, 16)
+    mapped = map_memory(Memory("m", width, depth, 1), [large, small], multiplexer_um2=0.5)
+    columns = [min(16, width - start) for start in range(0, width, 16)]
+
+    def least(bits: int) -> float:
+        counts = [(n, max(0, -(-(depth - 256 * n) // 64))) for n in range(-(-depth // 256) + 1)]
+        return min(n * 450.0 + m * 150.0 + 0.5 * bits * (n + m - 1) for n, m in counts)
+
+    assert mapped.area_um2 + mapped.multiplexers_um2 == pytest.approx(sum(map(least, columns)))
+
+
 def test_multiplexers_between_banks_are_counted() -> None:
     banked = map_memory(Memory("m", 24, 1024, 1), MACROS[1:], multiplexer_um2=0.5)
     assert banked.macros == (("X_1P_256x16", 8),)

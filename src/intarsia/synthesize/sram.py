@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which SRAM macros of a cell library stand for a memory of given width and depth, and what they cost."""
 
+import functools
+import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -55,8 +58,9 @@ class MappedMemory:
 def map_memory(memory: Memory, cells: Sequence[Cell], *, multiplexer_um2: float) -> MappedMemory:
     """Choose the macros of least area that cover a memory.
 
-    A word is cut into columns; each column is one kind of macro, as many banks as its depth needs. The least area
-    over all such covers, multiplexers between banks included, is found by dynamic programming over the width.
+    A word is cut into columns; each column is a stack of banks as deep as the memory, macros of one width whose depths
+    may differ (1,152 words are 1,024 and twice 64). The least area over all such covers, multiplexers between banks
+    included, is found by dynamic programming over the width and, for each column, over the depth.
     Two-port macros serve memories with two ports, one-port macros those with one.
 
     Args:
@@ -72,24 +76,27 @@ def map_memory(memory: Memory, cells: Sequence[Cell], *, multiplexer_um2: float)
         raise IntarsiaError(
             f"no SRAM macro with {memory.ports} port(s) for the memory {memory.path}; add its Liberty file to PDK_ROOT."
         )
+
+    @functools.cache
+    def column(bits: int, used: int) -> tuple[Cell, ...]:
+        """The least stack of macros of `bits`, of which `used` are read."""
+        return _stack([cell for cell in fitting if cell.bits == bits], memory.depth, used * multiplexer_um2)
+
     best: list[tuple[float, int, tuple[Cell, ...]]] = [(0.0, 0, ())]
     for width in range(1, memory.width + 1):
         options = []
-        for cell in fitting:
-            cost, chosen, columns = best[max(0, width - cell.bits)]
-            banks = _banks(memory, cell)
-            bits = (banks - 1) * min(width, cell.bits)
-            cost += cell.area_um2 * banks + bits * multiplexer_um2
-            options.append((cost, chosen + bits, (*columns, cell)))
+        for bits in {cell.bits for cell in fitting}:
+            cost, multiplexers, macros = best[max(0, width - bits)]
+            stack = column(bits, min(width, bits))
+            more = (len(stack) - 1) * min(width, bits)
+            cost += sum(cell.area_um2 for cell in stack) + more * multiplexer_um2
+            options.append((cost, multiplexers + more, (*macros, *stack)))
         best.append(min(options, key=lambda option: (option[0], len(option[2]))))
-    _, multiplexers, columns = best[memory.width]
-    counts: dict[str, int] = {}
-    for cell in columns:
-        counts[cell.name] = counts.get(cell.name, 0) + _banks(memory, cell)
+    _, multiplexers, macros = best[memory.width]
     return MappedMemory(
         memory=memory,
-        macros=tuple(sorted(counts.items())),
-        area_um2=sum(cell.area_um2 * _banks(memory, cell) for cell in columns),
+        macros=tuple(sorted(Counter(cell.name for cell in macros).items())),
+        area_um2=sum(cell.area_um2 for cell in macros),
         multiplexers=multiplexers,
         multiplexers_um2=multiplexers * multiplexer_um2,
     )
@@ -101,5 +108,14 @@ def ports_of(cell: Cell) -> int:
     return int(match.group(1)) if match else 1
 
 
-def _banks(memory: Memory, cell: Cell) -> int:
-    return -(-memory.depth // cell.words)
+def _stack(cells: Sequence[Cell], depth: int, multiplexer_um2: float) -> tuple[Cell, ...]:
+    """Return the macros of least area that are as deep together; each but the first costs a multiplexer."""
+    step = math.gcd(*(cell.words for cell in cells))
+    best: list[tuple[float, tuple[Cell, ...]]] = [(0.0, ())]
+    for steps in range(1, -(-depth // step) + 1):
+        options = []
+        for cell in cells:
+            cost, below = best[max(0, steps - cell.words // step)]
+            options.append((cost + cell.area_um2 + (multiplexer_um2 if below else 0.0), (*below, cell)))
+        best.append(min(options, key=lambda option: (option[0], len(option[1]))))
+    return best[-1][1]
