@@ -298,12 +298,14 @@ def _win(own: Row, int8: Row, mine: Sequence[Row]) -> str:
 #: What stands behind figures above that do not speak for superposition.
 _WHY = """
 
-On DS-CNN, superposition loses to int4. Its depthwise layers have weights of two ternary digits, so two weight blocks
-per pixel, which are fetched again for each; a dense engine has one, which stays in the lanes. So the memory must give a
-whole block per cycle: 800 bits wide and 192 deep, of small macros that take twice the area per bit. In two words per
-block it would be narrower, but the network would take 16 % more cycles. Uniform int4 after training is a strong rival
-everywhere: it is level in accuracy with what superposition reaches by training, for a third more area on ResNet-8 and
-less on DS-CNN.
+On DS-CNN and MobileNetV1, superposition loses to int4. Their depthwise layers have weights of two ternary digits, so
+two weight blocks per pixel, which are fetched again for each; a dense engine has one, which stays in the lanes. So the
+memory must give a whole block per cycle, and words of 800 bits and more are cut into small macros, which take more area
+per bit. In two words per block they would be narrower, but DS-CNN would take 16 % more cycles. Three slots in every
+block also leave little of the difference: in MobileNetV1 a block of a lane takes 53 bits, where int4 takes 64.
+
+Uniform int4 after training is a strong rival everywhere: it is level in accuracy with what superposition reaches by
+training, in more area on ResNet-8 and FC-AutoEncoder and in less on the other two.
 
 Mixed rows get 4 or 8 bits in all lanes where a network's layers want wide channels in different places, and on
 FC-AutoEncoder: their choice counts logic and cycles, not the weight memory.
