@@ -148,8 +148,8 @@ def trained_findings(one: StudyResults) -> str:
     designs = {planes_of(design): design for design in trained_designs(one)}
     epochs = max(number or 0 for number in one.epochs)
     lines = [
-        f"\n**{one.network}, trained** for {epochs} epochs. ± is the standard error of a difference, seed by seed; "
-        "where there is no ±, half a point is noise. Training gains "
+        f"\n**{one.network}, trained** for {epochs} epochs. ± is the standard error of a difference, seed by seed;\n"
+        "where there is no ±, it is one seed, and half a point is noise. Training gains "
         + ", ".join(f"{gain:.1f} points (`{name}`)" for name, gain in _gains(designs))
         + ".\n"
     ]
@@ -173,7 +173,7 @@ def _gains(designs: Mapping[str, Design]) -> list[tuple[str, float]]:
 def _more(metric: Metric, old: Design, new: Design) -> str:
     first, second = old.metrics.get(metric.name), new.metrics.get(metric.name)
     unit = "bytes" if metric is BYTES else "transistors in the lanes"
-    return f"no figure for {unit}" if first is None or second is None else f"{second / first - 1:+.0%} {unit}"
+    return f"no figure for {unit}" if first is None or second is None else f"{round(second / first - 1, 2) + 0.0:+.0%} {unit}"
 
 
 def is_trained(one: StudyResults) -> bool:
@@ -245,9 +245,9 @@ def trained(one: StudyResults) -> str:
     seeded = sum(len(design.seeds) >= 3 for design in designs)
     parts = [
         f"\n## {one.network}, trained\n",
-        f"`studies/{one.name}.yaml`: {trained_of(one)}, for {epochs} epochs from compensated rounding. Designs",
-        f"on the single-seed front are run with three seeds: {seeded} have them. Spearman's rank correlation of the",
-        f"post-training accuracy with the trained accuracy is {words}.\n",
+        f"`studies/{one.name}.yaml`: {trained_of(one)}, for {epochs} epochs from compensated rounding, "
+        + ("with one seed." if not seeded else f"{seeded} of them with three seeds."),
+        f"Spearman's rank correlation of the post-training accuracy with the trained accuracy is {words}.\n",
         f"![accuracy over bytes]({one.name}.svg)\n",
         f"![accuracy after training over accuracy before it]({one.name}-cheap.svg)\n",
         "Labels leave out `ternary+` and the density.\n",
