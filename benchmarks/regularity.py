@@ -173,7 +173,11 @@ def _gains(designs: Mapping[str, Design]) -> list[tuple[str, float]]:
 def _more(metric: Metric, old: Design, new: Design) -> str:
     first, second = old.metrics.get(metric.name), new.metrics.get(metric.name)
     unit = "bytes" if metric is BYTES else "transistors in the lanes"
-    return f"no figure for {unit}" if first is None or second is None else f"{round(second / first - 1, 2) + 0.0:+.0%} {unit}"
+    return (
+        f"no figure for {unit}"
+        if first is None or second is None
+        else f"{round(second / first - 1, 2) + 0.0:+.0%} {unit}"
+    )
 
 
 def is_trained(one: StudyResults) -> bool:

@@ -235,6 +235,9 @@ Figures by `python benchmarks/rival_units.py resnet8 dscnn mobilenet autoencoder
 fitted to its network at the same peak rate, 16 lanes × 16 inputs per cycle. Superposition runs a trained network;
 **all rivals run networks quantized after training**, so their scores can still rise. *Cycles × area*, with int8 as
 1, is the time of an inference at equal total area, if an engine could be scaled freely; less is better.
+
+The tables above are a little older: their memories are columns of equal macros, here depths may differ in a column, and
+the RTL has had two more execution units since.
 """
 
 

@@ -12,7 +12,7 @@
 //   OwnGather       what choices_i says of a slot's activation: 1, its position in the block, and the lane gathers it;
 //                   0, the activation itself.
 //   PlaneShiftBits  bits of the dense plane's binary shift k (0 to 3); with 0 there is no shift, and one unused bit.
-//   AccBits         bits of an accumulator (16 to 32).
+//   AccBits         bits of an accumulator (16 to 48).
 //   AccSlots        output pixels whose accumulators are held (2 to 16).
 // Latency: operands in cycle t, their sums registered at its end, accumulators updated at the end of cycle t + 1 under
 // the control given in cycle t + 1.

@@ -9,7 +9,7 @@
 //   WeightBits  bits of a weight, two's complement (2 to 8).
 //   Digits      1: weights may be digits to base 2^WeightBits of wider ones, most significant first; 0: digit_i is
 //               without effect.
-//   AccBits     bits of an accumulator (16 to 32, at least 8 + WeightBits + log2(Block): the sum of a block fits).
+//   AccBits     bits of an accumulator (16 to 48, at least 8 + WeightBits + log2(Block): the sum of a block fits).
 //   AccSlots    output pixels whose accumulators are held (2 to 16).
 // Latency: operands in cycle t, dot product registered at its end, accumulator updated at the end of cycle t + 1 under
 // the control given in cycle t + 1.
