@@ -4,7 +4,8 @@
 PDK_ROOT=... INTARSIA_DATA=... python benchmarks/rival_units.py resnet8 dscnn mobilenet autoencoder
 
 Each engine is fitted to its network at the same peak rate (16 lanes × 16 inputs per cycle). Superposition runs the
-trained network of studies/networks. All rivals run networks that were quantized after training, without any: uniform
+trained network of studies/networks; the one with twice as many precise weights was made by
+`intarsia execute resnet8 --scheme "ternary+2:16xint4, first=digits2" --baselines`. All rivals run networks that were quantized after training, without any: uniform
 int8 and int4, formats mixed over output channels, and the widths that benchmarks/sum_together.py found, also on the
 fixed 16-bit build. Each row is the whole test set in the integer executor, the cycle model, a synthesis of the whole
 engine, and, with --simulate N, N inputs in RTL simulation, every value of every layer compared.
@@ -232,7 +233,8 @@ _HEAD = """
 ## Whole engines, side by side
 
 Figures by `python benchmarks/rival_units.py resnet8 dscnn mobilenet autoencoder --simulate 20`. Each engine is
-fitted to its network at the same peak rate, 16 lanes × 16 inputs per cycle. Superposition runs a trained network;
+fitted to its network at the same peak rate, 16 lanes × 16 inputs per cycle. Superposition runs a trained network (one
+seed; on ResNet-8 also one trained with `--scheme "ternary+2:16xint4, first=digits2"`);
 **all rivals run networks quantized after training**, so their scores can still rise. *Cycles × area*, with int8 as
 1, is the time of an inference at equal total area, if an engine could be scaled freely; less is better.
 
