@@ -4,11 +4,12 @@
 PDK_ROOT=... INTARSIA_DATA=... python benchmarks/rival_units.py resnet8 dscnn mobilenet autoencoder
 
 Each engine is fitted to its network at the same peak rate (16 lanes × 16 inputs per cycle). Superposition runs the
-trained network of studies/networks; the one with twice as many precise weights was made by
-`intarsia execute resnet8 --scheme "ternary+2:16xint4, first=digits2" --baselines`. All rivals run networks that were quantized after training, without any: uniform
-int8 and int4, formats mixed over output channels, and the widths that benchmarks/sum_together.py found, also on the
-fixed 16-bit build. Each row is the whole test set in the integer executor, the cycle model, a synthesis of the whole
-engine, and, with --simulate N, N inputs in RTL simulation, every value of every layer compared.
+trained network of studies/networks; the one with twice as many precise weights was made by `intarsia execute resnet8
+--scheme "ternary+2:16xint4, first=digits2" --baselines`. All rivals run networks that were quantized after training,
+without any: uniform int8 and int4, formats mixed over output channels, and the widths that benchmarks/sum_together.py
+found, also on the fixed 16-bit build. Each row is the whole test set in the integer executor, the cycle model, a
+synthesis of the whole engine, and, with --simulate N, N inputs in RTL simulation, every value of every layer
+compared.
 
 Rows are kept in studies/results/rival-units.json, one by one; --again measures those of the given networks again.
 Writes the last part of docs/execution-units.md, after what benchmarks/execution_units.py writes.
