@@ -15,6 +15,7 @@ from brevitas import nn as qnn  # noqa: E402
 from brevitas.export import export_qonnx  # noqa: E402
 from brevitas.quant import Int8ActPerTensorFloat  # noqa: E402
 
+from engine_configs import WIDE  # noqa: E402
 from intarsia.engine import compile_network  # noqa: E402
 from intarsia.integer.executor import Executor  # noqa: E402
 from intarsia.networks.importers import import_integer  # noqa: E402
@@ -53,7 +54,7 @@ def test_weights_of_few_bits_run_as_digits(bits: int, digits: int, tmp_path: Pat
     path = tmp_path / "few.onnx"
     export_qonnx(few_bits(bits), torch.zeros(1, 1, 8, 8), path)
     network = import_integer(path)
-    program = compile_network(network)
+    program = compile_network(network, WIDE)
     assert {layer.descriptor.digits for layer in program.layers if layer.macs} == {digits}
     images = random_images(np.random.default_rng(0), network, 3)
     expected = Executor(network).trace(images)
