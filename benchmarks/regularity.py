@@ -10,7 +10,7 @@ it in studies/results; the page is of those that are kept there (`STUDIES`).
 """
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -130,34 +130,21 @@ error over three draws of calibration clips.
 """
 
 
-#: What training leaves of each choice: what is chosen instead of what, and the two designs.
-TRAINED_FINDINGS = (
-    ("One precise weight in every block, instead of none", "ternary", "ternary+1:16xint4"),
-    ("A second one", "ternary+1:16xint4", "ternary+2:16xint4"),
-    ("Positions shared by sixteen output channels, instead of separate ones", "ternary+1:16xint4",
-     "ternary+1:16/16xint4"),
-    ("Fixed positions, instead of shared ones", "ternary+1:16/16xint4", "ternary+fixed1:16xint4"),
-    ("Uniform int2, instead of ternary and one precise weight in every block", "ternary+1:16xint4", "int2"),
-    ("Layer-wise precision, instead of the same", "ternary+1:16xint4", LAYER_WISE),
-    ("Uniform int3, instead of two precise weights in every block", "ternary+2:16xint4", "int3"),
-)  # fmt: skip
-
-
 def trained_findings(one: StudyResults) -> str:
     """Return what a study says whose designs were trained: each change by itself, in figures."""
     designs = {planes_of(design): design for design in trained_designs(one)}
     epochs = max(number or 0 for number in one.epochs)
     lines = [
         f"\n**{one.network}, trained** for {epochs} epochs. ± is the standard error of a difference, seed by seed;\n"
-        "where there is no ±, it is one seed, and half a point is noise. Training gains "
+        "a difference without ± is of a single seed, whose noise is half a point. Training gains "
         + ", ".join(f"{gain:.1f} points (`{name}`)" for name, gain in _gains(designs))
-        + ".\n"
+        + ".\nThe designs of each change are in its table below.\n"
     ]
-    for title, first, second in TRAINED_FINDINGS:
-        if first not in designs or second not in designs:
-            continue
-        old, new = designs[first], designs[second]
-        lines.append(f"- {title}: {gained(old, new)} points, {_more(BYTES, old, new)}, {_more(AREA, old, new)}.")
+    for title, old, new in changes_among(designs):
+        lines.append(
+            f"- {title[0].upper()}{title[1:]}: {gained(old, new)} points, bytes {changed(BYTES, old, new)}, "
+            f"transistors in the lanes {changed(AREA, old, new)}."
+        )
     return "\n".join(lines)
 
 
@@ -168,16 +155,6 @@ def _gains(designs: Mapping[str, Design]) -> list[tuple[str, float]]:
         for name in ("ternary", "ternary+1:16xint4", "ternary+2:16xint4", "int2")
         if name in designs
     ]
-
-
-def _more(metric: Metric, old: Design, new: Design) -> str:
-    first, second = old.metrics.get(metric.name), new.metrics.get(metric.name)
-    unit = "bytes" if metric is BYTES else "transistors in the lanes"
-    return (
-        f"no figure for {unit}"
-        if first is None or second is None
-        else f"{round(second / first - 1, 2) + 0.0:+.0%} {unit}"
-    )
 
 
 def is_trained(one: StudyResults) -> bool:
@@ -274,17 +251,25 @@ def trained_of(one: StudyResults) -> str:
     return f"{whole}, trained" if done == len(one.designs) else f"{whole}, {done} of them trained so far"
 
 
-def steps_of(by_name: dict[str, Design]) -> str:
-    """Return what each choice gains over another one that it differs from in one thing."""
-    rows = []
+def changes_among(by_name: Mapping[str, Design]) -> Iterator[tuple[str, Design, Design]]:
+    """Yield each of `STEPS_BETWEEN` of which both designs are there."""
     for title, first, second in STEPS_BETWEEN:
         if first in by_name and second in by_name:
-            one, other = by_name[first], by_name[second]
-            differences = [
-                "–" if a is None or b is None else f"{round((b - a) / a, 3) + 0.0:+.1%}"  # never -0.0%
-                for a, b in ((one.metrics.get(name), other.metrics.get(name)) for name in list(DESIGN_METRICS)[2:])
-            ]
-            rows.append((title, f"`{first}`", f"`{second}`", gained(one, other), *differences))
+            yield title, by_name[first], by_name[second]
+
+
+def changed(metric: Metric, one: Design, other: Design) -> str:
+    """Return by which part of it another design has more of a metric; a dash where one has no figure."""
+    a, b = one.metrics.get(metric.name), other.metrics.get(metric.name)
+    return "–" if a is None or b is None else f"{round((b - a) / a, 3) + 0.0:+.1%}"  # never -0.0%
+
+
+def steps_of(by_name: Mapping[str, Design]) -> str:
+    """Return what each choice gains over another one that it differs from in one thing."""
+    rows = []
+    for title, one, other in changes_among(by_name):
+        differences = [changed(metric, one, other) for metric in list(DESIGN_METRICS.values())[2:]]
+        rows.append((title, f"`{planes_of(one)}`", f"`{planes_of(other)}`", gained(one, other), *differences))
     return table(("change", "from", "to", "accuracy, points", *COLUMNS[3:]), rows)
 
 
@@ -323,6 +308,7 @@ STEPS_BETWEEN = (
     ("widening", "ternary", "ternary | widen1.25"),
     ("superposition instead of widening", "ternary | widen1.25", "ternary+1:16xint4"),
     ("superposition instead of int2", "int2", "ternary+1:16xint4"),
+    ("layer-wise precision instead of superposition", "ternary+1:16xint4", LAYER_WISE),
     ("int3 instead of superposition", "ternary+2:16xint4", "int3"),
 )
 

@@ -281,7 +281,7 @@ def _wins(kept: Sequence[Row]) -> str:
 
 
 def _win(own: Row, int8: Row, mine: Sequence[Row]) -> str:
-    """Return the area and time of one engine beside int8's, and those of the smallest rival as accurate."""
+    """Compare area and time of one engine with int8's, and with the smallest rival's of about its accuracy."""
     points = (int8.score - own.score) * 100
     text = (
         f"- **{own.network}**, {own.title}: {_area(own) / _area(int8):.0%} of int8's total area, "

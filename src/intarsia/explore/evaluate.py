@@ -80,7 +80,7 @@ class Evaluator:
             AREA.name: None if costs.array is None else self.areas[costs.array],
         }
         metrics[MEMORY_ENERGY.name], why = self._memory_energy(costs)
-        unit = "" if costs.engine is None else point.unit or costs.engine.unit.name
+        unit = "" if costs.engine is None else costs.engine.unit.name
         return Evaluation(metrics, costs.reason or why, time.monotonic() - start, unit)
 
     def _memory_energy(self, costs: Costs) -> tuple[float | None, str]:

@@ -64,7 +64,7 @@ class Evaluation:
         metrics: by name; `accuracy` (or explained variance) is of validation inputs; None where hardware has no figure.
         reason: why some are None, one sentence; else empty.
         seconds: how long it took.
-        unit: the kind of execution unit that cycles, area and energy are of; empty where there are none.
+        unit: kind of execution unit whose cycles, area and energy these are; empty if there are none.
     """
 
     metrics: Figures = field(default_factory=dict)

@@ -30,8 +30,8 @@ class Design:
         accuracies: mean accuracy at each rung, from the first.
         reason: why metrics are missing.
         on_front: whether it is on the Pareto front of the last rung that any design reached.
-        measured_on: the kind of execution unit that its cycles, area and energy are of; empty where there are no such
-            figures, or the unit was not kept.
+        measured_on: kind of execution unit whose cycles, area and energy these are; empty if there are none, or if the
+            kind is not known.
     """
 
     scheme: str
