@@ -134,7 +134,7 @@ class _Drain:
 
     def cycle(self, now: int, loader_bank: int) -> tuple[int, bool, bool]:
         """Return the bank that this cycle takes (−1: none), whether an accumulator is freed, and whether the layer has
-        ended; `loader_bank` is that which the loader asks for (−1: none).
+        ended; `loader_bank` is that which the loader wants (−1: none).
         """
         bank, freed, ended = -1, False, False
         whole = self.whole.popleft()[1] if self.whole and self.whole[0][0] == now else None
@@ -211,13 +211,13 @@ class _Loader:
         self.number = self.fill = self.reads = 0
         self.full = False
 
-    def asks(self, now: int, pushed: bool) -> tuple[bool, int]:
-        """Return whether there is a load and room for it, and the bank that it needs (−1: none)."""
-        room = (not self.full or pushed) if self.window else self.fill < self.ring
-        if not (room and now >= LOADER_STAGES and self.number < len(self.addresses)):
+    def wants(self, now: int, pushed: bool) -> tuple[bool, int]:
+        """Return whether there is a load and room for it, and the bank that a load needs, with room or without (−1: none)."""
+        if not (now >= LOADER_STAGES and self.number < len(self.addresses)):
             return False, -1
+        room = (not self.full or pushed) if self.window else self.fill < self.ring
         address = self.addresses[self.number]
-        return True, -1 if address == PADDING else bank_of(address, self.banks)
+        return room, -1 if address == PADDING else bank_of(address, self.banks)
 
     def cycle(self, issues: bool, reads: bool, pushed: bool, released: int) -> None:
         self.reads += reads
@@ -273,7 +273,7 @@ def _predict_layer(layer: ProgramLayer, config: EngineConfig, start: int) -> Lay
                 if step.last:
                     drain.finished.append(now + STEP_STAGES + 1)
         weights.cycle(port_taken, taken)
-        asks, loader_bank = loader.asks(now, pushed)
+        asks, loader_bank = loader.wants(now, pushed)
         bank, freed, ended = drain.cycle(now, loader_bank)
         issues = asks and (loader_bank < 0 or loader_bank != bank)
         loader.cycle(issues, issues and loader_bank >= 0, pushed, released)

@@ -32,7 +32,7 @@ module intarsia_banks
   // Second client.
   input  logic                   read_req_i,
   input  logic [AddressBits-1:0] read_addr_i,
-  output logic                   read_gnt_o,  // in the same cycle
+  output logic                   read_gnt_o,  // a request would be served in this cycle
   output logic [Width-1:0]       read_rdata_o
 );
   if (Banks != 1 && Banks != 2 && Banks != 4) begin : gen_bad_banks
@@ -45,14 +45,14 @@ module intarsia_banks
   assign read_bank = BankBits'(bank_of(16'(read_addr_i), Banks));
   assign row = 16'(addr_i) >> $clog2(Banks);
   assign read_row = 16'(read_addr_i) >> $clog2(Banks);
-  assign read_gnt_o = read_req_i && !(req_i && bank == read_bank);
+  assign read_gnt_o = !(req_i && bank == read_bank);
 
   logic [Banks-1:0][Width-1:0] rdata;
   logic [Banks-1:0]            impl;
   for (genvar b = 0; b < Banks; b++) begin : gen_bank
     logic first, second;
     assign first = req_i && bank == BankBits'(b);
-    assign second = read_gnt_o && read_bank == BankBits'(b);
+    assign second = read_req_i && read_gnt_o && read_bank == BankBits'(b);
     intarsia_memory #(.Width(Width), .Depth(BankDepth), .Enables(Enables)) u_memory (
       .clk_i,
       .impl_i('0),
@@ -68,7 +68,7 @@ module intarsia_banks
 
   always_ff @(posedge clk_i) begin
     if (req_i && !we_i) bank_q <= bank;
-    if (read_gnt_o) read_bank_q <= read_bank;
+    if (read_req_i && read_gnt_o) read_bank_q <= read_bank;
   end
   assign rdata_o = rdata[bank_q];
   assign read_rdata_o = rdata[read_bank_q];

@@ -64,7 +64,7 @@ module intarsia_drain
   output logic [AddressBits-1:0]       addr_o,
   output logic [ActBits-1:0]           wdata_o,
   input  logic [ActBits-1:0]           rdata_i,
-  input  logic                         loader_req_i,
+  input  logic                         loader_want_i,
   input  logic [AddressBits-1:0]       loader_addr_i,
   output logic                         done_o       // with the last write of the layer
 );
@@ -119,9 +119,11 @@ module intarsia_drain
       offset_d = '0;
     end
   end
+  logic [15:0] residual_q; // address of the residual's word, so that its bank is known early
   always_ff @(posedge clk_i) begin
     row_q <= row_d;
     offset_q <= offset_d;
+    residual_q <= layer_i.residual_base + offset_d;
   end
 
   // Requantization of the tile.
@@ -185,14 +187,14 @@ module intarsia_drain
     assign unused_word = ^{half, two};
   end
   assign word_offset = offset_q + 16'(second);
-  assign residual_address = layer_i.residual_base + word_offset;
+  assign residual_address = residual_q + 16'(second);
   assign wants = begins && ready_q != '0 && left_q == '0;
   assign starts = wants && (!layer_i.residual || (!writes && (waited_q || !loader_needs(residual_address))));
   assign active = !begins || starts;
   assign advance = active && last_group;
   assign acc_ptr_o = ptr_q;
   function automatic logic loader_needs(input logic [15:0] address);
-    return loader_req_i && bank_of(16'(loader_addr_i), Banks) == bank_of(address, Banks);
+    return loader_want_i && bank_of(16'(loader_addr_i), Banks) == bank_of(address, Banks);
   endfunction
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
@@ -255,7 +257,7 @@ module intarsia_drain
   end
 
   // Residual: its word comes with stage 1 of the first group; later groups find it in a register.
-  logic [ActBits-1:0]                 residual_word, residual_q, residual;
+  logic [ActBits-1:0]                 residual_word, residual_rest_q, residual;
   logic [Lanes-1:0][GreatestBits-1:0] residuals;
   logic                               residual_read_q;
   always_comb begin
@@ -265,7 +267,7 @@ module intarsia_drain
         if (is_size[s] && part_q[1] == PartBits'(p)) residual_word = rdata_i >> (p * (ActBits >> s));
       end
     end
-    residual = residual_read_q ? residual_word : residual_q;
+    residual = residual_read_q ? residual_word : residual_rest_q;
   end
   for (genvar l = 0; l < Lanes; l++) begin : gen_residual
     always_comb begin
@@ -276,7 +278,7 @@ module intarsia_drain
   end
   always_ff @(posedge clk_i) begin
     residual_read_q <= residual_read;
-    if (residual_read_q) residual_q <= residual_word;
+    if (residual_read_q) residual_rest_q <= residual_word;
   end
 
   logic [Lanes-1:0][ParamBits-1:0] params;

@@ -123,7 +123,7 @@ module intarsia_engine
   );
 
   // Loader and window.
-  logic                  release_words, column_full, push, loader_req, loader_gnt, window_write, window_pad;
+  logic                  release_words, column_full, push, loader_want, loader_req, loader_gnt, window_write, window_pad;
   logic                  window_column;
   logic [IndexBits:0]    release_count, fill;
   logic [IndexBits-1:0]  window_index;
@@ -135,7 +135,7 @@ module intarsia_engine
     .clk_i, .rst_ni, .start_i(start), .layer_i(layer),
     .release_i(release_words), .release_count_i(release_count), .push_i(push),
     .fill_o(fill), .column_full_o(column_full),
-    .req_o(loader_req), .addr_o(loader_addr), .gnt_i(loader_gnt),
+    .want_o(loader_want), .req_o(loader_req), .addr_o(loader_addr), .gnt_i(loader_gnt),
     .write_o(window_write), .write_index_o(window_index), .write_pad_o(window_pad), .write_column_o(window_column)
   );
   logic [ActBits-1:0] padding;
@@ -292,7 +292,7 @@ module intarsia_engine
     .acc_ptr_o(drain_ptr), .acc_i(acc),
     .param_ren_o(param_ren), .param_raddr_o(param_raddr), .param_rdata_i(weight_rdata),
     .req_o(drain_req), .we_o(drain_we), .be_o(drain_be), .addr_o(drain_addr), .wdata_o(drain_wdata),
-    .rdata_i(act_rdata), .loader_req_i(loader_req), .loader_addr_i(loader_addr), .done_o(layer_done)
+    .rdata_i(act_rdata), .loader_want_i(loader_want), .loader_addr_i(loader_addr), .done_o(layer_done)
   );
 
   // Memories. The host has them while the engine is idle.
@@ -321,7 +321,7 @@ module intarsia_engine
   );
 
   assign layer_done_o = layer_done;
-  assign accesses_o = {param_ren, block_ren, drain_req && !drain_we, drain_req && drain_we, loader_gnt};
+  assign accesses_o = {param_ren, block_ren, drain_req && !drain_we, drain_req && drain_we, loader_req && loader_gnt};
   assign step_o = valid;
 
   logic unused;

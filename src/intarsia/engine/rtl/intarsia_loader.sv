@@ -8,7 +8,8 @@
 // registers keep them.
 //
 // Two stages compute the address (coordinates, then address); the third issues the read when there is room and the
-// memory grants it.
+// memory grants it. Between them is a spare place, so that whether the third one goes on is not known to the walk in the
+// same cycle: no path leads from the lanes' sequencer through the memory's grant back into the loops.
 //
 // Parameters:
 //   Block          words of the ring (8 or 16).
@@ -32,9 +33,10 @@ module intarsia_loader
   output logic [IndexBits:0]     fill_o,       // word mode: words issued and not released
   output logic                   column_full_o,// window mode: the staging column is complete
   // Activation memory.
+  output logic                   want_o,       // a word is wanted, now or when there is room
   output logic                   req_o,
   output logic [AddressBits-1:0] addr_o,
-  input  logic                   gnt_i,
+  input  logic                   gnt_i,        // a request would be served in this cycle
   // Write into the window, one cycle after the read.
   output logic                   write_o,
   output logic [IndexBits-1:0]   write_index_o,
@@ -52,40 +54,47 @@ module intarsia_loader
   );
 
   logic first_x, whole, beside;
-  logic [7:0] word_end;
-  // Window mode: whether the present column lies beside the input; first and last row of the window inside the input,
-  // and whether there is any.
+  logic [7:0] word_end, words_q, last_words_q, kernel_rows_q;
+  logic [Levels-1:1][15:0] ends_q;
+  logic [15:0] first_columns_q;
+  // Window mode: whether the present column lies beside the input; the first row of the window inside the input, how
+  // many follow it, and whether there is any.
   logic       beside_q, rows_inside_q;
-  logic [7:0] top_q, bottom_q;
+  logic [7:0] top_q, rows_q;
   always_comb begin
     first_x = index[PixelTile] == '0;
     // With one row there is nothing to save, and the second column would come before top_q is known.
     whole = !layer_i.window || layer_i.kernel_y == 8'd1 || (first_x && index[Row] == '0);
     beside = !whole && (beside_q || !rows_inside_q);
-    if (!layer_i.window) word_end = (last[PixelTile] ? layer_i.last_words : layer_i.load_words) - 8'd1;
-    else if (whole) word_end = layer_i.kernel_y - 8'd1;
-    else word_end = beside ? 8'd0 : bottom_q - top_q;
-    ends[Word] = 16'(word_end);
-    ends[Chunk] = layer_i.window ? '0 : 16'(layer_i.chunks) - 16'd1;
-    ends[Channel] = layer_i.window ? '0 : 16'(layer_i.blocks) - 16'd1;
-    if (!layer_i.window) ends[Row] = 16'(layer_i.kernel_y) - 16'd1;
-    else ends[Row] = (first_x ? 16'(layer_i.kernel_x) : 16'(layer_i.new_columns)) - 16'd1;
-    ends[Pass] = layer_i.window ? '0 : 16'(layer_i.digits) - 16'd1;
-    ends[PixelTile] = layer_i.x_tiles - 16'd1;
-    ends[Y] = layer_i.out_height - 16'd1;
-    ends[Tile] = 16'(layer_i.tiles) - 16'd1;
+    if (!layer_i.window) word_end = last[PixelTile] ? last_words_q : words_q;
+    else if (whole) word_end = kernel_rows_q;
+    else word_end = beside ? 8'd0 : rows_q;
+    ends = {ends_q[Levels-1:Row+1], layer_i.window && first_x ? first_columns_q : ends_q[Row], ends_q[Channel:Chunk],
+            16'(word_end)};
+  end
+  // A layer's ends are registers: subtractions would come before every step.
+  always_ff @(posedge clk_i) begin
+    words_q <= layer_i.load_words - 8'd1;
+    last_words_q <= layer_i.last_words - 8'd1;
+    kernel_rows_q <= layer_i.kernel_y - 8'd1;
+    first_columns_q <= 16'(layer_i.kernel_x) - 16'd1;
+    ends_q[Chunk] <= layer_i.window ? '0 : 16'(layer_i.chunks) - 16'd1;
+    ends_q[Channel] <= layer_i.window ? '0 : 16'(layer_i.blocks) - 16'd1;
+    ends_q[Row] <= (layer_i.window ? 16'(layer_i.new_columns) : 16'(layer_i.kernel_y)) - 16'd1;
+    ends_q[Pass] <= layer_i.window ? '0 : 16'(layer_i.digits) - 16'd1;
+    ends_q[PixelTile] <= layer_i.x_tiles - 16'd1;
+    ends_q[Y] <= layer_i.out_height - 16'd1;
+    ends_q[Tile] <= 16'(layer_i.tiles) - 16'd1;
   end
 
   // Stages.
-  logic               valid1_q, valid2_q, ready1, ready2, issue;
+  logic               valid1_q, valid2_q, valid3_q, ready1, issue;
   logic signed [17:0] y1_q, x1_q;
-  logic [15:0]        offset1_q, address2_q;
-  logic               pad2_q;
+  logic [15:0]        offset1_q;
   // Window mode: row of the staging column, the column's last word, and whether it is all padding.
-  logic [1:0]         row1_q, row2_q;
-  logic               last1_q, last2_q, beside1_q, beside2_q;
-  assign ready2 = issue || !valid2_q;
-  assign ready1 = ready2 || !valid1_q;
+  logic [1:0]         row1_q;
+  logic               last1_q, beside1_q;
+  assign ready1 = !valid3_q || !valid1_q;
   assign step = running_q && ready1;
 
   function automatic logic outside(input logic signed [17:0] x, input logic [15:0] width);
@@ -157,7 +166,7 @@ module intarsia_loader
     above_q <= above_d;
     room_q <= room_d;
     top_q <= above_q;
-    bottom_q <= inside_end - 8'd1;
+    rows_q <= inside_end - 8'd1 - above_q;
     rows_inside_q <= above_q < inside_end;
   end
 
@@ -190,18 +199,35 @@ module intarsia_loader
   // Stage 2: address.
   logic in_bounds;
   assign in_bounds = !outside(y1_q, layer_i.in_height) && !outside(x1_q, layer_i.in_width);
+  typedef struct packed {
+    logic        pad;
+    logic [1:0]  row;
+    logic        last;
+    logic        beside;
+    logic [15:0] address;
+  } load_t;
+  load_t load2_d, load2_q, load3_q; // stage 2, and what waits behind it
+  always_comb begin
+    load2_d.pad = !in_bounds || beside1_q;
+    load2_d.row = row1_q;
+    load2_d.last = last1_q;
+    load2_d.beside = beside1_q;
+    load2_d.address = offset1_q + 16'(y1_q) * layer_i.in_row_pitch + 16'(x1_q) * 16'(layer_i.in_col_pitch);
+  end
+  logic moves2;
+  assign moves2 = issue || !valid2_q;
   always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) valid2_q <= 1'b0;
-    else if (ready2) valid2_q <= valid1_q;
+    if (!rst_ni) begin
+      valid2_q <= 1'b0;
+      valid3_q <= 1'b0;
+    end else begin
+      if (moves2) valid2_q <= valid3_q || valid1_q;
+      valid3_q <= !moves2 && (valid3_q || valid1_q);
+    end
   end
   always_ff @(posedge clk_i) begin
-    if (ready2) begin
-      pad2_q <= !in_bounds || beside1_q;
-      row2_q <= row1_q;
-      last2_q <= last1_q;
-      beside2_q <= beside1_q;
-      address2_q <= offset1_q + 16'(y1_q) * layer_i.in_row_pitch + 16'(x1_q) * 16'(layer_i.in_col_pitch);
-    end
+    if (moves2) load2_q <= valid3_q ? load3_q : load2_d;
+    if (!valid3_q) load3_q <= load2_d;
   end
 
   // Stage 3: issue.
@@ -209,15 +235,16 @@ module intarsia_loader
   logic [IndexBits-1:0] ring_q;
   logic                 room, full_q, full_d;
   assign room = layer_i.window ? (!full_q || push_i) : fill_q < (IndexBits + 1)'(Block);
-  assign req_o = valid2_q && room && !pad2_q;
-  assign addr_o = address2_q[AddressBits-1:0];
-  assign issue = valid2_q && room && (pad2_q || gnt_i);
+  assign want_o = valid2_q && !load2_q.pad;
+  assign req_o = want_o && room;
+  assign addr_o = load2_q.address[AddressBits-1:0];
+  assign issue = valid2_q && room && (load2_q.pad || gnt_i);
   assign fill_o = fill_q;
   assign column_full_o = full_q;
   always_comb begin
     fill_d = fill_q + (IndexBits + 1)'(issue && !layer_i.window) - (release_i ? release_count_i : '0);
     full_d = full_q;
-    if (issue && last2_q) full_d = 1'b1;
+    if (issue && load2_q.last) full_d = 1'b1;
     else if (push_i) full_d = 1'b0;
     if (start_i) begin
       fill_d = '0;
@@ -239,14 +266,14 @@ module intarsia_loader
     if (start_i) ring_q <= '0;
     else if (issue) ring_q <= ring_q + 1'b1;
     if (issue) begin
-      write_index_o <= layer_i.window ? IndexBits'(row2_q) : ring_q;
-      write_pad_o <= pad2_q;
-      write_column_o <= beside2_q;
+      write_index_o <= layer_i.window ? IndexBits'(load2_q.row) : ring_q;
+      write_pad_o <= load2_q.pad;
+      write_column_o <= load2_q.beside;
     end
   end
 
   logic unused;
-  assign unused = ^{address2_q, index, last, wrap};
+  assign unused = ^{load2_q, index, last, wrap};
 
 `ifndef SYNTHESIS
   a_fill: assert property (@(posedge clk_i) disable iff (!rst_ni) fill_q <= (IndexBits + 1)'(Block))
@@ -255,12 +282,12 @@ module intarsia_loader
   else $error("words released that were never loaded");
   a_push: assert property (@(posedge clk_i) disable iff (!rst_ni) push_i |-> full_q)
   else $error("an incomplete column was pushed");
-  a_address: assert property (@(posedge clk_i) disable iff (!rst_ni) req_o |-> 32'(address2_q) < 1 << AddressBits)
+  a_address: assert property (@(posedge clk_i) disable iff (!rst_ni) req_o |-> 32'(load2_q.address) < 1 << AddressBits)
   else $error("an input beyond the activation memory");
   a_latency: assert property (@(posedge clk_i) disable iff (!rst_ni) $past(start_i, LoaderStages) |-> valid2_q)
   else $error("the first word came late");
   c_wait: cover property (@(posedge clk_i) disable iff (!rst_ni) req_o && !gnt_i);
-  c_beside: cover property (@(posedge clk_i) disable iff (!rst_ni) issue && beside2_q);
+  c_beside: cover property (@(posedge clk_i) disable iff (!rst_ni) issue && load2_q.beside);
   c_full: cover property (@(posedge clk_i) disable iff (!rst_ni) valid2_q && !room);
 `endif
 endmodule

@@ -13,7 +13,7 @@ module intarsia_nest #(
   input  logic                     clk_i,
   input  logic                     clear_i,  // begin again
   input  logic                     step_i,
-  input  logic [Levels-1:0][15:0]  ends_i,   // the greatest index of each loop
+  input  logic [Levels-1:0][15:0]  ends_i,   // the greatest index of each loop, from the cycle after clear_i on
   output logic [Levels-1:0][15:0]  index_o,
   output logic [Levels-1:0]        last_o,   // the loop is at its greatest index
   output logic [Levels-1:0]        wrap_o    // and so are all loops inside
@@ -27,11 +27,10 @@ module intarsia_nest #(
   for (genvar i = 0; i < Levels; i++) begin : gen_level
     localparam logic [15:0] Mask = 16'((17'd1 << Widths[i]) - 17'd1);
     assign last_o[i] = index_q[i] == (ends_i[i] & Mask);
+    assign wrap_o[i] = &last_o[i:0];
     if (i == 0) begin : gen_inner
-      assign wrap_o[i] = last_o[i];
       assign moves[i] = step_i;
     end else begin : gen_outer
-      assign wrap_o[i] = last_o[i] && wrap_o[i-1];
       assign moves[i] = step_i && wrap_o[i-1];
     end
 `ifndef SYNTHESIS

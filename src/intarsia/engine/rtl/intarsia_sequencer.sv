@@ -52,30 +52,45 @@ module intarsia_sequencer
   intarsia_nest #(.Levels(Levels), .Widths({8'd8, 8'd16, 8'd16, 8'd4, 8'd8, 8'd8, 8'd8, 8'd8, 8'd4})) u_nest (
     .clk_i, .clear_i(start_i), .step_i(fire), .ends_i(ends), .index_o(index), .last_o(last), .wrap_o(wrap)
   );
-  always_comb begin
-    ends[Pixel] = 16'(last[PixelTile] ? layer_i.last_pixels : layer_i.tile_pixels) - 16'd1;
-    ends[Column] = layer_i.window ? '0 : 16'(layer_i.kernel_x) - 16'd1;
-    ends[Chunk] = layer_i.window ? '0 : 16'(layer_i.chunks) - 16'd1;
-    ends[Channel] = 16'(layer_i.blocks) - 16'd1;
-    ends[Row] = layer_i.window ? '0 : 16'(layer_i.kernel_y) - 16'd1;
-    ends[Pass] = 16'(layer_i.digits) - 16'd1;
-    ends[PixelTile] = layer_i.x_tiles - 16'd1;
-    ends[Y] = layer_i.out_height - 16'd1;
-    ends[Tile] = 16'(layer_i.tiles) - 16'd1;
+  // A layer's ends are registers: subtractions would come before every step.
+  logic [Levels-1:1][15:0] ends_q;
+  logic [15:0]             pixels_q, last_pixels_q;
+  always_ff @(posedge clk_i) begin
+    pixels_q <= 16'(layer_i.tile_pixels) - 16'd1;
+    last_pixels_q <= 16'(layer_i.last_pixels) - 16'd1;
+    ends_q[Column] <= layer_i.window ? '0 : 16'(layer_i.kernel_x) - 16'd1;
+    ends_q[Chunk] <= layer_i.window ? '0 : 16'(layer_i.chunks) - 16'd1;
+    ends_q[Channel] <= 16'(layer_i.blocks) - 16'd1;
+    ends_q[Row] <= layer_i.window ? '0 : 16'(layer_i.kernel_y) - 16'd1;
+    ends_q[Pass] <= 16'(layer_i.digits) - 16'd1;
+    ends_q[PixelTile] <= layer_i.x_tiles - 16'd1;
+    ends_q[Y] <= layer_i.out_height - 16'd1;
+    ends_q[Tile] <= 16'(layer_i.tiles) - 16'd1;
   end
+  assign ends = {ends_q, last[PixelTile] ? last_pixels_q : pixels_q};
 
   // When a step may go.
   logic [7:0] word_q, word_d, column_q, column_d; // index of the step's word in its set, and of its column's first
   logic [3:0] pushes_q, pushes_d;                 // new columns that the step waits for
   logic [4:0] used_q, used_d;                     // accumulators
-  logic       first, first_words, block_start, operands, room;
+  // Whether loops are at their first index, known before the step: a comparison of all would come before every wait.
+  logic       first_pixel_q, first_words_q, first_pass_q, first_tile_q;
+  logic       first, block_start, operands, room;
+  always_ff @(posedge clk_i) begin
+    if (start_i) {first_pixel_q, first_words_q, first_pass_q, first_tile_q} <= '1;
+    else if (fire) begin
+      first_pixel_q <= wrap[Pixel];
+      if (wrap[Pixel]) first_words_q <= wrap[Row];
+      if (wrap[Row]) first_pass_q <= wrap[Pass];
+      if (wrap[Pass]) first_tile_q <= wrap[Y];
+    end
+  end
   always_comb begin
-    first_words = index[Column] == '0 && index[Chunk] == '0 && index[Channel] == '0 && index[Row] == '0;
-    first = first_words && index[Pass] == '0;
+    first = first_words_q && first_pass_q;
     if (layer_i.window) operands = pushes_q == 4'd0 || (pushes_q == 4'd1 && column_full_i);
     else operands = 8'(fill_i) > word_q;
     room = !first || used_q < 5'(AccSlots);
-    block_start = index[Pixel] == '0 && (!layer_i.resident || (first && index[PixelTile] == '0 && index[Y] == '0));
+    block_start = first_pixel_q && (!layer_i.resident || (first && first_tile_q));
     fire = running_q && operands && room && (!block_start || weights_ready_i);
     push_o = layer_i.window && running_q && column_full_i && (pushes_q > 4'd1 || (fire && pushes_q == 4'd1));
   end
@@ -138,7 +153,7 @@ module intarsia_sequencer
   assign channel_o = layer_i.depthwise ? (IndexBits + 1)'(index[Tile] * 16'(Lanes)) : (IndexBits + 1)'(index[Channel]);
   assign half_o = index[Channel][0];
   assign load_o = first;
-  assign digit_o = first_words && index[Pass] != '0;
+  assign digit_o = first_words_q && !first_pass_q;
   assign sparse_o = layer_i.sparse && last[Pass];
   assign last_o = last[Column] && last[Chunk] && last[Channel] && last[Row] && last[Pass];
   assign release_o = fire && !layer_i.window && wrap[Column];
