@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What do execution units and whole engines cost in area? Synthesize them by the same scripts, and write the tables.
 
-PDK_ROOT=... python benchmarks/execution_units.py
+python benchmarks/execution_units.py
 
 Writes docs/execution-units.md. Results are kept under runs/, so that a second call starts no synthesis.
 """
 
 import argparse
-import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,7 +33,7 @@ from intarsia.networks import build, load_zoo, network_spec
 from intarsia.quantize import Scheme
 from intarsia.quantize.freezing import freeze_untrained
 from intarsia.synthesize.area import liberty_area
-from intarsia.synthesize.pdk import Pdk, load_pdk
+from intarsia.synthesize.pdk import Pdk, installed_pdk
 from intarsia.synthesize.requantizer_sweep import requantizer_areas
 from intarsia.synthesize.units import LaneArray, UnitArea, characterize
 from intarsia.synthesize.yosys import Design
@@ -72,7 +71,7 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, default=Path("docs"))
     parser.add_argument("--cache", type=Path, default=Path("runs/execution-units"), help="folder of kept results")
     options = parser.parse_args()
-    pdk = load_pdk(Path(os.environ["PDK_ROOT"]))
+    pdk = installed_pdk()
     with tempfile.TemporaryDirectory() as folder:
         sources = write_sources(Path(folder))
         areas = measure(sources, pdk, options.cache)

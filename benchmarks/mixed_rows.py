@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What do lanes of different width save? ResNet-8 with formats mixed over its output channels, on whole engines.
 
-PDK_ROOT=... python benchmarks/mixed_rows.py [SCHEME ...]
+python benchmarks/mixed_rows.py [SCHEME ...]
 
 Each network is quantized without training, and each engine fitted to it: with mixed rows, and with dense lanes of 8 and
 of 4 bits, which run wider weights in passes. Prints a table; synthesis is kept under runs/.
 """
 
 import argparse
-import os
 import tempfile
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from intarsia.engine.units import MixedRows, Unit, unit_named
 from intarsia.networks import load_zoo
 from intarsia.quantize import Scheme, freeze, post_training
 from intarsia.synthesize.area import liberty_area
-from intarsia.synthesize.pdk import load_pdk
+from intarsia.synthesize.pdk import installed_pdk
 from intarsia.synthesize.yosys import Design
 
 SCHEMES = (
@@ -37,7 +36,7 @@ def main() -> None:
     parser.add_argument("schemes", nargs="*", default=SCHEMES)
     parser.add_argument("--cache", type=Path, default=Path("runs/mixed-rows"), help="folder of kept results")
     options = parser.parse_args()
-    pdk, data, model = load_pdk(Path(os.environ["PDK_ROOT"])), load_dataset("cifar10"), load_zoo("resnet8")
+    pdk, data, model = installed_pdk(), load_dataset("cifar10"), load_zoo("resnet8")
     for text in options.schemes:
         network = freeze(post_training(model, data, Scheme.parse(text), images=CALIBRATION), name="resnet8")
         print(f"\n{text}\n")

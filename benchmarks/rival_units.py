@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Is superposition worth it? Whole engines of every execution unit, on the MLPerf Tiny networks, side by side.
 
-PDK_ROOT=... INTARSIA_DATA=... python benchmarks/rival_units.py resnet8 dscnn mobilenet autoencoder
+INTARSIA_DATA=... python benchmarks/rival_units.py resnet8 dscnn mobilenet autoencoder
 
 Each engine is fitted to its network at the same peak rate (16 lanes × 16 inputs per cycle). Superposition runs the
 trained network of studies/networks; the one with twice as many precise weights was made by `intarsia execute resnet8
@@ -17,7 +17,6 @@ Writes the last part of docs/execution-units.md, after what benchmarks/execution
 
 import argparse
 import json
-import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -43,7 +42,7 @@ from intarsia.quantize import Scheme, freeze, post_training
 from intarsia.quantize.module import QuantizedNetwork
 from intarsia.quantize.transforms.settings import Transforms
 from intarsia.synthesize.area import Setting, liberty_area
-from intarsia.synthesize.pdk import Pdk, load_pdk
+from intarsia.synthesize.pdk import Pdk, installed_pdk
 from intarsia.synthesize.yosys import Design
 from scale_bits import score
 from sum_together import FOUND, float_model, read_found
@@ -120,7 +119,7 @@ def main() -> None:
     parser.add_argument("--units", nargs="+", choices=[rival.unit for rival in RIVALS], help="only these")
     parser.add_argument("--again", action="store_true", help="measure again what is kept")
     options = parser.parse_args()
-    pdk = load_pdk(Path(os.environ["PDK_ROOT"]))
+    pdk = installed_pdk()
     for name in options.networks:
         data = cache(partial(load_data, settings_of(name)))
         for rival in RIVALS:

@@ -5,14 +5,13 @@ python benchmarks/scale_bits.py runs/resnet8 runs/dscnn runs/mobilenet runs/auto
 
 Each run gives two networks: int8, quantized after training with multipliers of 16 bits, and the superposition that was
 trained, with those of its scheme. The narrowest that costs nothing is chosen on validation inputs; the test set is only
-reported. Writes docs/scale-bits.md and docs/scale-bits.svg. Needs the data of the runs (INTARSIA_DATA); PDK_ROOT adds
+reported. Writes docs/scale-bits.md and docs/scale-bits.svg. Needs the data of the runs (INTARSIA_DATA); a PDK adds
 areas in kGE. Each run replaces the figures of its network in studies/results/scale-bits.json; those of networks that
 are not given stay.
 """
 
 import argparse
 import json
-import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -39,7 +38,7 @@ from intarsia.quantize.data import Samples, labelled
 from intarsia.quantize.objectives import objective_of
 from intarsia.quantize.recipes import QUANTIZATION_RECIPES
 from intarsia.report.charts import Line, lines, standalone
-from intarsia.synthesize.pdk import load_pdk
+from intarsia.synthesize.pdk import load_pdk, pdk_root
 from intarsia.synthesize.requantizer_sweep import requantizer_areas
 
 COLOURS = ("#b5482f", "#2f6db5", "#3d8a4f", "#8a5fb0")
@@ -194,8 +193,8 @@ def row(title: str, points: list[Point], names: list[tuple[str, str]], bits: int
 
 
 def areas() -> str:
-    root = os.environ.get("PDK_ROOT")
-    pdk = load_pdk(Path(root)) if root else None
+    root = pdk_root()
+    pdk = None if root is None else load_pdk(root)
     with tempfile.TemporaryDirectory() as folder:
         found = requantizer_areas(tuple(write_sources(Path(folder))), pdk=pdk)
     lines_ = ["| bits | transistors | kGE |", "|---|---|---|"]

@@ -367,6 +367,31 @@ sys.exit(cli.main(sys.argv[1:]))
     assert "Traceback" not in done.stderr
 
 
+def test_libraries_that_cannot_be_fetched_are_one_sentence(
+    intarsia: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # where nobody listens
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("INTARSIA_CACHE", str(tmp_path / "cache"))
+    for folder in ((), (tmp_path / "own",)):
+        status, output, error = intarsia("pdk", *folder)
+        assert (status, output) == (2, "")
+        assert "give the folder of an installed IHP-Open-PDK with PDK_ROOT" in sentence(error)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.pdk
+def test_libraries_that_are_there_are_checked(
+    intarsia: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "PDK_ROOT" not in os.environ:
+        pytest.skip("PDK_ROOT is not set")
+    root = Path(os.environ["PDK_ROOT"]).absolute()
+    assert intarsia("pdk", root) == (0, f"29 libraries in {root}\n", "")
+    monkeypatch.setenv("PDK_ROOT", str(tmp_path))
+    assert intarsia("pdk", root) == (0, f"29 libraries in {root}; set PDK_ROOT={root} to use them\n", "")
+
+
 def test_damaged_data_is_named(intarsia: Command, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     folder = tmp_path / "data" / "cifar10" / "cifar-10-batches-bin"

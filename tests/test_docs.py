@@ -155,6 +155,9 @@ def test_pages_of_kept_results_are_what_their_scripts_write() -> None:
     kept = read_typed(tiny["Kept"], ROOT / "studies/results/mlperf-tiny.json")
     page = tiny["page"](kept.runs)
     assert (ROOT / "docs/mlperf-tiny.md").read_text(encoding="utf-8") == page
+    literature = runpy.run_path(str(ROOT / "benchmarks/literature.py"))
+    page = literature["page"](literature["published"](), literature["own"](ROOT / "studies"))
+    assert (ROOT / "docs/literature.md").read_text(encoding="utf-8") == page
     diagrams = runpy.run_path(str(ROOT / "benchmarks/diagrams.py"))
     for name in ("flow", "engine"):
         assert (ROOT / f"docs/{name}.svg").read_text(encoding="utf-8") == diagrams[name]()

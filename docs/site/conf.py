@@ -53,6 +53,7 @@ CONTENTS = {
         "docs/regularity",
         "docs/execution-units",
         "docs/scale-bits",
+        "docs/literature",
     ),
 }
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from intarsia.datasets import identity
 from intarsia.datasets.archives import Distribution, require_checksum, unpack
-from intarsia.datasets.fetch import FetchError
 from intarsia.datasets.prepared import prepared
+from intarsia.download import FetchError
 from intarsia.errors import IntarsiaError
 
 

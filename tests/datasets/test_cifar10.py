@@ -13,7 +13,7 @@ import pytest
 from intarsia.datasets import load_dataset
 from intarsia.datasets.cifar10 import FOLDER, SUMS, load_cifar10
 from intarsia.datasets.cifar10_sources import Cifar10Source, fetch_files, rebuild_from_package
-from intarsia.datasets.fetch import FetchError
+from intarsia.download import FetchError
 from intarsia.errors import IntarsiaError
 from intarsia.files import STALE
 

@@ -143,7 +143,7 @@ def test_two_machines_share_a_study_on_postgresql_that_loses_its_connections(run
     ("arguments", "message"),
     [
         (["nowhere.yaml"], "there is no file nowhere.yaml"),
-        (["energy.yaml"], "give its folder with PDK_ROOT"),
+        (["energy.yaml"], "fetch it with `intarsia pdk`, give its folder with PDK_ROOT"),
         (["space.yaml", "--storage", "postgresql+psycopg://me:secret@127.0.0.1:1/x"], "cannot be reached"),
         (["space.yaml", "--out", "/proc/nowhere"], "cannot write /proc/nowhere"),
         (["space.yaml", "--data", "nowhere"], "there is no folder of data sets at nowhere"),
@@ -168,6 +168,7 @@ def test_a_users_mistake_is_one_sentence(
         "network: digits\nschemes: ['ternary, nowhere=int8']\ncalibration: 64", encoding="utf-8"
     )
     monkeypatch.delenv("PDK_ROOT", raising=False)
+    monkeypatch.setenv("INTARSIA_CACHE", str(runs.parent / "cache"))  # which may hold a fetched PDK
     Path("energy.yaml").write_text(
         "network: digits\nschemes: [ternary]\nobjectives: [accuracy, memory_energy]", encoding="utf-8"
     )

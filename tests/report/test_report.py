@@ -188,6 +188,15 @@ def test_where_nothing_was_routed_page_and_table_say_what_was_done(fpga: Fpga, s
     assert table(replace(FULL, fpgas=(replace(fpga, mapped={}),))).endswith(said)
 
 
+def test_half_a_block_ram_is_half() -> None:
+    part = FpgaPart("intarsia_memory", 3, 12, 0, 0, 2.0)
+    fpga = replace(UNROUTED, device="Xilinx 7-series", mapped={"lut": 30770, "bram": 33.5}, parts=(part,))
+    page, text = render(replace(FULL, fpgas=(fpga,)), []), table(replace(FULL, fpgas=(fpga,)))
+    assert "Mapped by Yosys to 30,770 LUT, 33.5 BRAM" in page
+    assert "<td>2</td></tr>" in page
+    assert "mapped to 30,770 LUT, 33.5 BRAM" in text
+
+
 def test_arrays_are_compared_at_their_peak_and_over_the_network() -> None:
     page, text = render(FULL, []), table(FULL)
     assert "superposition 500,000 transistors, int8 1,500,000 transistors: ratio 3.00" in text

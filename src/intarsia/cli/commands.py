@@ -25,6 +25,8 @@ from intarsia.quantize.scheme import Scheme
 from intarsia.quantize.scheme_text import normalized
 from intarsia.report.metrics import ACCURACY
 from intarsia.report.study import Design
+from intarsia.synthesize.pdk import VARIABLE, default_root, pdk_root
+from intarsia.synthesize.pdk_download import LIBRARIES, fetch_pdk
 from intarsia.text import escaped
 
 
@@ -39,6 +41,9 @@ def dispatch(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     if options.command == "rtl":
         for path in write_sources(options.folder):
             print(escaped(str(path)))
+        return 0
+    if options.command == "pdk":
+        print(escaped(_pdk(options.folder, progress=sys.stderr.isatty() and not options.quiet)))
         return 0
     told = {name: value for name, value in vars(options).items() if name not in ("command", "network", "quiet")}
     say = _Say(options.quiet)
@@ -57,6 +62,17 @@ def _networks() -> int:
     for name, benchmark in BENCHMARKS.items():
         print(f"{name:<{width}}  {benchmark.title} ({benchmark.weights})")
     return 0
+
+
+def _pdk(folder: Path | None, *, progress: bool) -> str:
+    """Fetch the PDK's libraries; return where they are, and what has to be done so that they are used."""
+    target = default_root() if folder is None else folder.absolute()
+    fetch_pdk(target, progress=progress)
+    used = pdk_root()
+    remedy = "" if used is not None and used.absolute() == target else f"; set {VARIABLE}={target} to use them"
+    if folder is None and remedy:
+        remedy = f"; unset {VARIABLE} to use them instead of {used}"
+    return f"{len(LIBRARIES)} libraries in {target}{remedy}"
 
 
 def _on_network(

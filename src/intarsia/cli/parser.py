@@ -23,6 +23,7 @@ EXAMPLES = """examples:
   intarsia simulate network.safetensors --input images.npy
   intarsia export-onnx network.safetensors --output network.onnx
   intarsia rtl rtl/                                    the engine's SystemVerilog
+  intarsia pdk                                         fetch cell libraries, for areas in gates and mm²
   intarsia explore space.yaml --workers 2              a study of many schemes; run it again to continue
   intarsia run resnet8 --from-study runs/studies/space  a design of its Pareto front, through to hardware
 """
@@ -103,6 +104,14 @@ def _parser() -> argparse.ArgumentParser:
     _add(study, "explore", _STUDY_OPTIONS)
     sources = commands.add_parser("rtl", help="write the engine's SystemVerilog sources")
     sources.add_argument("folder", type=Path, help="where to write them")
+    libraries = commands.add_parser("pdk", help="fetch the cell and SRAM libraries of IHP's open 130 nm PDK")
+    libraries.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        help="where to put them (default: the cache, where they are found; use another folder by setting PDK_ROOT)",
+    )
+    libraries.add_argument("--quiet", action="store_true", default=False, help="print results only")
     commands.add_parser("networks", help="list the networks")
     return parser
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from intarsia.datasets import identity
-from intarsia.datasets.fetch import download
+from intarsia.download import download
 from intarsia.errors import IntarsiaError, unreadable
 from intarsia.files import STALE, sha256, sweep, unpacked_limit
 

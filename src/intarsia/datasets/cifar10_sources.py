@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from intarsia.datasets.fetch import FetchError, download
+from intarsia.download import FetchError, download
 from intarsia.errors import IntarsiaError
 from intarsia.files import LEFTOVERS, STALE, sweep, unpacked_limit, write_bytes
 from intarsia.packages import load_package

@@ -19,9 +19,9 @@ from intarsia.datasets import identity
 from intarsia.datasets.archives import Distribution
 from intarsia.datasets.audio import RATE, mfcc, read_wav
 from intarsia.datasets.clip_variants import mfcc_variants
-from intarsia.datasets.fetch import FetchError
 from intarsia.datasets.prepared import Item, prepared
 from intarsia.datasets.types import ALL_SPLITS, Dataset, InputScaling, Split, SplitName
+from intarsia.download import FetchError
 from intarsia.errors import IntarsiaError, unreadable
 from intarsia.files import sha256
 

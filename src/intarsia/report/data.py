@@ -182,7 +182,7 @@ class FpgaPart:
     lut: int
     ff: int
     dsp: int
-    bram: int
+    bram: float
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,8 @@ class Fpga:
         done: what place and route had done until then.
         failed: why it cannot be placed; empty if it was not found so.
         used, available: resources after packing, by kind (`lut`, `ff`, `dsp`, `bram`); empty if not placed.
-        mapped: resources after mapping, before packing; empty if that was not asked for.
+        mapped: resources after mapping, before packing; empty if that was not asked for. A block RAM of half the size
+            is half.
         parts: the same by module.
         critical_path_ns: slowest path from register to register.
         critical_from, critical_to: where it starts and ends.
@@ -212,7 +213,7 @@ class Fpga:
     failed: str = ""
     used: Mapping[str, int] = field(default_factory=dict)
     available: Mapping[str, int] = field(default_factory=dict)
-    mapped: Mapping[str, int] = field(default_factory=dict)
+    mapped: Mapping[str, float] = field(default_factory=dict)
     parts: tuple[FpgaPart, ...] = ()
     critical_path_ns: float | None = None
     critical_from: str = ""
@@ -230,9 +231,9 @@ class Fpga:
         return clock + resources_text(self.used or self.mapped)
 
 
-def resources_text(resources: Mapping[str, int]) -> str:
+def resources_text(resources: Mapping[str, float]) -> str:
     """Return resources of an FPGA as text: `1,132 LUT, 310 FF`."""
-    return ", ".join(f"{count:,} {kind.upper()}" for kind, count in resources.items())
+    return ", ".join(f"{count:,.10g} {kind.upper()}" for kind, count in resources.items())
 
 
 @dataclass(frozen=True)

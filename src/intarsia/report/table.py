@@ -49,9 +49,9 @@ def table(results: Results) -> str:
             text = f"superposition {ours}, int8 {other}: ratio {less:.2f}"
             rows.append((_ARRAYS[comparison.name], text))
     for fpga in results.fpgas:
-        used = fpga.used or fpga.mapped
+        resources = resources_text(fpga.used or fpga.mapped)
         kind_of = "" if fpga.used else "mapped to "
-        text = f"{speed(fpga)}, {kind_of}{resources_text(used)}" if used else speed(fpga)
+        text = f"{speed(fpga)}, {kind_of}{resources}" if resources else speed(fpga)
         rows.append((f"{fpga.design} on {fpga.device}", text))
     return _aligned(rows)
 

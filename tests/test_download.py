@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from intarsia.datasets.fetch import FetchError, download
+from intarsia.download import FetchError, download
 from intarsia.errors import IntarsiaError
 
 CONTENT = bytes(range(256)) * 4096
