@@ -212,7 +212,7 @@ class _Loader:
         self.full = False
 
     def wants(self, now: int, pushed: bool) -> tuple[bool, int]:
-        """Return whether there is a load and room for it, and the bank that a load needs, with room or without (−1: none)."""
+        """Return whether there is a load with room for it, and the bank that a load needs, room or not (−1: none)."""
         if not (now >= LOADER_STAGES and self.number < len(self.addresses)):
             return False, -1
         room = (not self.full or pushed) if self.window else self.fill < self.ring

@@ -148,14 +148,12 @@ def liberty_area(
     Raises:
         IntarsiaError: pyosys is missing, the design has an error, the library lacks a macro, or the time is over.
     """
-    areas, gate_um2, library = pdk.cells.areas_um2, pdk.gate_um2, pdk.cells.path
+    areas, gate_um2 = pdk.cells.areas_um2, pdk.gate_um2
 
     def cost(cell: str) -> float | None:
         return areas[cell] / gate_um2 / 1000 if cell in areas else None
 
-    abc = f"tee -q -o abc.txt abc -liberty {library.name} -script +{_SETTINGS[setting]};stime,-p"
-    mapping = [*_gate_clocks(pdk.cells), f"dfflibmap -liberty {library.name}", abc]
-    outputs = _synthesize(design, mapping, (library,), cache=cache, timeout_s=timeout_s)
+    outputs = _synthesize(design, _mapping(pdk, setting), (pdk.cells.path,), cache=cache, timeout_s=timeout_s)
     parts = group_parts(design.top, outputs["stat.json"], cost, pdk.is_flip_flop)
     memories = find_memories(design.top, outputs["memories.txt"])
     return AreaReport(
@@ -168,6 +166,46 @@ def liberty_area(
         macros=tuple(map_memory(memory, pdk.srams, multiplexer_um2=pdk.multiplexer_um2) for memory in memories),
         path=slowest_path(outputs["abc.txt"]),
     )
+
+
+@dataclass(frozen=True)
+class MappedNetlist:
+    """A design in cells of a library, memories taken out.
+
+    Attributes:
+        verilog: for people and other tools.
+        json: for `intarsia.synthesize.netlist`.
+        memories: what was taken out.
+    """
+
+    verilog: str
+    json: str
+    memories: tuple[Memory, ...]
+
+
+def mapped_netlist(
+    design: Design,
+    pdk: Pdk,
+    *,
+    setting: Setting = "smallest",
+    cache: Path | None = None,
+    timeout_s: float = 900.0,
+) -> MappedNetlist:
+    """Return the netlist whose area `liberty_area` reports; arguments and errors are the same."""
+    # without places in sources, which are those of a temporary folder and most of the text
+    commands = [*_mapping(pdk, setting), "opt_clean", "setattr -unset src */*", "write_json netlist.json"]
+    commands.append("write_verilog -noattr netlist.v")
+    more = ("netlist.v", "netlist.json")
+    outputs = _synthesize(design, commands, (pdk.cells.path,), more, cache=cache, timeout_s=timeout_s)
+    memories = find_memories(design.top, outputs["memories.txt"])
+    return MappedNetlist(outputs["netlist.v"], outputs["netlist.json"], memories)
+
+
+def _mapping(pdk: Pdk, setting: Setting) -> list[str]:
+    """Return the commands that map a design to the cells of a library."""
+    library = pdk.cells.path.name
+    abc = f"tee -q -o abc.txt abc -liberty {library} -script +{_SETTINGS[setting]};stime,-p"
+    return [*_gate_clocks(pdk.cells), f"dfflibmap -liberty {library}", abc]
 
 
 def _total(parts: Sequence[Part]) -> float:
@@ -186,9 +224,15 @@ def _gate_clocks(library: Library) -> list[str]:
 
 
 def _synthesize(
-    design: Design, mapping: list[str], libraries: tuple[Path, ...], *, cache: Path | None, timeout_s: float
+    design: Design,
+    mapping: list[str],
+    libraries: tuple[Path, ...],
+    more: tuple[str, ...] = (),
+    *,
+    cache: Path | None,
+    timeout_s: float,
 ) -> dict[str, str]:
-    """Run Yosys; return the cell counts (`stat.json`), the memories taken out and ABC's log."""
+    """Run Yosys; return the cell counts (`stat.json`), the memories taken out, ABC's log, and what `mapping` writes."""
     commands = [
         design.read_command("--keep-hierarchy", "--ignore-assertions"),
         "proc",
@@ -206,7 +250,7 @@ def _synthesize(
     return run_yosys(
         commands,
         inputs=(*design.sources, *libraries),
-        outputs=("stat.json", "memories.txt", "abc.txt"),
+        outputs=("stat.json", "memories.txt", "abc.txt", *more),
         cache=cache,
         timeout_s=timeout_s,
     )

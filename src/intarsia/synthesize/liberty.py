@@ -3,6 +3,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,21 +18,32 @@ _NUMBER = re.compile(r'\s*"?\s*(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)\s*"?\s*')
 _LINE_END = re.compile(r"[ \t\r]*(?://[^\n]*)?\n")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
+#: Units of leakage in use, in nW.
+LEAKAGE_NW = {"1pW": 1e-3, "1nW": 1.0, "1uW": 1e3, "1mW": 1e6}
+
 _WIDEST_ADDRESS, _WIDEST_WORD = 24, 4096  # bits
 
 
 @dataclass
 class Group:
-    """A Liberty group `kind(name) { … }`: simple attributes and the groups in it, in the order of the file."""
+    """A Liberty group `kind(name) { … }`: its attributes and the groups in it, in the order of the file.
+
+    `attributes` has the last value of each name; `lists`, all values of those in parentheses.
+    """
 
     kind: str
     name: str
     attributes: dict[str, str] = field(default_factory=dict)
     groups: list["Group"] = field(default_factory=list)
+    lists: list[tuple[str, str]] = field(default_factory=list)
 
     def find(self, kind: str) -> Iterator["Group"]:
         """Yield the groups of one kind directly in this group."""
         return (group for group in self.groups if group.kind == kind)
+
+    def text(self, name: str) -> str:
+        """Return a simple attribute without quotation marks, an empty text where there is none."""
+        return self.attributes.get(name, "").strip('" ')
 
 
 @dataclass(frozen=True)
@@ -46,6 +58,10 @@ class Cell:
         read_pj: energy in pJ of a clock edge that reads a word, without what address and data inputs switch; None where
             the library does not say.
         write_pj: the same of one that writes a word.
+        access_ns: of a memory, the longest delay from the clock to its word, in ns; 0 where the library does not say.
+        setup_ns: of a memory, how long before the clock its inputs must be there, in ns, at slews of the middle.
+        pin_pf: of a memory, the largest capacitance of an input, in pF.
+        leakage_nw: of a memory, its leakage in nW.
     """
 
     name: str
@@ -54,6 +70,10 @@ class Cell:
     bits: int = 0
     read_pj: float | None = None
     write_pj: float | None = None
+    access_ns: float = 0.0
+    setup_ns: float = 0.0
+    pin_pf: float = 0.0
+    leakage_nw: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -97,21 +117,42 @@ def read_liberty(path: Path) -> Library:
     Raises:
         IntarsiaError: the file is missing or not Liberty.
     """
+    library = parse_liberty(path)
+    groups = tuple(library.find("cell"))
+    with readable(path):
+        cells = tuple(_cell(group, LEAKAGE_NW.get(library.text("leakage_power_unit"), 1.0)) for group in groups)
+        gates = [gate for gate in map(_clock_gate, sorted(groups, key=_area)) if gate]
+    if not cells:
+        raise IntarsiaError(f"{path} holds no cells; check PDK_ROOT.")
+    return Library(path, cells, tuple(gates))
+
+
+def parse_liberty(path: Path) -> Group:
+    """Return the outermost group of a Liberty file.
+
+    Raises:
+        IntarsiaError: the file is missing or not Liberty.
+    """
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise unreadable(path, error, "check PDK_ROOT") from error
+    with readable(path):
+        return _parse(text)
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn what goes wrong in reading a Liberty file into an error that names the file.
+
+    Raises:
+        IntarsiaError: the block found that the file does not hold what it should.
+    """
     try:
-        root = _parse(text)
-        groups = tuple(root.find("cell"))
-        cells = tuple(_cell(group) for group in groups)
-        gates = [gate for gate in map(_clock_gate, sorted(groups, key=_area)) if gate]
-    except (ValueError, IndexError, StopIteration) as error:
+        yield
+    except (ValueError, LookupError, StopIteration) as error:
         reason = f": {error}" if type(error) is ValueError else ""
         raise IntarsiaError(f"{path} is not a readable Liberty file{reason}; check PDK_ROOT.") from error
-    if not cells:
-        raise IntarsiaError(f"{path} holds no cells; check PDK_ROOT.")
-    return Library(path, cells, tuple(gates))
 
 
 def _tokens(text: str) -> Iterator[str]:
@@ -155,7 +196,9 @@ def _parse(text: str) -> Group:
                 stack.append(group)
                 position = following + 1
             else:
-                stack[-1].attributes[word] = " ".join(tokens[position + 2 : end]).replace("\n", "")
+                value = " ".join(tokens[position + 2 : end]).replace("\n", "")
+                stack[-1].attributes[word] = value
+                stack[-1].lists.append((word, value))
                 position = end + 1
         else:
             raise ValueError(f"unexpected {word!r}")
@@ -164,16 +207,38 @@ def _parse(text: str) -> Group:
     return next(stack[0].find("library"))
 
 
-def _cell(group: Group) -> Cell:
+def _cell(group: Group, leakage_nw: float) -> Cell:
     memory = next(group.find("memory"), None)
+    if memory is None:
+        return Cell(group.name, _area(group))
+    pins = [pin for pin in group.groups if pin.kind in ("pin", "bus") and "_BIST_" not in pin.name]
     return Cell(
         name=group.name,
         area_um2=_area(group),
-        words=2 ** _width(group, memory, "address_width", _WIDEST_ADDRESS) if memory else 0,
-        bits=_width(group, memory, "word_width", _WIDEST_WORD) if memory else 0,
-        read_pj=_edge_energy(group, {"MEN": True, "WEN": False, "REN": True}) if memory else None,
-        write_pj=_edge_energy(group, {"MEN": True, "WEN": True, "REN": False}) if memory else None,
+        words=2 ** _width(group, memory, "address_width", _WIDEST_ADDRESS),
+        bits=_width(group, memory, "word_width", _WIDEST_WORD),
+        read_pj=_edge_energy(group, {"MEN": True, "WEN": False, "REN": True}),
+        write_pj=_edge_energy(group, {"MEN": True, "WEN": True, "REN": False}),
+        access_ns=max((max(values) for values in _times(pins, "rising_edge")), default=0.0),
+        setup_ns=max((values[len(values) // 2] for values in _times(pins, "setup_rising")), default=0.0),
+        pin_pf=max((float(pin.text("capacitance") or 0) for pin in pins), default=0.0),
+        leakage_nw=float(group.text("cell_leakage_power") or 0) * leakage_nw,
     )
+
+
+def _times(pins: list[Group], kind: str) -> Iterator[list[float]]:
+    """Yield the values of each table of delays or constraints of a kind of timing."""
+    for pin in pins:
+        for timing in pin.find("timing"):
+            if timing.text("timing_type") == kind:
+                for table in timing.groups:
+                    if not table.kind.endswith("_transition"):
+                        yield numbers(table.attributes.get("values", "0"))
+
+
+def numbers(text: str) -> list[float]:
+    """Return the numbers of a list of Liberty, quoted in rows or not."""
+    return [float(number) for number in text.replace('"', " ").replace(",", " ").split()]
 
 
 def _clock_gate(cell: Group) -> ClockGate | None:

@@ -42,17 +42,22 @@ class MappedMemory:
 
     Attributes:
         memory: the memory.
-        macros: (cell name, number of such cells); columns side by side, banks of words in each.
+        columns: macros, side by side as wide as a word; in each the banks, from the lowest address on.
         area_um2: area of all macros in µm².
         multiplexers: two-input multiplexers of one bit beside the macros, which choose the bank that was read.
         multiplexers_um2: their area in µm². The decoder and the few registers of a bank's choice are not counted.
     """
 
     memory: Memory
-    macros: tuple[tuple[str, int], ...]
+    columns: tuple[tuple[Cell, ...], ...]
     area_um2: float
     multiplexers: int
     multiplexers_um2: float
+
+    @property
+    def macros(self) -> tuple[tuple[str, int], ...]:
+        """Names of cells, and how many of each there are."""
+        return tuple(sorted(Counter(cell.name for column in self.columns for cell in column).items()))
 
 
 def map_memory(memory: Memory, cells: Sequence[Cell], *, multiplexer_um2: float) -> MappedMemory:
@@ -82,21 +87,21 @@ def map_memory(memory: Memory, cells: Sequence[Cell], *, multiplexer_um2: float)
         """The least stack of macros of `bits`, of which `used` are read."""
         return _stack([cell for cell in fitting if cell.bits == bits], memory.depth, used * multiplexer_um2)
 
-    best: list[tuple[float, int, tuple[Cell, ...]]] = [(0.0, 0, ())]
+    best: list[tuple[float, int, int, tuple[tuple[Cell, ...], ...]]] = [(0.0, 0, 0, ())]
     for width in range(1, memory.width + 1):
         options = []
         for bits in {cell.bits for cell in fitting}:
-            cost, multiplexers, macros = best[max(0, width - bits)]
+            cost, number, multiplexers, columns = best[max(0, width - bits)]
             stack = column(bits, min(width, bits))
             more = (len(stack) - 1) * min(width, bits)
             cost += sum(cell.area_um2 for cell in stack) + more * multiplexer_um2
-            options.append((cost, multiplexers + more, (*macros, *stack)))
-        best.append(min(options, key=lambda option: (option[0], len(option[2]))))
-    _, multiplexers, macros = best[memory.width]
+            options.append((cost, number + len(stack), multiplexers + more, (*columns, stack)))
+        best.append(min(options, key=lambda option: option[:2]))
+    *_, multiplexers, columns = best[memory.width]
     return MappedMemory(
         memory=memory,
-        macros=tuple(sorted(Counter(cell.name for cell in macros).items())),
-        area_um2=sum(cell.area_um2 for cell in macros),
+        columns=tuple(tuple(sorted(column, key=lambda cell: -cell.words)) for column in columns),
+        area_um2=sum(cell.area_um2 for column in columns for cell in column),
         multiplexers=multiplexers,
         multiplexers_um2=multiplexers * multiplexer_um2,
     )
