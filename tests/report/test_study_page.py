@@ -89,7 +89,7 @@ def test_the_results_survive_their_file(tmp_path: Path) -> None:
     lines = results().as_csv().splitlines()
     assert len(lines) == 1 + 5
     assert lines[0].startswith(
-        "scheme,transforms,unit,rung,seeds,accuracy,bits,bytes,cycles,area,memory_energy,accuracy by seed,"
+        "scheme,transforms,unit,rung,seeds,accuracy,bits,bytes,cycles,area,memory_energy,energy,accuracy by seed,"
         "accuracy at rung 0,"
     )
     assert study_table(results()).count("\n") == 3

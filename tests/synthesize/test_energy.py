@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from intarsia.engine import EngineConfig, compile_network, config_for
 from intarsia.engine.cycles import LayerCycles, predict
 from intarsia.engine.layout import DESCRIPTOR_WORDS
-from intarsia.engine.units import Dense, Superposition
+from intarsia.engine.units import Dense, MixedRows, Superposition
 from intarsia.errors import IntarsiaError
-from intarsia.synthesize.energy import access_energies, memory_energy
+from intarsia.synthesize.energy import events_of, logic_energy, memory_energy
 from intarsia.synthesize.liberty import Cell, Library
+from intarsia.synthesize.netlist.memories import model_of
 from intarsia.synthesize.pdk import Pdk
-from intarsia.synthesize.sram import Memory
+from intarsia.synthesize.sram import Memory, map_memory
 from mlperf_tiny_networks import dscnn_like
 
 #: One macro a kind, so wide that a word is one of them: energies are those of a macro.
@@ -52,35 +53,38 @@ def test_wider_words_take_more_macros(unit: Dense | Superposition, parts: int) -
 
 
 KINDS = (
-    Cell("X_1P_64x16", 1.0, 64, 16, read_pj=1.0, write_pj=2.0),
-    Cell("X_1P_1024x64", 10.0, 1024, 64, read_pj=6.0, write_pj=7.0),
+    Cell(
+        "X_1P_64x16", 1.0, 64, 16, read_pj=1.0, write_pj=2.0, access_ns=3.0, setup_ns=0.1, pin_pf=0.01, leakage_nw=5.0
+    ),
+    Cell("X_1P_1024x64", 10.0, 1024, 64, read_pj=6.0, write_pj=7.0, access_ns=4.0, pin_pf=0.02, leakage_nw=70.0),
     Cell("X_2P_64x16", 2.0, 64, 16, read_pj=3.0, write_pj=4.0),
 )
 
 
-@given(width=st.integers(1, 500), depth=st.integers(1, 4000), ports=st.sampled_from([1, 2]))
-def test_a_memory_is_of_the_macros_with_the_least_product_of_area_and_energy(
-    width: int, depth: int, ports: int
-) -> None:
-    memory = Memory("m", width, depth, ports)
-    products = {}
-    for cell in KINDS:
-        columns, banks = -(-width // cell.bits), -(-depth // cell.words)
-        if f"_{ports}P_" in cell.name:
-            energies = (columns * (cell.read_pj or 0), columns * (cell.write_pj or 0))
-            products[columns * banks * cell.area_um2 * energies[0], energies] = cell
-    (_, expected), *_ = sorted(products)
-    assert access_energies(memory, KINDS) == expected
+@given(width=st.integers(1, 300), depth=st.integers(1, 3000), ports=st.sampled_from([1, 2]))
+def test_an_access_takes_what_the_macros_of_its_word_take(width: int, depth: int, ports: int) -> None:
+    mapped = map_memory(Memory("m", width, depth, ports), KINDS, multiplexer_um2=0.01)
+    model = model_of(mapped)
+    for address in {0, depth // 2, depth - 1}:
+        banks = [column[_bank(column, address)] for column in mapped.columns]
+        assert model.read_pj[address] == pytest.approx(sum(cell.read_pj or 0 for cell in banks))
+        assert model.write_pj[address] == pytest.approx(sum(cell.write_pj or 0 for cell in banks))
+    cells = [cell for column in mapped.columns for cell in column]
+    assert model.access_ns == max(cell.access_ns for cell in cells)
+    assert model.leakage_nw == pytest.approx(sum(cell.leakage_nw for cell in cells))
 
 
-def test_only_one_bank_is_awake() -> None:
-    shallow, deep = (access_energies(Memory("m", 32, depth, 2), KINDS) for depth in (64, 640))
-    assert shallow == deep == (6.0, 8.0)
+def _bank(column: tuple[Cell, ...], address: int) -> int:
+    for number, cell in enumerate(column):
+        if address < cell.words:
+            return number
+        address -= cell.words
+    raise AssertionError(address)
 
 
 def test_a_library_that_says_no_energies_is_refused() -> None:
     silent = replace(WIDE, srams=tuple(replace(cell, read_pj=None) for cell in WIDE.srams))
-    with pytest.raises(IntarsiaError, match="says what an access takes; check PDK_ROOT"):
+    with pytest.raises(IntarsiaError, match="does not say what an access to X_1P_65536x8192 takes; check PDK_ROOT"):
         memory_energy([LAYER], EngineConfig(), silent)
 
 
@@ -96,3 +100,14 @@ def test_the_memories_of_a_keyword_network(pdk: Pdk) -> None:
     activations = words * 2 * 1e-3
     weights = sum(layer.weight_reads for layer in layers) * (config.weight_bits // 64) * 1e-3
     assert 10 * (activations + weights) < found < 100 * (activations + weights)
+
+
+def test_events_of_a_layer() -> None:
+    engine = EngineConfig(unit=Superposition(2, 5, 2))
+    assert events_of(LAYER, engine) == (10, 1, 10, 9 * engine.weight_bits, 130 * engine.act_bits, 20 * engine.act_bits)
+    assert events_of(LAYER, replace(engine, lanes=8, acc_bits=0))[1] == 0.5  # half as many lanes
+
+
+def test_a_unit_that_was_never_measured_is_refused() -> None:
+    with pytest.raises(IntarsiaError, match="never measured on a netlist; choose another objective"):
+        logic_energy([LAYER], EngineConfig(unit=MixedRows()))

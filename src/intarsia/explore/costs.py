@@ -12,7 +12,7 @@ from intarsia.engine.units import unit_named
 from intarsia.errors import IntarsiaError
 from intarsia.integer import IntegerNetwork
 from intarsia.integer.effective import effective_bits
-from intarsia.synthesize.energy import memory_energy
+from intarsia.synthesize.energy import inference_energy, memory_energy
 from intarsia.synthesize.pdk import Pdk
 from intarsia.synthesize.units import LaneArray
 
@@ -46,9 +46,15 @@ class Costs:
         Raises:
             IntarsiaError: the library has no macros for these memories.
         """
-        if self.engine is None:
-            return None
-        return memory_energy(self.layers, self.engine, pdk)
+        return None if self.engine is None else memory_energy(self.layers, self.engine, pdk)
+
+    def energy(self, pdk: Pdk) -> float | None:
+        """Return an estimate of the energy of an inference in nJ; None where no engine runs these planes.
+
+        Raises:
+            IntarsiaError: the library has no macros for these memories, or the unit was never measured.
+        """
+        return None if self.engine is None else inference_energy(self.layers, self.engine, pdk)
 
 
 def costs_of(network: IntegerNetwork, engine: EngineConfig | None = None, unit: str = "") -> Costs:

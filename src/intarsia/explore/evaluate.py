@@ -2,6 +2,7 @@
 """One design evaluated: quantized, frozen, executed on validation inputs, and its hardware counted."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 from intarsia.datasets import Dataset, Split
 from intarsia.errors import IntarsiaError
 from intarsia.explore.areas import Areas
-from intarsia.explore.costs import Costs, costs_of
+from intarsia.explore.costs import costs_of
 from intarsia.explore.jobs import Evaluation
 from intarsia.explore.source import cell_library
 from intarsia.explore.space import DesignSpace, Point, Rung
@@ -28,7 +29,8 @@ from intarsia.quantize.qat import FloatNetwork, quantize
 from intarsia.quantize.recipes import QuantizationRecipe
 from intarsia.quantize.teacher_cache import TeacherCache
 from intarsia.quantize.transforms.settings import Transforms
-from intarsia.report.metrics import ACCURACY, AREA, BITS, BYTES, CYCLES, MEMORY_ENERGY
+from intarsia.report.metrics import ACCURACY, AREA, BITS, BYTES, CYCLES, ENERGY, MEMORY_ENERGY, Metric
+from intarsia.synthesize.pdk import Pdk
 
 #: Networks that a worker keeps. Between two designs that differ only in the unit come those of other transforms and
 #: seeds.
@@ -79,16 +81,19 @@ class Evaluator:
             CYCLES.name: costs.cycles,
             AREA.name: None if costs.array is None else self.areas[costs.array],
         }
-        metrics[MEMORY_ENERGY.name], why = self._memory_energy(costs)
+        reasons = [costs.reason]
+        for metric, measure in ((MEMORY_ENERGY, costs.memory_energy), (ENERGY, costs.energy)):
+            metrics[metric.name], why = self._energy(metric, measure)
+            reasons.append(why)
         unit = "" if costs.engine is None else costs.engine.unit.name
-        return Evaluation(metrics, costs.reason or why, time.monotonic() - start, unit)
+        return Evaluation(metrics, next(filter(None, reasons), ""), time.monotonic() - start, unit)
 
-    def _memory_energy(self, costs: Costs) -> tuple[float | None, str]:
-        """Return the energy of memory accesses, and why there is none where the library has no such memories."""
+    def _energy(self, metric: Metric, measure: Callable[[Pdk], float | None]) -> tuple[float | None, str]:
+        """Return an energy, and why there is none where the library or the model does not have what it needs."""
         try:
-            return (None if self.pdk is None else costs.memory_energy(self.pdk)), ""
+            return (None if self.pdk is None else measure(self.pdk)), ""
         except IntarsiaError as error:
-            if MEMORY_ENERGY.name in self.space.objectives:
+            if metric.name in self.space.objectives:
                 raise
             return None, str(error)
 

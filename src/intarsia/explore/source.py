@@ -14,7 +14,7 @@ from intarsia.flow import Settings, run_stage
 from intarsia.flow.data import data_identity, float_record
 from intarsia.flow.names import named
 from intarsia.flow.scheduler import FolderBusyError
-from intarsia.report.metrics import MEMORY_ENERGY
+from intarsia.report.metrics import ENERGY, MEMORY_ENERGY
 from intarsia.synthesize.pdk import Pdk, load_pdk, pdk_root
 
 _PATIENCE = 600.0  # seconds that another process may take to make the float network
@@ -43,7 +43,7 @@ def identity(settings: Settings, space: DesignSpace) -> StudyIdentity:
         IntarsiaError: the data is not there, or an objective needs SRAM macros and there are none.
     """
     macros = ""
-    if MEMORY_ENERGY.name in space.objectives and (library := cell_library(space)) is not None:
+    if _wanted(space) and (library := cell_library(space)) is not None:
         cells = [(cell.name, cell.area_um2, cell.read_pj, cell.write_pj) for cell in library.srams]
         macros = hashlib.sha256(repr(cells).encode()).hexdigest()
     return StudyIdentity(
@@ -60,10 +60,10 @@ def cell_library(space: DesignSpace) -> Pdk | None:
     Raises:
         IntarsiaError: an objective needs the library, and it is not given, missing or damaged.
     """
-    needed, root = MEMORY_ENERGY.name in space.objectives, pdk_root()
+    needed, root = bool(_wanted(space)), pdk_root()
     if root is None and needed:
         raise IntarsiaError(
-            f"the objective {MEMORY_ENERGY.name} needs a library of SRAM macros; fetch it with `intarsia pdk`, give "
+            f"the objective {_wanted(space)} needs a library of SRAM macros; fetch it with `intarsia pdk`, give "
             "its folder with PDK_ROOT, or leave the objective out."
         )
     try:
@@ -72,6 +72,11 @@ def cell_library(space: DesignSpace) -> Pdk | None:
         if needed:
             raise
         return None  # PDK_ROOT may be there for other tools
+
+
+def _wanted(space: DesignSpace) -> str:
+    """Return the first objective that needs the library, an empty text without one."""
+    return next((name for name in space.objectives if name in (MEMORY_ENERGY.name, ENERGY.name)), "")
 
 
 def ready(settings: Settings) -> None:

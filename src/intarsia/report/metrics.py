@@ -62,6 +62,7 @@ BYTES = Metric("bytes", "stored weights", "bytes", "minimize")
 CYCLES = Metric("cycles", "cycles per inference", "cycles", "minimize")
 AREA = Metric("area", "area of the lanes", "transistors", "minimize")
 MEMORY_ENERGY = Metric("memory_energy", "energy of memory accesses per inference, estimated", "nJ", "minimize")
+ENERGY = Metric("energy", "energy per inference, estimated", "nJ", "minimize")
 TRANSISTORS = Metric("transistors", "area", "transistors", "minimize")
 GATE_EQUIVALENTS = Metric("kge", "area", "kGE", "minimize", 1)
 FREQUENCY = Metric("fmax_mhz", "clock frequency", "MHz", "maximize", 1)
@@ -71,5 +72,5 @@ LONGEST_PATH = Metric("path_ns", "longest path", "ns", "minimize", 2)
 SCORES: Mapping[ScoreName, Metric] = MappingProxyType({"accuracy": ACCURACY, "auc": AUC})
 #: Metrics of the designs of a study, in the order of tables.
 DESIGN_METRICS: Mapping[str, Metric] = MappingProxyType(
-    {metric.name: metric for metric in (ACCURACY, BITS, BYTES, CYCLES, AREA, MEMORY_ENERGY)}
+    {metric.name: metric for metric in (ACCURACY, BITS, BYTES, CYCLES, AREA, MEMORY_ENERGY, ENERGY)}
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from intarsia.packages import require
 from intarsia.quantize.scheme_text import read_scheme
-from intarsia.report.metrics import ACCURACY, AREA, BITS, CYCLES, DESIGN_METRICS, MEMORY_ENERGY, Metric
+from intarsia.report.metrics import ACCURACY, AREA, BITS, CYCLES, DESIGN_METRICS, ENERGY, MEMORY_ENERGY, Metric
 from intarsia.report.plotly_charts import Chart, axes, layout
 from intarsia.report.study import Design, StudyResults
 from intarsia.text import escaped
@@ -32,7 +32,7 @@ FAMILIES: Mapping[str, str] = {
     "taps": "#9b958c",
     "fixed": "#333333",
 }
-_COSTS = (BITS, CYCLES, AREA, MEMORY_ENERGY)
+_COSTS = (BITS, CYCLES, AREA, MEMORY_ENERGY, ENERGY)
 _ON_VALIDATION = f"{ACCURACY.title} on validation inputs [{ACCURACY.unit}]"
 
 
@@ -102,9 +102,9 @@ def study_page(results: StudyResults) -> str:
 def charts(results: StudyResults) -> dict[str, Chart]:
     """Return the charts that there is data for, by name."""
     found = {f"front-{cost.name}": _front(results, cost) for cost in _COSTS}
-    energy = MEMORY_ENERGY.name
-    if any(d.metrics.get(energy) is None and d.metrics.get(CYCLES.name) is not None for d in results.designs):
-        found[f"front-{energy}"] = None  # some were evaluated without a library of macros
+    for energy in (MEMORY_ENERGY.name, ENERGY.name):
+        if any(d.metrics.get(energy) is None and d.metrics.get(CYCLES.name) is not None for d in results.designs):
+            found[f"front-{energy}"] = None  # some were evaluated without a library, or on a unit never measured
     found["patterns"] = _patterns(results)
     found["importance"] = _importance(results)
     found["coordinates"] = _coordinates(results)
@@ -116,6 +116,7 @@ def charts(results: StudyResults) -> dict[str, Chart]:
 def study_table(results: StudyResults) -> str:
     """Return the Pareto front as a text table, the smallest design first."""
     columns = {ACCURACY: "accuracy", BITS: "bits", CYCLES: "cycles", AREA: "transistors", MEMORY_ENERGY: "memory nJ"}
+    columns[ENERGY] = "energy nJ"
     rows: list[tuple[str, ...]] = [("seeds", *columns.values(), "scheme")]
     for design in results.front:
         cells = [metric.text(design.metrics.get(metric.name)) for metric in columns]

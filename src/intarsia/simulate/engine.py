@@ -4,6 +4,7 @@
 import ctypes
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -66,14 +67,24 @@ class SimulatedEngine:
         cache: folder of built simulations; None for `default_cache`.
         seed: draws what registers and memories hold at the start (1 to 2^31 - 1); no result depends on it.
         cover: count how often each cover point of the RTL is met (`cover_counts`).
+        netlist: Verilog files of the mapped engine and of its cells, to be simulated instead of the RTL; inferences
+            cannot be traced then.
 
     Raises:
         IntarsiaError: the simulation cannot be built.
     """
 
-    def __init__(self, program: Program, *, cache: Path | None = None, seed: int = 1, cover: bool = False) -> None:
+    def __init__(
+        self,
+        program: Program,
+        *,
+        cache: Path | None = None,
+        seed: int = 1,
+        cover: bool = False,
+        netlist: Sequence[Path] = (),
+    ) -> None:
         self.program = program
-        self._library = _load(build(program.config, cache, cover=cover))
+        self._library = _load(build(program.config, cache, cover=cover, netlist=netlist))
         self._predicted = _predicted_cycles(program)
         self._handle = self._library.engine_create(seed)
         self._load_program()

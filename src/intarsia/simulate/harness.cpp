@@ -6,7 +6,9 @@
 #include <memory>
 
 #include "Vintarsia_engine.h"
+#ifndef NETLIST
 #include "Vintarsia_engine___024root.h"
+#endif
 #include "verilated.h"
 
 namespace {
@@ -70,6 +72,9 @@ struct Simulation {
     return true;
   }
 };
+#ifdef NETLIST
+void copy_activations(Vintarsia_engine&, uint8_t* to, uint64_t bytes) { std::memset(to, 0, bytes); }
+#else
 // The banks of the activation memory; BANKS and BLOCK, the bytes of a word, are those of the build.
 #define BANK(b) top.rootp->intarsia_engine__DOT__u_activations__DOT__gen_bank__BRA__##b##__KET____DOT__u_memory__DOT__words[0]
 
@@ -89,6 +94,7 @@ void copy_activations(Vintarsia_engine& top, uint8_t* to, uint64_t bytes) {
     std::memcpy(to + word * BLOCK, banks[bank] + word / BANKS * BLOCK, BLOCK);
   }
 }
+#endif
 }  // namespace
 
 extern "C" {

@@ -11,6 +11,7 @@ import importlib.metadata
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,11 +29,13 @@ _BUILD_S = 3600.0  # a build takes a minute or two
 #: Options for Verilator. All that it writes goes to the folder where it is started.
 _FLAGS = (
     *("--cc", "--exe", "--build", "--Mdir", ".", "--top-module", TOP, "-o", LIBRARY),
-    *("-Wall", "--assert", "-O3", "--x-assign", "unique", "--x-initial", "unique"),
+    *("-O3", "--x-assign", "unique", "--x-initial", "unique"),
     *("-CFLAGS", "-fPIC -std=c++17", "-LDFLAGS", "-shared"),
     # -O1: the engine runs as fast as with -O3, and is built sooner.
     *("-MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O1 CURDIR=. -j2"),
 )
+#: Options for a netlist: it has no lines that people wrote, and no assertions; its memories cannot be looked into.
+_OF_NETLIST = ("-Wno-fatal", "-Wno-lint", "-Wno-style", "-Wno-SPECIFYIGN", "-CFLAGS", "-DNETLIST")
 #: The link to Verilator's package in the folder of a build.
 _ROOT = "verilator"
 #: The folder of the engine's sources in it; their lint waivers name files in a folder.
@@ -67,10 +70,13 @@ def check_tools() -> None:
             )
 
 
-def build(config: EngineConfig, cache: Path | None = None, *, cover: bool = False) -> Path:
+def build(
+    config: EngineConfig, cache: Path | None = None, *, cover: bool = False, netlist: Sequence[Path] = ()
+) -> Path:
     """Return the shared library of the engine with these parameters, building it if it is not in the cache.
 
-    With `cover` it counts how often each cover point of the RTL is met, which makes it slower.
+    With `cover` it counts how often each cover point of the RTL is met, which makes it slower. With `netlist`, Verilog
+    files of the mapped engine and of its cells, it is made of them instead of the RTL.
 
     Raises:
         IntarsiaError: a tool is missing, or the build fails.
@@ -86,8 +92,11 @@ def build(config: EngineConfig, cache: Path | None = None, *, cover: bool = Fals
             f"cannot write {folder}: {error.strerror}; set INTARSIA_CACHE to a writable folder."
         ) from error
     try:
-        sources = [Path(shutil.copy(observe, work)), *write_sources(work / _RTL), Path(shutil.copy(harness, work))]
-        flags = [*_FLAGS, *(["--coverage-user"] if cover else [])]
+        engine = [Path(shutil.copy(path, work)) for path in netlist]
+        if not engine:
+            engine = [Path(shutil.copy(observe, work)), *write_sources(work / _RTL)]
+        sources = [*engine, Path(shutil.copy(harness, work))]
+        flags = [*_FLAGS, *(["--coverage-user"] if cover else []), *(_OF_NETLIST if netlist else _of_rtl(config))]
         key = _key(sources, config, flags)
         target = folder / key
         if is_whole(target):
@@ -98,9 +107,9 @@ def build(config: EngineConfig, cache: Path | None = None, *, cover: bool = Fals
             if not is_whole(target):
                 if target.exists():
                     tell_damaged(target)
-                shared = folder / f"library-{_library_key(flags)}"
+                shared = folder / f"library-{_library_key([*_FLAGS, str(cover)])}"
                 names = [str(path.relative_to(work)) for path in sources]
-                _run_verilator(work, names, config, [*flags, *_take_library(work, shared)])
+                _run_verilator(work, names, [*flags, *_take_library(work, shared)])
                 _keep_library(work, shared, folder / ".library.lock")
                 keep(_packed(work), target)
         return target / LIBRARY
@@ -152,14 +161,21 @@ def _keep_library(work: Path, shared: Path, lock: Path) -> None:
             keep(made, shared)
 
 
-def _run_verilator(work: Path, sources: list[str], config: EngineConfig, flags: list[str]) -> None:
+def _of_rtl(config: EngineConfig) -> list[str]:
+    """Return the options for the RTL with these parameters."""
+    return [
+        *("-Wall", "--assert"),
+        *(f"-G{name}={value}" for name, value in config.module_parameters().items()),
+        *("-CFLAGS", f"-DBANKS={config.act_banks} -DBLOCK={config.block}"),
+        f"{_RTL}/intarsia.vlt",
+    ]
+
+
+def _run_verilator(work: Path, sources: list[str], flags: list[str]) -> None:
     (work / _ROOT).symlink_to(verilator_root().resolve())
     command = [
         f"{_ROOT}/bin/verilator_bin",  # the script around it would look for its folder's real name
         *flags,
-        *(f"-G{name}={value}" for name, value in config.module_parameters().items()),
-        *("-CFLAGS", f"-DBANKS={config.act_banks} -DBLOCK={config.block}"),
-        f"{_RTL}/intarsia.vlt",
         *sources,
     ]
     environment = {"VERILATOR_ROOT": _ROOT}

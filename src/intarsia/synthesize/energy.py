@@ -1,23 +1,116 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Energy of an engine's memory accesses, an estimate: counted by the cycle model, each at what SRAM macros take.
+"""Energy of an inference without a netlist, an estimate for exploration: events that the cycle model counts, each at
+what it takes.
 
-A partial one: lanes, requantization, the clock tree and leakage are not in it, nor what switching address and data
-inputs takes, nor the host's writing of inputs and reading of results.
+Memory accesses take what the macros take that the memories are mapped to. Events of the logic take what was fitted to
+measurements on netlists (`intarsia.synthesize.inference`), for each kind of execution unit; benchmarks/energy.py fits
+them and says how far the model is off on networks that it was not fitted to.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
 
 from intarsia.engine import EngineConfig
 from intarsia.engine.cycles import LayerCycles
 from intarsia.engine.layout import DESCRIPTOR_WORDS
+from intarsia.engine.units import Dense, Superposition
 from intarsia.errors import IntarsiaError
-from intarsia.synthesize.liberty import Cell
+from intarsia.synthesize.netlist.memories import memory_model
 from intarsia.synthesize.pdk import Pdk
-from intarsia.synthesize.sram import Memory, ports_of
+from intarsia.synthesize.sram import Memory
+from intarsia.typed_json import read_typed
+
+#: Events of a layer: clock cycles; steps of the lanes; steps times the unit's size (`unit_size`); bits of weights and
+#: of activations that are read; bits of activations that are written.
+EVENTS = ("cycles", "steps", "sized_steps", "weight_bits", "activation_bits", "output_bits")
+MODEL_FILE = Path(str(files("intarsia.synthesize") / "energy_model.json"))
+
+
+@dataclass(frozen=True)
+class FittedEnergies:
+    """What the events of one kind of unit take.
+
+    Attributes:
+        unit: the kind, as `unit_kind` gives it.
+        picojoules: of each of `EVENTS`.
+        error: of an inference's energy of logic, relative: the largest on a network that the fit did not see.
+        layer_error: the same of single layers, the mean weighted by their energy.
+    """
+
+    unit: str
+    picojoules: tuple[float, ...]
+    error: float
+    layer_error: float
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """The fast model: energies of each kind of unit, and the library that they were measured with."""
+
+    library: str
+    units: tuple[FittedEnergies, ...]
+
+
+@cache
+def fitted_model() -> FittedModel:
+    """Return the model that comes with the package."""
+    return read_typed(FittedModel, MODEL_FILE, "install Intarsia again")
+
+
+def unit_kind(engine: EngineConfig) -> str:
+    """Return the kind of an engine's unit; energies are fitted for each kind."""
+    return engine.unit.name
+
+
+def unit_size(engine: EngineConfig) -> float:
+    """Return what the energy of a step grows with, within a kind of unit: bits of the weights that it multiplies by."""
+    unit = engine.unit
+    if isinstance(unit, Superposition):
+        return float(unit.slots * unit.slot_bits)
+    return float(unit.bits) if isinstance(unit, Dense) else 0.0
+
+
+def events_of(layer: LayerCycles, engine: EngineConfig) -> tuple[float, ...]:
+    """Return how often each of `EVENTS` happens in a layer, as the cycle model counts it."""
+    scale = engine.lanes * engine.block / 256  # the lanes of the engines that were measured
+    weights = (layer.weight_reads + layer.parameter_reads) * engine.weight_bits
+    activations = (layer.activation_reads + layer.residual_reads) * engine.act_bits
+    outputs = layer.activation_writes * engine.act_bits
+    steps = layer.steps * scale
+    return (float(layer.cycles), steps, steps * unit_size(engine), float(weights), float(activations), float(outputs))
+
+
+def logic_energy(layers: Sequence[LayerCycles], engine: EngineConfig) -> float:
+    """Return an estimate of the energy of all logic in an inference, clock and leakage included, in nJ.
+
+    Raises:
+        IntarsiaError: no such unit was measured.
+    """
+    fitted = {each.unit: each for each in fitted_model().units}
+    kind = unit_kind(engine)
+    if kind not in fitted:
+        raise IntarsiaError(f"the energy of {engine.unit} was never measured on a netlist; choose another objective.")
+    energies = fitted[kind].picojoules
+    events = [events_of(layer, engine) for layer in layers]
+    return sum(count * each for counts in events for count, each in zip(counts, energies, strict=True)) / 1000
+
+
+def inference_energy(layers: Sequence[LayerCycles], engine: EngineConfig, pdk: Pdk) -> float:
+    """Return an estimate of the energy of an inference, logic and memories, in nJ.
+
+    Raises:
+        IntarsiaError: no such unit was measured, or the library lacks macros.
+    """
+    return logic_energy(layers, engine) + memory_energy(layers, engine, pdk)
 
 
 def memory_energy(layers: Sequence[LayerCycles], engine: EngineConfig, pdk: Pdk) -> float:
     """Return the energy of the memory accesses of an inference while the engine runs, in nJ.
+
+    Memories are mapped to macros as for their area; words of banks of different depth count as used equally often.
 
     Args:
         layers: of the program, as the cycle model counts them.
@@ -30,35 +123,10 @@ def memory_energy(layers: Sequence[LayerCycles], engine: EngineConfig, pdk: Pdk)
     reads, writes = _accesses(layers)
     energy_pj = 0.0
     for memory in _memories(engine):
-        read_pj, write_pj = access_energies(memory, pdk.srams)
+        model = memory_model(memory, pdk.srams, multiplexer_um2=pdk.multiplexer_um2)
+        read_pj, write_pj = float(model.read_pj.mean()), float(model.write_pj.mean())
         energy_pj += reads[memory.path] * read_pj + writes.get(memory.path, 0) * write_pj
     return energy_pj / 1000
-
-
-def access_energies(memory: Memory, cells: Sequence[Cell]) -> tuple[float, float]:
-    """Return the energy of reading and of writing a word of a memory, in pJ.
-
-    The memory is made of one kind of macro, side by side as wide as a word, in as many banks as its depth needs, of
-    which an access wakes one: the kind with the least product of area and energy of a read. Least area alone would
-    take large macros, and least energy alone countless small ones.
-
-    Raises:
-        IntarsiaError: the library has no macros with so many ports that say what they take.
-    """
-    best: tuple[float, float, float] | None = None
-    for cell in cells:
-        if not cell.words or cell.read_pj is None or cell.write_pj is None or ports_of(cell) != memory.ports:
-            continue
-        columns, banks = -(-memory.width // cell.bits), -(-memory.depth // cell.words)
-        read_pj, write_pj = columns * cell.read_pj, columns * cell.write_pj
-        found = (columns * banks * cell.area_um2 * read_pj, read_pj, write_pj)
-        best = found if best is None else min(best, found)
-    if best is None:
-        raise IntarsiaError(
-            f"no SRAM macro with {memory.ports} port(s) for the memory of {memory.path} says what an access takes; "
-            "check PDK_ROOT."
-        )
-    return best[1:]
 
 
 def _memories(engine: EngineConfig) -> list[Memory]:
