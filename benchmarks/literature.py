@@ -24,6 +24,8 @@ from intarsia.files import read_json, write_text
 from intarsia.integer.file import load
 from intarsia.typed_json import from_json
 
+#: Lookup tables that count as much as a multiplier (HGQ).
+LUTS_PER_DSP = 55
 PUBLISHED, STUDIES = Path(__file__).with_suffix(".yaml"), Path("studies")
 Kind = Literal["silicon", "board", "model", "claim", "design"]
 #: How a published figure came about: the word in the tables, and what it means.
@@ -199,6 +201,20 @@ class Trained:
 
 
 @dataclass(frozen=True)
+class Routed:
+    """One of our engines after place and route on an ECP5."""
+
+    name: str
+    network: str
+    device: str
+    lut: int
+    dsp: int
+    bram: int
+    fmax_mhz: float
+    cycles: int
+
+
+@dataclass(frozen=True)
 class Own:
     """Our figures.
 
@@ -207,12 +223,16 @@ class Own:
         trained: networks of the run that is named after each, float ones included.
         input_cycles: to write an input over the bus, by network; no engine's cycles include them.
         macs: multiply-accumulates of ResNet-8.
+        energy: of an inference in µJ, an estimate, by network and title of the engine.
+        routed: our engines on an FPGA.
     """
 
     engines: tuple[Engine, ...]
     trained: tuple[Trained, ...]
     input_cycles: Mapping[str, int]
     macs: int
+    energy: Mapping[tuple[str, str], float]
+    routed: tuple[Routed, ...]
 
     def engine(self, network: str, title: str) -> Engine:
         return next(one for one in self.engines if (one.network, one.title) == (network, title))
@@ -260,7 +280,19 @@ def own(studies: Path) -> Own:
         trained=tuple(_part(Trained, score) for run in first.values() for score in run["scores"]),
         input_cycles={name: run["engine"]["input_cycles"] for name, run in first.items()},
         macs=sum(layer.macs for layer in program.layers),
+        energy={(row["network"], row["title"]): _microjoules(row) for row in _rows_of(studies, "energy", "rows")},
+        routed=tuple(_part(Routed, row) for row in _rows_of(studies, "fpga", "engines")),
     )
+
+
+def _rows_of(studies: Path, results: str, key: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = read_json(studies / f"results/{results}.json")[key]
+    return rows
+
+
+def _microjoules(row: Mapping[str, Any]) -> float:
+    parts = [part[kind] for part in row["parts"] for kind in ("internal", "nets", "clock", "leakage")]
+    return float(sum(parts)) / 1000
 
 
 def _part(kind: Any, row: Mapping[str, Any]) -> Any:
@@ -413,9 +445,37 @@ another, without the cycles to write the input over the bus: {bus}.
 
 {table(head, cycles)}
 
-Resources of our engines on these FPGAs after place and route are [not known yet](#not-compared-yet).
-
+{on_fpga(mine, boards)}
 {silicon(found, mine, [row for row in rows if row.kind == "silicon"])}"""
+
+
+def on_fpga(mine: Own, boards: Sequence[Submission]) -> str:
+    """Our routed engines beside boards, by cycles times resources."""
+    rows = []
+    for routed in mine.routed:
+        for board in boards:
+            if board.task == routed.network and board.klut:
+                theirs = board.cycles * (1000 * board.klut + LUTS_PER_DSP * (board.dsp or 0))
+                ours = routed.cycles * (routed.lut + LUTS_PER_DSP * routed.dsp)
+                rows.append(
+                    (
+                        f"{routed.name}, {routed.device}",
+                        f"{routed.fmax_mhz:.0f}",
+                        f"{routed.lut:,}",
+                        str(routed.dsp),
+                        f"{routed.cycles:,}",
+                        f"{ours / 1e9:.2f} G",
+                        board.device,
+                        f"{theirs / 1e9:.2f} G",
+                    )
+                )
+    head = ("our engine", "MHz", "LUT4", "DSP", "cycles", "cycles × resources", "board", "of the board")
+    return f"""Our superposition engines after place and route on Lattice ECP5 ([more](fpga.md)), beside boards that run
+the same task. Resources are LUT + {LUTS_PER_DSP} · DSP, as HGQ counts them. A LUT of the ECP5 has four inputs, one of the
+boards six; our MHz is the tool's, not measured; the networks and scores differ as above.
+
+{table(head, rows)}
+"""
 
 
 def silicon(found: Published, mine: Own, rows: Sequence[Submission]) -> str:
@@ -429,14 +489,17 @@ def silicon(found: Published, mine: Own, rows: Sequence[Submission]) -> str:
             score_text(mine.engine(row.task, INT8).score, row.task),
             score_text(mine.engine(row.task, SUPERPOSITION).score, row.task),
             f"{mine.engine(row.task, SUPERPOSITION).bits:.2f}",
+            f"{mine.energy[row.task, SUPERPOSITION]:.1f}",
         )
         for row in rows
     ]
     first = rows[0]
-    head = ("network", "µs", "µJ", "score", "our int8", "our superposition", "bits per weight")
+    head = ("network", "µs", "µJ", "score", "our int8", "our superposition", "bits per weight", "our estimate, µJ")
     images = found.targets["resnet8"].inputs
     return f"""**On a chip.** Time and energy of an inference on {first.device}, measured at {first.voltage} V and
-{first.clock_mhz:g} MHz. The submission does not state the process. Ours are scores only.
+{first.clock_mhz:g} MHz. The submission does not state the process. Ours in the last column
+is an estimate for the engine alone, in another process and at another voltage (IHP 130 nm, 1.20 V, before layout, see
+[energy](energy.md)); it is there for its order of magnitude, **not for a ratio**.
 
 {table(head, lines)}
 
@@ -582,9 +645,8 @@ our differences.
 def waiting(found: Published, mine: Own) -> str:
     return """## Not compared yet
 
-- **Energy per inference.** There is no figure of ours for whole engines in `studies/results`.
-- **Clock frequency and resources on FPGAs.** The published FPGA rows are placed and routed with Vivado. `intarsia run`
-  maps an engine to 7-series cells, which is not the same, and no such figure is in `studies/results`.
+- **The same FPGA.** The published FPGA rows are placed and routed with Vivado for Xilinx devices, ours for Lattice
+  ECP5. `intarsia run` maps an engine to 7-series cells, which is not the same.
 - **Power and energy of chips.** Ours would be estimates, in another process and at another voltage.
 - **ImageNet.** No network of ours is trained on it, so MSP and ILMPQ have no counterpart.
 - **The systems around the accelerators**: processor, bus and software.
