@@ -67,7 +67,9 @@ def test_the_first_input_is_the_least_bit_and_constants_need_no_input() -> None:
     assert (truth_table("1", ()), truth_table("0", ()), truth_table("1", ("A",))) == (1, 0, 0b11)
 
 
-@pytest.mark.parametrize("text", ["", "A*", "*A", "(A", "A)", "A B)", "()", "C", "A C", "A ! ", "A & & B", "A=B", "A''!"])
+@pytest.mark.parametrize(
+    "text", ["", "A*", "*A", "(A", "A)", "A B)", "()", "C", "A C", "A ! ", "A & & B", "A=B", "A''!"]
+)
 def test_what_is_not_an_expression_of_the_pins_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a Boolean expression of the cell's pins"):
         truth_table(text, ("A", "B"))
