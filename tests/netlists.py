@@ -7,13 +7,15 @@ All tables of the library are planes, base + a · slew + b · load, so that a te
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Self
 
 import numpy as np
 
-from intarsia.synthesize.netlist.cells import Cells, read_cells
-from intarsia.synthesize.netlist.flat import Netlist, read_netlist
+from intarsia.synthesize.netlist.cells import CellModel, Cells, Kind, read_cells
+from intarsia.synthesize.netlist.flat import MemoryPins, Netlist, read_netlist
 from intarsia.synthesize.netlist.memories import MemoryModel
 from intarsia.synthesize.netlist.power import EnergyModel, PartEnergy
 from intarsia.synthesize.netlist.simulation import Activity, NetlistSimulation
@@ -157,9 +159,11 @@ def write_library(folder: Path, text: str | None = None) -> Path:
     return path
 
 
-def small_cells(folder: Path) -> Cells:
+@cache
+def small_cells() -> Cells:
     """Return the library, read."""
-    return read_cells(write_library(folder))
+    with TemporaryDirectory() as folder:
+        return read_cells(write_library(Path(folder)))
 
 
 Pins = Mapping[str, str | Sequence[str]]
@@ -284,3 +288,87 @@ class Bench:
         names = ["top"] * len(self.netlist.blocks)
         parts = model.parts(activity or self.simulation.activity(), self.period_ns, names)
         return {part.name: part for part in parts}
+
+
+class Plain:
+    """What a netlist computes, cell by cell in Python, cycle by cycle and without delays: the reference.
+
+    Values of nets are what they are after the clock's edge has had its effect.
+    """
+
+    def __init__(self, netlist: Netlist, clock: str = "clk_i") -> None:
+        self.netlist = netlist
+        self.values = np.zeros(netlist.nets, int)
+        self.values[1] = 1
+        self._clock = netlist.ports[clock][0]
+        self._drivers = {int(net): number for number, net in enumerate(netlist.outputs[:, 0])}
+        self.kept = np.zeros(len(netlist.kinds), int)  # what flip-flops store
+        self.words = {memory.path: np.zeros((1 << len(memory.ports["addr_i"]), len(memory.ports["rdata_o"])), int)
+                      for memory in netlist.memories}  # fmt: skip
+        self.settle()
+
+    def model(self, cell: int) -> CellModel:
+        """Return the kind of a cell."""
+        return self.netlist.models[self.netlist.kinds[cell]]
+
+    def settle(self) -> None:
+        """Let values of logic follow from those of registers and inputs."""
+        while True:
+            before = self.values.copy()
+            for cell, (inputs, outputs) in enumerate(zip(self.netlist.inputs, self.netlist.outputs, strict=True)):
+                model = self.model(cell)
+                read = [int(self.values[net]) for net in inputs[: len(model.inputs)]]
+                if model.kind is Kind.LOGIC:
+                    self._set(outputs[0], model.table >> sum(bit << place for place, bit in enumerate(read)) & 1)
+                elif model.kind is Kind.FLIP_FLOP:
+                    if len(read) > 2 and not read[2]:
+                        self.kept[cell] = 0
+                    for number, net in enumerate(outputs[: len(model.outputs)]):
+                        self._set(net, self.kept[cell] ^ number)
+            if np.array_equal(before, self.values):
+                return
+
+    def _set(self, net: int, value: int) -> None:
+        if net >= 0:
+            self.values[net] = value
+
+    def passes(self, net: int) -> bool:
+        """Return whether the clock's edge arrives at a net."""
+        if net == self._clock:
+            return True
+        cell = self._drivers[net]
+        source, enable = self.netlist.inputs[cell, 0], self.netlist.inputs[cell, 1]
+        return self.passes(int(source)) and (self.model(cell).kind is Kind.LOGIC or bool(self.values[enable]))
+
+    def step(self, **inputs: int) -> None:
+        """Set inputs, then let one edge of the clock have its effect."""
+        for port, value in inputs.items():
+            for bit, net in enumerate(self.netlist.ports[port]):
+                self.values[net] = value >> bit & 1
+        self.settle()
+        taken = {
+            cell: self.values[self.netlist.inputs[cell, 1]]
+            for cell in range(len(self.netlist.kinds))
+            if self.model(cell).kind is Kind.FLIP_FLOP and self.passes(int(self.netlist.inputs[cell, 0]))
+        }
+        accessed = [(memory, {pin: self.values[list(nets)].copy() for pin, nets in memory.ports.items()})
+                    for memory in self.netlist.memories]  # fmt: skip
+        for cell, value in taken.items():
+            self.kept[cell] = value
+        for memory, pins in accessed:
+            self._access(memory, pins)
+        self.settle()
+
+    def _access(self, memory: MemoryPins, pins: Mapping[str, np.ndarray]) -> None:
+        if not pins["req_i"][0]:
+            return
+        word = self.words[memory.path][sum(int(bit) << place for place, bit in enumerate(pins["addr_i"]))]
+        if pins["we_i"][0]:
+            parts = np.repeat(pins["be_i"], len(word) // len(pins["be_i"])).astype(bool)
+            word[parts] = pins["wdata_i"][parts]
+        else:
+            self.values[list(memory.ports["rdata_o"])] = word
+
+    def value(self, port: str) -> int:
+        """Return the value of a port."""
+        return sum(int(self.values[net]) << bit for bit, net in enumerate(self.netlist.ports[port]))

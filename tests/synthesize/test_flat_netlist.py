@@ -12,8 +12,8 @@ from netlists import MEMORY, Module, memory_pins, read_module, small_cells, writ
 
 
 @pytest.fixture(scope="module")
-def cells(tmp_path_factory: pytest.TempPathFactory) -> Cells:
-    return small_cells(tmp_path_factory.mktemp("library"))
+def cells() -> Cells:
+    return small_cells()
 
 
 def read(cells: Cells, **modules: Module) -> Netlist:

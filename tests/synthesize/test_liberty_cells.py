@@ -14,8 +14,8 @@ from intarsia.synthesize.pdk import Pdk
 
 
 @pytest.fixture(scope="module")
-def cells(tmp_path_factory: pytest.TempPathFactory) -> Cells:
-    return netlists.small_cells(tmp_path_factory.mktemp("library"))
+def cells() -> Cells:
+    return netlists.small_cells()
 
 
 @pytest.fixture(scope="module")
