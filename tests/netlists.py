@@ -18,7 +18,7 @@ from intarsia.synthesize.netlist.cells import CellModel, Cells, Kind, read_cells
 from intarsia.synthesize.netlist.flat import MemoryPins, Netlist, read_netlist
 from intarsia.synthesize.netlist.memories import MemoryModel
 from intarsia.synthesize.netlist.power import EnergyModel, PartEnergy
-from intarsia.synthesize.netlist.simulation import Activity, NetlistSimulation
+from intarsia.synthesize.netlist.simulation import NetlistSimulation
 from intarsia.synthesize.netlist.timing import MemoryTiming, Timing, analyze
 from intarsia.synthesize.netlist.wires import Sinks, Wires
 
@@ -171,7 +171,7 @@ Pins = Mapping[str, str | Sequence[str]]
 
 @dataclass(frozen=True)
 class Module:
-    """A module of a netlist: ports and cells, whose nets have names; "0", "1" and "x" are constants.
+    """A module of a netlist: ports and cells, whose nets have names; "0", "1" and "x" (undefined) are constants.
 
     Nets that begin with `_` are hidden. A port is of one bit with the name of its net, or a list of nets.
     """
@@ -282,11 +282,11 @@ class Bench:
         """Begin to count."""
         self.simulation.count(True)
 
-    def energy(self, activity: Activity | None = None) -> dict[str, PartEnergy]:
-        """Return the energy of what has been counted, all cells as the part `top`."""
+    def energy(self, names: Sequence[str] = ()) -> dict[str, PartEnergy]:
+        """Return the energy of what has been counted, by the part of each block; without names all is `top`."""
         model = EnergyModel(self.netlist, self.cells, self.loads, self.timing, self.memories)
-        names = ["top"] * len(self.netlist.blocks)
-        parts = model.parts(activity or self.simulation.activity(), self.period_ns, names)
+        names = names or ["top"] * len(self.netlist.blocks)
+        parts = model.parts(self.simulation.activity(), self.period_ns, names)
         return {part.name: part for part in parts}
 
 
