@@ -170,6 +170,10 @@ class NetlistSimulation:
         drivers = [int(self._sources.driver[net]) for net in self._netlist.ports[port]]
         return sum(self._library.netsim_value(self._handle, cell) << bit for bit, cell in enumerate(drivers))
 
+    def values(self) -> NDArray[np.int64]:
+        """Return the value of each net; the clock's are 0."""
+        return np.array([self._library.netsim_value(self._handle, int(cell)) for cell in self._sources.driver])
+
     def run(self, limit: int, *, until: str | None = None) -> int:
         """Run clock cycles, at most `limit`, until a port of one bit is 1; return how many.
 
