@@ -20,6 +20,9 @@ from intarsia.synthesize.netlist.functions import truth_table
 Edge = Literal["rise", "fall"]
 EDGES: tuple[Edge, Edge] = ("rise", "fall")
 Reals = NDArray[np.float64]
+_UNITS = {"time_unit": "1ns", "capacitive_load_unit": "1,pf", "voltage_unit": "1v"}
+#: Inputs of a cell of logic at most: a truth table has 64 bits.
+_MOST_INPUTS = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,8 +117,8 @@ class CellModel:
         inputs: names of the input pins; of a flip-flop clock, data and, if it has one, clear; of a clock gate clock and
             enable.
         outputs: names of the output pins; of a flip-flop that is not inverted first.
-        setup_ns: how long before the clock's edge the data of a flip-flop or a clock gate must be there, at a slew of
-            the middle of its table.
+        setups: how long before the clock's edge the data of a flip-flop or a clock gate must be there, in ns: edges of
+            the data, over its slew and the clock's (in place of a load).
     """
 
     name: str
@@ -125,7 +128,7 @@ class CellModel:
     pins: Mapping[str, Pin]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    setup_ns: float
+    setups: tuple[tuple[Edge, Table], ...]
 
     @cached_property
     def table(self) -> int:
@@ -171,11 +174,11 @@ def read_cells(path: Path) -> Cells:
     """Read a Liberty library of standard cells.
 
     Raises:
-        IntarsiaError: the file is missing or not Liberty.
+        IntarsiaError: the file is missing, not Liberty, or has other units.
     """
     library = parse_liberty(path)
     with readable(path):
-        leakage = LEAKAGE_NW[library.text("leakage_power_unit")]
+        leakage = _leakage_unit(library)
         models = [_model(cell, leakage) for cell in library.find("cell")]
         wire_pf, wire_um = _wires(library)
         return Cells(
@@ -184,6 +187,18 @@ def read_cells(path: Path) -> Cells:
             wire_pf,
             wire_um,
         )
+
+
+def _leakage_unit(library: Group) -> float:
+    """Return the unit of leakage in nW; all others must be those of this module. One that is missing counts as such."""
+    for name, expected in _UNITS.items():
+        found = library.attributes.get(name, expected).replace('"', "").replace(" ", "").lower()
+        if found != expected:
+            raise ValueError(f"its {name} is {found[:20]}, not {expected}")
+    found = library.text("leakage_power_unit") or "1nW"
+    if found not in LEAKAGE_NW:
+        raise ValueError(f"its leakage_power_unit is {found[:20]}, not one of {', '.join(LEAKAGE_NW)}")
+    return LEAKAGE_NW[found]
 
 
 def _wires(library: Group, longest: int = 64) -> tuple[float, tuple[float, ...]]:
@@ -199,7 +214,7 @@ def _wires(library: Group, longest: int = 64) -> tuple[float, tuple[float, ...]]
             sinks, length = value.split(",")
             lengths[int(sinks)] = float(length)
     points = sorted(lengths)
-    slope = (lengths[points[-1]] - lengths[points[-2]]) / (points[-1] - points[-2])
+    slope = float(tables[-1].text("slope"))
     inside = np.interp(np.arange(1, longest + 1), points, [lengths[point] for point in points])
     beyond = np.maximum(0, np.arange(1, longest + 1) - points[-1]) * slope
     return usual, tuple(float(length) for length in inside + beyond)
@@ -211,12 +226,11 @@ def _model(cell: Group, leakage_unit: float) -> CellModel | None:
     kind, inputs, outputs = _roles(cell, pins)
     if not outputs or any(name not in pins for name in (*inputs, *outputs)):
         return None
-    setup = [
-        _middle(t)
-        for group in cell.find("pin")
-        for t in group.find("timing")
-        if "setup_rising" in t.text("timing_type")
-    ]
+    if kind is Kind.LOGIC:
+        truth_table(pins[outputs[0]].function, inputs)  # refuses what is not an expression
+        setups: tuple[tuple[Edge, Table], ...] = ()
+    else:
+        setups = tuple(_setups(next(group for group in cell.find("pin") if group.name == inputs[1])))
     return CellModel(
         name=cell.name,
         area_um2=float(cell.text("area")),
@@ -225,7 +239,7 @@ def _model(cell: Group, leakage_unit: float) -> CellModel | None:
         pins=pins,
         inputs=inputs,
         outputs=outputs,
-        setup_ns=max(setup, default=0.0),
+        setups=setups,
     )
 
 
@@ -240,14 +254,16 @@ def _roles(cell: Group, pins: Mapping[str, Pin]) -> tuple[Kind, tuple[str, ...],
         plain = stored.text("next_state") in pins and stored.text("clocked_on") in pins and not stored.text("preset")
         names = (stored.text("clocked_on"), stored.text("next_state"), *([clear.lstrip("!")] if clear else []))
         state, inverse = (name.strip() for name in stored.name.split(","))
-        kept = sorted((pin for pin in pins.values() if pin.function in (state, inverse)), key=lambda p: p.function)
-        usable = plain and (not clear or clear.startswith("!"))
-        return Kind.FLIP_FLOP, names, tuple(pin.name for pin in kept) if usable else ()
+        kept = [pin.name for wanted in (state, inverse) for pin in pins.values() if pin.function == wanted]
+        has_state = any(pin.function == state for pin in pins.values())
+        usable = plain and has_state and len(kept) <= 2 and (not clear or clear.startswith("!"))
+        return Kind.FLIP_FLOP, names, tuple(kept) if usable else ()
     entered = tuple(pin.name for pin in pins.values() if pin.is_input)
     driven = tuple(pin.name for pin in pins.values() if pin.function)
     stores = any(group.kind in ("latch", "statetable") for group in cell.groups)
     tristate = any(pin.text("three_state") for pin in cell.find("pin"))
-    return Kind.LOGIC, entered, () if stores or tristate or len(driven) != 1 else driven
+    unusable = stores or tristate or len(driven) != 1 or len(entered) > _MOST_INPUTS
+    return Kind.LOGIC, entered, () if unusable else driven
 
 
 def _with(cell: Group, attribute: str) -> str:
@@ -291,7 +307,7 @@ def _table(group: Group) -> Table:
     return Table(slews, loads, np.array(numbers(group.attributes["values"])).reshape(len(slews), len(loads)))
 
 
-def _middle(timing: Group) -> float:
-    """Return the larger of a constraint's values at the middle of its tables."""
-    tables = [_table(group) for group in timing.groups if group.kind.endswith("_constraint")]
-    return max((float(t.values[len(t.slews) // 2, len(t.loads) // 2]) for t in tables), default=0.0)
+def _setups(pin: Group) -> Iterator[tuple[Edge, Table]]:
+    for timing in pin.find("timing"):
+        if timing.text("timing_type") == "setup_rising":
+            yield from _edges(timing, "{}_constraint").items()

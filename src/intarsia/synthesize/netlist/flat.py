@@ -181,7 +181,7 @@ class _Reader:
             kind, path = instance["type"], f"{block.path}.{label}".lstrip(".")
             if kind.startswith(self._memory):
                 self.memories.append(MemoryPins(path, here, {pin: tuple(bits) for pin, bits in pins.items()}))
-            elif kind in self._modules:
+            elif kind in self._modules and kind not in self._cells.models:  # Yosys may list cells as empty modules
                 self.walk(kind, Block(path, kind.split("$", 1)[0], here), pins)
             else:
                 self._add(kind, here, pins)

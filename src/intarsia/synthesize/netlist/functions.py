@@ -10,7 +10,8 @@ _TOKEN = re.compile(r"\s*([A-Za-z_]\w*|[01]|[!'()*&+|^]|\S)")
 def truth_table(expression: str, inputs: Sequence[str]) -> int:
     """Return the truth table of an expression: bit i is its value where bit k of i is the value of `inputs[k]`.
 
-    Operators, the tightest first: `!` before and `'` behind an operand; `*`, `&` or nothing (and); `^`; `+`, `|` (or).
+    Operators, the tightest first, as Liberty has it: `!` before and `'` after an operand; `^`; `*`, `&` or nothing
+    (and); `+`, `|` (or).
 
     Raises:
         ValueError: it is not such an expression, or names another pin.
@@ -45,21 +46,21 @@ class _Parser:
         return ValueError(f"{self._text[:60]!r} is not a Boolean expression of the cell's pins")
 
     def _either(self) -> int:
-        value = self._differs()
-        while self._taken("+", "|"):
-            value |= self._differs()
-        return value
-
-    def _differs(self) -> int:
         value = self._both()
-        while self._taken("^"):
-            value ^= self._both()
+        while self._taken("+", "|"):
+            value |= self._both()
         return value
 
     def _both(self) -> int:
-        value = self._operand()
+        value = self._differs()
         while self._taken("*", "&") or self._next() in ("!", "(") or self._next().isidentifier():
-            value &= self._operand()
+            value &= self._differs()
+        return value
+
+    def _differs(self) -> int:
+        value = self._operand()
+        while self._taken("^"):
+            value ^= self._operand()
         return value
 
     def _operand(self) -> int:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from intarsia.synthesize.netlist.cells import CellModel, Cells, Edge, Kind, Pin, Power
 from intarsia.synthesize.netlist.clocks import clock_gates, is_clock_buffer
-from intarsia.synthesize.netlist.flat import NO_NET, Netlist
+from intarsia.synthesize.netlist.flat import NO_NET, MemoryPins, Netlist
 from intarsia.synthesize.netlist.functions import truth_table
 from intarsia.synthesize.netlist.memories import MemoryModel
 from intarsia.synthesize.netlist.simulation import (
@@ -25,6 +25,7 @@ from intarsia.synthesize.netlist.simulation import (
     GATE_ENABLE,
     GATE_PULSES,
     Activity,
+    counters_of,
 )
 from intarsia.synthesize.netlist.timing import SLEW_NS, Timing
 
@@ -38,7 +39,7 @@ class PartEnergy:
     Attributes:
         name: of the part.
         internal: inside cells, clock pins apart; of a memory, of its accesses.
-        nets: of charging the nets that its cells drive.
+        nets: of charging the nets that its cells drive, or a memory's outputs.
         clock: of its clock pins, clock gates and the tree to them, nets included.
         leakage: over the time of the activity.
     """
@@ -102,7 +103,7 @@ class EnergyModel:
         root = self._root_pj(activity)
         found = [PartEnergy(name, *(float(each[i]) for each in sums)) for i, name in enumerate(names)]
         found.append(PartEnergy("clock input", 0.0, 0.0, root, 0.0))
-        return (*found, *(self._memory(path, activity, time_ns) for path in self._memories))
+        return (*found, *(self._memory(memory, activity, time_ns) for memory in self._netlist.memories))
 
     def cells(self, activity: Activity) -> tuple[Reals, Reals, Reals]:
         """Return for each cell the energy inside it, of the nets that it drives, and of its clock, in pJ."""
@@ -118,7 +119,7 @@ class EnergyModel:
         passes = self._is_buffer | self._netlist.is_kind[Kind.CLOCK_GATE]
         out = self._netlist.outputs[:, 0]
         passed = np.where(self._netlist.is_kind[Kind.CLOCK_GATE], activity.pulses, pulses)
-        clock += np.where(passes, 2 * passed * self.per_toggle_pj[out], 0.0)
+        clock += np.where(passes & (out != NO_NET), 2 * passed * self.per_toggle_pj[out], 0.0)
         return internal, nets, clock
 
     def _pulses(self, activity: Activity) -> Reals:
@@ -134,10 +135,11 @@ class EnergyModel:
         found: Reals = np.array([model.leakage_nw for model in self._netlist.models])[self._netlist.kinds]
         return found
 
-    def _memory(self, path: str, activity: Activity, time_ns: float) -> PartEnergy:
-        memory = self._memories[path]
+    def _memory(self, pins: MemoryPins, activity: Activity, time_ns: float) -> PartEnergy:
+        memory, path, driven = self._memories[pins.path], pins.path, list(pins.ports["rdata_o"])
         accesses = activity.reads[path] @ memory.read_pj + activity.writes[path] @ memory.write_pj
-        return PartEnergy(path, float(accesses), 0.0, 0.0, memory.leakage_nw * time_ns * 1e-6)
+        nets = activity.toggles[driven] @ self.per_toggle_pj[driven]
+        return PartEnergy(path, float(accesses), float(nets), 0.0, memory.leakage_nw * time_ns * 1e-6)
 
 
 class _Coefficients:
@@ -195,6 +197,8 @@ class _Coefficients:
 
     def _logic(self, model: CellModel, cells: NDArray[np.intp]) -> Reals:
         """Counters (pin, state of all inputs after the change, whether nothing came of it)."""
+        if not model.inputs:
+            return np.zeros((len(cells), counters_of(model)))
         size = 1 << len(model.inputs)
         result = np.zeros((len(cells), len(model.inputs), size, 2))
         output, load = model.pins[model.outputs[0]], self._load(cells, 0)

@@ -82,11 +82,15 @@ def sample_program(
     Args:
         simulation, program, progress: as for `run_program`.
         values: of the network's input (by `input`) and of each layer's output, by its name, (C, H, W).
-        cycles: to run of each layer, at most.
+        cycles: to run of each layer, at most; more than `START_CYCLES`.
 
     Raises:
-        IntarsiaError: the netlist does not end a layer in the cycles of the cycle model.
+        IntarsiaError: there are too few cycles, or the netlist does not end a layer in those of the cycle model.
     """
+    if cycles <= START_CYCLES:
+        raise IntarsiaError(
+            f"{cycles} cycles of each layer are too few, its start takes {START_CYCLES}; give more than that."
+        )
     memory, found = _Activations(program), []
     memory.put(program.input, values["input"])
     for number, layer in enumerate(predict(program)):

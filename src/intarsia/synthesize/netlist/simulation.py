@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intarsia.errors import IntarsiaError
-from intarsia.synthesize.netlist.cells import Kind
+from intarsia.synthesize.netlist.cells import CellModel, Kind
 from intarsia.synthesize.netlist.clocks import clock_gates
 from intarsia.synthesize.netlist.compiled import compiled, load
 from intarsia.synthesize.netlist.flat import HIGH, LOW, NO_NET, MemoryPins, Netlist
@@ -101,14 +101,15 @@ class NetlistSimulation:
         self._sources = _Sources(netlist)
         self._first = _first_counters(netlist)
         self._changes = _changes(netlist, self._first)
+        self._access_ns = {memory.path: memories[memory.path].access_ns for memory in netlist.memories}
         self._handle = self._create(timing)
-        self._cycles = 0
+        self._cycles, self._counting = 0, False
         self._latest = ctypes.c_int32(0)
         self._memories = {
             memory.path: _Words(memory, memories[memory.path].depth, self._sources) for memory in netlist.memories
         }
         for path, words in self._memories.items():
-            words.join(self._library, self._handle, round(memories[path].access_ns * _PS))
+            words.join(self._library, self._handle, round(self._access_ns[path] * _PS))
 
     def __enter__(self) -> Self:
         return self
@@ -129,7 +130,7 @@ class NetlistSimulation:
         tables = [model.table if model.kind is Kind.LOGIC else 0 for model in models]
         fan_first, fans = _fans(netlist, sources)
         kept = sources.count
-        longest = float(timing.delays.max(initial=0.0))
+        longest = max(float(timing.delays.max(initial=0.0)), *self._access_ns.values(), 0.0)
         return int(
             self._library.netsim_create(
                 len(models) + 1,
@@ -169,6 +170,10 @@ class NetlistSimulation:
         drivers = [int(self._sources.driver[net]) for net in self._netlist.ports[port]]
         return sum(self._library.netsim_value(self._handle, cell) << bit for bit, cell in enumerate(drivers))
 
+    def values(self) -> NDArray[np.int64]:
+        """Return the value of each net; the clock's are 0."""
+        return np.array([self._library.netsim_value(self._handle, int(cell)) for cell in self._sources.driver])
+
     def run(self, limit: int, *, until: str | None = None) -> int:
         """Run clock cycles, at most `limit`, until a port of one bit is 1; return how many.
 
@@ -179,7 +184,7 @@ class NetlistSimulation:
         cycles = int(self._library.netsim_run(self._handle, limit, watch, ctypes.byref(self._latest)))
         if cycles < 0:
             raise IntarsiaError(f"the netlist does not settle in {self._period_ns:g} ns; choose a slower clock.")
-        self._cycles += cycles
+        self._cycles += cycles * self._counting
         return cycles
 
     @property
@@ -190,6 +195,7 @@ class NetlistSimulation:
     def count(self, on: bool) -> None:
         """Begin or end to count what switches."""
         self._library.netsim_count(self._handle, int(on))
+        self._counting = on
 
     def activity(self) -> Activity:
         """Return what has been counted until now."""
@@ -293,10 +299,15 @@ def _moved(cells: NDArray[np.int32], by: int) -> NDArray[np.int32]:
     return np.where(cells == _NONE, _NONE, cells + by).astype(np.int32)
 
 
+def counters_of(model: CellModel) -> int:
+    """Return how many counters a cell has; one without inputs, which never switches, has one that is never used."""
+    sizes = {Kind.FLIP_FLOP: FLOP_COUNTERS, Kind.CLOCK_GATE: GATE_COUNTERS}
+    return sizes.get(model.kind, max(1, 2 * len(model.inputs) << len(model.inputs)))
+
+
 def _first_counters(netlist: Netlist) -> Counts:
     """Return the index of the first counter of each cell, and how many there are."""
-    sizes = {Kind.FLIP_FLOP: FLOP_COUNTERS, Kind.CLOCK_GATE: GATE_COUNTERS}
-    each = [sizes.get(m.kind, 2 * len(m.inputs) << len(m.inputs)) for m in netlist.models]
+    each = [counters_of(model) for model in netlist.models]
     return np.concatenate([[0], np.cumsum(np.array(each, np.int64)[netlist.kinds])])
 
 

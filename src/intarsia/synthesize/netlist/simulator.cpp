@@ -4,6 +4,7 @@
 // A cell has at most one change of its output ahead of it; if its inputs change back before that is due, nothing
 // happens (inertial delay): pulses shorter than the cell's delay are swallowed, longer ones, glitches, are counted.
 // The clock arrives everywhere at once. Counters are explained in simulation.py.
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -19,8 +20,7 @@ struct Model {
 struct alignas(32) Cell {
   int32_t counter;        // index of its first counter
   int32_t cause;          // the counter of the change that is ahead
-  int32_t fan;            // its output's first entry in `fans`
-  uint16_t fans;          // number of them
+  uint32_t fan, fans;     // its output's first entry in `fans`, and their number
   uint16_t version;       // of the change that is ahead; an event of another one is void
   uint16_t rise, fall;    // delays in ps
   uint8_t model;
@@ -78,7 +78,7 @@ struct Simulator {
   }
   // The output of a cell has changed: tell the cells that it drives.
   void tell(const Cell& from, int32_t now) {
-    for (int32_t i = from.fan; i < from.fan + from.fans; ++i) {
+    for (uint32_t i = from.fan; i < from.fan + from.fans; ++i) {
       const int32_t c = int32_t(fans[i] >> 3);
       const uint32_t pin = fans[i] & 7;
       Cell& cell = cells[c];
@@ -187,8 +187,8 @@ Simulator* netsim_create(int32_t models, const uint64_t* tables, const uint8_t* 
   for (int32_t m = 0; m < models; ++m) s->models.push_back({tables[m], kinds[m], inputs[m], quiet[m] != 0});
   s->cells.resize(cells);
   for (int32_t c = 0; c < cells; ++c) {
-    s->cells[c] = Cell{counters[c], None, fan_first[c], uint16_t(fan_first[c + 1] - fan_first[c]), 0, delays[2 * c],
-                       delays[2 * c + 1], model_of[c], 0, false, false};
+    s->cells[c] = Cell{counters[c], None, uint32_t(fan_first[c]), uint32_t(fan_first[c + 1] - fan_first[c]), 0,
+                       delays[2 * c], delays[2 * c + 1], model_of[c], 0, false, false};
     if (kinds[model_of[c]] == FlipFlop) s->flops.push_back(c);
     if (kinds[model_of[c]] == ClockGate) s->gates.push_back(c);
   }
@@ -196,6 +196,13 @@ Simulator* netsim_create(int32_t models, const uint64_t* tables, const uint8_t* 
   s->inverses.assign(inverses, inverses + cells);
   s->gateOf.assign(gates, gates + cells);
   s->counters.assign(counted, 0);
+  // A clock gate comes after the one that its clock comes from.
+  const auto depth = [gates](int32_t g) {
+    int32_t found = 0;
+    while ((g = gates[g]) != None) ++found;
+    return found;
+  };
+  std::stable_sort(s->gates.begin(), s->gates.end(), [&](int32_t a, int32_t b) { return depth(a) < depth(b); });
   s->pulse.assign(cells, 0);
   s->pulses.assign(cells, 0);
   s->half = half_period;
@@ -203,8 +210,10 @@ Simulator* netsim_create(int32_t models, const uint64_t* tables, const uint8_t* 
   while (size <= horizon) size *= 2;
   s->mask = size - 1;
   s->bucket.assign(size, None);
-  // All nets are 0; let every cell of logic find its output.
+  // All nets are 0 but the constant 1 and inverted outputs; let every cell of logic find its output.
   s->schedule(1, true, 1, s->cells[1].counter);
+  for (int32_t c = 0; c < cells; ++c)
+    if (inverses[c] != None) s->schedule(inverses[c], true, 1, s->cells[inverses[c]].counter);
   for (int32_t c = 0; c < cells; ++c) {
     const Model& model = s->models[s->cells[c].model];
     if (model.kind == Logic) s->schedule(c, model.table & 1, 1, s->cells[c].counter);

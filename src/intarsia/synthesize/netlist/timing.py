@@ -90,8 +90,10 @@ class _Analysis:
         self._netlist, self._loads, self._memories = netlist, loads, memories
         self._arrivals = np.zeros((netlist.nets, 2))
         self._slews = np.full((netlist.nets, 2), SLEW_NS)
+        self._slews[netlist.outputs[netlist.outputs != NO_NET]] = np.nan  # until an arc says
         self._delays = np.zeros((*netlist.inputs.shape, 2))
-        self._sources = np.full(netlist.nets, NO_NET, np.int64)  # the input net that decides when a net is there
+        # what decides when a net is there: 2 · the input net + its edge
+        self._sources = np.full((netlist.nets, 2), NO_NET, np.int64)
         self._drivers = np.full(netlist.nets, -1, np.int64)
         for column in netlist.outputs.T:
             self._drivers[column[column != NO_NET]] = np.flatnonzero(column != NO_NET)
@@ -115,6 +117,8 @@ class _Analysis:
                 for arc in model.pins[name].arcs:
                     if arc.input in model.inputs:
                         self._arc(driven, nets[nets != NO_NET], model.inputs.index(arc.input), arc, model.kind)
+                unknown = nets[nets != NO_NET]
+                self._slews[unknown] = np.where(np.isnan(self._slews[unknown]), SLEW_NS, self._slews[unknown])
 
     def _arc(self, cells: NDArray[np.intp], nets: NDArray[np.int32], pin: int, arc: Arc, kind: Kind) -> None:
         sources = self._netlist.inputs[cells, pin]
@@ -127,58 +131,69 @@ class _Analysis:
                 before = np.zeros(len(cells)) if kind is not Kind.LOGIC else self._arrivals[sources, cause]
                 delay = np.maximum(arc.delay[edge].at(slew, load), 0.0)
                 self._delays[cells, pin, number] = np.maximum(self._delays[cells, pin, number], delay)
-                later = before + delay > self._arrivals[nets, number]
+                later = (before + delay > self._arrivals[nets, number]) & (sources != LOW) & (sources != HIGH)
                 self._arrivals[nets[later], number] = (before + delay)[later]
-                self._sources[nets[later]] = sources[later]
+                self._sources[nets[later], number] = 2 * sources[later] + cause
                 found = arc.slew[edge].at(slew, load)
-                fresh = self._slews[nets, number] == SLEW_NS
-                self._slews[nets, number] = np.where(fresh, found, np.maximum(self._slews[nets, number], found))
+                self._slews[nets, number] = np.fmax(self._slews[nets, number], found)
 
     def _slowest(self) -> SlowestPath:
         ends = list(self._ends())
         nets = np.array([net for net, _, _ in ends])
-        times = self._arrivals[nets].max(axis=1) + np.array([setup for _, setup, _ in ends])
-        worst = int(times.argmax())
+        times = self._arrivals[nets] + np.array([setup for _, setup, _ in ends])
+        worst, edge = (int(place) for place in np.unravel_index(times.argmax(), times.shape))
         net, _, end = ends[worst]
         steps = []
         while True:
             cell = int(self._drivers[net])
-            steps.append(self._step(net, cell))
-            if cell < 0 or not self._netlist.is_kind[Kind.LOGIC][cell]:
+            steps.append(self._step(net, edge, cell))
+            source = int(self._sources[net, edge])
+            if cell < 0 or source < 0 or not self._netlist.is_kind[Kind.LOGIC][cell]:
                 break
-            net = int(self._sources[net])
+            net, edge = divmod(source, 2)
         steps.reverse()
-        return SlowestPath(float(times[worst]), steps[0].net, end, tuple(steps))
+        return SlowestPath(float(times.max()), steps[0].net, end, tuple(steps))
 
-    def _step(self, net: int, cell: int) -> Step:
+    def _step(self, net: int, edge: int, cell: int) -> Step:
         netlist = self._netlist
-        name = netlist.names[net] or self._memory_of(net)
+        name, time = netlist.names[net] or self._memory_of(net), float(self._arrivals[net, edge])
         if cell < 0:
-            return Step(name, "", "", float(self._arrivals[net].max()))
+            return Step(name, "", "", time)
         block = netlist.blocks[netlist.owners[cell]].path
-        return Step(name, block, netlist.models[netlist.kinds[cell]].name, float(self._arrivals[net].max()))
+        return Step(name, block, netlist.models[netlist.kinds[cell]].name, time)
 
     def _memory_of(self, net: int) -> str:
         return next((f"{m.path}.rdata_o" for m in self._netlist.memories if net in m.ports["rdata_o"]), "")
 
-    def _ends(self) -> Iterator[tuple[int, float, str]]:
-        """Yield nets that something samples, the set-up time of what samples them, and its name."""
-        netlist = self._netlist
+    def _ends(self) -> Iterator[tuple[int, tuple[float, float], str]]:
+        """Yield nets that something samples, the set-up time of what samples them (rise, fall), and its name."""
+        netlist, setups = self._netlist, self._setups()
         for cell in np.flatnonzero(~netlist.is_kind[Kind.LOGIC]):
-            model = netlist.models[netlist.kinds[cell]]
             output = int(netlist.outputs[cell, 0])
-            yield (
-                int(netlist.inputs[cell, 1]),
-                model.setup_ns,
-                netlist.names[output] or netlist.blocks[netlist.owners[cell]].path,
-            )
+            name = netlist.names[output] if output != NO_NET else ""
+            rise, fall = (float(setup) for setup in setups[cell])
+            yield int(netlist.inputs[cell, 1]), (rise, fall), name or netlist.blocks[netlist.owners[cell]].path
         for memory in netlist.memories:
+            setup = self._memories[memory.path].setup_ns
             for port, nets in memory.ports.items():
                 if port.endswith("_i"):
-                    yield from ((net, self._memories[memory.path].setup_ns, f"{memory.path}.{port}") for net in nets)
+                    yield from ((net, (setup, setup), f"{memory.path}.{port}") for net in nets)
         for port, nets in netlist.ports.items():
             if port not in netlist.drives:
-                yield from ((net, 0.0, port) for net in nets)
+                yield from ((net, (0.0, 0.0), port) for net in nets)
+
+    def _setups(self) -> Reals:
+        """Return the set-up time of each cell's data for its edges, at the slew that the data has."""
+        netlist = self._netlist
+        found = np.zeros((len(netlist.kinds), 2))
+        for kind, model in enumerate(netlist.models):
+            cells = np.flatnonzero(netlist.kinds == kind)
+            for number, edge in enumerate(EDGES):
+                tables = [table for name, table in model.setups if name == edge]
+                if tables:
+                    slews = self._slews[netlist.inputs[cells, 1], number]
+                    found[cells, number] = np.max([table.at(slews, SLEW_NS) for table in tables], axis=0)
+        return found
 
 
 def _causes(sense: str, edge: Edge, kind: Kind) -> tuple[int, ...]:
@@ -197,7 +212,8 @@ def levels(netlist: Netlist) -> Iterator[NDArray[np.intp]]:
     """
     ready = np.ones(netlist.nets, bool)
     logic = np.flatnonzero(netlist.is_kind[Kind.LOGIC])
-    ready[netlist.outputs[logic, 0]] = False
+    driven = netlist.outputs[logic, 0]
+    ready[driven[driven != NO_NET]] = False
     ready[[LOW, HIGH]] = True
     waiting = logic
     while len(waiting):
@@ -206,5 +222,6 @@ def levels(netlist: Netlist) -> Iterator[NDArray[np.intp]]:
         if not can.any():
             raise IntarsiaError("logic of the netlist feeds back on itself without a register; break the loop.")
         yield waiting[can]
-        ready[netlist.outputs[waiting[can], 0]] = True
+        driven = netlist.outputs[waiting[can], 0]
+        ready[driven[driven != NO_NET]] = True
         waiting = waiting[~can]
