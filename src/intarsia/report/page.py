@@ -3,7 +3,7 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -161,14 +161,16 @@ def _area_chart(results: Results) -> dict[str, str]:
     bars = [bar for area in results.areas if area.cells_um2 is not None for bar in _area_bars(area, area.cells_um2)]
     if not bars:
         return {}
-    if results.energy is not None and results.energy.estimate is not None:
-        timing = results.energy.estimate.timing
-        bars.append(_area_bar("added buffers", 2, timing.buffers_um2))
-    return {"area": stacked_bars(_AREAS, bars, "mm²", "area by module and memory")}
+    found = results.energy and results.energy.estimate
+    if found:
+        bars.append(_area_bar("added buffers", 2, found.timing.buffers_um2))
+    series = _AREAS if found else _AREAS[:-1]
+    shown = [replace(bar, parts=bar.parts[: len(series)]) for bar in bars]
+    return {"area": stacked_bars(series, shown, "mm²", "area by module and memory")}
 
 
 def _area_bars(area: Area, cells_um2: float) -> list[Bar]:
-    shares = {part.module.removeprefix("intarsia_"): part.own / area.total for part in area.parts}
+    shares = {_module_title(part.module): part.own / area.total for part in area.parts}
     large = {name: share for name, share in shares.items() if share >= _LEAST_SHARE}
     rest = sum(share for name, share in shares.items() if name not in large)
     ordered = sorted(large.items(), key=lambda entry: -entry[1])
@@ -178,6 +180,10 @@ def _area_bars(area: Area, cells_um2: float) -> list[Bar]:
         *(_area_bar(name, 0, share * cells_um2) for name, share in cells),
         *(_area_bar(memory.name, 1, memory.um2) for memory in memories),
     ]
+
+
+def _module_title(module: str) -> str:
+    return module.removeprefix("intarsia_").replace("_", " ")
 
 
 def _area_bar(label: str, series: int, um2: float) -> Bar:
