@@ -437,6 +437,7 @@ def test_an_unsupported_scheme_is_refused_in_one_sentence_before_any_work(
         (("compile", "FILE", "--seeds", "3"), "--seeds is not supported by compile with a network file"),
         (("execute", "FILE", "--onnx-images", "3"), "--onnx-images is not an option of execute; leave it out"),
         (("simulate", "FILE", "--skip-synthesis"), "--skip-synthesis is not an option of simulate; leave it out"),
+        (("synthesize", "digits", "--energy", "full"), "--energy is not an option of synthesize; leave it out"),
         (("train", "resnet8", "--float-epochs", "3"), "--retrain"),
     ],
 )

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from intarsia import cli
+from intarsia.cli.commands import settings_of
 from intarsia.cli.options import FILE_OPTIONS, OPTIONS, takes
 from intarsia.cli.parser import parse
 from intarsia.flow import STAGES, Settings
@@ -36,6 +37,7 @@ CHANGES: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
     ({"onnx_images": 3}, "digits", {}),
     ({"route": "engine"}, "digits", {}),
     ({"route_seconds": 3.0}, "digits", {}),
+    ({"energy": "full"}, "digits", {}),
 ]
 #: Options that say where and how, not what.
 HOW = {"out", "force", "data", "device", "from_study", "design", "skip_synthesis"}
@@ -44,6 +46,7 @@ HOW = {"out", "force", "data", "device", "from_study", "design", "skip_synthesis
 def work(stage: str, network: str, settings: dict[str, Any]) -> object:
     """Everything that a command does, as keys of tasks."""
     fields = settings if takes(stage, "baselines") else {**settings, "baselines": ()}
+    fields = fields if takes(stage, "energy") else {**fields, "energy": "none"}
     tasks = tasks_until(Settings(network, Path(), **fields), stage)
     return [(task.id, task.parameters, task.needs) for task in tasks]
 
@@ -99,3 +102,18 @@ def test_help_shows_the_options_of_its_command_only(command: str, capsys: pytest
     shown: Callable[[str], bool] = lambda flag: f" {flag} " in text or f"[{flag}" in text  # noqa: E731
     for option in (*OPTIONS, *FILE_OPTIONS):
         assert shown(option.flag) == (command in option.commands), option.flag
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "energy"),
+    [
+        ("run", [], "sampled"),
+        ("run", ["--energy", "full"], "full"),
+        ("report", ["--energy", "none"], "none"),
+        ("synthesize", [], "none"),
+    ],
+)
+def test_energy_is_sampled_in_a_run_unless_told_otherwise(command: str, words: list[str], energy: str) -> None:
+    options = vars(parse([command, "digits", *words]))
+    told = {name: value for name, value in options.items() if name not in ("command", "network", "quiet")}
+    assert settings_of(command, "digits", told, "").energy == energy

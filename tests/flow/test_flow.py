@@ -350,7 +350,7 @@ for name in sys.argv[2:]:
     )
     simulated, hardware = ["simulate"], ["compile", "fit", "simulate", "synthesize"]
     assert [json.loads(line) for line in done.stdout.splitlines()] == [
-        ["compile", "execute", "export-onnx", "fit", "simulate"],
+        ["compile", "execute", "export-onnx", "fit", "simulate", "synthesize"],
         *[simulated] * 3,
         *[hardware] * 2,
         [],
@@ -363,6 +363,7 @@ def test_settings_come_back_from_json(tmp_path: Path) -> None:
         seeds=(1, 2),
         data_dir=Path("/d"),
         route="none",
+        energy="full",
         recipe="cifar10",
         rate=0.01,
         unit="dense",
@@ -459,7 +460,8 @@ def test_a_stage_brings_what_it_depends_on_and_nothing_else() -> None:
         "quantize/superposition-seed0",
         "simulate/superposition-seed0",
     ]
-    assert {task.stage for task in tasks_until(settings, "synthesize")} == {"fit", "synthesize"}
+    untrained = settings_in(Path(), energy="none")
+    assert {task.stage for task in tasks_until(untrained, "synthesize")} == {"fit", "synthesize"}
     assert {task.stage for task in tasks_until(settings, "execute")} == {"train", "quantize", "execute"}
     assert {stage.name for stage in STAGES} == {task.stage for task in all_tasks(settings)}
 
@@ -542,6 +544,7 @@ def test_layer_wise_formats_under_cycles_are_those_of_the_engine() -> None:
         ({"baselines": ("ternary", "ternary")}, "different ones, not ternary ternary"),
         ({"scheme": " ternary", "baselines": ("int8", "ternary")}, "already in --baselines"),
         ({"route_seconds": 0}, "seconds"),
+        ({"energy": "joules"}, "not measured 'joules'; choose none, sampled or full"),
         ({"rate": 0.0}, "above 0 and at most 1, not 0"),
         ({"rate": 1.5}, "not 1.5"),
         ({"rate": float("nan")}, "not nan"),
@@ -592,7 +595,7 @@ def test_a_device_that_is_not_there_is_refused_before_any_work(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     "content",
-    ["[]", '{"stages": 3}', '{"format": "intarsia-results-1"}', '{"format": "intarsia-results-2"}', "[" * 100_000],
+    ["[]", '{"stages": 3}', '{"format": "intarsia-results-2"}', '{"format": "intarsia-results-3"}', "[" * 100_000],
 )
 def test_damaged_results_are_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "results.json").write_text(content)

@@ -34,4 +34,5 @@ def test_area_and_memory_are_of_the_fitted_engine(tmp_path: Path, monkeypatch: p
     results, _ = collect(settings, {FIT: fit, task.id: Record({}, {}, found, 0.0, {})})
     assert results.engine == FITTED
     assert results.synthesized == {}
+    assert results.energy is None
     assert f"{bits / 8192:,.1f} KiB memory" in table(results)

@@ -26,9 +26,12 @@ from intarsia.report.data import (
     Accuracy,
     Area,
     AreaPart,
+    Estimate,
+    Estimated,
     Exported,
     Fpga,
     FpgaPart,
+    MemoryArea,
     PlanePicture,
     Simulated,
     StoredLayer,
@@ -37,10 +40,34 @@ from intarsia.report.metrics import DESIGN_METRICS, SCORES, Metric
 from intarsia.report.page import COUNTERS
 from intarsia.report.pictures import png
 from intarsia.synthesize.compare import NETWORK_AREA, PEAK_AREA, Quantity
+from intarsia.synthesize.inference import EngineTiming, LayerEnergy
+from intarsia.synthesize.netlist.power import PartEnergy
+from intarsia.synthesize.netlist.timing import SlowestPath, Step
+from intarsia.synthesize.pdk import NO_LIBRARIES
 
 pytest.importorskip("jinja2")
 
 LAYER = LayerCycles("conv1", "conv", 1234, 600.0, 1000, 100, 50, 34, 50, 9.5, 10, 20, 30, 40, 50)
+STEPS = (Step("a[0]", "u_drain", "dff", 0.3), Step("", "", "buf & inv", 7.25), Step("end<1>", "u_loader", "nor", 12.5))
+ESTIMATE = Estimate(
+    conditions="some process 130 nm, typical",
+    period_ns=20.0,
+    settled_ns=10.5,
+    sampled=800,
+    layers=(
+        LayerEnergy(
+            "conv1",
+            1234,
+            (
+                PartEnergy("lanes", 1e6, 2e6, 5e5, 1e3),
+                PartEnergy("a & memory", 4e6, 0.0, 0.0, 2e3),
+            ),
+        ),
+        LayerEnergy("fc & out", 766, (PartEnergy("lanes", 1e5, 2e5, 5e4, 1e2),)),
+    ),
+    timing=EngineTiming(SlowestPath(12.8, "a[0]", "end<1>", STEPS), 6262, 53000.0, 1.135e6),
+    netlist="synthesize/energy.netlist.v",
+)
 FULL = Results(
     network="digits",
     title="a <small> network",
@@ -79,6 +106,7 @@ FULL = Results(
             bitstream="synthesize/ecp5.bit",
         ),
     ),
+    energy=Estimated(ESTIMATE),
     environment={"python": "3.11"},
     stages=(("train/float", 1.5),),
     command="intarsia run digits",
@@ -98,6 +126,7 @@ EMPTY = replace(
     areas=(),
     comparisons=(),
     fpgas=(),
+    energy=None,
 )
 PICTURE = PlanePicture("conv1", "2 × 3", "ternary", 0.5, 0.0, png(np.zeros((2, 3, 3), np.uint8)), 3, 2)
 VOID = {"meta", "img", "br"}
@@ -158,7 +187,7 @@ def test_an_area_under_the_curve_is_no_percentage() -> None:
 
 def test_what_was_not_done_is_said() -> None:
     page = render(EMPTY, [])
-    for stage in ("measured", "compiled", "simulated", "synthesized"):
+    for stage in ("measured", "compiled", "simulated", "synthesized", "estimated"):
         assert f"Not {stage}" in page
     assert "No ONNX graph" in page
     assert "Neither mapped nor placed" in page
@@ -226,7 +255,7 @@ def test_the_files_are_written_and_results_are_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "intarsia-results-1"}, "does not hold results of the format intarsia-results-2"),
+        ({"format": "intarsia-results-2"}, "does not hold results of the format intarsia-results-3"),
         ({"colour": 1}, "colour is unknown"),
         ({"macs": None}, "macs is missing"),
         ({"metric": "joules"}, "metric must be one of 'accuracy', 'auc'"),
@@ -332,6 +361,77 @@ def test_a_scatter_plot_places_points_along_both_axes() -> None:
     assert "<title>b: 0.9 at 30</title>" in chart
     one = scatter([Cloud("alone", "red", ((1.0, 1.0, "x"),))], "x", "y", "one point")
     assert one.count("<circle") == 1
+
+
+def test_energy_is_shown_by_part_and_by_layer_with_unit_and_conditions() -> None:
+    page, text = render(FULL, []), table(FULL)
+    assert "7.85 µJ at a clock period of 20 ns (50.0 MHz)" in text
+    for words in ("7.85 µJ", "40.00 µs", "196.3 mW", "2,000 cycles"):
+        assert words in page
+    assert "<td>a &amp; memory</td><td>4,000.00</td><td>0.00</td><td>0.00</td><td>2.00</td><td>4,002.00</td>" in page
+    assert "<td>lanes</td><td>1,100.00</td><td>2,200.00</td><td>550.00</td><td>1.10</td><td>3,851.10</td>" in page
+    assert "<td>all</td><td>5,100.00</td><td>2,200.00</td><td>550.00</td><td>3.10</td><td>7,853.10</td>" in page
+    assert page.index("<td>a &amp; memory</td><td>4,0") < page.index("<td>lanes</td><td>1,1")
+    for said in (page, text):
+        assert "stimate before layout, some process 130 nm, typical" in said
+        assert "at most 800 cycles simulated per layer, 1 of 2 layers extrapolated" in said
+    assert "first 800 cycles" in page
+    assert "<title>lanes: nets 2,200</title>" in page
+    assert "<title>conv1: clock 500</title>" in page
+
+
+def test_an_inference_that_was_run_in_full_is_called_that() -> None:
+    results = replace(FULL, energy=Estimated(replace(ESTIMATE, sampled=None)))
+    for said in (render(results, []), table(results)):
+        assert "all cycles simulated" in said
+        assert "extrapolated" not in said
+
+
+def test_timing_names_the_slowest_path_and_lists_its_steps() -> None:
+    page = render(FULL, [])
+    assert "least clock period 12.80 ns (78.1 MHz), from a[0] to end<1>; estimate before layout" in table(FULL)
+    assert "Least clock period: <b>12.80 ns</b>, a clock of 78.1 MHz" in page
+    assert "starts at <code>a[0]</code> and ends at <code>end&lt;1&gt;</code>" in page
+    assert "<summary>The path: 3 steps</summary>" in page
+    assert '<td>–</td><td class="left">buf &amp; inv</td><td class="left">engine</td><td>7.250</td>' in page
+    assert "6,262 added buffers of 0.053 mm²" in page
+
+
+def test_without_libraries_energy_and_timing_say_what_to_do() -> None:
+    results = replace(FULL, energy=Estimated(None, NO_LIBRARIES))
+    assert render(results, []).count("Not estimated: there are no cell libraries; fetch them with `intarsia pdk`") == 2
+    lines = table(results).splitlines()
+    assert re.fullmatch(f"energy per inference +{re.escape(f'not estimated: {NO_LIBRARIES}')}", lines[-4])
+    assert not [line for line in lines if line.startswith("timing")]
+
+
+def test_area_is_drawn_by_module_and_memory_in_mm2() -> None:
+    parts = (
+        AreaPart("intarsia_lane", 16, 60.0, 60.0, 900),
+        AreaPart("intarsia_engine", 1, 0.9, 100.0, 9),
+        AreaPart("intarsia_lane_array", 1, 39.1, 99.1, 0),
+    )
+    memories = (MemoryArea("program memory", 1, 5e4), MemoryArea("weight memory", 4, 1.95e6))
+    area = replace(FULL.areas[0], unit="kGE", total=100.0, parts=parts, sram_um2=2e6, cells_um2=1e6, memories=memories)
+    page = render(replace(FULL, areas=(*FULL.areas, area)), [])
+    drawn = [
+        "<title>lane: standard cells 0.6</title>",
+        "<title>lane array: standard cells 0.391</title>",
+        "<title>other modules: standard cells 0.009</title>",
+        "<title>weight memory: SRAM macros 1.95</title>",
+        "<title>program memory: SRAM macros 0.05</title>",
+        "<title>added buffers: added buffers and clock tree 0.053</title>",
+    ]
+    places = [page.index(bar) for bar in drawn]
+    assert places == sorted(places)
+    assert "By module and memory" not in render(FULL, [])
+    assert "added buffers" not in render(replace(EMPTY, areas=(area,)), [])
+
+
+def test_long_names_of_bars_stay_in_the_picture() -> None:
+    chart = stacked_bars([Series("a", "#123456")], [Bar("a name of thirty characters...", (2.0,), "2")], "nJ", "title")
+    [right] = re.findall(r'<text class="label" x="([\d.]+)"', chart)
+    assert float(right) >= 30 * 6
 
 
 def test_an_engine_that_was_synthesized_with_other_parameters_is_said_to_be_another() -> None:

@@ -204,6 +204,8 @@ def settings_of(command: str, network: str, told: Told, line: str) -> Settings:
         fields["data_dir"] = told["data"]
     if not takes(command, "baselines"):
         fields["baselines"] = ()
+    if not takes(command, "energy"):  # it needs a trained network, where synthesis needs none
+        fields["energy"] = "none"
     if "from_study" in told or "design" in told:
         chosen = _of_study(network, told)
         fields = {"baselines": chosen.baselines} | fields | {"scheme": chosen.scheme, "transforms": chosen.transforms}

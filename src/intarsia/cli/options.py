@@ -13,6 +13,8 @@ from typing import Any, get_args
 
 from intarsia.flow import BASELINES, BENCHMARKS, STAGES, Benchmark
 from intarsia.flow.benchmarks import Route
+from intarsia.flow.energy import SAMPLED_CYCLES
+from intarsia.flow.hardware_settings import EnergyExtent
 from intarsia.flow.learning_settings import Budget
 from intarsia.quantize.recipes import QUANTIZATION_RECIPES
 
@@ -212,7 +214,15 @@ OPTIONS: tuple[Option, ...] = (
         metavar="N",
         type=int,
     ),
-    Option("--skip-synthesis", _WHOLE, "no area, no FPGA", _HARDWARE),
+    Option("--skip-synthesis", _WHOLE, "no area, no FPGA, no energy", _HARDWARE),
+    Option(
+        "--energy",
+        _WHOLE,
+        "cycles of an inference that run on the netlist for the estimate of energy and timing: the first "
+        f"{SAMPLED_CYCLES} of each layer (sampled, default), all (full: slow), or none; needs cell libraries",
+        _HARDWARE,
+        choices=get_args(EnergyExtent),
+    ),
     Option(
         "--route",
         _WHOLE | {"synthesize"},

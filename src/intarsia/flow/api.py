@@ -11,6 +11,7 @@ from intarsia.errors import IntarsiaError
 from intarsia.files import read_json, sha256, write_json
 from intarsia.flow.collect import collect, finished_records
 from intarsia.flow.early import require_possible
+from intarsia.flow.energy import ENERGY
 from intarsia.flow.scheduler import LOCK, BackgroundTasks, Say, locked, run_tasks
 from intarsia.flow.settings import SETTINGS_FILE, Settings
 from intarsia.flow.stages import STAGES, all_tasks, require_fit, tasks_until
@@ -32,7 +33,7 @@ def run(settings: Settings, *, force: bool = False, say: Say = print, progress: 
 
     The engine is fitted to the network first, so unsupported networks are refused before anything is trained. Synthesis
     needs only that engine, and its tools use one core each: it runs in the background of networks that learn on one
-    core, and after the other networks.
+    core, and after the other networks. Energy and timing are those of a trained network, and come last.
 
     Raises:
         IntarsiaError: the network does not fit the engine, a stage failed, or another run works in the folder. Where
@@ -45,22 +46,24 @@ def run(settings: Settings, *, force: bool = False, say: Say = print, progress: 
     stop = threading.Event()
     stages = frozenset(stage.name for stage in STAGES) if force else frozenset()
 
-    fitted: dict[str, Record[Result]] = {}
+    known: dict[str, Record[Result]] = {}
 
     def bring(tasks: list[Task[Result]]) -> dict[str, Record[Result]]:
-        return run_tasks(tasks, settings, force=stages, say=say, progress=progress, stop=stop, known=fitted)
+        return run_tasks(tasks, settings, force=stages, say=say, progress=progress, stop=stop, known=known)
 
     with locked(settings.folder) as lock:
-        fitted |= bring([task for task in tasks if task.stage == "fit"])
+        known |= bring([task for task in tasks if task.stage == "fit"])
         routing = [task for task in tasks if task.stage == "synthesize" and task.name == "ecp5"]
-        synthesis = [task for task in tasks if task.stage == "synthesize" and task not in routing]
+        trained = [task for task in tasks if task.id == ENERGY]
+        synthesis = [task for task in tasks if task.stage == "synthesize" and task not in (*routing, *trained)]
         others = [task for task in tasks if task.stage not in ("fit", "synthesize")]
         early = settings.benchmark.threads == 1
-        parts = [part for part in (synthesis, routing) if part]
+        before, after = ((synthesis, routing), (trained,)) if early else ((), ([*synthesis, *trained], routing))
         try:
-            background = [BackgroundTasks(bring, part, lock) for part in parts if early]
+            background = [BackgroundTasks(bring, part, lock) for part in before if part]
             records = bring(others)
-            background = background or [BackgroundTasks(bring, part, lock) for part in parts]
+            known |= records
+            background += [BackgroundTasks(bring, part, lock) for part in after if part]
             failures = _join(background, records)
         finally:
             stop.set()

@@ -5,6 +5,7 @@ import platform
 from collections.abc import Mapping, Sequence
 
 from intarsia.engine import EngineConfig
+from intarsia.flow.energy import ENERGY
 from intarsia.flow.hardware import FIT, engine_of
 from intarsia.flow.results import Compiled, FloatNetwork, Quantized, Score
 from intarsia.flow.settings import Settings
@@ -14,7 +15,7 @@ from intarsia.flow.task import Record, Records, Result, finished, package_versio
 from intarsia.flow.trained import how_quantized
 from intarsia.integer import IntegerNetwork, file
 from intarsia.integer.effective import effective_bits
-from intarsia.report.data import Accuracy, Exported, PlanePicture, Results, Simulated, StoredLayer
+from intarsia.report.data import Accuracy, Estimated, Exported, PlanePicture, Results, Simulated, StoredLayer
 from intarsia.report.pictures import pictures_of, planes_title
 
 _PACKAGES = (
@@ -75,6 +76,7 @@ def collect(settings: Settings, records: Records) -> tuple[Results, tuple[PlaneP
         areas=areas,
         comparisons=comparisons,
         fpgas=fpgas,
+        energy=result_of(records, ENERGY, Estimated),
         environment=_environment(),
         stages=tuple((task, record.seconds) for task, record in records.items()),
         command=settings.command,

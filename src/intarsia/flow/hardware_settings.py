@@ -2,6 +2,7 @@
 """The settings of a run that say which hardware is built, how it is verified and how it is measured."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from intarsia.engine import EngineConfig
 from intarsia.engine.units import Superposition
@@ -9,6 +10,9 @@ from intarsia.errors import IntarsiaError
 from intarsia.flow.benchmarks import Benchmark, Route
 from intarsia.flow.learning_settings import require_at_least
 from intarsia.processes import LONGEST_TIMEOUT_S
+
+#: How much of an inference runs on the netlist: nothing, the beginning of each layer, or every cycle.
+EnergyExtent = Literal["none", "sampled", "full"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +25,7 @@ class HardwareSettings:
         unit: what the lanes of the engine multiply with, by name.
         lanes: of the engine to compile for, and its input channels per block; None is as many as lanes.
         synthesis: whether to synthesize.
+        energy: how much of an inference runs on the netlist, for energy and timing; without synthesis nothing does.
         route: what is placed and routed on an FPGA; None is the network's default.
         route_seconds: time limit of each tool of that; past it the report says so.
     """
@@ -31,6 +36,7 @@ class HardwareSettings:
     lanes: int = EngineConfig.lanes
     block: int | None = None
     synthesis: bool = True
+    energy: EnergyExtent = "sampled"
     route: Route | None = None
     route_seconds: float = 1800.0
 
@@ -42,6 +48,8 @@ class HardwareSettings:
         """
         for name in ("images", "onnx_images"):
             require_at_least(1, name, getattr(self, name))
+        if self.energy not in get_args(EnergyExtent):
+            raise IntarsiaError(f"energy is not measured {self.energy!r}; choose none, sampled or full.")
         if not 0 < self.route_seconds <= LONGEST_TIMEOUT_S:
             raise IntarsiaError(
                 f"the time limit of place and route must be above 0 and at most {LONGEST_TIMEOUT_S:,.0f} seconds, not "

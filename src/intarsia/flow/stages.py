@@ -15,6 +15,7 @@ from intarsia.errors import IntarsiaError
 from intarsia.files import sha256
 from intarsia.flow import fit, float_networks, hardware, learn, verify
 from intarsia.flow.data import data_key
+from intarsia.flow.energy import energy_task
 from intarsia.flow.results import (
     Compiled,
     FittedEngine,
@@ -301,7 +302,14 @@ def _simulate(settings: Settings) -> list[Task[Simulated]]:
 
 
 def _synthesize(settings: Settings) -> list[Task[Result]]:
-    return synthesis_tasks(settings, _hardware_key(settings)) if settings.synthesis else []
+    if not settings.synthesis:
+        return []
+    hardware = _hardware_key(settings)
+    tasks = synthesis_tasks(settings, hardware)
+    if settings.energy != "none":
+        depends = hardware | data_key(settings, _TEST) | {"integer": _digest(_integer_sources())}
+        tasks.append(energy_task(settings.energy, f"quantize/{variants(settings)[0].name}", depends))
+    return tasks
 
 
 def _of(
@@ -343,7 +351,9 @@ STAGES: tuple[Stage, ...] = (
     Stage("export-onnx", "export to ONNX and compare every layer in onnxruntime", _export),
     Stage("compile", "compile the program and memory images of the engine", _compile),
     Stage("simulate", "run test images on the simulated engine and compare every value", _simulate),
-    Stage("synthesize", "synthesize the engine: area by part, FPGA", _synthesize),
+    Stage(
+        "synthesize", "synthesize the engine: area by part, FPGA; after a whole run also energy and timing", _synthesize
+    ),
 )
 """In order; the report reads what all of them leave."""
 

@@ -8,7 +8,7 @@ results are kept in the user's cache and shared by all networks that need the sa
 import functools
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -28,11 +28,13 @@ from intarsia.flow.task import Job, R, Records, Result, Task, result_of
 from intarsia.integer import IntegerNetwork
 from intarsia.packages import require
 from intarsia.processes import TimeOverError
-from intarsia.report.data import Area, AreaPart, Fpga, FpgaPart
+from intarsia.report.data import Area, AreaPart, Fpga, FpgaPart, MemoryArea
 from intarsia.synthesize.area import AreaReport, liberty_area, transistors
 from intarsia.synthesize.compare import Quantity, compare_arrays, cycles_on_int8, network_quantities
 from intarsia.synthesize.ecp5 import Ecp5Resources, NoPlaceError, how_far, map_resources, place_and_route
+from intarsia.synthesize.inference import memory_name
 from intarsia.synthesize.pdk import load_pdk, pdk_root
+from intarsia.synthesize.sram import MappedMemory
 from intarsia.synthesize.tools import digest, fingerprint
 from intarsia.synthesize.xilinx import XilinxResources, map_xilinx
 from intarsia.synthesize.yosys import Design
@@ -104,7 +106,24 @@ def _area(report: AreaReport) -> Area:
             AreaPart(part.module, part.instances, part.own, part.inclusive, part.flip_flops) for part in report.parts
         ),
         path_ps=report.path.delay_ps if report.path else None,
+        memories=_memories(report.macros),
     )
+
+
+def _memories(mapped: Sequence[MappedMemory]) -> tuple[MemoryArea, ...]:
+    """Return the area of each memory, its banks together."""
+    banks: dict[str, list[MappedMemory]] = {}
+    for bank in mapped:
+        banks.setdefault(memory_name(bank.memory.path), []).append(bank)
+    return tuple(MemoryArea(name, sum(map(_macros, found)), sum(map(_um2, found))) for name, found in banks.items())
+
+
+def _macros(mapped: MappedMemory) -> int:
+    return sum(map(len, mapped.columns))
+
+
+def _um2(mapped: MappedMemory) -> float:
+    return mapped.area_um2 + mapped.multiplexers_um2
 
 
 def lane_arrays(job: Job, pdk: Path | None) -> LaneArrays:

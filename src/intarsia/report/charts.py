@@ -8,7 +8,8 @@ from html import escape
 
 _ROW = 26
 _BAR = 16
-_LABEL = 150  # width left of the bars
+_LABEL = 150  # width left of the bars, at least
+_BAR_CHARACTER = 6.6  # width of a character of a bar's label, about
 _RIGHT = 92  # width right of them, for the total
 _WIDTH = 860
 _AXIS = 34
@@ -47,12 +48,13 @@ def stacked_bars(series: Sequence[Series], bars: Sequence[Bar], unit: str, title
     top = 12 + rows * _LEGEND_ROW
     height = top + len(bars) * _ROW + _AXIS
     ticks = nice_ticks(max((sum(bar.parts) for bar in bars), default=1.0))
-    inner = _WIDTH - _LABEL - _RIGHT
+    left = max(_LABEL, 10 + math.ceil(_BAR_CHARACTER * max((len(bar.label) for bar in bars), default=0)))
+    inner = _WIDTH - left - _RIGHT
     scale = inner / ticks[-1]
     body = [legend]
     bottom = top + len(bars) * _ROW
     for tick in ticks:
-        x = _LABEL + tick * scale
+        x = left + tick * scale
         body.append(f'<line class="grid" x1="{x:.1f}" y1="{top - 4}" x2="{x:.1f}" y2="{bottom}"/>')
         body.append(f'<text class="tick" x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{tick:,g}</text>')
     body.append(f'<text class="tick" x="{_WIDTH - _RIGHT + 26}" y="{bottom + 16}">{escape(unit)}</text>')
@@ -60,9 +62,9 @@ def stacked_bars(series: Sequence[Series], bars: Sequence[Bar], unit: str, title
         y = top + row * _ROW + (_ROW - _BAR) / 2
         middle = y + _BAR / 2 + 4.5
         body.append(
-            f'<text class="label" x="{_LABEL - 10}" y="{middle:.1f}" text-anchor="end">{escape(bar.label)}</text>'
+            f'<text class="label" x="{left - 10}" y="{middle:.1f}" text-anchor="end">{escape(bar.label)}</text>'
         )
-        x = float(_LABEL)
+        x = float(left)
         for part, entry in zip(bar.parts, series, strict=True):
             width = part * scale
             if width > 0:

@@ -12,13 +12,15 @@ from intarsia.engine.roofs import LayerRoofs
 from intarsia.errors import IntarsiaError
 from intarsia.files import read_json
 from intarsia.integer.effective import LayerBits
-from intarsia.report.metrics import FREQUENCY, SCORES, Metric
+from intarsia.report.metrics import ENERGY, FREQUENCY, PERIOD, SCORES, Metric
 from intarsia.synthesize.compare import Quantity
+from intarsia.synthesize.inference import EngineTiming, LayerEnergy, add_parts
+from intarsia.synthesize.netlist.power import PartEnergy
 from intarsia.text import counted
 from intarsia.typed_json import MismatchError, from_json, mismatch, to_json
 
 #: The format of `results.json`; a file of another one is refused.
-_FORMAT = "intarsia-results-2"
+_FORMAT = "intarsia-results-3"
 #: In the file for its readers; follows from the rest.
 _DERIVED = ("total_cycles", "effective_bits")
 
@@ -142,6 +144,15 @@ class AreaPart:
 
 
 @dataclass(frozen=True)
+class MemoryArea:
+    """Area of a memory as SRAM macros, all its banks, with the multiplexers between them."""
+
+    name: str
+    macros: int
+    um2: float
+
+
+@dataclass(frozen=True)
 class Area:
     """Area of one design.
 
@@ -155,6 +166,7 @@ class Area:
         parts: the largest inclusive area first.
         path_ps: slowest combinational path without wires; None without a PDK.
         cells_um2: `total` as area of standard cells; None without a PDK.
+        memories: what `sram_um2` consists of.
     """
 
     design: str
@@ -166,6 +178,7 @@ class Area:
     parts: tuple[AreaPart, ...]
     path_ps: float | None
     cells_um2: float | None = None
+    memories: tuple[MemoryArea, ...] = ()
 
 
 def ratio(quantity: Quantity) -> float | None:
@@ -237,6 +250,83 @@ def resources_text(resources: Mapping[str, float]) -> str:
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """Energy of an inference and timing of the engine, on its mapped netlist: an estimate before layout.
+
+    Attributes:
+        conditions: process and corner, for people.
+        period_ns: of the clock at which the energy is given; leakage depends on it.
+        settled_ns: when the last change of any cycle was, after the clock's edge.
+        sampled: cycles of each layer that were run at most; None: all were.
+        layers: energy of each, by part.
+        timing: slowest path of the whole engine, and the area of cells and of added buffers.
+        netlist: name of the file.
+    """
+
+    conditions: str
+    period_ns: float
+    settled_ns: float
+    sampled: int | None
+    layers: tuple[LayerEnergy, ...]
+    timing: EngineTiming
+    netlist: str
+
+    @property
+    def parts(self) -> tuple[PartEnergy, ...]:
+        """Energy of the inference by part in pJ, the greatest first."""
+        parts = add_parts([layer.parts for layer in self.layers])
+        return tuple(sorted(parts, key=lambda part: -part.total))
+
+    @property
+    def total(self) -> float:
+        """Energy of the inference in pJ."""
+        return sum(layer.total for layer in self.layers)
+
+    @property
+    def cycles(self) -> int:
+        """Of the inference."""
+        return sum(layer.cycles for layer in self.layers)
+
+    @property
+    def time_us(self) -> float:
+        """Time of the inference at that period, in µs."""
+        return self.cycles * self.period_ns / 1000
+
+    @property
+    def power_mw(self) -> float:
+        """Mean power during the inference at that period, in mW."""
+        return self.total / (self.cycles * self.period_ns)
+
+    @property
+    def fmax_mhz(self) -> float:
+        """Greatest frequency of the clock."""
+        return 1000 / self.timing.path.period_ns
+
+    @property
+    def extrapolated(self) -> tuple[str, ...]:
+        """Layers whose beginning stands for the rest."""
+        most = self.sampled
+        return () if most is None else tuple(layer.name for layer in self.layers if layer.cycles > most)
+
+
+@dataclass(frozen=True)
+class Estimated:
+    """Energy and timing, or why they were not estimated, in a sentence."""
+
+    estimate: Estimate | None
+    missing: str = ""
+
+    @property
+    def summary(self) -> str:
+        """In one line."""
+        found = self.estimate
+        if found is None:
+            return f"not estimated: {self.missing}"
+        least = PERIOD.amount(found.timing.path.period_ns)
+        return f"{ENERGY.amount(found.total)} per inference, {PERIOD.title} {least}, estimates before layout"
+
+
+@dataclass(frozen=True)
 class Results:
     """Everything that a report shows. Stages that did not run leave None or empty fields, and the report says so.
 
@@ -251,6 +341,7 @@ class Results:
         memory_bits, memory_bits_available: of the engine's memories, in use and in all.
         simulated, exported: bit-exact comparisons.
         areas, comparisons, fpgas: what the engine costs.
+        energy: of an inference, with the timing of the engine.
         environment: versions.
         stages: name and seconds of each task of the run.
         command: that made it.
@@ -281,6 +372,7 @@ class Results:
     stages: tuple[tuple[str, float], ...]
     command: str
     engine: EngineConfig
+    energy: Estimated | None = None
     synthesized: Mapping[str, int | str] = field(default_factory=dict)
     metric: ScoreName = "accuracy"
     data: str = ""

@@ -3,8 +3,8 @@
 
 from collections.abc import Sequence
 
-from intarsia.report.data import Area, Fpga, Results, ratio, resources_text
-from intarsia.report.metrics import BITS, FREQUENCY, GATE_EQUIVALENTS, LONGEST_PATH
+from intarsia.report.data import Area, Estimate, Fpga, Results, ratio, resources_text
+from intarsia.report.metrics import BITS, ENERGY, FREQUENCY, GATE_EQUIVALENTS, LONGEST_PATH, PERIOD
 from intarsia.synthesize.compare import NETWORK_AREA, PEAK_AREA
 from intarsia.text import counted, escaped
 
@@ -42,6 +42,10 @@ def table(results: Results) -> str:
         rows.append(("area", f"of the engine that was fitted before training: {otherwise(results)}"))
     for area in results.areas:
         rows.append((f"area {area.design}", f"{area_text(area)}{path(area)}"))
+    if results.energy is not None:
+        found = results.energy.estimate
+        rows.append((ENERGY.title, not_estimated(results.energy.missing) if found is None else _energy(found)))
+        rows += [] if found is None else [("timing", _timing(found))]
     for comparison in results.comparisons:
         less = ratio(comparison)
         if comparison.name in _ARRAYS and less is not None:
@@ -96,6 +100,47 @@ def path(area: Area) -> str:
     if area.path_ps is None:
         return ""
     return f"; {LONGEST_PATH.title} inside one module {LONGEST_PATH.amount(area.path_ps / 1000)}, no wires"
+
+
+def not_estimated(why: str) -> str:
+    """Say that energy and timing were not estimated, and why not."""
+    return f"not estimated: {why}"
+
+
+def estimated_on(estimate: Estimate) -> str:
+    """Say what kind of figures energy and timing are."""
+    return f"estimate before layout, {estimate.conditions}"
+
+
+def extent(estimate: Estimate) -> str:
+    """Say how much of the inference was run."""
+    most, layers = estimate.sampled, len(estimate.layers)
+    if most is None:
+        return "all cycles simulated"
+    return (
+        f"at most {most:,} cycles simulated per layer, {len(estimate.extrapolated)} of {counted(layers, 'layer')} "
+        "extrapolated"
+    )
+
+
+def at_clock(estimate: Estimate) -> str:
+    """Return the clock of the energy."""
+    return f"{estimate.period_ns:g} ns ({FREQUENCY.amount(1000 / estimate.period_ns)})"
+
+
+def _energy(estimate: Estimate) -> str:
+    return (
+        f"{ENERGY.amount(estimate.total)} at a clock period of {at_clock(estimate)}; {extent(estimate)}; "
+        f"{estimated_on(estimate)}"
+    )
+
+
+def _timing(estimate: Estimate) -> str:
+    path = estimate.timing.path
+    return (
+        f"{PERIOD.title} {PERIOD.amount(path.period_ns)} ({FREQUENCY.amount(estimate.fmax_mhz)}), from {path.start} to "
+        f"{path.end}; {estimated_on(estimate)}"
+    )
 
 
 def speed(fpga: Fpga) -> str:

@@ -234,11 +234,12 @@ def _scaled(part: PartEnergy, by: float) -> PartEnergy:
 
 def _named(parts: Sequence[PartEnergy]) -> tuple[PartEnergy, ...]:
     """Return the energies with memories under their names in reports, banks as one."""
-    renamed = []
-    for part in parts:
-        name = next((name for path, name in _MEMORIES if part.name.startswith(path)), part.name)
-        renamed.append(_sum(name, [part]))
-    return add_parts([renamed])
+    return add_parts([[_sum(memory_name(part.name), [part]) for part in parts]])
+
+
+def memory_name(path: str) -> str:
+    """Return the name in reports of the memory at a path of the engine, the same for all banks; else the path."""
+    return next((name for start, name in _MEMORIES if path.startswith(start)), path)
 
 
 def part_of(block: Block) -> str:

@@ -14,8 +14,12 @@ VARIABLE = "PDK_ROOT"
 #: The process' folder under the root; in it, the corner of the libraries that are read and where they are.
 NAME = "ihp-sg13g2"
 CORNER = "_typ_1p20V_25C.lib"
+#: The same for people.
+CONDITIONS = "IHP SG13G2 130 nm, typical, 1.20 V, 25 °C"
 STANDARD_CELLS = f"{NAME}/libs.ref/sg13g2_stdcell/lib/sg13g2_stdcell{CORNER}"
 SRAMS = f"{NAME}/libs.ref/sg13g2_sram/lib"
+#: What is said where there is no PDK.
+NO_LIBRARIES = f"there are no cell libraries; fetch them with `intarsia pdk` or set {VARIABLE}."
 _GATE = "sg13g2_nand2_1"
 _MULTIPLEXER = "sg13g2_mux2_1"
 _FLIP_FLOP = ("sg13g2_df", "sg13g2_sdf")
@@ -70,7 +74,7 @@ def installed_pdk() -> Pdk:
     """
     root = pdk_root()
     if root is None:
-        raise IntarsiaError(f"there are no cell libraries; fetch them with `intarsia pdk` or set {VARIABLE}.")
+        raise IntarsiaError(NO_LIBRARIES)
     return load_pdk(root)
 
 
