@@ -102,9 +102,16 @@ module intarsia_drain
   logic [Levels-1:0][15:0] ends, index;
   logic [Levels-1:0]       last, wrap;
   logic                    advance;
-  assign ends = {16'(layer_i.tiles) - 16'd1, layer_i.out_height - 16'd1, layer_i.out_width - 16'd1};
+  logic [Levels-1:0][15:0] ends_d;
+  logic [Levels-1:0]       single_q;
+  assign ends_d = {16'(layer_i.tiles) - 16'd1, layer_i.out_height - 16'd1, layer_i.out_width - 16'd1};
+  always_ff @(posedge clk_i) begin
+    ends <= ends_d;
+    for (int unsigned i = 0; i < Levels; i++) single_q[i] <= ends_d[i] == '0;
+  end
   intarsia_nest #(.Levels(Levels), .Widths({8'd8, 8'd16, 8'd16})) u_nest (
-    .clk_i, .clear_i(start_i), .step_i(advance), .ends_i(ends), .index_o(index), .last_o(last), .wrap_o(wrap)
+    .clk_i, .clear_i(start_i), .step_i(advance), .ends_i(ends), .single_i(single_q), .own_last_i('0),
+    .index_o(index), .last_o(last), .wrap_o(wrap)
   );
   logic [15:0] row_q, row_d, offset_q, offset_d, tile_word;
   assign tile_word = GreatestBits == 8 ? (index[Tile] + 16'd1) >> $clog2(Enables)

@@ -7,7 +7,7 @@
 // others, one of nothing but padding takes one cycle, and rows above and below the input none, because the staging
 // registers keep them.
 //
-// Two stages compute the address (coordinates, then address); the third issues the read when there is room and the
+// Three stages compute the address (coordinates, products, sum); the fourth issues the read when there is room and the
 // memory grants it. Between them is a spare place, so that whether the third one goes on is not known to the walk in the
 // same cycle: no path leads from the lanes' sequencer through the memory's grant back into the loops.
 //
@@ -49,52 +49,70 @@ module intarsia_loader
   logic [Levels-1:0][15:0] ends, index;
   logic [Levels-1:0]       last, wrap;
   logic                    step, running_q;
-  intarsia_nest #(.Levels(Levels), .Widths({8'd8, 8'd16, 8'd16, 8'd4, 8'd8, 8'd8, 8'd8, 8'd8})) u_nest (
-    .clk_i, .clear_i(start_i), .step_i(step), .ends_i(ends), .index_o(index), .last_o(last), .wrap_o(wrap)
-  );
-
-  logic first_x, whole, beside;
-  logic [7:0] word_end, words_q, last_words_q, kernel_rows_q;
-  logic [Levels-1:1][15:0] ends_q;
-  logic [15:0] first_columns_q;
   // Window mode: whether the present column lies beside the input; the first row of the window inside the input, how
   // many follow it, and whether there is any.
   logic       beside_q, rows_inside_q;
   logic [7:0] top_q, rows_q;
+
+  // Ends are registers, and so is whether they are 0: subtractions would come before every step. Those of words and of
+  // rows depend on where the walk is; all that they can be is compared at once.
+  logic [Levels-1:1][15:0] ends_d, ends_q;
+  logic [Levels-1:1]       single_q;
+  logic [7:0]              words_q, last_words_q, kernel_rows_q;
+  logic [15:0]             first_columns_q;
+  logic                    first_x_q, first_row_q, whole, beside, last_word, last_row;
   always_comb begin
-    first_x = index[PixelTile] == '0;
-    // With one row there is nothing to save, and the second column would come before top_q is known.
-    whole = !layer_i.window || layer_i.kernel_y == 8'd1 || (first_x && index[Row] == '0);
-    beside = !whole && (beside_q || !rows_inside_q);
-    if (!layer_i.window) word_end = last[PixelTile] ? last_words_q : words_q;
-    else if (whole) word_end = kernel_rows_q;
-    else word_end = beside ? 8'd0 : rows_q;
-    ends = {ends_q[Levels-1:Row+1], layer_i.window && first_x ? first_columns_q : ends_q[Row], ends_q[Channel:Chunk],
-            16'(word_end)};
+    ends_d[Chunk] = layer_i.window ? '0 : 16'(layer_i.chunks) - 16'd1;
+    ends_d[Channel] = layer_i.window ? '0 : 16'(layer_i.blocks) - 16'd1;
+    ends_d[Row] = (layer_i.window ? 16'(layer_i.new_columns) : 16'(layer_i.kernel_y)) - 16'd1;
+    ends_d[Pass] = layer_i.window ? '0 : 16'(layer_i.digits) - 16'd1;
+    ends_d[PixelTile] = layer_i.x_tiles - 16'd1;
+    ends_d[Y] = layer_i.out_height - 16'd1;
+    ends_d[Tile] = 16'(layer_i.tiles) - 16'd1;
   end
-  // A layer's ends are registers: subtractions would come before every step.
   always_ff @(posedge clk_i) begin
     words_q <= layer_i.load_words - 8'd1;
     last_words_q <= layer_i.last_words - 8'd1;
     kernel_rows_q <= layer_i.kernel_y - 8'd1;
     first_columns_q <= 16'(layer_i.kernel_x) - 16'd1;
-    ends_q[Chunk] <= layer_i.window ? '0 : 16'(layer_i.chunks) - 16'd1;
-    ends_q[Channel] <= layer_i.window ? '0 : 16'(layer_i.blocks) - 16'd1;
-    ends_q[Row] <= (layer_i.window ? 16'(layer_i.new_columns) : 16'(layer_i.kernel_y)) - 16'd1;
-    ends_q[Pass] <= layer_i.window ? '0 : 16'(layer_i.digits) - 16'd1;
-    ends_q[PixelTile] <= layer_i.x_tiles - 16'd1;
-    ends_q[Y] <= layer_i.out_height - 16'd1;
-    ends_q[Tile] <= 16'(layer_i.tiles) - 16'd1;
+    ends_q <= ends_d;
+    for (int unsigned i = 1; i < Levels; i++) single_q[i] <= ends_d[i] == '0;
+    if (start_i) {first_x_q, first_row_q} <= '1;
+    else if (step) begin
+      if (wrap[Channel]) first_row_q <= wrap[Row];
+      if (wrap[Pass]) first_x_q <= wrap[PixelTile];
+    end
   end
+  always_comb begin
+    // With one row there is nothing to save, and the second column would come before top_q is known.
+    whole = !layer_i.window || kernel_rows_q == 8'd0 || (first_x_q && first_row_q);
+    beside = !whole && (beside_q || !rows_inside_q);
+    if (!layer_i.window) last_word = last[PixelTile] ? index[Word][7:0] == last_words_q : index[Word][7:0] == words_q;
+    else if (whole) last_word = index[Word][7:0] == kernel_rows_q;
+    else last_word = beside ? index[Word][7:0] == 8'd0 : index[Word][7:0] == rows_q;
+    last_row = layer_i.window && first_x_q ? index[Row] == first_columns_q : index[Row] == ends_q[Row];
+    ends = {ends_q, 16'd0};
+    if (layer_i.window && first_x_q) ends[Row] = first_columns_q;
+    if (!layer_i.window) ends[Word] = 16'(last[PixelTile] ? last_words_q : words_q);
+    else if (whole) ends[Word] = 16'(kernel_rows_q);
+    else ends[Word] = beside ? 16'd0 : 16'(rows_q);
+  end
+  intarsia_nest #(
+    .Levels(Levels), .Widths({8'd8, 8'd16, 8'd16, 8'd4, 8'd8, 8'd8, 8'd8, 8'd8}), .Own(8'b00001001)
+  ) u_nest (
+    .clk_i, .clear_i(start_i), .step_i(step), .ends_i(ends), .single_i({single_q, 1'b0}),
+    .own_last_i({4'd0, last_row, 2'd0, last_word}), .index_o(index), .last_o(last), .wrap_o(wrap)
+  );
 
   // Stages.
-  logic               valid1_q, valid2_q, valid3_q, ready1, issue;
+  logic               valid1_q, valid2_q, valid3_q, valid4_q, ready1, ready2, issue;
   logic signed [17:0] y1_q, x1_q;
-  logic [15:0]        offset1_q;
+  logic [15:0]        offset1_q, offset2_q, row2_address_q, column2_address_q;
   // Window mode: row of the staging column, the column's last word, and whether it is all padding.
-  logic [1:0]         row1_q;
-  logic               last1_q, beside1_q;
-  assign ready1 = !valid3_q || !valid1_q;
+  logic [1:0]         row1_q, row2_q;
+  logic               last1_q, last2_q, beside1_q, beside2_q, pad2_q;
+  assign ready2 = !valid4_q || !valid2_q;
+  assign ready1 = ready2 || !valid1_q;
   assign step = running_q && ready1;
 
   function automatic logic outside(input logic signed [17:0] x, input logic [15:0] width);
@@ -196,9 +214,26 @@ module intarsia_loader
     end
   end
 
-  // Stage 2: address.
+  // Stage 2: products.
   logic in_bounds;
   assign in_bounds = !outside(y1_q, layer_i.in_height) && !outside(x1_q, layer_i.in_width);
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) valid2_q <= 1'b0;
+    else if (ready2) valid2_q <= valid1_q;
+  end
+  always_ff @(posedge clk_i) begin
+    if (ready2) begin
+      pad2_q <= !in_bounds || beside1_q;
+      row2_q <= row1_q;
+      last2_q <= last1_q;
+      beside2_q <= beside1_q;
+      offset2_q <= offset1_q;
+      row2_address_q <= 16'(y1_q) * layer_i.in_row_pitch;
+      column2_address_q <= 16'(x1_q) * 16'(layer_i.in_col_pitch);
+    end
+  end
+
+  // Stage 3: the address, and a spare place behind it.
   typedef struct packed {
     logic        pad;
     logic [1:0]  row;
@@ -206,45 +241,40 @@ module intarsia_loader
     logic        beside;
     logic [15:0] address;
   } load_t;
-  load_t load2_d, load2_q, load3_q; // stage 2, and what waits behind it
-  always_comb begin
-    load2_d.pad = !in_bounds || beside1_q;
-    load2_d.row = row1_q;
-    load2_d.last = last1_q;
-    load2_d.beside = beside1_q;
-    load2_d.address = offset1_q + 16'(y1_q) * layer_i.in_row_pitch + 16'(x1_q) * 16'(layer_i.in_col_pitch);
-  end
-  logic moves2;
-  assign moves2 = issue || !valid2_q;
+  load_t load3_d, load3_q, load4_q;
+  logic  moves;
+  assign load3_d = '{pad: pad2_q, row: row2_q, last: last2_q, beside: beside2_q,
+                     address: offset2_q + row2_address_q + column2_address_q};
+  assign moves = issue || !valid3_q;
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
-      valid2_q <= 1'b0;
       valid3_q <= 1'b0;
+      valid4_q <= 1'b0;
     end else begin
-      if (moves2) valid2_q <= valid3_q || valid1_q;
-      valid3_q <= !moves2 && (valid3_q || valid1_q);
+      if (moves) valid3_q <= valid4_q || valid2_q;
+      valid4_q <= !moves && (valid4_q || valid2_q);
     end
   end
   always_ff @(posedge clk_i) begin
-    if (moves2) load2_q <= valid3_q ? load3_q : load2_d;
-    if (!valid3_q) load3_q <= load2_d;
+    if (moves) load3_q <= valid4_q ? load4_q : load3_d;
+    if (!valid4_q) load4_q <= load3_d;
   end
 
-  // Stage 3: issue.
+  // Stage 4: issue.
   logic [IndexBits:0]   fill_q, fill_d;
   logic [IndexBits-1:0] ring_q;
   logic                 room, full_q, full_d;
   assign room = layer_i.window ? (!full_q || push_i) : fill_q < (IndexBits + 1)'(Block);
-  assign want_o = valid2_q && !load2_q.pad;
+  assign want_o = valid3_q && !load3_q.pad;
   assign req_o = want_o && room;
-  assign addr_o = load2_q.address[AddressBits-1:0];
-  assign issue = valid2_q && room && (load2_q.pad || gnt_i);
+  assign addr_o = load3_q.address[AddressBits-1:0];
+  assign issue = valid3_q && room && (load3_q.pad || gnt_i);
   assign fill_o = fill_q;
   assign column_full_o = full_q;
   always_comb begin
     fill_d = fill_q + (IndexBits + 1)'(issue && !layer_i.window) - (release_i ? release_count_i : '0);
     full_d = full_q;
-    if (issue && load2_q.last) full_d = 1'b1;
+    if (issue && load3_q.last) full_d = 1'b1;
     else if (push_i) full_d = 1'b0;
     if (start_i) begin
       fill_d = '0;
@@ -266,14 +296,14 @@ module intarsia_loader
     if (start_i) ring_q <= '0;
     else if (issue) ring_q <= ring_q + 1'b1;
     if (issue) begin
-      write_index_o <= layer_i.window ? IndexBits'(load2_q.row) : ring_q;
-      write_pad_o <= load2_q.pad;
-      write_column_o <= load2_q.beside;
+      write_index_o <= layer_i.window ? IndexBits'(load3_q.row) : ring_q;
+      write_pad_o <= load3_q.pad;
+      write_column_o <= load3_q.beside;
     end
   end
 
   logic unused;
-  assign unused = ^{load2_q, index, last, wrap};
+  assign unused = ^{load3_q, index, last, wrap};
 
 `ifndef SYNTHESIS
   a_fill: assert property (@(posedge clk_i) disable iff (!rst_ni) fill_q <= (IndexBits + 1)'(Block))
@@ -282,12 +312,12 @@ module intarsia_loader
   else $error("words released that were never loaded");
   a_push: assert property (@(posedge clk_i) disable iff (!rst_ni) push_i |-> full_q)
   else $error("an incomplete column was pushed");
-  a_address: assert property (@(posedge clk_i) disable iff (!rst_ni) req_o |-> 32'(load2_q.address) < 1 << AddressBits)
+  a_address: assert property (@(posedge clk_i) disable iff (!rst_ni) req_o |-> 32'(load3_q.address) < 1 << AddressBits)
   else $error("an input beyond the activation memory");
-  a_latency: assert property (@(posedge clk_i) disable iff (!rst_ni) $past(start_i, LoaderStages) |-> valid2_q)
+  a_latency: assert property (@(posedge clk_i) disable iff (!rst_ni) $past(start_i, LoaderStages) |-> valid3_q)
   else $error("the first word came late");
   c_wait: cover property (@(posedge clk_i) disable iff (!rst_ni) req_o && !gnt_i);
-  c_beside: cover property (@(posedge clk_i) disable iff (!rst_ni) issue && load2_q.beside);
-  c_full: cover property (@(posedge clk_i) disable iff (!rst_ni) valid2_q && !room);
+  c_beside: cover property (@(posedge clk_i) disable iff (!rst_ni) issue && load3_q.beside);
+  c_full: cover property (@(posedge clk_i) disable iff (!rst_ni) valid3_q && !room);
 `endif
 endmodule

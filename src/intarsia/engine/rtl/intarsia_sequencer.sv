@@ -49,25 +49,36 @@ module intarsia_sequencer
   logic [Levels-1:0][15:0] ends, index;
   logic [Levels-1:0]       last, wrap;
   logic                    fire, running_q;
-  intarsia_nest #(.Levels(Levels), .Widths({8'd8, 8'd16, 8'd16, 8'd4, 8'd8, 8'd8, 8'd8, 8'd8, 8'd4})) u_nest (
-    .clk_i, .clear_i(start_i), .step_i(fire), .ends_i(ends), .index_o(index), .last_o(last), .wrap_o(wrap)
-  );
-  // A layer's ends are registers: subtractions would come before every step.
-  logic [Levels-1:1][15:0] ends_q;
-  logic [15:0]             pixels_q, last_pixels_q;
-  always_ff @(posedge clk_i) begin
-    pixels_q <= 16'(layer_i.tile_pixels) - 16'd1;
-    last_pixels_q <= 16'(layer_i.last_pixels) - 16'd1;
-    ends_q[Column] <= layer_i.window ? '0 : 16'(layer_i.kernel_x) - 16'd1;
-    ends_q[Chunk] <= layer_i.window ? '0 : 16'(layer_i.chunks) - 16'd1;
-    ends_q[Channel] <= 16'(layer_i.blocks) - 16'd1;
-    ends_q[Row] <= layer_i.window ? '0 : 16'(layer_i.kernel_y) - 16'd1;
-    ends_q[Pass] <= 16'(layer_i.digits) - 16'd1;
-    ends_q[PixelTile] <= layer_i.x_tiles - 16'd1;
-    ends_q[Y] <= layer_i.out_height - 16'd1;
-    ends_q[Tile] <= 16'(layer_i.tiles) - 16'd1;
+  // Ends are registers, and so is whether they are 0: subtractions would come before every step. The end of the
+  // innermost loop depends on the pixel tile.
+  logic [Levels-1:1][15:0] ends_d, ends_q;
+  logic [Levels-1:1]       single_q;
+  logic [3:0]              pixels_q, last_pixels_q;
+  logic                    last_pixel;
+  always_comb begin
+    ends_d[Column] = layer_i.window ? '0 : 16'(layer_i.kernel_x) - 16'd1;
+    ends_d[Chunk] = layer_i.window ? '0 : 16'(layer_i.chunks) - 16'd1;
+    ends_d[Channel] = 16'(layer_i.blocks) - 16'd1;
+    ends_d[Row] = layer_i.window ? '0 : 16'(layer_i.kernel_y) - 16'd1;
+    ends_d[Pass] = 16'(layer_i.digits) - 16'd1;
+    ends_d[PixelTile] = layer_i.x_tiles - 16'd1;
+    ends_d[Y] = layer_i.out_height - 16'd1;
+    ends_d[Tile] = 16'(layer_i.tiles) - 16'd1;
   end
-  assign ends = {ends_q, last[PixelTile] ? last_pixels_q : pixels_q};
+  always_ff @(posedge clk_i) begin
+    pixels_q <= layer_i.tile_pixels - 4'd1;
+    last_pixels_q <= layer_i.last_pixels - 4'd1;
+    ends_q <= ends_d;
+    for (int unsigned i = 1; i < Levels; i++) single_q[i] <= ends_d[i] == '0;
+  end
+  assign ends = {ends_q, 16'(last[PixelTile] ? last_pixels_q : pixels_q)};
+  assign last_pixel = last[PixelTile] ? index[Pixel][3:0] == last_pixels_q : index[Pixel][3:0] == pixels_q;
+  intarsia_nest #(
+    .Levels(Levels), .Widths({8'd8, 8'd16, 8'd16, 8'd4, 8'd8, 8'd8, 8'd8, 8'd8, 8'd4}), .Own(9'd1)
+  ) u_nest (
+    .clk_i, .clear_i(start_i), .step_i(fire), .ends_i(ends), .single_i({single_q, 1'b0}),
+    .own_last_i({8'd0, last_pixel}), .index_o(index), .last_o(last), .wrap_o(wrap)
+  );
 
   // When a step may go.
   logic [7:0] word_q, word_d, column_q, column_d; // index of the step's word in its set, and of its column's first

@@ -42,12 +42,19 @@ module intarsia_weights
   localparam int unsigned Levels = 4;
   logic [Levels-1:0][15:0] ends, index;
   logic [Levels-1:0]       wrap, last;
-  assign ends = {16'(layer_i.tiles) - 16'd1,
-                 layer_i.resident ? 16'd0 : layer_i.pixel_tiles - 16'd1,
-                 layer_i.tile_blocks - 16'd1,
-                 16'(Parts - 1)};
+  logic [Levels-1:0][15:0] ends_d;
+  logic [Levels-1:0]       single_q;
+  assign ends_d = {16'(layer_i.tiles) - 16'd1,
+                   layer_i.resident ? 16'd0 : layer_i.pixel_tiles - 16'd1,
+                   layer_i.tile_blocks - 16'd1,
+                   16'(Parts - 1)};
+  always_ff @(posedge clk_i) begin
+    ends <= ends_d;
+    for (int unsigned i = 0; i < Levels; i++) single_q[i] <= ends_d[i] == '0;
+  end
   intarsia_nest #(.Levels(Levels), .Widths({8'd8, 8'd16, 8'd16, 8'd2})) u_nest (
-    .clk_i, .clear_i(start_i), .step_i(ren_o), .ends_i(ends), .index_o(index), .last_o(last), .wrap_o(wrap)
+    .clk_i, .clear_i(start_i), .step_i(ren_o), .ends_i(ends), .single_i(single_q), .own_last_i('0),
+    .index_o(index), .last_o(last), .wrap_o(wrap)
   );
 
   logic        running_q;
