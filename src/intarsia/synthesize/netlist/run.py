@@ -2,7 +2,7 @@
 """Running a program on the simulated netlist of its engine, layer by layer: every cycle, or samples of each layer."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,13 +95,14 @@ def sample_program(
     memory.put(program.input, values["input"])
     for number, layer in enumerate(predict(program)):
         _fill(simulation, program, memory, first=number)
-        _start(simulation)
+        # Alone, a layer begins with the reading of its descriptor, which the layer before it hides otherwise.
+        alone = predict(replace(program, layers=(program.layers[number],)))[0]
+        _start(simulation, uncounted=alone.cycles - layer.cycles)
         before = simulation.activity()
         parts: tuple[tuple[Activity, float], ...]
         if layer.cycles <= max(cycles, 2 * START_CYCLES):
-            _end_layer(simulation, layer, exact=False)
-            whole = simulation.activity().since(before)
-            parts = ((whole, layer.cycles / whole.cycles),)
+            _end_layer(simulation, layer)
+            parts = ((simulation.activity().since(before), 1.0),)
         else:
             simulation.run(START_CYCLES)
             middle = simulation.activity()
@@ -116,11 +117,10 @@ def sample_program(
     return tuple(found)
 
 
-def _end_layer(simulation: NetlistSimulation, layer: LayerCycles, *, exact: bool = True) -> None:
-    """Run a layer to its end. Only in a program that began with another one are its cycles those of the model."""
+def _end_layer(simulation: NetlistSimulation, layer: LayerCycles) -> None:
     found = simulation.run(2 * layer.cycles + 1000, until="layer_done_o") + 1
     simulation.run(1)
-    if found != layer.cycles and (exact or found > layer.cycles + START_CYCLES):
+    if found != layer.cycles:
         raise IntarsiaError(
             f"the netlist takes {found:,} cycles for {layer.name}, where the cycle model predicts {layer.cycles:,}; "
             "please report this as a bug."
@@ -134,7 +134,7 @@ def _fill(simulation: NetlistSimulation, program: Program, activations: "_Activa
     activations.store(simulation)
 
 
-def _start(simulation: NetlistSimulation) -> None:
+def _start(simulation: NetlistSimulation, *, uncounted: int = 0) -> None:
     simulation.drive("rst_ni", 0)
     simulation.run(_RESET_CYCLES)
     simulation.drive("rst_ni", 1)
@@ -145,6 +145,8 @@ def _start(simulation: NetlistSimulation) -> None:
     simulation.run(1)
     simulation.drive("req_i", 0)
     simulation.drive("we_i", 0)
+    if uncounted:
+        simulation.run(uncounted)
     simulation.count(True)
 
 
