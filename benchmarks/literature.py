@@ -471,8 +471,8 @@ def on_fpga(mine: Own, boards: Sequence[Submission]) -> str:
                 )
     head = ("our engine", "MHz", "LUT4", "DSP", "cycles", "cycles × resources", "board", "of the board")
     return f"""Our superposition engines after place and route on Lattice ECP5 ([more](fpga.md)), beside boards that run
-the same task. Resources are LUT + {LUTS_PER_DSP} · DSP, as HGQ counts them. A LUT of the ECP5 has four inputs, one of the
-boards six; our MHz is the tool's, not measured; the networks and scores differ as above.
+the same task. Resources are LUT + {LUTS_PER_DSP} · DSP, as HGQ counts them. A LUT of the ECP5 has four inputs, one of
+the boards six; our MHz is the tool's, not measured; the networks and scores differ as above.
 
 {table(head, rows)}
 """

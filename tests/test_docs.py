@@ -142,7 +142,7 @@ def test_no_block_is_left_without_a_language_that_is_a_program() -> None:
                 )
 
 
-def test_pages_of_kept_results_are_what_their_scripts_write() -> None:
+def test_pages_of_kept_results_are_what_their_scripts_write(monkeypatch: pytest.MonkeyPatch) -> None:
     """A sentence changed in the page alone would be lost when the script runs again."""
     regularity = runpy.run_path(str(ROOT / "benchmarks/regularity.py"))
     kept = regularity["kept_in"](ROOT / "studies")
@@ -158,6 +158,15 @@ def test_pages_of_kept_results_are_what_their_scripts_write() -> None:
     literature = runpy.run_path(str(ROOT / "benchmarks/literature.py"))
     page = literature["page"](literature["published"](), literature["own"](ROOT / "studies"))
     assert (ROOT / "docs/literature.md").read_text(encoding="utf-8") == page
+    fpga = runpy.run_path(str(ROOT / "benchmarks/fpga.py"))
+    page = fpga["page"](read_typed(fpga["Results"], ROOT / "studies/results/fpga.json"))
+    assert (ROOT / "docs/fpga.md").read_text(encoding="utf-8") == page
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")  # the page of energy imports what measures it
+    measured = read_typed(
+        runpy.run_path(str(ROOT / "benchmarks/energy.py"))["Results"], ROOT / "studies/results/energy.json"
+    )
+    page = runpy.run_path(str(ROOT / "benchmarks/energy_page.py"))["page"](measured.rows)
+    assert (ROOT / "docs/energy.md").read_text(encoding="utf-8") == page
     diagrams = runpy.run_path(str(ROOT / "benchmarks/diagrams.py"))
     for name in ("flow", "engine"):
         assert (ROOT / f"docs/{name}.svg").read_text(encoding="utf-8") == diagrams[name]()

@@ -53,6 +53,8 @@ CONTENTS = {
         "docs/regularity",
         "docs/execution-units",
         "docs/scale-bits",
+        "docs/energy",
+        "docs/fpga",
         "docs/literature",
     ),
 }

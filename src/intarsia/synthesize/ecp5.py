@@ -29,6 +29,7 @@ from intarsia.synthesize.yosys import Design, first_error, run_yosys
 
 #: Sizes of the device, and how many 18 × 18 multipliers each has.
 DEVICES: Mapping[str, int] = MappingProxyType({"12k": 28, "25k": 28, "45k": 72, "85k": 156})
+SPEEDS = (6, 7, 8)
 _PACKAGE = "CABGA381"
 # Tables of more than four inputs are made of two and multiplexers in fixed places: without them the engine takes 37 %
 # fewer tables, and its wires are a third shorter.
@@ -166,6 +167,7 @@ def place_and_route(
     *,
     cache: Path,
     device: str = "85k",
+    speed: int = 6,
     seed: int = 1,
     target_mhz: float = 60.0,
     harness: bool = False,
@@ -178,6 +180,7 @@ def place_and_route(
         design: what to build; its clock port is `clk_i`. Pins are chosen by the tool.
         cache: folder of kept results and bitstreams, made when missing.
         device: size of the device: 12k, 25k, 45k or 85k.
+        speed: grade of the device, 6 (the slowest), 7 or 8.
         seed: of the placement; the same seed gives the same result.
         target_mhz: clock frequency to optimize for in MHz; missing it is not an error.
         harness: put shift registers around the ports, for a design with more ports than pins.
@@ -191,7 +194,17 @@ def place_and_route(
     """
     if device not in DEVICES:
         raise IntarsiaError(f"unknown ECP5 device {device}; choose one of {', '.join(DEVICES)}.")
-    options = ["--" + device, "--package", _PACKAGE, "--lpf-allow-unconstrained", "--timing-allow-fail"]
+    if speed not in SPEEDS:
+        raise IntarsiaError(f"ECP5 has no speed grade {speed}; choose one of {', '.join(map(str, SPEEDS))}.")
+    options = [
+        "--" + device,
+        "--speed",
+        str(speed),
+        "--package",
+        _PACKAGE,
+        "--lpf-allow-unconstrained",
+        "--timing-allow-fail",
+    ]
     # router1, the usual one, rips up nets for hours without an end where many wires are wanted in one place
     options += ["--seed", str(seed), "--freq", str(target_mhz), "--router", "router2"]
     key = placement_key(design, options, harness=harness, bitstream=bitstream)
