@@ -239,7 +239,8 @@ seed; on ResNet-8 also one trained with `--scheme "ternary+2:16xint4, first=digi
 1, is the time of an inference at equal total area, if an engine could be scaled freely; less is better.
 
 The tables above are a little older: their memories are columns of equal macros, here depths may differ in a column, and
-the RTL has had two more execution units since.
+the RTL has had two more execution units since. All tables are of the engine before its loader and loops were pipelined,
+which takes up to 0.9 % more cycles and about 2 % more logic. [Energy](energy.md) is of today's.
 """
 
 

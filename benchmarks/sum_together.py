@@ -3,7 +3,7 @@
 
 python benchmarks/sum_together.py resnet8 dscnn mobilenet autoencoder
 
-A layer's weights and its input have one width. Under falling budgets (stored bits of the weights, or cycles), the
+A layer's weights and its input have one width. Under falling budgets (stored bits of the weights, cycles, or energy), the
 search chooses widths, and the network is quantized after training; kept is the cheapest whose validation figure is at
 most one point below that of the float network (three points of agreement with it, where labels are unknown). The test
 set is only reported. Each network replaces its figures in studies/results/sum-together.json and its file in
@@ -13,6 +13,7 @@ studies/networks. Needs the data (INTARSIA_DATA).
 import argparse
 import functools
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from intarsia.engine.units import SumTogether
 from intarsia.files import write_json
 from intarsia.flow import BENCHMARKS, Settings
 from intarsia.flow.data import load_data
-from intarsia.flow.hardware import cycles_of_weight_layers
+from intarsia.flow.hardware import cycles_of_weight_layers, energies_of_weight_layers
 from intarsia.integer import IntegerNetwork
 from intarsia.integer.effective import effective_bits
 from intarsia.integer.file import save
@@ -38,6 +39,7 @@ from intarsia.quantize.layerwise import LayerwiseTables, measure_layerwise
 from intarsia.quantize.objectives import objective_of
 from intarsia.quantize.recipes import QUANTIZATION_RECIPES
 from intarsia.quantize.transforms.settings import Transforms
+from intarsia.synthesize.pdk import installed_pdk
 from scale_bits import merit, score
 
 FOUND = Path("studies/results/sum-together.json")
@@ -55,7 +57,7 @@ class Found:
 
     Attributes:
         network: its name.
-        budget: what was kept low: `bits` or `cycles`.
+        budget: what was kept low: `bits`, `cycles` or `energy`.
         scheme: the widths, as text.
         bits: effective bits per weight; `wide_bits`: with 16 bits everywhere.
         validation, float_validation: figures of it and of the float network.
@@ -79,7 +81,7 @@ class Found:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="+", choices=[name for name, b in BENCHMARKS.items() if b.official])
-    parser.add_argument("--budget", choices=("bits", "cycles"), default="cycles", help="what is kept low")
+    parser.add_argument("--budget", choices=("bits", "cycles", "energy"), default="cycles", help="what is kept low")
     parser.add_argument("--data", type=Path, default=FOUND)
     parser.add_argument("--folder", type=Path, default=Path("studies/networks"), help="where networks are kept")
     options = parser.parse_args()
@@ -102,7 +104,11 @@ def search(name: str, budget: str) -> tuple[Found, IntegerNetwork]:
     agreement = data.metric == "accuracy" and bool((data.validation.labels < 0).any())
     tolerance = AGREEMENT if agreement else TOLERANCE
     float_validation = float_merit(model, known, data, settings)
-    costs = stored if budget == "bits" else functools.partial(cycles_of_weight_layers, engine=settings.engine)
+    costs: Callable[[IntegerNetwork], dict[str, float]] = stored
+    if budget == "cycles":
+        costs = functools.partial(cycles_of_weight_layers, engine=settings.engine)
+    elif budget == "energy":
+        costs = functools.partial(energies_of_weight_layers, engine=settings.engine, pdk=installed_pdk())
     transforms = Transforms.parse(settings.benchmark.transforms)
     tables = measure_layerwise(
         model, data, WIDTHS, costs, name=f"{name}-sum-together", paired=True, transforms=transforms

@@ -13,6 +13,8 @@ from intarsia.flow.memories import memory_bits_available
 from intarsia.flow.results import Compiled, FittedEngine
 from intarsia.flow.task import Job, Records, required
 from intarsia.integer import IntegerNetwork, file
+from intarsia.synthesize.energy import inference_energy
+from intarsia.synthesize.pdk import Pdk
 from intarsia.typed_json import to_json
 
 #: The task that fits the engine to the network of a run, as `STAGE/NAME`.
@@ -67,6 +69,18 @@ def cycles_of_weight_layers(network: IntegerNetwork, engine: EngineConfig) -> di
     names = {layer.output.name for layer in network.weight_layers()}
     layers = predict(compile_for(network, engine))
     return {layer.name: float(layer.cycles) for layer in layers if layer.name in names}
+
+
+def energies_of_weight_layers(network: IntegerNetwork, engine: EngineConfig, pdk: Pdk) -> dict[str, float]:
+    """Return an estimate of the energy of each layer that has weights, in nJ, by name, as `cycles_of_weight_layers`.
+
+    Raises:
+        IntarsiaError: a layer does not fit the engine, or the unit's energy was never measured.
+    """
+    names = {layer.output.name for layer in network.weight_layers()}
+    program = compile_for(network, engine)
+    layers = [layer for layer in predict(program) if layer.name in names]
+    return {layer.name: inference_energy([layer], program.config, pdk) for layer in layers}
 
 
 def write_program(program: Program, summary: Path, images: Path) -> None:
