@@ -100,8 +100,21 @@ def _against(rows: Sequence[Row]) -> list[str]:
             f"{points:.1f} points below it ({equal}). Memories take "
             f"{row.memory / int8.memory:.0%} of int8's, lanes {lanes[0] / lanes[1]:.0%}, the rest "
             f"{(row.total - row.memory - lanes[0]) / (int8.total - int8.memory - lanes[1]):.0%}."
+            f"{_depthwise(row, int8)}"
         )
     return lines
+
+
+def _depthwise(row: Row, int8: Row) -> str:
+    """Say what depthwise layers cost in memory accesses, where they cost more than int8's."""
+    own, other = (sum(layer.memory for layer in each.layers if "depthwise" in layer.name) for each in (row, int8))
+    if own <= other:
+        return ""
+    return (
+        f" Memory accesses of its depthwise layers take {own / 1000:.1f} µJ, of int8's {other / 1000:.1f}: weights of "
+        "two digits are two blocks, which are fetched again for every pixel, where one block stays in the lanes. With "
+        f"both resident it would be at {(row.total - own + other) / int8.total:.0%} of int8's energy; not built."
+    )
 
 
 def _timing(rows: Sequence[Row]) -> str:

@@ -4,10 +4,10 @@
 python benchmarks/sum_together.py resnet8 dscnn mobilenet autoencoder
 
 A layer's weights and its input have one width. Under falling budgets (stored bits of the weights, cycles, or energy)
-the search chooses widths, and the network is quantized after training; kept is the cheapest whose validation figure is at
-most one point below that of the float network (three points of agreement with it, where labels are unknown). The test
-set is only reported. Each network replaces its figures in studies/results/sum-together.json and its file in
-studies/networks. Needs the data (INTARSIA_DATA).
+the search chooses widths, and the network is quantized after training; kept is the cheapest whose validation figure is
+at most one point below that of the float network (three points of agreement with it, where labels are unknown). The
+test set is only reported. Each network replaces its figures in studies/results/sum-together.json and its file in
+studies/networks. Needs the data (INTARSIA_DATA), for the budget of energy also a PDK.
 """
 
 import argparse
