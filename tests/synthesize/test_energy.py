@@ -104,7 +104,8 @@ def test_the_memories_of_a_keyword_network(pdk: Pdk) -> None:
 
 def test_events_of_a_layer() -> None:
     engine = EngineConfig(unit=Superposition(2, 5, 2))
-    assert events_of(LAYER, engine) == (10, 1, 10, 9 * engine.weight_bits, 130 * engine.act_bits, 20 * engine.act_bits)
+    accesses = (9 * engine.weight_bits, 130 * engine.act_bits, 20 * engine.act_bits)
+    assert events_of(LAYER, engine) == (10, 1, 1, 10, *accesses)
     assert events_of(LAYER, replace(engine, lanes=8, acc_bits=0))[1] == 0.5  # half as many lanes
 
 

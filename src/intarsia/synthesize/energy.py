@@ -23,9 +23,9 @@ from intarsia.synthesize.pdk import Pdk
 from intarsia.synthesize.sram import Memory
 from intarsia.typed_json import read_typed
 
-#: Events of a layer: clock cycles; steps of the lanes; steps times the unit's size (`unit_size`); bits of weights and
-#: of activations that are read; bits of activations that are written.
-EVENTS = ("cycles", "steps", "sized_steps", "weight_bits", "activation_bits", "output_bits")
+#: Events of a layer: clock cycles; steps of the lanes; steps as many as its multiply-accumulates would fill; those times
+#: the unit's size (`unit_size`); bits of weights and of activations that are read; bits of activations that are written.
+EVENTS = ("cycles", "steps", "full_steps", "sized_steps", "weight_bits", "activation_bits", "output_bits")
 MODEL_FILE = Path(str(files("intarsia.synthesize") / "energy_model.json"))
 
 
@@ -79,8 +79,9 @@ def events_of(layer: LayerCycles, engine: EngineConfig) -> tuple[float, ...]:
     weights = (layer.weight_reads + layer.parameter_reads) * engine.weight_bits
     activations = (layer.activation_reads + layer.residual_reads) * engine.act_bits
     outputs = layer.activation_writes * engine.act_bits
-    steps = layer.steps * scale
-    return (float(layer.cycles), steps, steps * unit_size(engine), float(weights), float(activations), float(outputs))
+    steps, full = layer.steps * scale, layer.ideal * scale
+    accesses = (float(weights), float(activations), float(outputs))
+    return (float(layer.cycles), steps, full, full * unit_size(engine), *accesses)
 
 
 def logic_energy(layers: Sequence[LayerCycles], engine: EngineConfig) -> float:
