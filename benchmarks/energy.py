@@ -245,9 +245,7 @@ def with_events(row: Row) -> Row:
     network = load(file_of(row.network, engine))
     config = config_for(network, EngineConfig(unit=unit_named(engine.unit)))
     counted = predict(compile_network(network, config))
-    layers = [
-        replace(layer, events=events_of(each, config)) for layer, each in zip(row.layers, counted, strict=True)
-    ]
+    layers = [replace(layer, events=events_of(each, config)) for layer, each in zip(row.layers, counted, strict=True)]
     return replace(row, layers=tuple(layers))
 
 

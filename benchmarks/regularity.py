@@ -16,11 +16,13 @@ from statistics import mean, stdev
 
 from intarsia.files import write_json, write_text
 from intarsia.report.charts import Cloud, scatter, standalone
-from intarsia.report.metrics import ACCURACY, AREA, BITS, BYTES, CYCLES, DESIGN_METRICS, Metric
+from intarsia.report.metrics import ACCURACY, AREA, BITS, BYTES, CYCLES, DESIGN_METRICS, ENERGY, Metric
 from intarsia.report.study import Design, StudyResults, read_results
 from intarsia.report.study_page import FAMILIES, family
 from intarsia.typed_json import to_json
 
+#: What these studies have measured: of energy, that of memory accesses alone.
+SHOWN = {name: metric for name, metric in DESIGN_METRICS.items() if metric is not ENERGY}
 COLUMNS = (
     "planes of most layers",
     "accuracy",
@@ -216,7 +218,7 @@ def trained(one: StudyResults) -> str:
     for design in sorted(designs, key=lambda d: -d.accuracies[-1]):
         seeds = len(design.seeds)
         spread = f" ({min(design.by_seed):.2%} to {max(design.by_seed):.2%}, {seeds} seeds)" if seeds > 1 else ""
-        cells = [figure(metric, design) for metric in list(DESIGN_METRICS.values())[1:]]
+        cells = [figure(metric, design) for metric in list(SHOWN.values())[1:]]
         rows.append(
             (f"`{name_of(design)}`", f"{design.accuracies[0]:.2%}", f"{design.accuracies[-1]:.2%}{spread}", *cells)
         )
@@ -268,7 +270,7 @@ def steps_of(by_name: Mapping[str, Design]) -> str:
     """Return what each choice gains over another one that it differs from in one thing."""
     rows = []
     for title, one, other in changes_among(by_name):
-        differences = [changed(metric, one, other) for metric in list(DESIGN_METRICS.values())[2:]]
+        differences = [changed(metric, one, other) for metric in list(SHOWN.values())[2:]]
         rows.append((title, f"`{planes_of(one)}`", f"`{planes_of(other)}`", gained(one, other), *differences))
     return table(("change", "from", "to", "accuracy, points", *COLUMNS[3:]), rows)
 
@@ -369,7 +371,7 @@ def front(one: StudyResults) -> str:
 
 
 def row(design: Design) -> tuple[str, ...]:
-    return (f"`{name_of(design)}`", *(figure(metric, design) for metric in DESIGN_METRICS.values()))
+    return (f"`{name_of(design)}`", *(figure(metric, design) for metric in SHOWN.values()))
 
 
 def planes_of(design: Design) -> str:

