@@ -167,12 +167,12 @@ _HEAD = """# On an FPGA
 
 Whole engines, placed and routed for Lattice ECP5 (package CABGA381) with Yosys and nextpnr, both from
 PyPI. Memories are block RAMs. Written by `INTARSIA_DATA=... python benchmarks/fpga.py`; Fmax is nextpnr's, after
-routing, not measured on a board. The netlist that is placed was simulated on the first test image, and gave the integer
-executor's result in the cycles of the cycle model.
+routing, not measured on a board. *Equal* are values of the result for the first test image that the simulated netlist,
+the one that is placed, computed as the integer executor does, in the cycles of the cycle model; a dash: not simulated.
 
 | engine | network | unit | device | LUT4 | FF | DSP | BRAM | of the LUTs | Fmax, MHz | cycles | ms per inference | \
-bitstream, KB | tools, min | slowest path |
-|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"""
+bitstream, KB | equal | tools, min | slowest path |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"""
 
 _OPEN = """
 ## Not routed yet: the 16 × 16 engine
@@ -198,7 +198,8 @@ def page(results: Results) -> str:
         lines.append(
             f"| {each.name} | {each.network} | {each.unit} | {each.device} | {each.lut:,} | {each.ff:,} | {each.dsp} | "
             f"{each.bram} | {each.share_lut:.0%} | {each.fmax_mhz:.1f} | {each.cycles:,} | "
-            f"{each.cycles / each.fmax_mhz / 1000:.2f} | {each.bitstream_bytes / 1024:.0f} | {each.minutes:.0f} | "
+            f"{each.cycles / each.fmax_mhz / 1000:.2f} | {each.bitstream_bytes / 1024:.0f} | {each.compared or '–'} | "
+            f"{each.minutes:.0f} | "
             f"`{each.critical_from}` to `{each.critical_to}` |"
         )
     cycles, lut, dsp = FPGACONVNET
