@@ -23,8 +23,9 @@ from intarsia.synthesize.pdk import Pdk
 from intarsia.synthesize.sram import Memory
 from intarsia.typed_json import read_typed
 
-#: Events of a layer: clock cycles; steps of the lanes; steps as many as its multiply-accumulates would fill; those times
-#: the unit's size (`unit_size`); bits of weights and of activations that are read; bits of activations that are written.
+#: Events of a layer: clock cycles; steps of the lanes; steps as many as its multiply-accumulates would fill; those
+#: times the unit's size (`unit_size`); bits of weights and of activations that are read; bits of activations that are
+#: written.
 EVENTS = ("cycles", "steps", "full_steps", "sized_steps", "weight_bits", "activation_bits", "output_bits")
 MODEL_FILE = Path(str(files("intarsia.synthesize") / "energy_model.json"))
 
