@@ -207,7 +207,8 @@ def test_a_failed_synthesis_costs_no_other_result(
     said: list[str] = []
     with pytest.raises(IntarsiaError, match="pyosys is missing"):
         run(settings, say=said.append)
-    assert sum("done before" in line for line in said) == len(records(folder))
+    before = records(folder).keys() - {"synthesize/energy"}  # it comes after the task that failed; its record stays
+    assert sum("done before" in line for line in said) == len(before)
     results = json.loads((folder / "results.json").read_text())
     assert results["command"] == "again"
     assert results["simulated"]["images"] == 2

@@ -12,7 +12,7 @@ from intarsia.engine.roofs import LayerRoofs
 from intarsia.errors import IntarsiaError
 from intarsia.files import read_json
 from intarsia.integer.effective import LayerBits
-from intarsia.report.metrics import ENERGY, FREQUENCY, PERIOD, SCORES, Metric
+from intarsia.report.metrics import FREQUENCY, MEASURED_ENERGY, PERIOD, SCORES, Metric
 from intarsia.synthesize.compare import Quantity
 from intarsia.synthesize.inference import EngineTiming, LayerEnergy, add_parts
 from intarsia.synthesize.netlist.power import PartEnergy
@@ -323,7 +323,7 @@ class Estimated:
         if found is None:
             return f"not estimated: {self.missing}"
         least = PERIOD.amount(found.timing.path.period_ns)
-        return f"{ENERGY.amount(found.total)} per inference, {PERIOD.title} {least}, estimates before layout"
+        return f"{MEASURED_ENERGY.amount(found.total)} per inference, {PERIOD.title} {least}, estimates before layout"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from intarsia.integer.effective import LayerBits
 from intarsia.packages import require
 from intarsia.report.charts import Bar, Series, dots, stacked_bars
 from intarsia.report.data import Area, PlanePicture, Results, ratio
-from intarsia.report.metrics import BITS, ENERGY, FREQUENCY, PERIOD
+from intarsia.report.metrics import BITS, FREQUENCY, MEASURED_ENERGY, PERIOD
 from intarsia.report.table import (
     amount,
     area_text,
@@ -117,7 +117,7 @@ def render(results: Results, pictures: Sequence[PlanePicture]) -> str:
         estimated_on=estimated_on,
         extent=extent,
         at_clock=at_clock,
-        metrics={"energy": ENERGY, "period": PERIOD, "frequency": FREQUENCY},
+        metrics={"energy": MEASURED_ENERGY, "period": PERIOD, "frequency": FREQUENCY},
         parts=_energy_rows(results),
         ratio=ratio,
         engine=asdict(results.engine),

@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 
 from intarsia.report.data import Area, Estimate, Fpga, Results, ratio, resources_text
-from intarsia.report.metrics import BITS, ENERGY, FREQUENCY, GATE_EQUIVALENTS, LONGEST_PATH, PERIOD
+from intarsia.report.metrics import BITS, FREQUENCY, GATE_EQUIVALENTS, LONGEST_PATH, MEASURED_ENERGY, PERIOD
 from intarsia.synthesize.compare import NETWORK_AREA, PEAK_AREA
 from intarsia.text import counted, escaped
 
@@ -44,7 +44,7 @@ def table(results: Results) -> str:
         rows.append((f"area {area.design}", f"{area_text(area)}{path(area)}"))
     if results.energy is not None:
         found = results.energy.estimate
-        rows.append((ENERGY.title, not_estimated(results.energy.missing) if found is None else _energy(found)))
+        rows.append((MEASURED_ENERGY.title, not_estimated(results.energy.missing) if found is None else _energy(found)))
         rows += [] if found is None else [("timing", _timing(found))]
     for comparison in results.comparisons:
         less = ratio(comparison)
@@ -130,7 +130,7 @@ def at_clock(estimate: Estimate) -> str:
 
 def _energy(estimate: Estimate) -> str:
     return (
-        f"{ENERGY.amount(estimate.total)} at a clock period of {at_clock(estimate)}; {extent(estimate)}; "
+        f"{MEASURED_ENERGY.amount(estimate.total)} at a clock period of {at_clock(estimate)}; {extent(estimate)}; "
         f"{estimated_on(estimate)}"
     )
 
