@@ -32,8 +32,6 @@ from intarsia.typed_json import read_typed, to_json
 
 RESULTS, PAGE, CACHE = Path("studies/results/fpga.json"), Path("docs/fpga.md"), Path("runs/fpga-cache")
 LIMIT_S = 3600.0
-#: fpgaConvNet on the same network, MLPerf Tiny v1.1, ZC706: cycles, lookup tables of six inputs, multipliers.
-FPGACONVNET = 27_500, 108_000, 525
 
 
 @dataclass(frozen=True)
@@ -183,11 +181,7 @@ iterations, where it was ended; router1 never came so far. `python benchmarks/fp
 """
 
 _BESIDE = """
-## Beside fpgaConvNet
-
-fpgaConvNet runs the reference ResNet-8 (int8, 86.0 %) on a ZC706 in MLPerf Tiny v1.1, measured on the board:
-{cycles:,} cycles (clock over throughput), {lut:,} LUT6, {dsp} DSP. As *cycles × (LUT + 55 · DSP)*, work times area,
-that is {product:.2f} G. Ours after place and route, on LUTs of four inputs, which hold less; ResNet-8 as in the table:
+Cycles times resources, beside boards that run the same task: [published work](literature.md).
 """
 
 
@@ -202,14 +196,7 @@ def page(results: Results) -> str:
             f"{each.minutes:.0f} | "
             f"`{each.critical_from}` to `{each.critical_to}` |"
         )
-    cycles, lut, dsp = FPGACONVNET
-    product = cycles * (lut + 55 * dsp) / 1e9
-    lines.append(_BESIDE.format(cycles=cycles, lut=lut, dsp=dsp, product=product))
-    lines += [
-        f"- {each.name}: {each.cycles:,} × ({each.lut:,} + 55 · {each.dsp}) = "
-        f"{each.cycles * (each.lut + 55 * each.dsp) / 1e9:.2f} G."
-        for each in results.engines
-    ]
+    lines.append(_BESIDE)
     if not any(each.name == ENGINES[0].name for each in results.engines):
         lines.append(_OPEN)
     return "\n".join(lines).rstrip() + "\n"

@@ -40,15 +40,16 @@ _MEMORIES = (
     ("u_weight_memory", "weight memory"),
     ("u_program", "program memory"),
 )
-_MODULES = {
-    "intarsia_drain": "requantization and drain",
-    "intarsia_window": "activation window",
-    "intarsia_loader": "loader",
-    "intarsia_sequencer": "sequencer",
-    "intarsia_weights": "weight fetcher",
-    "intarsia_control": "control",
-    "intarsia_host": "host interface",
-    "intarsia_banks": "memory banks",
+#: Names of the parts in reports, by instance in the top module.
+_PARTS = {
+    "u_drain": "requantization and drain",
+    "u_window": "activation window",
+    "u_loader": "loader",
+    "u_sequencer": "sequencer",
+    "u_weights": "weight fetcher",
+    "u_control": "control",
+    "u_host": "host interface",
+    "u_activations": "memory banks",
 }
 
 
@@ -244,10 +245,6 @@ def memory_name(path: str) -> str:
 
 def part_of(block: Block) -> str:
     """Return the part of an engine that a block of its netlist belongs to."""
-    module = block.module
     if "array" in block.path:
         return "lanes"
-    first = block.path.split(".", 1)[0]
-    by_instance = {module.replace("intarsia_", "u_"): name for module, name in _MODULES.items()}
-    by_instance["u_activations"] = _MODULES["intarsia_banks"]
-    return by_instance.get(first, _MODULES.get(module, "between parts"))
+    return _PARTS.get(block.path.split(".", 1)[0], "between parts")

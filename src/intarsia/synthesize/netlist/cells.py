@@ -156,7 +156,6 @@ class Cells:
     def buffers(self) -> tuple[CellModel, ...]:
         """The cells that pass a signal on, the weakest first; those made for delay, which are slow, are not in it."""
         found = [m for m in self.models.values() if m.kind is Kind.LOGIC and len(m.inputs) == 1 and m.table == 0b10]
-        found.sort(key=lambda model: (_drive(model), model.area_um2))
         strongest = 0.0
         chosen = []
         for model in sorted(found, key=lambda model: model.area_um2):

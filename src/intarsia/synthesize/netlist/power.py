@@ -214,7 +214,7 @@ class _Coefficients:
 
     def _flop(self, model: CellModel, cells: NDArray[np.intp]) -> tuple[Reals, Reals]:
         clock, data, *clear = model.inputs
-        events, apart = np.zeros((len(cells), 14)), np.zeros((len(cells), 14))
+        events, apart = np.zeros((2, len(cells), counters_of(model)))
         slow = np.full(len(cells), SLEW_NS)
         still = dict.fromkeys(clear, 1)
         for q in (0, 1):
@@ -238,7 +238,7 @@ class _Coefficients:
 
     def _gate(self, model: CellModel, cells: NDArray[np.intp]) -> tuple[Reals, Reals]:
         clock, enable = model.inputs
-        apart = np.zeros((len(cells), 8))
+        apart = np.zeros((len(cells), counters_of(model)))
         slow, load = np.full(len(cells), SLEW_NS), self._load(cells, 0)
         for edge in ("rise", "fall"):
             entered = _energy(model.pins[clock], "", {}, edge, slow, load)
