@@ -72,8 +72,15 @@ def test_patches_hold_what_the_kernel_sees() -> None:
     values = np.arange(2 * 3 * 4).reshape(2, 3, 4)
     unfolded = patches.unfold(values)
     assert unfolded.shape == patches.shape((2, 3, 4)) == (12, 2, 3)
-    np.testing.assert_array_equal(unfolded[:, 0, 0], [0, 0, 0, 0, 1, 2, 0, 0, 0, 12, 13, 14])
-    np.testing.assert_array_equal(unfolded[:6, 1, 2], [6, 7, 0, 10, 11, 0])
+    np.testing.assert_array_equal(unfolded[:, 0, 0], [0, 0, 0, 0, 0, 0, 0, 12, 1, 13, 2, 14])
+    np.testing.assert_array_equal(unfolded[0::2, 1, 2], [6, 7, 0, 10, 11, 0])
+
+
+def test_patches_of_a_transposed_image_hold_the_same_in_the_same_order() -> None:
+    values = np.random.default_rng(0).integers(-9, 9, (2, 5, 7))
+    plain = Patches((2, 3), (2, 1), (1, 0, 0, 1)).unfold(values)
+    transposed = Patches((3, 2), (1, 2), (0, 1, 1, 0), transposed=True).unfold(values.swapaxes(1, 2))
+    np.testing.assert_array_equal(transposed.swapaxes(1, 2), plain)
 
 
 def test_an_input_that_others_read_too_is_not_unfolded() -> None:
@@ -92,7 +99,7 @@ def test_the_form_with_fewer_cycles_is_taken() -> None:
     rng = np.random.default_rng(0)
     keyword, person, anomaly = (_input(build(rng)) for build in (dscnn_like, mobilenet_like, autoencoder_like))
     assert keyword.transposed
-    assert keyword.patches == Patches((4, 10), (2, 2), (1, 4, 1, 5))
+    assert keyword.patches == Patches((4, 10), (2, 2), (1, 4, 1, 5), transposed=True)
     assert keyword.words == 125 * 3
     assert not person.transposed
     assert person.patches == Patches((3, 3), (2, 2), (0, 0, 1, 1))

@@ -13,6 +13,8 @@ Before that, a unit may want the channels of tensors in another order (`intarsia
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from intarsia.engine.program import Patches
 from intarsia.engine.rows import Order
 from intarsia.integer import Add, Conv2d, IntegerNetwork, Layer, Linear, Pattern, Plane, Tensor
@@ -75,20 +77,21 @@ def _unfold(form: Form, block: int) -> Form | None:
     if reads > 1 or source.shape[0] % block == 0:
         return None
     if isinstance(first, Linear):
-        patches = Patches(source.shape[1:], (1, 1), (0, 0, 0, 0))
+        patches = Patches(source.shape[1:], (1, 1), (0, 0, 0, 0), form.transposed)
     elif isinstance(first, Conv2d) and not first.depthwise:
-        patches = Patches(first.kernel, first.stride, first.padding)
+        patches = Patches(first.kernel, first.stride, first.padding, form.transposed)
     else:
         return None
     if patches.kernel == (1, 1):
         return None
-    planes = tuple(_flattened(plane) for plane in first.planes)
+    planes = tuple(_flattened(plane, patches) for plane in first.planes)
     unfolded = replace(source, shape=patches.shape(source.shape))
     layer = Conv2d(source.name, first.output, planes, first.requantization, residual=first.residual)
     return Form(replace(network, input=unfolded, layers=(layer, *network.layers[1:])), form.transposed, patches)
 
 
-def _flattened(plane: Plane) -> Plane:
+def _flattened(plane: Plane, patches: Patches) -> Plane:
     """Return a plane over patches: where most are not zero can no longer be said by a rule."""
     pattern = plane.pattern if plane.pattern.kind in ("dense", "outputs") else Pattern("unstructured")
-    return replace(plane, weights=plane.weights.reshape(len(plane.weights), -1, 1, 1), pattern=pattern)
+    weights = patches.merge(plane.weights.transpose(1, 2, 3, 0)).T[:, :, None, None]
+    return replace(plane, weights=np.ascontiguousarray(weights), pattern=pattern)

@@ -18,15 +18,17 @@ from intarsia.integer.validation import window_output
 
 @dataclass(frozen=True)
 class Patches:
-    """How an input is unfolded: each pixel holds all that the kernel sees from there, (channel, row, column) in order.
+    """How an input is unfolded: each pixel holds all that the kernel sees from there, (row, column, channel) in order.
 
-    So a kernel over few channels becomes a 1×1 kernel over many, and no word is mostly empty. Padding (top, left,
-    bottom, right) is part of it, as zeros.
+    So a kernel over few channels becomes a 1×1 kernel over many, and no word is mostly empty. In an image of bytes
+    (row, column, channel), each row of the kernel is a run of neighbours. Padding (top, left, bottom, right) is part
+    of it, as zeros. `transposed`: rows and columns of the tensor are exchanged, but not the order of what a pixel holds.
     """
 
     kernel: tuple[int, int]
     stride: tuple[int, int]
     padding: tuple[int, int, int, int]
+    transposed: bool = False
 
     def shape(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
         """Shape of what `unfold` makes of a tensor of `shape`."""
@@ -34,12 +36,18 @@ class Patches:
         return channels, *window_output(shape[1], shape[2], self.kernel, self.stride, self.padding)
 
     def unfold(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Turn (C, H, W) into (C·kernel rows·kernel columns, output rows, output columns)."""
+        """Turn (C, H, W) into (kernel rows·kernel columns·C, output rows, output columns)."""
         top, left, bottom, right = self.padding
         padded = np.pad(values, ((0, 0), (top, bottom), (left, right)))
         windows = np.lib.stride_tricks.sliding_window_view(padded, self.kernel, axis=(1, 2))
         strided = windows[:, :: self.stride[0], :: self.stride[1]]
-        return strided.transpose(0, 3, 4, 1, 2).reshape(self.shape(values.shape))
+        return self.merge(strided.transpose(0, 3, 4, 1, 2)).reshape(self.shape(values.shape))
+
+    def merge(self, windows: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Turn (C, kernel rows, kernel columns, …) into (kernel rows·kernel columns·C, …)."""
+        first, second = (2, 1) if self.transposed else (1, 2)
+        ordered = windows.transpose(first, second, 0, *range(3, windows.ndim))
+        return ordered.reshape(-1, *windows.shape[3:]).astype(np.int64, copy=False)
 
 
 @dataclass(frozen=True)
