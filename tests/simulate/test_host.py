@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The host's bus: every register, what it must not reach, the interrupt, reset; assertions name their engine."""
+"""The memory port; reset in the middle of a run; faults, after which the engine is used again."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -10,12 +11,10 @@ from numpy.typing import NDArray
 
 from intarsia.engine import EngineConfig, Program, compile_network
 from intarsia.engine.cycles import predict
-from intarsia.engine.layout import IDENTITY, REGION_SHIFT, REGIONS, REGISTERS, STATUS_BITS, Descriptor
+from intarsia.engine.layout import LOOPS, REGION_SHIFT, REGIONS, Descriptor
 from intarsia.errors import IntarsiaError
 from intarsia.simulate import SimulatedEngine
 from random_networks import random_images, random_network
-
-BUSY, DONE = (1 << STATUS_BITS[name] for name in ("Busy", "Done"))
 
 
 @pytest.fixture(scope="module")
@@ -29,127 +28,67 @@ def cycles(program: Program) -> int:
     return sum(layer.cycles for layer in predict(program))
 
 
-def test_registers_before_and_after_a_run(case: tuple[Program, NDArray[np.integer]]) -> None:
-    program, image = case
-    with SimulatedEngine(program) as engine:
-        assert engine.read_register("Identity") == IDENTITY
-        assert engine.read_register("Control") == 0
-        assert engine.read_register("Status") == 0
-        assert not engine.interrupt
-        run = engine.run(image)
-        assert engine.read_register("Status") == DONE
-        assert engine.interrupt
-        assert engine.read_register("Cycles") == run.cycles == cycles(program)
-        engine.write_register("Status", 0xFFFFFFFF ^ DONE)
-        assert engine.interrupt
-        engine.write_register("Status", DONE)
-        assert not engine.interrupt
-        assert engine.read_register("Status") == 0
-        assert engine.read_register("Cycles") == run.cycles
-
-
-def test_a_start_while_busy_is_ignored(case: tuple[Program, NDArray[np.integer]]) -> None:
-    program, _ = case
-    with SimulatedEngine(program) as engine:
-        engine.write_register("Control", 2)
-        assert engine.read_register("Status") == 0
-        engine.write_register("Control", 1)
-        for _ in range(20):
-            engine.write_register("Control", 1)
-            assert engine.read_register("Status") == BUSY
-        assert not engine.interrupt
-        while engine.read_register("Status") == BUSY:
-            pass
-        assert engine.interrupt
-        assert engine.read_register("Cycles") == cycles(program)
-
-
-def test_only_registers_and_activations_are_read(case: tuple[Program, NDArray[np.integer]]) -> None:
+def test_only_activations_are_read(case: tuple[Program, NDArray[np.integer]]) -> None:
     program, image = case
     with SimulatedEngine(program) as engine:
         engine.run(image)
-        for offset in range(len(REGISTERS), 40):
-            engine.write_bus(offset, 1)
-            assert engine.read_bus(offset) == 0
-        assert engine.read_bus((1 << REGION_SHIFT) - 2) == 0
         for region in ("Weights", "Program"):
-            assert [engine.read_bus((REGIONS[region] << REGION_SHIFT) + offset) for offset in range(4)] == [0] * 4
-        assert engine.read_register("Status") == DONE
-        assert engine.read_register("Cycles") == cycles(program)
-
-
-def test_a_reset_in_the_middle_of_a_run(case: tuple[Program, NDArray[np.integer]]) -> None:
-    program, image = case
-    with SimulatedEngine(program) as engine:
-        expected = engine.run(image, trace=True)
-        for polls in (1, 5, 20):
-            engine.write_register("Control", 1)
-            for _ in range(polls):
-                assert engine.read_register("Status") == BUSY
-            engine.reset()
-            assert engine.read_register("Status") == 0
-            assert engine.read_register("Cycles") == 0
-            again = engine.run(image, trace=True)
-            assert again.counts == expected.counts
-            for name, values in expected.values.items():
-                np.testing.assert_array_equal(again.values[name], values, err_msg=name)
-
-
-def test_memories_are_not_the_hosts_while_the_engine_runs(case: tuple[Program, NDArray[np.integer]]) -> None:
-    """Writes in every region are ignored, reads give 0."""
-    program, image = case
-    touched = 0
-    with SimulatedEngine(program) as engine:
-        expected = engine.run(image)
-        engine.write_register("Control", 1)
-        # A touch takes a few cycles; the last ones are far enough from the end.
-        while engine.read_register("Cycles") < cycles(program) - 50:
-            region = ("Activations", "Weights", "Program")[touched % 3]
-            for offset in range(4):  # a whole word
-                engine.write_bus((REGIONS[region] << REGION_SHIFT) + offset, 0x5A5A5A5A)
-            assert engine.read_bus(REGIONS[region] << REGION_SHIFT) == 0
-            touched += 1
-        while engine.read_register("Status") == BUSY:
-            pass
-        assert engine.read_register("Cycles") == cycles(program)
-        np.testing.assert_array_equal(engine.run(image).output, expected.output)  # weights and program are as before
-    assert touched > 10
-
-
-def test_a_write_beyond_a_memory_is_caught(case: tuple[Program, NDArray[np.integer]]) -> None:
-    program, _ = case
-    with SimulatedEngine(program) as engine, pytest.raises(IntarsiaError, match="assertion"):
-        engine.write_bus((REGIONS["Program"] << REGION_SHIFT) + program.config.program_depth, 1)
+            assert [engine.read_word((REGIONS[region] << REGION_SHIFT) + offset) for offset in range(4)] == [0] * 4
+        assert [engine.read_word(offset) for offset in range(40)] == [0] * 40
 
 
 def write_descriptor(engine: SimulatedEngine, descriptor: Descriptor) -> None:
     """Put another first layer into the engine's program memory."""
     for offset, word in enumerate(descriptor.words()):
-        engine.write_bus((REGIONS["Program"] << REGION_SHIFT) + offset, word)
+        engine.write_word((REGIONS["Program"] << REGION_SHIFT) + offset, word)
 
 
-@pytest.mark.parametrize("mistake", ["beyond the program memory", "beyond the activation memory", "empty loop"])
-def test_an_engine_is_used_again_after_an_assertion(case: tuple[Program, NDArray[np.integer]], mistake: str) -> None:
+#: Changes of the first descriptor, as functions of the engine, that end a program before its first layer.
+FAULTS: dict[str, Callable[[EngineConfig], dict[str, int]]] = {
+    **{name: lambda config, name=name: {name: 0} for name in LOOPS},
+    "bounds": lambda config: {"lo": 5, "hi": 4},
+    "in_base": lambda config: {"in_base": config.act_depth},
+    "out_base": lambda config: {"out_base": config.act_depth},
+    "residual_base": lambda config: {"residual": 1, "residual_base": config.act_depth},
+    "weight_base": lambda config: {"weight_base": config.weight_depth},
+    "window": lambda config: {"window": 1, "new_columns": 0},
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_layer_that_cannot_be_run_is_refused(case: tuple[Program, NDArray[np.integer]], fault: str) -> None:
     program, image = case
-
-    def make(engine: SimulatedEngine) -> None:
-        if mistake == "beyond the program memory":
-            engine.write_bus((REGIONS["Program"] << REGION_SHIFT) + program.config.program_depth, 1)
-        # The first word beyond the memory would be the first word of it, were its address cut off.
-        change = {"blocks": 0} if mistake == "empty loop" else {"out_base": program.config.act_depth}
-        write_descriptor(engine, replace(program.layers[0].descriptor, **change))
-        engine.run(image)
-
     with SimulatedEngine(program) as engine:
         expected = engine.run(image, trace=True)
         for _ in range(2):
-            with pytest.raises(IntarsiaError, match="an assertion of the hardware failed"):
-                make(engine)
-            assert engine.read_register("Status") == 0
+            changed = replace(program.layers[0].descriptor, **FAULTS[fault](program.config))
+            write_descriptor(engine, changed)
+            with pytest.raises(IntarsiaError, match="begins a layer that cannot be run"):
+                engine.run(image)
             again = engine.run(image, trace=True)
             assert again.counts == expected.counts
             for name, values in expected.values.items():
                 np.testing.assert_array_equal(again.values[name], values, err_msg=name)
+
+
+@pytest.mark.parametrize("field", ["in_row_pitch", "out_row_pitch", "tile_words"])
+def test_an_access_beyond_a_memory_is_noticed(case: tuple[Program, NDArray[np.integer]], field: str) -> None:
+    """Also where the address, cut to the memory's, would lie in it."""
+    program, image = case
+    with SimulatedEngine(program) as engine:
+        expected = engine.run(image)
+        write_descriptor(engine, replace(program.layers[0].descriptor, tiles=9, **{field: 1 << 14}))
+        with pytest.raises(IntarsiaError, match="goes beyond the end of a memory"):
+            engine.run(image)
+        assert engine.run(image).counts == expected.counts
+
+
+def test_an_address_beyond_the_memories_is_caught(case: tuple[Program, NDArray[np.integer]]) -> None:
+    program, image = case
+    with SimulatedEngine(program) as engine:
+        with pytest.raises(IntarsiaError, match="an assertion of the hardware failed"):
+            engine.write_word((REGIONS["Program"] << REGION_SHIFT) + program.config.program_depth, 1)
+        engine.run(image)
 
 
 def test_an_engine_that_never_ends_is_stopped_soon_and_used_again(case: tuple[Program, NDArray[np.integer]]) -> None:
@@ -172,6 +111,6 @@ def test_of_two_engines_the_broken_one_is_named(case: tuple[Program, NDArray[np.
     bad = replace(good, layers=(bad_layer, *good.layers[1:]))
     with SimulatedEngine(bad) as broken, SimulatedEngine(good) as sound, ThreadPoolExecutor(2) as pool:
         runs = [pool.submit(engine.run, image) for engine in (broken, sound)]
-        with pytest.raises(IntarsiaError, match="assertion"):
+        with pytest.raises(IntarsiaError, match="cannot be run"):
             runs[0].result()
         assert runs[1].result().cycles == cycles(good)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The layer descriptor and the host's address map: declared here once, written out as a SystemVerilog package.
+"""The layer descriptor and the memories' address map: declared here once, written out as a SystemVerilog package.
 
 A descriptor is a packed structure of 32-bit words, word 0 the least significant. Every operator of the engine is the
 same loop nest (docs/inside.md); the fields are its bounds, strides and bases.
@@ -146,18 +146,11 @@ LOOPS = (
 SIGNED_FIELDS = frozenset({"lo", "hi"})
 DESCRIPTOR_WORDS = -(-sum(FIELD_BITS.values()) // 32)
 
-#: Host address map, in 32-bit words: bits 23…20 choose the region. A wide memory word takes the next power of two of
-#: 32-bit words; writing its last 32-bit word commits it.
-REGIONS = {"Registers": 0, "Activations": 1, "Weights": 2, "Program": 3}
+#: Address map of the memory port, in 32-bit words: bits 23…20 choose the memory; region 0 is left to the registers of
+#: whatever is around the engine. A wide memory word takes the next power of two of 32-bit words; writing its last
+#: 32-bit word commits it. Only activations can be read; the other memories read as 0.
+REGIONS = {"Activations": 1, "Weights": 2, "Program": 3}
 REGION_SHIFT = 20
-#: Registers, at these offsets of their region; all other offsets, and the memories but Activations, read as 0.
-#: Control: writing bit 0 as 1 starts the program; while it runs, that is ignored. Reads as 0.
-#: Status: bits as in STATUS_BITS. Done drives the interrupt; it is cleared by writing it as 1, and by a start.
-#: Cycles: clock cycles of the last run, or of this one so far. Identity: IDENTITY.
-#: The memories belong to the host only while the engine is not busy: else a write is ignored and a read gives 0.
-REGISTERS = {"Control": 0, "Status": 1, "Cycles": 2, "Identity": 3}
-STATUS_BITS = {"Busy": 0, "Done": 1}
-IDENTITY = 0x1A752002
 
 
 def format_of(bits: int) -> int:
@@ -220,6 +213,34 @@ _PARAM_FUNCTIONS = (
     "  endfunction",
 )
 
+_WIDTH_FUNCTIONS = (
+    "  // Bits of a weight block, by the parameters of intarsia_engine of these names.",
+    "  function automatic int unsigned trit_bits(int unsigned block);",
+    "    return 8 * (block / 5) + (block % 5 == 1 ? 2 : block % 5 == 3 ? 5 : 0);",
+    "  endfunction",
+    "  function automatic int unsigned weight_block_bits(",
+    "    int unsigned unit, int unsigned lanes, int unsigned block, int unsigned slots, int unsigned slot_bits,",
+    "    int unsigned positions, int unsigned weight_bits, int unsigned lanes8, int unsigned lanes4",
+    "  );",
+    "    int unsigned index_bits, shared_bits;",
+    "    index_bits = $clog2(block);",
+    "    shared_bits = positions == 1 ? 4 * ((slots * index_bits + 3) / 4) : 0; // any number of parts fits",
+    "    unique case (unit)",
+    "      0: begin",
+    "        if (positions != 0) index_bits = 0;",
+    "        return lanes * (trit_bits(block) + slots * (slot_bits + index_bits)) + shared_bits;",
+    "      end",
+    "      1: return lanes * block * weight_bits;",
+    "      2: return block * (2 * lanes + 6 * lanes8 + 2 * lanes4);",
+    "      default: return 8 * block * lanes;",
+    "    endcase",
+    "  endfunction",
+    "  // 32-bit words that a word of a memory takes in the address map.",
+    "  function automatic int unsigned bus_words(int unsigned bits);",
+    "    return 1 << $clog2((bits + 31) / 32);",
+    "  endfunction",
+)
+
 _LOOP_FUNCTION = (
     "  // The fields that are bounds of loops, of a whole descriptor.",
     "  // verilator lint_off UNUSEDSIGNAL",
@@ -231,7 +252,7 @@ _LOOP_FUNCTION = (
 
 
 def systemverilog_package() -> str:
-    """Return `intarsia_pkg`: the descriptor as a packed structure, the address map, the registers."""
+    """Return `intarsia_pkg`: the descriptor as a packed structure, and the address map."""
     members = []
     for field in fields(Descriptor):
         kind = "logic signed" if field.name in SIGNED_FIELDS else "logic"
@@ -240,9 +261,6 @@ def systemverilog_package() -> str:
         members.append(f"    {kind}{width} {field.name};")
     used = sum(FIELD_BITS.values())
     constants = [f"  localparam logic [3:0] Region{name} = 4'd{value};" for name, value in REGIONS.items()]
-    offset = f"logic [{REGION_SHIFT - 1}:0]"
-    constants += [f"  localparam {offset} Register{n} = {REGION_SHIFT}'d{v};" for n, v in REGISTERS.items()]
-    constants += [f"  localparam int unsigned Status{name} = {value};" for name, value in STATUS_BITS.items()]
     constants += [f"  localparam int unsigned {name} = {value};" for name, value in latencies.BY_NAME.items()]
     return "\n".join(
         [
@@ -253,7 +271,6 @@ def systemverilog_package() -> str:
             f"  localparam int unsigned DescriptorWords = {DESCRIPTOR_WORDS};",
             f"  localparam int unsigned DescriptorBits = {used};",
             f"  localparam int unsigned ShiftBits = {SHIFT_BITS};",
-            f"  localparam logic [31:0] Identity = 32'h{IDENTITY:08x};",
             *constants,
             "",
             "  typedef struct packed {",
@@ -263,6 +280,8 @@ def systemverilog_package() -> str:
             *_BANK_FUNCTION,
             "",
             *_PARAM_FUNCTIONS,
+            "",
+            *_WIDTH_FUNCTIONS,
             "",
             *_LOOP_FUNCTION,
             "endpackage",

@@ -22,7 +22,7 @@ class Patches:
 
     So a kernel over few channels becomes a 1×1 kernel over many, and no word is mostly empty. In an image of bytes
     (row, column, channel), each row of the kernel is a run of neighbours. Padding (top, left, bottom, right) is part
-    of it, as zeros. `transposed`: rows and columns of the tensor are exchanged, but not the order of what a pixel holds.
+    of it, as zeros. `transposed`: rows and columns of the tensor are exchanged, not the order of what a pixel holds.
     """
 
     kernel: tuple[int, int]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from intarsia.engine.config import bus_words
 from intarsia.engine.cycles import predict
-from intarsia.engine.layout import REGION_SHIFT, REGIONS, REGISTERS
+from intarsia.engine.layout import REGION_SHIFT, REGIONS
 from intarsia.engine.packing import Words, activation_words, activations_of
 from intarsia.engine.program import Placement, Program
 from intarsia.errors import IntarsiaError
@@ -26,7 +26,8 @@ _COUNTS = (
 
 #: The cycle model is exact, so an engine that takes twice as long, and some, never ends.
 _MARGIN, _LEAST_LIMIT = 2, 10_000
-_LIMIT_REACHED = -1  # what `engine_run` returns
+#: What `engine_run` returns besides the number of layers.
+_LIMIT_REACHED, _FAULT, _OVERRUN = -1, -4, -5
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,11 @@ class Run:
     counts: tuple[LayerCounts, ...]
     values: dict[str, NDArray[np.int64]]
     input_cycles: int
-    """Cycles to write the image over the host bus, not part of the layers' cycles."""
+    """Cycles to write the image through the memory port, not part of the layers' cycles."""
 
     @property
     def cycles(self) -> int:
-        """Cycles from the start command to the interrupt."""
+        """Cycles from the start command to the end of the program."""
         return sum(layer.cycles for layer in self.counts)
 
 
@@ -110,11 +111,6 @@ class SimulatedEngine:
         """Reset the hardware, even in the middle of a run or after an assertion; its memories keep their content."""
         self._library.engine_reset(self._handle)
 
-    @property
-    def interrupt(self) -> bool:
-        """The interrupt line."""
-        return bool(self._library.engine_interrupt(self._handle))
-
     def cover_counts(self) -> dict[str, int]:
         """Return how often each cover point was met since the process began, in all engines of this build, by
         `MODULE.NAME`; empty without `cover`.
@@ -124,24 +120,8 @@ class SimulatedEngine:
             self._library.engine_cover(self._handle, str(path).encode())
             return _cover_counts(path.read_text(encoding="utf-8")) if path.exists() else {}
 
-    def read_register(self, name: str) -> int:
-        """Read one of `intarsia.engine.layout.REGISTERS` over the host's bus, in three clock cycles.
-
-        Raises:
-            IntarsiaError: an assertion of the hardware failed.
-        """
-        return self.read_bus(_address("Registers") + REGISTERS[name])
-
-    def write_register(self, name: str, value: int) -> None:
-        """Write one of `intarsia.engine.layout.REGISTERS` over the host's bus, in one clock cycle.
-
-        Raises:
-            IntarsiaError: an assertion of the hardware failed.
-        """
-        self.write_bus(_address("Registers") + REGISTERS[name], value)
-
-    def read_bus(self, address: int) -> int:
-        """Read 32 bits at an address of the host's bus.
+    def read_word(self, address: int) -> int:
+        """Read 32 bits at an address of the memory port.
 
         Raises:
             IntarsiaError: an assertion of the hardware failed.
@@ -150,8 +130,8 @@ class SimulatedEngine:
         self._fetch(address, 1, data)
         return int(data[0])
 
-    def write_bus(self, address: int, value: int) -> None:
-        """Write 32 bits at an address of the host's bus.
+    def write_word(self, address: int, value: int) -> None:
+        """Write 32 bits at an address of the memory port.
 
         Raises:
             IntarsiaError: an assertion of the hardware failed.
@@ -161,7 +141,7 @@ class SimulatedEngine:
         self._check_assertions()
 
     def _fetch(self, address: int, stride: int, data: NDArray[np.uint32]) -> None:
-        """Fill `data` (words, parts of 32 bits) over the host's bus."""
+        """Fill `data` (words, parts of 32 bits) through the memory port."""
         words, parts = (*data.shape, 1)[:2]
         answered = self._library.engine_read(
             self._handle, address, words, parts, stride, data.ctypes.data_as(ctypes.c_void_p)
@@ -209,7 +189,6 @@ class SimulatedEngine:
         limit = _MARGIN * self._predicted + _LEAST_LIMIT
         ended = self._library.engine_run(
             self._handle,
-            _address("Registers") + REGISTERS["Control"],
             layers,
             limit,
             counts.ctypes.data_as(ctypes.c_void_p),
@@ -222,6 +201,9 @@ class SimulatedEngine:
                 f"the engine has not ended {program.name} after {limit:,} cycles, where the cycle model predicts "
                 f"{self._predicted:,}"
             )
+        if ended in (_FAULT, _OVERRUN):
+            what = "begins a layer that cannot be run" if ended == _FAULT else "goes beyond the end of a memory"
+            raise self._failed(f"the program of {program.name} {what}")
         if ended != layers:
             found = f"{ended} of {layers}" if ended >= 0 else f"more than {layers}"
             raise self._failed(f"the engine ended {found} layers of {program.name}")
@@ -297,8 +279,6 @@ def _load(path: Path) -> ctypes.CDLL:
     library.engine_create.argtypes = [words]
     library.engine_create.restype = handle
     library.engine_reset.argtypes = [handle]
-    library.engine_interrupt.argtypes = [handle]
-    library.engine_interrupt.restype = ctypes.c_int32
     library.engine_cover.argtypes = [handle, ctypes.c_char_p]
     library.engine_cover.restype = None
     library.engine_failed.argtypes = [handle]
@@ -308,6 +288,6 @@ def _load(path: Path) -> ctypes.CDLL:
     library.engine_write.restype = ctypes.c_uint64
     library.engine_read.argtypes = [handle, words, words, words, words, handle]
     library.engine_read.restype = ctypes.c_int32
-    library.engine_run.argtypes = [handle, words, words, ctypes.c_uint64, handle, handle, ctypes.c_uint64]
+    library.engine_run.argtypes = [handle, words, ctypes.c_uint64, handle, handle, ctypes.c_uint64]
     library.engine_run.restype = ctypes.c_int32
     return library

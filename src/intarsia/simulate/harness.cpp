@@ -24,6 +24,7 @@ struct Simulation {
     top.we_i = 0;
     top.addr_i = 0;
     top.wdata_i = 0;
+    top.start_i = 0;
     top.rst_ni = 1;
     top.eval();
     reset();
@@ -126,13 +127,11 @@ void engine_cover(Simulation* simulation, const char* path) {
 #endif
 }
 
-int32_t engine_interrupt(Simulation* simulation) { return simulation->top.irq_o; }
-
 // Whether an assertion of the hardware has failed since the last reset.
 int32_t engine_failed(Simulation* simulation) { return simulation->context.gotError(); }
 
-// Write `words` wide words of `parts` 32-bit parts each from word address `base` (host bus, 32-bit) on; a wide word
-// takes `stride` bus addresses. Returns the clock cycles it took.
+// Write `words` wide words of `parts` 32-bit parts each from word address `base` (of the memory port, 32-bit) on; a wide word
+// takes `stride` addresses. Returns the clock cycles it took.
 uint64_t engine_write(Simulation* simulation, uint32_t base, uint32_t words, uint32_t parts, uint32_t stride,
                       const uint32_t* data) {
   simulation->enter();
@@ -151,21 +150,24 @@ int32_t engine_read(Simulation* simulation, uint32_t base, uint32_t words, uint3
   return 0;
 }
 
-// Start the program and run to the interrupt, at most `limit` cycles. For layer l, counts[7*l …] become: cycles, steps,
+// Start the program and run to its end, at most `limit` cycles. For layer l, counts[7*l …] become: cycles, steps,
 // activation reads, activation writes, residual, weight and parameter reads. When `snapshots` is given, the whole
 // activation memory (`memory_bytes`) is copied there after each layer. Returns the layers that ended, or −1 at the
-// limit, −2 when there are more than `layers` of them, −3 when an assertion of the hardware failed.
-int32_t engine_run(Simulation* simulation, uint32_t control, uint32_t layers, uint64_t limit, uint64_t* counts,
+// limit, −2 when there are more than `layers` of them, −3 when an assertion of the hardware failed, −4 before a layer
+// that cannot be run, −5 when an access went beyond the end of a memory.
+int32_t engine_run(Simulation* simulation, uint32_t layers, uint64_t limit, uint64_t* counts,
                    uint8_t* snapshots, uint64_t memory_bytes) {
   simulation->enter();
   Vintarsia_engine& top = simulation->top;
   std::memset(counts, 0, sizeof(uint64_t) * 7 * layers);
-  simulation->write(control, 1);
+  top.start_i = 1;
+  simulation->tick();
+  top.start_i = 0;
   uint32_t layer = 0;
   for (uint64_t cycle = 0; cycle < limit; ++cycle) {
     top.clk_i = 0;
     top.eval();
-    const bool done = top.layer_done_o;
+    const bool done = top.layer_done_o, finished = top.finished_o, fault = top.fault_o;
     if (layer < layers) {
       uint64_t* c = counts + 7 * layer;
       c[0] += 1;
@@ -180,7 +182,9 @@ int32_t engine_run(Simulation* simulation, uint32_t control, uint32_t layers, ui
       ++layer;
     }
     if (simulation->context.gotError()) return -3;
-    if (top.irq_o) return int32_t(layer);
+    if (fault) return -4;
+    if (top.overrun_o) return -5;
+    if (finished) return int32_t(layer);
   }
   return -1;
 }

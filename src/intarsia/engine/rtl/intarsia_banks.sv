@@ -77,10 +77,6 @@ module intarsia_banks
   assign unused = ^{row, read_row, impl};
 
 `ifndef SYNTHESIS
-  a_first: assert property (@(posedge clk_i) req_i |-> 32'(addr_i) < Depth)
-  else $error("a word beyond the memory's end");
-  a_second: assert property (@(posedge clk_i) read_req_i |-> 32'(read_addr_i) < Depth)
-  else $error("a word beyond the memory's end");
   c_conflict: cover property (@(posedge clk_i) read_req_i && !read_gnt_o);
 `endif
 endmodule

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Control: runs a program. Starts a layer, reads the next one's descriptor while it works, and goes on when its last word
-// is written.
+// is written. A layer that cannot be run (an empty loop, bounds that exclude every value, a window that does not move by
+// pixels, data that would begin beyond a memory) ends the program before it starts: fault_o.
 //
-// Parameters: AddressBits of the program memory.
+// Parameters: AddressBits of the program memory; ActDepth, WeightDepth, words of the memories.
 // Latency: a layer starts in the cycle after the end of the one before, but at least DescriptorWords + 2 cycles after
 // that one's start; the first one starts DescriptorWords + 3 cycles after run_i.
 module intarsia_control
   import intarsia_pkg::*;
 #(
-  parameter int unsigned AddressBits
+  parameter int unsigned AddressBits,
+  parameter int unsigned ActDepth,
+  parameter int unsigned WeightDepth
 ) (
   input  logic                   clk_i,
   input  logic                   rst_ni,
@@ -20,7 +23,8 @@ module intarsia_control
   output descriptor_t            layer_o,
   input  logic                   layer_done_i,
   output logic                   busy_o,
-  output logic                   finished_o     // pulse: the program has ended
+  output logic                   finished_o,    // pulse: the program has ended
+  output logic                   fault_o        // pulse, with finished_o: it has a layer that cannot be run
 );
   localparam int unsigned CountBits = $clog2(DescriptorWords + 2);
   typedef enum logic [1:0] {Idle, First, Start, Wait} state_e;
@@ -40,7 +44,7 @@ module intarsia_control
     unique case (state_q)
       Idle: if (run_i) state_d = First;
       First: if (there) state_d = Start;
-      Start: state_d = Wait;
+      Start: state_d = fault_o ? Idle : Wait;
       Wait: if (layer_done_i) state_d = layer_q.last ? Idle : there ? Start : First;
       default: state_d = Idle;
     endcase
@@ -65,19 +69,23 @@ module intarsia_control
   assign layer_o = layer_q;
   assign ren_o = reading && count_q < CountBits'(DescriptorWords);
   assign raddr_o = address_q;
-  assign start_o = state_q == Start;
   assign busy_o = state_q != Idle;
-  assign finished_o = state_q == Wait && layer_done_i && layer_q.last;
+  assign finished_o = fault_o || (state_q == Wait && layer_done_i && layer_q.last);
 
-`ifndef SYNTHESIS
-  a_loops: assert property (@(posedge clk_i) disable iff (!rst_ni) start_o |-> !has_empty_loop(layer_o))
-  else $error("a layer with an empty loop");
-  a_clip: assert property (@(posedge clk_i) disable iff (!rst_ni) start_o |-> layer_o.lo <= layer_o.hi)
-  else $error("bounds that exclude every value");
-  a_window: assert property (@(posedge clk_i) disable iff (!rst_ni) start_o && layer_o.window |->
-      layer_o.new_columns != '0 && layer_o.tile_pixels == 4'd1)
-  else $error("a window that does not move by pixels");
-`endif
+  // The layer at the end of the queue is looked at in the cycle before it starts.
+  descriptor_t next;
+  logic        bad_q;
+  assign next = next_q[DescriptorBits-1:0];
+  always_ff @(posedge clk_i) begin
+    if (take) begin
+      bad_q <= has_empty_loop(next) || next.lo > next.hi ||
+               (next.window && (next.new_columns == '0 || next.tile_pixels != 4'd1)) ||
+               32'(next.in_base) >= ActDepth || 32'(next.out_base) >= ActDepth ||
+               (next.residual && 32'(next.residual_base) >= ActDepth) || 32'(next.weight_base) >= WeightDepth;
+    end
+  end
+  assign fault_o = state_q == Start && bad_q;
+  assign start_o = state_q == Start && !bad_q;
 
   if (DescriptorBits < DescriptorWords * 32) begin : gen_unused
     logic unused;

@@ -16,8 +16,8 @@
 //   LeastBits, GreatestBits   of a stored value: 8 and 8, or 16 at most and 4, 8 or 16 at least; with one width only,
 //                      the descriptor's out_format is without effect.
 //   AccBits, AccSlots, ScaleBits, BiasBits, ResidualBits, ResidualShiftBits   as elsewhere.
-//   AddressBits, Banks of the activation memory.
-//   WordBits           of the weight memory; WeightAddressBits, of its addresses.
+//   Banks              of the activation memory.
+//   WordBits           of the weight memory.
 // Latency: an output word of G groups (Lanes/RequantLanes, or half as many, of half a tile) read in cycles t … t + G − 1 is written in cycle
 // t + G + RequantStages at the earliest.
 module intarsia_drain
@@ -34,10 +34,8 @@ module intarsia_drain
   parameter int unsigned BiasBits,
   parameter int unsigned ResidualBits,
   parameter int unsigned ResidualShiftBits,
-  parameter int unsigned AddressBits,
   parameter int unsigned Banks,
   parameter int unsigned WordBits,
-  parameter int unsigned WeightAddressBits,
   localparam int unsigned PtrBits    = $clog2(AccSlots),
   localparam int unsigned ParamBits  = ScaleBits + ShiftBits + BiasBits,
   localparam int unsigned PerWord    = params_per_word(WordBits, ParamBits, Lanes),
@@ -55,17 +53,17 @@ module intarsia_drain
   input  logic [Lanes-1:0][AccBits-1:0] acc_i,
   // Weight memory.
   output logic                         param_ren_o,
-  output logic [WeightAddressBits-1:0] param_raddr_o,
+  output logic [15:0]                  param_raddr_o,
   input  logic [WordBits-1:0]          param_rdata_i,
   // Activation memory.
   output logic                         req_o,
   output logic                         we_o,
   output logic [Enables-1:0]           be_o,
-  output logic [AddressBits-1:0]       addr_o,
+  output logic [15:0]                  addr_o,
   output logic [ActBits-1:0]           wdata_o,
   input  logic [ActBits-1:0]           rdata_i,
   input  logic                         loader_want_i,
-  input  logic [AddressBits-1:0]       loader_addr_i,
+  input  logic [15:0]                  loader_addr_i,
   output logic                         done_o       // with the last write of the layer
 );
   if (RequantLanes < 1 || Lanes % RequantLanes != 0) begin : gen_bad
@@ -140,7 +138,7 @@ module intarsia_drain
   logic [7:0]              param_number_q;
   logic [ParamWords-1:0][PerWord-1:0][ParamBits-1:0] params_q;
   assign param_ren_o = left_q != '0;
-  assign param_raddr_o = param_q[WeightAddressBits-1:0];
+  assign param_raddr_o = param_q;
   always_comb begin
     left_d = left_q - 8'(param_ren_o);
     if (start_i || (advance && wrap[Y] && !wrap[Tile])) left_d = 8'(ParamWords);
@@ -201,7 +199,7 @@ module intarsia_drain
   assign advance = active && last_group;
   assign acc_ptr_o = ptr_q;
   function automatic logic loader_needs(input logic [15:0] address);
-    return loader_want_i && bank_of(16'(loader_addr_i), Banks) == bank_of(address, Banks);
+    return loader_want_i && bank_of(loader_addr_i, Banks) == bank_of(address, Banks);
   endfunction
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
@@ -389,7 +387,7 @@ module intarsia_drain
       be_o = be_o | (enables[s] & {Enables{is_size[s]}});
     end
   end
-  assign addr_o = AddressBits'(writes ? waiting_address_q : residual_address);
+  assign addr_o = writes ? waiting_address_q : residual_address;
   assign done_o = writes && waiting_last_q;
 
   logic unused;
@@ -401,13 +399,6 @@ module intarsia_drain
   else $error("more finished pixels than accumulators");
   a_start: assert property (@(posedge clk_i) disable iff (!rst_ni) start_i |-> ready_q == '0)
   else $error("a layer started before the last one was drained");
-  a_written: assert property (@(posedge clk_i) disable iff (!rst_ni) writes |-> 32'(waiting_address_q) < 1 << AddressBits)
-  else $error("an output beyond the activation memory");
-  a_read: assert property (@(posedge clk_i) disable iff (!rst_ni)
-      residual_read |-> 32'(residual_address) < 1 << AddressBits)
-  else $error("a residual beyond the activation memory");
-  a_params: assert property (@(posedge clk_i) disable iff (!rst_ni) param_ren_o |-> 32'(param_q) < 1 << WeightAddressBits)
-  else $error("requantization beyond the weight memory");
   a_port: assert property (@(posedge clk_i) disable iff (!rst_ni) !(writes && residual_read))
   else $error("a residual read while a word is written");
   c_residual: cover property (@(posedge clk_i) disable iff (!rst_ni) wants && !starts);

@@ -53,14 +53,19 @@ module intarsia_engine
 ) (
   input  logic        clk_i,
   input  logic        rst_ni,
-  // Host bus (intarsia_host).
+  // Program.
+  input  logic        start_i,      // run it; without effect while busy
+  output logic        busy_o,
+  output logic        finished_o,   // pulse: it has ended
+  output logic        fault_o,      // pulse, with finished_o: before a layer that cannot be run
+  output logic        overrun_o,    // a memory was accessed beyond its end in the cycle before; the engine must be reset
+  // Memory port (intarsia_host).
   input  logic        req_i,
   input  logic        we_i,
   input  logic [23:0] addr_i,
   input  logic [31:0] wdata_i,
   output logic        rvalid_o,
   output logic [31:0] rdata_o,
-  output logic        irq_o,
   // For observers: a layer has ended; memory accesses of this cycle {requantization read, weights read, residual read,
   // activation write, activation read}; a step computes.
   output logic        layer_done_o,
@@ -76,15 +81,13 @@ module intarsia_engine
 
   localparam int unsigned IndexBits  = $clog2(Block);
   localparam int unsigned PtrBits    = $clog2(AccSlots);
-  localparam int unsigned TritBits   = 8 * (Block / 5) + (Block % 5 == 1 ? 2 : Block % 5 == 3 ? 5 : 0);
+  localparam int unsigned TritBits   = trit_bits(Block);
   localparam bit          OwnIndices = Positions == 0;
   localparam bit          OneIndices = Unit == 0 && Positions == 1;
   localparam int unsigned SlotField  = Slots * (SlotBits + (OwnIndices ? IndexBits : 0));
   localparam int unsigned LaneBits   = TritBits + SlotField; // of a superposition
-  localparam int unsigned SharedBits = OneIndices ? 4 * ((Slots * IndexBits + 3) / 4) : 0; // any number of parts fits
-  localparam int unsigned BlockBits  = Unit == 0 ? Lanes * LaneBits + SharedBits :
-                                       Unit == 1 ? Lanes * Block * WeightBits :
-                                       Unit == 2 ? Block * (2 * Lanes + 6 * Lanes8 + 2 * Lanes4) : 8 * Block * Lanes;
+  localparam int unsigned BlockBits  = weight_block_bits(Unit, Lanes, Block, Slots, SlotBits, Positions, WeightBits,
+                                                         Lanes8, Lanes4);
   localparam int unsigned WordBits   = BlockBits / WeightParts;
   localparam int unsigned ParamBits  = ScaleBits + ShiftBits + BiasBits;
   localparam int unsigned ParamWords = param_words(WordBits, ParamBits, Lanes);
@@ -100,7 +103,7 @@ module intarsia_engine
 
   // Control and host.
   descriptor_t layer;
-  logic start, layer_done, busy, finished, run;
+  logic start, layer_done, busy;
   logic host_act_wen, host_weight_wen, host_program_wen, host_act_ren;
   logic [15:0] host_waddr, host_act_raddr;
   logic [ActBits-1:0]  host_act_wdata, act_rdata, loader_rdata;
@@ -111,27 +114,27 @@ module intarsia_engine
 
   intarsia_host #(.ActBits(ActBits), .WeightBits(WordBits)) u_host (
     .clk_i, .rst_ni, .req_i, .we_i, .addr_i, .wdata_i, .rvalid_o, .rdata_o,
-    .run_o(run), .busy_i(busy), .finished_i(finished), .irq_o,
     .act_wen_o(host_act_wen), .weight_wen_o(host_weight_wen), .program_wen_o(host_program_wen), .waddr_o(host_waddr),
     .act_wdata_o(host_act_wdata), .weight_wdata_o(host_weight_wdata), .program_wdata_o(host_program_wdata),
     .act_ren_o(host_act_ren), .act_raddr_o(host_act_raddr), .act_rdata_i(act_rdata)
   );
 
-  intarsia_control #(.AddressBits(ProgramAddr)) u_control (
-    .clk_i, .rst_ni, .run_i(run), .ren_o(program_ren), .raddr_o(program_raddr), .rdata_i(program_rdata),
-    .start_o(start), .layer_o(layer), .layer_done_i(layer_done), .busy_o(busy), .finished_o(finished)
+  intarsia_control #(.AddressBits(ProgramAddr), .ActDepth(ActDepth), .WeightDepth(WeightDepth)) u_control (
+    .clk_i, .rst_ni, .run_i(start_i), .ren_o(program_ren), .raddr_o(program_raddr), .rdata_i(program_rdata),
+    .start_o(start), .layer_o(layer), .layer_done_i(layer_done), .busy_o(busy), .finished_o, .fault_o
   );
+  assign busy_o = busy;
 
   // Loader and window.
   logic                  release_words, column_full, push, loader_want, loader_req, loader_gnt, window_write, window_pad;
   logic                  window_column;
   logic [IndexBits:0]    release_count, fill;
   logic [IndexBits-1:0]  window_index;
-  logic [ActAddr-1:0]    loader_addr;
+  logic [15:0]           loader_addr;
   logic [ActBits-1:0]    window_word, x_q;
   logic [Block-1:0][ActBits-1:0] window_slots;
 
-  intarsia_loader #(.Block(Block), .AddressBits(ActAddr)) u_loader (
+  intarsia_loader #(.Block(Block)) u_loader (
     .clk_i, .rst_ni, .start_i(start), .layer_i(layer),
     .release_i(release_words), .release_count_i(release_count), .push_i(push),
     .fill_o(fill), .column_full_o(column_full),
@@ -148,10 +151,10 @@ module intarsia_engine
 
   // Weights.
   logic                       weights_ready, take, block_ren, param_ren;
-  logic [WeightAddr-1:0]      block_raddr, param_raddr;
+  logic [15:0]                block_raddr, param_raddr;
   logic [BlockBits-1:0]       block;
   intarsia_weights #(
-    .Parts(WeightParts), .WordBits(WordBits), .AddressBits(WeightAddr), .ParamWords(ParamWords)
+    .Parts(WeightParts), .WordBits(WordBits), .ParamWords(ParamWords)
   ) u_weights (
     .clk_i, .rst_ni, .start_i(start), .layer_i(layer), .ready_o(weights_ready), .take_i(take), .block_o(block),
     .param_ren_i(param_ren), .ren_o(block_ren), .raddr_o(block_raddr), .rdata_i(weight_rdata)
@@ -281,12 +284,12 @@ module intarsia_engine
   // Drain.
   logic               drain_req, drain_we;
   logic [Enables-1:0] drain_be;
-  logic [ActAddr-1:0] drain_addr;
+  logic [15:0]        drain_addr;
   logic [ActBits-1:0] drain_wdata;
   intarsia_drain #(
     .Lanes(Lanes), .Block(Block), .RequantLanes(RequantLanes), .LeastBits(LeastAct), .GreatestBits(GreatestAct),
     .AccBits(AccBits), .AccSlots(AccSlots), .ScaleBits(ScaleBits), .BiasBits(BiasBits), .ResidualBits(ResidualBits), .ResidualShiftBits(ResidualShiftBits),
-    .AddressBits(ActAddr), .Banks(ActBanks), .WordBits(WordBits), .WeightAddressBits(WeightAddr)
+    .Banks(ActBanks), .WordBits(WordBits)
   ) u_drain (
     .clk_i, .rst_ni, .start_i(start), .layer_i(layer), .ready_i(valid_q[2] && step_q[2].last), .free_o(free),
     .acc_ptr_o(drain_ptr), .acc_i(acc),
@@ -302,15 +305,15 @@ module intarsia_engine
     .req_i(busy ? drain_req : host_act_wen || host_act_ren),
     .we_i(busy ? drain_we : host_act_wen),
     .be_i(busy ? drain_be : '1),
-    .addr_i(busy ? drain_addr : host_act_wen ? ActAddr'(host_waddr) : ActAddr'(host_act_raddr)),
+    .addr_i(busy ? ActAddr'(drain_addr) : host_act_wen ? ActAddr'(host_waddr) : ActAddr'(host_act_raddr)),
     .wdata_i(busy ? drain_wdata : host_act_wdata),
     .rdata_o(act_rdata),
-    .read_req_i(loader_req), .read_addr_i(loader_addr), .read_gnt_o(loader_gnt), .read_rdata_o(loader_rdata)
+    .read_req_i(loader_req), .read_addr_i(ActAddr'(loader_addr)), .read_gnt_o(loader_gnt), .read_rdata_o(loader_rdata)
   );
   intarsia_memory #(.Width(WordBits), .Depth(WeightDepth)) u_weight_memory (
     .clk_i, .impl_i('0), .impl_o(impl[0]),
     .req_i(host_weight_wen || param_ren || block_ren), .we_i(host_weight_wen), .be_i('1),
-    .addr_i(host_weight_wen ? WeightAddr'(host_waddr) : param_ren ? param_raddr : block_raddr),
+    .addr_i(host_weight_wen ? WeightAddr'(host_waddr) : WeightAddr'(param_ren ? param_raddr : block_raddr)),
     .wdata_i(host_weight_wdata), .rdata_o(weight_rdata)
   );
   intarsia_memory #(.Width(32), .Depth(ProgramDepth)) u_program_memory (
@@ -319,6 +322,13 @@ module intarsia_engine
     .addr_i(host_program_wen ? ProgramAddr'(host_waddr) : program_raddr),
     .wdata_i(host_program_wdata), .rdata_o(program_rdata)
   );
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) overrun_o <= 1'b0;
+    else overrun_o <= (loader_req && 32'(loader_addr) >= ActDepth) || (drain_req && 32'(drain_addr) >= ActDepth) ||
+                      (param_ren && 32'(param_raddr) >= WeightDepth) || (block_ren && 32'(block_raddr) >= WeightDepth) ||
+                      (program_ren && 32'(program_raddr) >= ProgramDepth);
+  end
 
   assign layer_done_o = layer_done;
   assign accesses_o = {param_ren, block_ren, drain_req && !drain_we, drain_req && drain_we, loader_req && loader_gnt};

@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Host port: a 32-bit bus on which the host writes images, starts the program and reads results.
+// Memory port: writes images and program into the engine's memories and reads results, 32 bits at a time.
 //
-// Address, in 32-bit words: bits 23…20 choose the region (intarsia_pkg::Region…). In a memory region the low bits
-// choose the 32-bit part of a wide word, least significant first; parts are gathered and the word is written with its
-// last part. Only Activations can be read; other memories and offsets without a register read as 0.
-//
-// Registers: Control (write bit 0 as 1 to start; ignored while busy), Status (bit StatusBusy; bit StatusDone, the
-// interrupt, cleared by writing it as 1 and by a start), Cycles of the last run, Identity. The memories belong to the
-// host only while the engine is not busy: else writes are ignored and reads give 0.
+// Address, in 32-bit words: bits 23…20 choose the memory (intarsia_pkg::Region…). The low bits choose the 32-bit part of
+// a wide word, least significant first; parts are gathered, and the word is written with its last part. Only Activations
+// can be read; all else reads as 0. The port may be used only while the engine is not busy, and only within the
+// memories (intarsia_accelerator refuses other accesses).
 //
 // Parameters: widths of the wide words in bits.
 // Latency: a write takes effect at once; read data are valid with rvalid_o two cycles after the request.
@@ -20,18 +17,12 @@ module intarsia_host
 ) (
   input  logic                  clk_i,
   input  logic                  rst_ni,
-  // Bus.
   input  logic                  req_i,
   input  logic                  we_i,
   input  logic [23:0]           addr_i,
   input  logic [31:0]           wdata_i,
   output logic                  rvalid_o,
   output logic [31:0]           rdata_o,
-  // To the engine.
-  output logic                  run_o,
-  input  logic                  busy_i,
-  input  logic                  finished_i,
-  output logic                  irq_o,
   // To the memories.
   output logic                  act_wen_o,
   output logic                  weight_wen_o,
@@ -78,18 +69,16 @@ module intarsia_host
     endcase
   end
 
-  // Parts gathered so far, with the one on the bus.
+  // Parts gathered so far, with the one at the port.
   logic [Widest-1:0][31:0] parts_q, parts;
+  logic                    write;
+  assign write = req_i && we_i;
   always_comb begin
     parts = parts_q;
     parts[part] = wdata_i;
   end
-  logic write_register, write_memory;
-  assign write_register = req_i && we_i && region == RegionRegisters;
-  assign write_memory = req_i && we_i && region != RegionRegisters && !busy_i;
-  always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) parts_q <= '0;
-    else if (write_memory) parts_q <= parts;
+  always_ff @(posedge clk_i) begin
+    if (write) parts_q <= parts;
   end
   logic [Widest*32-1:0] flat;
   assign flat = parts;
@@ -97,39 +86,17 @@ module intarsia_host
   assign weight_wdata_o = flat[WeightBits-1:0];
   assign program_wdata_o = wdata_i;
   assign waddr_o = index[15:0];
-  assign act_wen_o = write_memory && whole && region == RegionActivations;
-  assign weight_wen_o = write_memory && whole && region == RegionWeights;
-  assign program_wen_o = write_memory && region == RegionProgram;
-
-  // Registers.
-  logic        done_q;
-  logic [31:0] cycles_q;
-  logic        clear;
-  assign run_o = write_register && offset == RegisterControl && wdata_i[0] && !busy_i;
-  assign clear = write_register && offset == RegisterStatus && wdata_i[StatusDone];
-  assign irq_o = done_q;
-  always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) begin
-      done_q <= 1'b0;
-      cycles_q <= '0;
-    end else if (run_o) begin
-      done_q <= 1'b0;
-      cycles_q <= '0;
-    end else begin
-      if (busy_i) cycles_q <= cycles_q + 32'd1;
-      if (finished_i) done_q <= 1'b1;
-      else if (clear) done_q <= 1'b0;
-    end
-  end
+  assign act_wen_o = write && whole && region == RegionActivations;
+  assign weight_wen_o = write && whole && region == RegionWeights;
+  assign program_wen_o = write && region == RegionProgram;
 
   // Reads.
   logic                read1_q, read2_q, act1_q;
   logic [PartBits-1:0] part1_q;
-  logic [31:0]         register1_q, data2_q, act_part;
+  logic [31:0]         data2_q;
   logic [ActParts-1:0][31:0] act_parts;
   assign act_parts = (ActParts * 32)'(act_rdata_i);
-  assign act_part = act_parts[part1_q[ActShift-1:0]];
-  assign act_ren_o = req_i && !we_i && region == RegionActivations && !busy_i;
+  assign act_ren_o = req_i && !we_i && region == RegionActivations;
   assign act_raddr_o = index[15:0];
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
@@ -143,26 +110,13 @@ module intarsia_host
   always_ff @(posedge clk_i) begin
     act1_q <= act_ren_o;
     part1_q <= part;
-    register1_q <= '0;
-    if (region == RegionRegisters) begin
-      unique case (offset)
-        RegisterStatus: begin
-          register1_q[StatusBusy] <= busy_i;
-          register1_q[StatusDone] <= done_q;
-        end
-        RegisterCycles:   register1_q <= cycles_q;
-        RegisterIdentity: register1_q <= Identity;
-        default: ;
-      endcase
-    end
-    data2_q <= act1_q ? act_part : register1_q;
+    data2_q <= act1_q ? act_parts[part1_q[ActShift-1:0]] : '0;
   end
   assign rvalid_o = read2_q;
   assign rdata_o = data2_q;
 
 `ifndef SYNTHESIS
-  a_region: assert property (@(posedge clk_i) disable iff (!rst_ni)
-      req_i && region != RegionRegisters |-> index[19:16] == '0)
+  a_region: assert property (@(posedge clk_i) disable iff (!rst_ni) req_i |-> index[19:16] == '0)
   else $error("an address beyond the memories");
 `endif
 

@@ -13,13 +13,11 @@
 //
 // Parameters:
 //   Block          words of the ring (8 or 16).
-//   AddressBits    of the activation memory.
 // Latency: the first read is issued LoaderStages cycles after start_i; then one per cycle.
 module intarsia_loader
   import intarsia_pkg::*;
 #(
   parameter int unsigned Block,
-  parameter int unsigned AddressBits,
   localparam int unsigned IndexBits = $clog2(Block)
 ) (
   input  logic                   clk_i,
@@ -35,7 +33,7 @@ module intarsia_loader
   // Activation memory.
   output logic                   want_o,       // a word is wanted, now or when there is room
   output logic                   req_o,
-  output logic [AddressBits-1:0] addr_o,
+  output logic [15:0]            addr_o,
   input  logic                   gnt_i,        // a request would be served in this cycle
   // Write into the window, one cycle after the read.
   output logic                   write_o,
@@ -267,7 +265,7 @@ module intarsia_loader
   assign room = layer_i.window ? (!full_q || push_i) : fill_q < (IndexBits + 1)'(Block);
   assign want_o = valid3_q && !load3_q.pad;
   assign req_o = want_o && room;
-  assign addr_o = load3_q.address[AddressBits-1:0];
+  assign addr_o = load3_q.address;
   assign issue = valid3_q && room && (load3_q.pad || gnt_i);
   assign fill_o = fill_q;
   assign column_full_o = full_q;
@@ -312,8 +310,6 @@ module intarsia_loader
   else $error("words released that were never loaded");
   a_push: assert property (@(posedge clk_i) disable iff (!rst_ni) push_i |-> full_q)
   else $error("an incomplete column was pushed");
-  a_address: assert property (@(posedge clk_i) disable iff (!rst_ni) req_o |-> 32'(load3_q.address) < 1 << AddressBits)
-  else $error("an input beyond the activation memory");
   a_latency: assert property (@(posedge clk_i) disable iff (!rst_ni) $past(start_i, LoaderStages) |-> valid3_q)
   else $error("the first word came late");
   c_wait: cover property (@(posedge clk_i) disable iff (!rst_ni) req_o && !gnt_i);

@@ -48,9 +48,4 @@ module intarsia_memory #(
   assign impl_o = '0;
   logic unused;
   assign unused = ^impl_i;
-
-`ifndef SYNTHESIS
-  a_address: assert property (@(posedge clk_i) req_i |-> 32'(addr_i) < Depth)
-  else $error("a word beyond the memory's end");
-`endif
 endmodule

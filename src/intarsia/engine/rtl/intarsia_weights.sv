@@ -9,7 +9,7 @@
 //
 // Parameters:
 //   Parts        words of a block (1, 2 or 4).
-//   WordBits     of the memory; AddressBits, of its addresses.
+//   WordBits     of the memory.
 //   ParamWords   words of a tile's requantization, which lies before its blocks.
 // Latency: a block that is taken in cycle t is on block_o in cycle t + 1.
 module intarsia_weights
@@ -17,7 +17,6 @@ module intarsia_weights
 #(
   parameter int unsigned Parts,
   parameter int unsigned WordBits,
-  parameter int unsigned AddressBits,
   parameter int unsigned ParamWords
 ) (
   input  logic                           clk_i,
@@ -31,7 +30,7 @@ module intarsia_weights
   // Weight memory.
   input  logic                           param_ren_i, // requantization is read in this cycle
   output logic                           ren_o,
-  output logic [AddressBits-1:0]         raddr_o,
+  output logic [15:0]                    raddr_o,
   input  logic [WordBits-1:0]            rdata_i
 );
   if (Parts != 1 && Parts != 2 && Parts != 4) begin : gen_bad_parts
@@ -76,7 +75,7 @@ module intarsia_weights
     else if (start_i) running_q <= 1'b1;
     else if (ren_o && wrap[3]) running_q <= 1'b0;
   end
-  assign raddr_o = address_q[AddressBits-1:0];
+  assign raddr_o = address_q;
 
   if (Parts == 1) begin : gen_whole
     assign ready_o = !param_ren_i;
@@ -117,8 +116,6 @@ module intarsia_weights
   assign unused_walk = ^{index, last, wrap, address_q};
 
 `ifndef SYNTHESIS
-  a_address: assert property (@(posedge clk_i) disable iff (!rst_ni) ren_o |-> 32'(address_q) < 1 << AddressBits)
-  else $error("weights beyond their memory");
   a_take: assert property (@(posedge clk_i) disable iff (!rst_ni) take_i |-> ready_o)
   else $error("a weight block taken that is not there");
   a_end: assert property (@(posedge clk_i) disable iff (!rst_ni) take_i && Parts == 1 |-> running_q)

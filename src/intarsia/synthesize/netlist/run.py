@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intarsia.engine.cycles import LayerCycles, predict
-from intarsia.engine.layout import DESCRIPTOR_WORDS, REGION_SHIFT, REGIONS, REGISTERS, bank_of
+from intarsia.engine.layout import DESCRIPTOR_WORDS, bank_of
 from intarsia.engine.packing import Words, activation_words, activations_of, to_words
 from intarsia.engine.program import Placement, Program
 from intarsia.errors import IntarsiaError
@@ -139,12 +139,9 @@ def _start(simulation: NetlistSimulation, *, uncounted: int = 0) -> None:
     simulation.run(_RESET_CYCLES)
     simulation.drive("rst_ni", 1)
     simulation.run(1)
-    address = (REGIONS["Registers"] << REGION_SHIFT) + REGISTERS["Control"]
-    for port, value in {"req_i": 1, "we_i": 1, "addr_i": address, "wdata_i": 1}.items():
-        simulation.drive(port, value)
+    simulation.drive("start_i", 1)
     simulation.run(1)
-    simulation.drive("req_i", 0)
-    simulation.drive("we_i", 0)
+    simulation.drive("start_i", 0)
     if uncounted:
         simulation.run(uncounted)
     simulation.count(True)

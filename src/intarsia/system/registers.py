@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The accelerator's registers: `rtl/registers.rdl` is their one declaration (SystemRDL 2.0); PeakRDL makes the rest.
+
+    python -m intarsia.system.registers
+
+writes the register block and its package in SystemVerilog, the C header of the driver, and `ADDRESSES` and `FIELDS`
+for Python (`_registers.py`). All are kept in the repository, so that only who changes a register needs PeakRDL.
+"""
+
+import sys
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from intarsia.errors import IntarsiaError
+from intarsia.files import write_text
+from intarsia.packages import require
+from intarsia.processes import run_tool
+from intarsia.text import escaped
+
+_SPDX = "SPDX-License-Identifier: Apache-2.0"
+_MADE = "Made of registers.rdl by `python -m intarsia.system.registers`; do not edit."
+_HEADER = Path("firmware/intarsia_registers.h")
+_PYTHON = Path("_registers.py")
+
+
+def generate() -> dict[Path, str]:
+    """Return all that is made of the declaration: file contents, by their place in this package.
+
+    Raises:
+        IntarsiaError: PeakRDL is missing, or the declaration has an error.
+    """
+    require("peakrdl", "dev")
+    declaration = Path(str(files("intarsia.system") / "rtl/registers.rdl"))
+    with TemporaryDirectory(prefix="intarsia-registers-") as name:
+        folder = Path(name)
+        checks = ("--err-if-bad-addr", "--err-if-bad-rw")
+        _peakrdl(folder, "regblock", declaration, "--cpuif", "passthrough", "--default-reset", "arst_n", *checks)
+        _peakrdl(folder, "c-header", declaration, output="intarsia_registers.h")
+        made = {
+            Path("rtl") / source: _headed((folder / source).read_text(encoding="utf-8"), "// ")
+            for source in ("intarsia_registers_pkg.sv", "intarsia_registers.sv")
+        }
+        made[_HEADER] = _headed((folder / "intarsia_registers.h").read_text(encoding="utf-8"), "// ")
+    return made | {_PYTHON: _python(declaration)}
+
+
+def _peakrdl(folder: Path, command: str, declaration: Path, *options: str, output: str = ".") -> None:
+    arguments = [sys.executable, "-m", "peakrdl", command, str(declaration), "-o", output, *options]
+    status, log = run_tool("PeakRDL", arguments, folder=folder, timeout_s=120.0)
+    if status:
+        raise IntarsiaError(f"PeakRDL failed: {log.strip().splitlines()[0] if log.strip() else 'no output'}.")
+
+
+def _headed(text: str, comment: str) -> str:
+    return f"{comment}{_SPDX}\n{comment}{_MADE}\n{text}"
+
+
+def _python(declaration: Path) -> str:
+    """Return the module of addresses and fields."""
+    from systemrdl.compiler import RDLCompiler  # noqa: PLC0415 (only who changes a register needs it)
+    from systemrdl.node import RegNode  # noqa: PLC0415
+
+    compiler = RDLCompiler()
+    compiler.compile_file(str(declaration))
+    top = compiler.elaborate().top
+    registers = [node for node in top.children() if isinstance(node, RegNode)]
+    addresses: Mapping[str, int] = {node.inst_name: node.absolute_address for node in registers}
+    lines = [
+        f"# {_SPDX}",
+        f'"""{_MADE}"""',
+        "",
+        "#: Byte address of each register.",
+        "ADDRESSES = {",
+        *(f'    "{name}": 0x{address:02X},' for name, address in addresses.items()),
+        "}",
+        "#: Lowest and highest bit of each field.",
+        "FIELDS = {",
+    ]
+    for node in registers:
+        fields = [f'        "{field.inst_name}": ({field.low}, {field.high}),' for field in node.fields()]
+        lines += [f'    "{node.inst_name}": {{', *fields, "    },"]
+    return "\n".join([*lines, "}", ""])
+
+
+if __name__ == "__main__":
+    for place, content in generate().items():
+        target = Path(str(files("intarsia.system"))) / place
+        target.parent.mkdir(exist_ok=True)
+        write_text(target, content)
+        print(escaped(str(target)))
