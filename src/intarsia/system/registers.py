@@ -42,7 +42,7 @@ def generate() -> dict[Path, str]:
             Path("rtl") / source: _headed((folder / source).read_text(encoding="utf-8"), "// ")
             for source in ("intarsia_registers_pkg.sv", "intarsia_registers.sv")
         }
-        made[_HEADER] = _headed((folder / "intarsia_registers.h").read_text(encoding="utf-8"), "// ")
+        made[_HEADER] = _headed(_freestanding((folder / "intarsia_registers.h").read_text(encoding="utf-8")), "// ")
     return made | {_PYTHON: _python(declaration)}
 
 
@@ -51,6 +51,23 @@ def _peakrdl(folder: Path, command: str, declaration: Path, *options: str, outpu
     status, log = run_tool("PeakRDL", arguments, folder=folder, timeout_s=120.0)
     if status:
         raise IntarsiaError(f"PeakRDL failed: {log.strip().splitlines()[0] if log.strip() else 'no output'}.")
+
+
+def _freestanding(header: str) -> str:
+    """Return a C header without what a program without a C library lacks, and whose registers are whole words: a packed
+    structure would be read byte by byte.
+    """
+    for old, new in (
+        ("#include <assert.h>\n", ""),
+        ("\nstatic_assert(", "\n_Static_assert("),
+        ("struct __attribute__ ((__packed__))", "struct"),
+    ):
+        if old not in header:
+            raise IntarsiaError(
+                f"PeakRDL's header has no {old.strip()}; adapt intarsia.system.registers to its version."
+            )
+        header = header.replace(old, new)
+    return header
 
 
 def _headed(text: str, comment: str) -> str:

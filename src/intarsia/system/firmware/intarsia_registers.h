@@ -10,7 +10,6 @@
 extern "C" {
 #endif
 #include <stdint.h>
-#include <assert.h>
 
 // reg - intarsia_registers::IDENTITY
 #define INTARSIA_REGISTERS__IDENTITY__VERSION_bm 0xffff
@@ -245,7 +244,7 @@ extern "C" {
 #define INTARSIA_REGISTERS__DMA_CONTROL__UNFOLD_reset 0x0
 
 // addrmap - intarsia_registers
-typedef struct __attribute__ ((__packed__)) {
+typedef struct {
     uint32_t IDENTITY;
     uint32_t BUILD;
     uint32_t CONTROL;
@@ -271,7 +270,7 @@ typedef struct __attribute__ ((__packed__)) {
 } intarsia_registers_t;
 
 
-static_assert(sizeof(intarsia_registers_t) == 0x64, "Packing error");
+_Static_assert(sizeof(intarsia_registers_t) == 0x64, "Packing error");
 
 #ifdef __cplusplus
 }
