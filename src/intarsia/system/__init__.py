@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A RISC-V system around the engine: compiling programs for it, and running them in simulation."""
+
+from intarsia.system.layout import CORES, Core, SystemMemory
+from intarsia.system.simulation import Counts, Mark, SimulatedSystem, SystemRun
+from intarsia.system.toolchain import ProgramImage, compile_program
+
+__all__ = [
+    "CORES",
+    "Core",
+    "Counts",
+    "Mark",
+    "ProgramImage",
+    "SimulatedSystem",
+    "SystemMemory",
+    "SystemRun",
+    "compile_program",
+]
