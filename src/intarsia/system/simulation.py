@@ -35,7 +35,7 @@ class Counts:
         cycles: clock cycles.
         instructions: that the processor completed.
         engine_busy, dma_busy, other_busy: cycles in which bits 0, 1 and 2 of the accelerator's busy_o were high.
-        instruction_waits, data_waits, dma_waits: cycles in which the bus kept the port waiting: a request was not
+        data_waits, instruction_waits, dma_waits: cycles in which the bus kept the port waiting: a request was not
             granted, or an answer came later than in the cycle after the grant. PicoRV32 has its data port only.
     """
 
@@ -44,8 +44,8 @@ class Counts:
     engine_busy: int
     dma_busy: int
     other_busy: int
-    instruction_waits: int
     data_waits: int
+    instruction_waits: int
     dma_waits: int
 
     def __sub__(self, other: "Counts") -> "Counts":

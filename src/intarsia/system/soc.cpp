@@ -25,7 +25,7 @@ namespace {
 struct Counts {
   uint64_t cycles, instructions;
   uint64_t busy[3];   // accelerator: engine, DMA, other
-  uint64_t waits[3];  // instruction port, data port, DMA
+  uint64_t waits[3];  // data port, instruction port, DMA
 };
 struct Mark {
   uint64_t number;

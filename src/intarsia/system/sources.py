@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from intarsia.engine.sources import rtl_folder, write_sources
+from intarsia.files import write_text
 from intarsia.packages import missing
 from intarsia.system.layout import Core
 
@@ -65,6 +66,7 @@ def write_system(folder: Path, core: Core, *, accelerator: Sequence[Path] | None
     cores = _copied(_core_sources(core), folder / _CORE)
     if core == "ibex":
         _copied([_package("ibex") / name for name in _IBEX_HEADERS], folder / _CORE)
+        cores = [_directive(folder, "define"), *cores, _directive(folder, "undef")]
     own = sorted(path for path in system_folder().glob("*.sv") if path.stem not in _other_cores(core))
     _copied([system_folder() / WAIVERS], folder / _SYSTEM)
     return [*cores, *engine, *_copied([*own, *accelerator], folder / _SYSTEM)]
@@ -85,6 +87,16 @@ def _package(core: Core) -> Path:
     if spec is None or spec.origin is None:
         raise missing(name.replace("_", "-"), "system")
     return Path(spec.origin).parent / ("verilog" if core == "picorv32" else "system_verilog")
+
+
+def _directive(folder: Path, directive: str) -> Path:
+    """Write a file that defines or undefines SYNTHESIS for the files that follow.
+
+    Ibex's own checks print to the terminal, and reach into modules by fixed names of instances.
+    """
+    path = folder / _CORE / f"{directive}_synthesis.sv"
+    write_text(path, f"`{directive} SYNTHESIS\n")
+    return path
 
 
 def _copied(paths: Sequence[Path], folder: Path) -> list[Path]:

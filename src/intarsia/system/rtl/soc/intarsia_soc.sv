@@ -5,8 +5,9 @@
 //   0x1000_0000  data bank: DataBytes of RAM      0x4000_1000  timer
 //   0x8000_0000  accelerator (64 MiB)             0x4000_2000  system control
 //
-// All other addresses are answered with err. Managers of the crossbar are the processor's instruction port (Ibex only),
-// its data port (of PicoRV32, for both) and the accelerator's DMA; they work in parallel unless they meet at a bank.
+// All other addresses are answered with err. Managers of the crossbar are the processor's data port (of PicoRV32, for
+// instructions, too), its instruction port (Ibex only) and the accelerator's DMA; they work in parallel unless they meet
+// at a bank. Instruction port and DMA reach the RAM banks only.
 //
 // There is one clock. rst_ni may fall and rise in any phase: the reset is asserted at once and released with the clock
 // (intarsia_reset). RAM keeps its content, and holds the program when the reset is released.
@@ -56,7 +57,7 @@ module intarsia_soc #(
   output logic        uart_tx_o,
   // For observers: a byte is written to the UART; the program exits with a code or sets a mark, both with value_o; the
   // processor has stopped for good; the accelerator is busy (see intarsia_accelerator); in this
-  // cycle {the DMA, the data port, the instruction port} waits: a request is not granted, or a response is late.
+  // cycle {the DMA, the instruction port, the data port} waits: a request is not granted, or a response is late.
   output logic        uart_valid_o,
   output logic [7:0]  uart_data_o,
   output logic        exit_valid_o,
@@ -74,8 +75,8 @@ module intarsia_soc #(
   end
 
   // Managers and subordinates of the crossbar.
-  localparam int unsigned Instr       = 0;
-  localparam int unsigned Data        = 1;
+  localparam int unsigned Data        = 0;
+  localparam int unsigned Instr       = 1;
   localparam int unsigned Dma         = 2;
   localparam int unsigned CodeBank    = 0;
   localparam int unsigned DataBank    = 1;
@@ -83,6 +84,8 @@ module intarsia_soc #(
   localparam int unsigned Engine      = 3;
   localparam logic [3:0][31:0] Base = {32'h8000_0000, 32'h4000_0000, 32'h1000_0000, 32'h0000_0000};
   localparam logic [3:0][31:0] Mask = {32'hFC00_0000, 32'hFFFF_0000, 32'hF000_0000, 32'hF000_0000};
+  // Instructions are fetched from RAM only, and DMA takes no part in peripherals; see intarsia_obi_crossbar for loops.
+  localparam logic [2:0][3:0] Reach = {4'b0011, 4'b0011, 4'b1111};
 
   logic rst_n;
   intarsia_reset u_reset (.clk_i, .rst_ni, .rst_no(rst_n));
@@ -93,7 +96,7 @@ module intarsia_soc #(
   logic [3:0]       sbr_req, sbr_gnt, sbr_we, sbr_rvalid, sbr_err;
   logic [3:0][31:0] sbr_addr, sbr_wdata, sbr_rdata;
   logic [3:0][3:0]  sbr_be;
-  intarsia_obi_crossbar #(.Managers(3), .Subordinates(4), .Base(Base), .Mask(Mask)) u_crossbar (
+  intarsia_obi_crossbar #(.Managers(3), .Subordinates(4), .Base(Base), .Mask(Mask), .Reach(Reach)) u_crossbar (
     .clk_i, .rst_ni(rst_n),
     .mgr_req_i(mgr_req), .mgr_gnt_o(mgr_gnt), .mgr_addr_i(mgr_addr), .mgr_we_i(mgr_we), .mgr_be_i(mgr_be),
     .mgr_wdata_i(mgr_wdata), .mgr_rvalid_o(mgr_rvalid), .mgr_rdata_o(mgr_rdata), .mgr_err_o(mgr_err),
