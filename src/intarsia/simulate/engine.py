@@ -2,7 +2,6 @@
 """Running a program on the simulated engine, from images to results, and reading what it did layer by layer."""
 
 import ctypes
-import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from intarsia.engine.layout import REGION_SHIFT, REGIONS
 from intarsia.engine.packing import Words, activation_words, activations_of
 from intarsia.engine.program import Placement, Program
 from intarsia.errors import IntarsiaError
+from intarsia.simulate.builder import open_library
 from intarsia.simulate.verilator import build
 
 _COUNTS = (
@@ -257,24 +257,12 @@ def _extract(memory: NDArray[np.uint32], placement: Placement) -> NDArray[np.int
     return placement.restore(activations_of(words, placement.stored.bits))
 
 
-def _opened(path: Path) -> ctypes.CDLL:
-    """Open a shared library; the loader replaces `$LIB` and the like in a path, so it is not given one with a `$`."""
-    if "$" not in str(path):
-        return ctypes.CDLL(str(path))
-    folder = os.open(path.parent.parent, os.O_RDONLY)
-    try:
-        # The name of the engine's own folder stays: the loader takes equal paths for one library.
-        return ctypes.CDLL(f"/proc/self/fd/{folder}/{path.parent.name}/{path.name}")
-    finally:
-        os.close(folder)
-
-
 def _address(region: str) -> int:
     return REGIONS[region] << REGION_SHIFT
 
 
 def _load(path: Path) -> ctypes.CDLL:
-    library = _opened(path)
+    library = open_library(path)
     handle, words = ctypes.c_void_p, ctypes.c_uint32
     library.engine_create.argtypes = [words]
     library.engine_create.restype = handle

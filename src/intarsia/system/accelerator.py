@@ -21,12 +21,12 @@ _WAIVERS = "accelerator.vlt"
 
 
 def fingerprint(config: EngineConfig) -> int:
-    """Return what tells one build of the engine from another: CRC-32 of its parameters and of the descriptor's fields.
+    """Return what tells one build of the engine from another: a CRC of its parameters and of the descriptor's fields.
 
     A program runs only on the build that it was compiled for; the accelerator compares.
     """
     described = json.dumps([config.module_parameters(), FIELD_BITS], sort_keys=True)
-    return zlib.crc32(described.encode())
+    return zlib.crc32(described.encode()) >> 1  # 31 bits: some tools take no larger parameter
 
 
 def module_parameters(config: EngineConfig) -> dict[str, int]:

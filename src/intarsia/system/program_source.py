@@ -93,7 +93,7 @@ def input_transfer(placement: Placement) -> Transfer:
 
 
 def takes_bytes(placement: Placement) -> bool:
-    """Whether the driver takes an input as bytes (row, column, channel); else it takes the words that the engine holds."""
+    """Whether the driver takes an input as bytes (row, column, channel); else it takes the engine's words."""
     return placement.stored.bits == _BYTE and placement.order is None
 
 

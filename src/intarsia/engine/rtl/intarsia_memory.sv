@@ -7,7 +7,7 @@
 //
 // Parameters:
 //   Width     bits of a word (1 or more).
-//   Depth     words (2 to 65536).
+//   Depth     words (2 to 1048576).
 //   Enables   parts of a word that are written one by one (a divisor of Width).
 //   ImplIn, ImplOut   bits of the implementation's own ports (1 or more).
 // Latency: the word that is read in a cycle appears on rdata_o in the next one and stays until the next read.
@@ -33,8 +33,8 @@ module intarsia_memory #(
   if (Width < 1 || Enables < 1 || Width % Enables != 0) begin : gen_bad_width
     $error("intarsia_memory: Width must be at least 1 and a multiple of Enables");
   end
-  if (Depth < 2 || Depth > 65536) begin : gen_bad_depth
-    $error("intarsia_memory: Depth must be 2 to 65536");
+  if (Depth < 2 || Depth > 1048576) begin : gen_bad_depth
+    $error("intarsia_memory: Depth must be 2 to 1048576");
   end
 
   logic [Width-1:0] words [Depth];
