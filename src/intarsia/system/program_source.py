@@ -87,9 +87,13 @@ def input_transfer(placement: Placement) -> Transfer:
         ),
         image=field("DMA_IMAGE", bytes=columns * channels, rows=rows),
         origin=field("DMA_ORIGIN", byte_=-corner[1] * channels, row=-corner[0]),
-        inner=field("DMA_INNER", count=inner, **along),
-        outer=field("DMA_OUTER", count=outer, **across),
+        inner=_loop("DMA_INNER", inner, along),
+        outer=_loop("DMA_OUTER", outer, across),
     )
+
+
+def _loop(register: str, count: int, step: dict[str, int]) -> int:
+    return field(register, count=count, **(step if count > 1 else {}))
 
 
 def takes_bytes(placement: Placement) -> bool:
