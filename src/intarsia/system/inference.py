@@ -123,7 +123,7 @@ def run_inference(
         IntarsiaError: a tool is missing, the firmware reports an error, or the hardware has a bug.
     """
     image = build_inference(program, images, core, compiler=compiler)
-    with SimulatedSystem(core, program.config, memory=image.memory, cache=cache, waves=waves, optimize='-O1') as system:
+    with SimulatedSystem(core, program.config, memory=image.memory, cache=cache, waves=waves) as system:
         run = system.run(image, limit_cycles=100_000_000 * (1 + len(images)))
     return _read(program, run, len(images), image)
 

@@ -115,7 +115,8 @@ class SimulatedSystem:
         uart_divisor: clock cycles per bit of the UART; a program that prints waits for it.
         accelerator: files of another module intarsia_accelerator; None for that of Intarsia.
         waves: file for the waveforms of all signals (VCD); they slow the simulation down, and take much space.
-        optimize: option of the C++ compiler; -O1 builds sooner and runs slower.
+        optimize: option of the C++ compiler, -O1 builds sooner, -O3 runs faster; None for -O1 with an engine, which is
+            large, and -O3 without.
         cache: folder of built simulations; None for `default_cache`.
         seed: draws what registers and memories hold at the start (1 to 2^31 - 1); no result depends on it.
 
@@ -132,7 +133,7 @@ class SimulatedSystem:
         uart_divisor: int = 1,
         accelerator: Sequence[Path] | None = None,
         waves: Path | None = None,
-        optimize: str = "-O3",
+        optimize: str | None = None,
         cache: Path | None = None,
         seed: int = 1,
     ) -> None:
@@ -149,6 +150,7 @@ class SimulatedSystem:
             "Accelerator": int(config is not None),
             **(module_parameters(config) if config else {}),
         }
+        optimize = optimize or ("-O1" if config else "-O3")
         design = _design(core, parameters, accelerator if config else (), traced=waves is not None, optimize=optimize)
         self._library = _declared(open_library(build_library(design, cache)))
         self._handle = self._library.system_create(seed, str(waves).encode() if waves else None)
