@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Systems around a network: its software on a processor."""
