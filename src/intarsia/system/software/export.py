@@ -2,6 +2,7 @@
 """Writing a network as a folder of C files."""
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from intarsia.system.software.library import Library, build_library
 from intarsia.system.software.source import MARK, example_text, header_text, makefile_text, source_text
 
 _COMMON = "intarsia_kernels.h"
+_INCLUDE = re.compile(r'^#include "(intarsia_\w+\.h)"$', re.MULTILINE)
 
 
 def kernel_folder() -> Path:
@@ -48,8 +50,13 @@ def export(network: IntegerNetwork, folder: Path, *, kernels: str = "int8", name
 
 def library_files(library: Library) -> dict[str, str]:
     """Return the content of each file by its name."""
-    headers = dict.fromkeys((_COMMON, *(kernel.header for kernel in library.instances)))
-    texts = {name: (kernel_folder() / name).read_text(encoding="utf-8") for name in headers}
+    texts: dict[str, str] = {}
+    missing = [_COMMON, *(kernel.header for kernel in library.instances)]
+    while missing:
+        name = missing.pop(0)
+        if name not in texts:
+            texts[name] = (kernel_folder() / name).read_text(encoding="utf-8")
+            missing += _INCLUDE.findall(texts[name])
     return texts | {
         f"{library.name}.h": header_text(library),
         f"{library.name}.c": source_text(library),

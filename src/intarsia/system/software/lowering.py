@@ -5,11 +5,13 @@ from intarsia.errors import IntarsiaError
 from intarsia.integer.layers import Add, AveragePool, Layer, MaxPool, Tensor, WeightLayer
 from intarsia.integer.network import IntegerNetwork
 from intarsia.system.software.direct import lower_add, lower_pool, lower_weights
+from intarsia.system.software.packed import lower_packed
 from intarsia.system.software.pieces import Lowered
 from intarsia.system.software.ranges import Range, tensor_ranges
+from intarsia.system.software.ternary import lower_ternary
 
 #: Families of kernels for weight layers.
-KERNELS = ("int8",)
+KERNELS = ("int8", "packed", "ternary")
 
 
 def lower(network: IntegerNetwork, kernels: str = "int8") -> tuple[Lowered, ...]:
@@ -40,4 +42,9 @@ def _lower(layer: Layer, inputs: list[Tensor], ranges: list[Range], kernels: str
 
 
 def _lower_weights(layer: WeightLayer, inputs: list[Tensor], ranges: list[Range], kernels: str) -> Lowered:
-    return lower_weights(layer, inputs, ranges)
+    forms: list[Lowered | None] = [lower_weights(layer, inputs, ranges)]
+    if kernels in ("packed", "ternary"):
+        forms.append(lower_packed(layer, inputs, ranges))
+    if kernels == "ternary":
+        forms.append(lower_ternary(layer, inputs, ranges))
+    return min((form for form in forms if form is not None), key=lambda form: form.cost)

@@ -95,7 +95,14 @@ class Scratch:
         return self.elements * SIZES[self.type]
 
 
-Argument = Constant | Table | Use | Scratch
+@dataclass(frozen=True)
+class Value:
+    """A number as an argument."""
+
+    number: int
+
+
+Argument = Constant | Table | Use | Scratch | Value
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ from intarsia.system.software.pieces import (
     Scratch,
     Table,
     Use,
+    Value,
     storage_type,
 )
 
@@ -185,6 +186,8 @@ def _argument(library: Library, number: int, argument: Argument) -> str:
     if isinstance(argument, Scratch):
         offset = library.scratch_offset(number)
         return "scratch" if offset is None else f"arena + {offset // SIZES[argument.type]}"
+    if isinstance(argument, Value):
+        return str(argument.number)
     return _tensor(library, argument)
 
 

@@ -22,8 +22,8 @@
 
 #define INTARSIA_FIRST_ZERO(c) INTARSIA_ACC a##c = 0;
 #define INTARSIA_SECOND_ZERO(c) INTARSIA_ACC b##c = 0;
-#define INTARSIA_FIRST_MAC(c) a##c += x0 * v[c];
-#define INTARSIA_BOTH_MAC(c) { const INTARSIA_ACC w0 = v[c]; a##c += x0 * w0; b##c += x1 * w0; }
+#define INTARSIA_FIRST_MAC(c) a##c += x0 * v[c]; INTARSIA_HOLD(a##c);
+#define INTARSIA_BOTH_MAC(c) { const INTARSIA_ACC w0 = v[c]; a##c += x0 * w0; b##c += x1 * w0; INTARSIA_HOLD(a##c); INTARSIA_HOLD(b##c); }
 #ifdef INTARSIA_R
 #define INTARSIA_FIRST_ADDED(c) (INTARSIA_TOTAL)r[c] * added[c]
 #define INTARSIA_SECOND_ADDED(c) (INTARSIA_TOTAL)r[outputs + c] * added[c]

@@ -65,14 +65,43 @@ static inline struct intarsia_span intarsia_clip(int32_t start, int32_t kernel, 
     return span;
 }
 
+// Keeps a sum in a register at this place of the program. Without it, compilers load the operands of many
+// multiplications ahead, run out of registers, and spill what they loaded: that costs twice the instructions.
+#if defined(__GNUC__) && !defined(INTARSIA_PLAIN_C)
+#define INTARSIA_HOLD(sum) __asm__ volatile("" : "+r"(sum) : : "memory")
+#else
+#define INTARSIA_HOLD(sum) ((void)0)
+#endif
+
 #define INTARSIA_JOIN_(a, b) a##b
 #define INTARSIA_JOIN(a, b) INTARSIA_JOIN_(a, b)
 
-// M(0) M(1) ... for each output channel of a group.
+// M(0) M(1) ... for each of some output channels or words.
 #define INTARSIA_EACH_1(M) M(0)
-#define INTARSIA_EACH_2(M) M(0) M(1)
-#define INTARSIA_EACH_4(M) M(0) M(1) M(2) M(3)
-#define INTARSIA_EACH_8(M) M(0) M(1) M(2) M(3) M(4) M(5) M(6) M(7)
+#define INTARSIA_EACH_2(M) INTARSIA_EACH_1(M) M(1)
+#define INTARSIA_EACH_3(M) INTARSIA_EACH_2(M) M(2)
+#define INTARSIA_EACH_4(M) INTARSIA_EACH_3(M) M(3)
+#define INTARSIA_EACH_5(M) INTARSIA_EACH_4(M) M(4)
+#define INTARSIA_EACH_6(M) INTARSIA_EACH_5(M) M(5)
+#define INTARSIA_EACH_7(M) INTARSIA_EACH_6(M) M(6)
+#define INTARSIA_EACH_8(M) INTARSIA_EACH_7(M) M(7)
+
+// M(c, 0) M(c, 1) ... for each of some words of channel c.
+#define INTARSIA_WORDS_1(M, c) M(c, 0)
+#define INTARSIA_WORDS_2(M, c) INTARSIA_WORDS_1(M, c) M(c, 1)
+#define INTARSIA_WORDS_3(M, c) INTARSIA_WORDS_2(M, c) M(c, 2)
+#define INTARSIA_WORDS_4(M, c) INTARSIA_WORDS_3(M, c) M(c, 3)
+#define INTARSIA_WORDS_5(M, c) INTARSIA_WORDS_4(M, c) M(c, 4)
+#define INTARSIA_WORDS_6(M, c) INTARSIA_WORDS_5(M, c) M(c, 5)
+#define INTARSIA_WORDS_7(M, c) INTARSIA_WORDS_6(M, c) M(c, 6)
+#define INTARSIA_WORDS_8(M, c) INTARSIA_WORDS_7(M, c) M(c, 7)
+
+// Two 16-bit lanes in a word: low + high * 2^16, modulo 2^32. Words are added, and multiplied by a weight, lane by lane;
+// a negative low lane borrows from the high one, which reading them undoes. The exporter proves that no lane leaves 16
+// bits where it is read.
+static inline int32_t intarsia_low(uint32_t word) { return (int32_t)((word & 0xffff) ^ 0x8000) - 0x8000; }
+
+static inline int32_t intarsia_high(uint32_t word) { return (int32_t)((word + 0x8000) >> 16 ^ 0x8000) - 0x8000; }
 
 // Writes out[c] from an accumulator; `channel` and `window` are the kernel's own names.
 #define INTARSIA_FINISH(SUM, Y, acc, c, added, out)                                       \
