@@ -12,12 +12,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from intarsia.cli.options import ON_FILES, OUT, Told, takes
+from intarsia.cli.options import EXPORT_C, ON_FILES, OUT, Told, takes
 from intarsia.engine import EngineConfig
 from intarsia.engine.sources import write_sources
 from intarsia.engine.units import Superposition, unit_named
 from intarsia.errors import IntarsiaError
 from intarsia.flow import BENCHMARKS, Settings, last_settings, network_file, report, run, run_stage
+from intarsia.flow.api import quantized_network
 from intarsia.flow.benchmarks import benchmark_of
 from intarsia.flow.names import MODELS, named
 from intarsia.packages import require
@@ -84,6 +85,11 @@ def _on_network(
         name, model = named(network, own_folder="out" in told)
         before = last_settings(told.get("out", OUT) / name, model=model, data_dir=told.get("data"))
     settings = before or settings_of(command, network, told, shlex.join(["intarsia", *arguments]))
+    if command == EXPORT_C:
+        network_file.require_c_output(told.get("output"))  # before long work
+        path = quantized_network(settings, force=force, say=say, progress=progress)
+        print(escaped(_export_c(path, told)))
+        return 0
     if command in ("run", "report"):
         work = command == "run"
         outcome = run(settings, force=force, say=say, progress=progress) if work else report(settings)
@@ -178,6 +184,8 @@ def _is_file(network: str) -> bool:
 def _on_file(command: str, path: Path, told: Told, *, progress: bool) -> str:
     if useless := sorted(told.keys() - ON_FILES[command]):
         raise IntarsiaError(f"{_flag(useless[0])} is not supported by {command} with a network file; leave it out.")
+    if command == EXPORT_C:
+        return _export_c(path, told)
     output, config = told.get("output"), _engine(told)
     if command == "execute":
         if "input" not in told:
@@ -188,6 +196,11 @@ def _on_file(command: str, path: Path, told: Told, *, progress: bool) -> str:
     if command == "compile":
         return network_file.compile_file(path, output, config)
     return network_file.simulate(path, told.get("input"), told.get("images"), config, progress=progress)
+
+
+def _export_c(path: Path, told: Told) -> str:
+    output = network_file.require_c_output(told.get("output"))
+    return network_file.export_c(path, output, told.get("kernels", "int8"), told.get("name"))
 
 
 def settings_of(command: str, network: str, told: Told, line: str) -> Settings:
@@ -214,7 +227,7 @@ def settings_of(command: str, network: str, told: Told, line: str) -> Settings:
     folder = told.get("out", OUT) / name
     synthesis = not told.get("skip_synthesis", False)
     settings = Settings(name, folder, model=model, synthesis=synthesis, command=line, **fields)
-    if foreign := [option for option in ("input", "labels", "output") if option in told]:
+    if foreign := [option for option in ("input", "labels", "output") if option in told and command != EXPORT_C]:
         raise IntarsiaError(f"{_flag(foreign[0])} goes with a network file (.safetensors), not with {name}.")
     return settings
 

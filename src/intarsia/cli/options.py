@@ -17,15 +17,19 @@ from intarsia.flow.energy import SAMPLED_CYCLES
 from intarsia.flow.hardware_settings import EnergyExtent
 from intarsia.flow.learning_settings import Budget
 from intarsia.quantize.recipes import QUANTIZATION_RECIPES
+from intarsia.system.software import KERNELS
 
 #: What was given on the command line, by the name of the option; the values have the types that the parser made.
 Told = Mapping[str, Any]
 
 OUT = Path("runs")
 
-_EVERY = frozenset({"run", "report", *(stage.name for stage in STAGES)})
+#: A command after the stages: it needs a quantized network, and is not a part of a run.
+EXPORT_C = "export-c"
+
+_EVERY = frozenset({"run", "report", EXPORT_C, *(stage.name for stage in STAGES)})
 _WHOLE = frozenset({"run", "report"})
-_QUANTIZED = _WHOLE | {"quantize", "execute", "export-onnx", "compile", "simulate"}
+_QUANTIZED = _WHOLE | {"quantize", "execute", "export-onnx", "compile", "simulate", EXPORT_C}
 _TRAINED = _QUANTIZED | {"train"}
 _SCHEME = _QUANTIZED | {"fit", "synthesize"}
 _COMPARED = _WHOLE | {"quantize", "execute", "compile"}
@@ -242,7 +246,7 @@ OPTIONS: tuple[Option, ...] = (
 )
 
 #: Options for the file of an integer network instead of a network's name.
-_FILE = "with a network file"
+_FILE, _LIBRARY = "with a network file", "C library"
 FILE_OPTIONS: tuple[Option, ...] = (
     Option(
         "--input",
@@ -266,6 +270,25 @@ FILE_OPTIONS: tuple[Option, ...] = (
     ),
 )
 
+#: Options of the C library.
+EXPORT_C_OPTIONS: tuple[Option, ...] = (
+    Option("--output", frozenset({EXPORT_C}), "folder of the C files", _LIBRARY, metavar="FOLDER", type=Path),
+    Option(
+        "--kernels",
+        frozenset({EXPORT_C}),
+        "of weight layers: int8 (default), one multiplication for each weight",
+        _LIBRARY,
+        choices=KERNELS,
+    ),
+    Option(
+        "--name",
+        frozenset({EXPORT_C}),
+        "prefix of the C names, an identifier (default: the network's name)",
+        _LIBRARY,
+        metavar="NAME",
+    ),
+)
+
 #: Stages that also take a network file, with the options that they take then; they need no training stack.
 ON_FILES: Mapping[str, frozenset[str]] = MappingProxyType(
     {
@@ -273,6 +296,7 @@ ON_FILES: Mapping[str, frozenset[str]] = MappingProxyType(
         "export-onnx": frozenset({"onnx_images", "output"}),
         "compile": frozenset({"unit", "lanes", "block", "output"}),
         "simulate": frozenset({"input", "images", "unit", "lanes", "block"}),
+        EXPORT_C: frozenset(option.name for option in EXPORT_C_OPTIONS),
     }
 )
 

@@ -14,7 +14,7 @@ from intarsia.flow.early import require_possible
 from intarsia.flow.energy import ENERGY
 from intarsia.flow.scheduler import LOCK, BackgroundTasks, Say, locked, run_tasks
 from intarsia.flow.settings import SETTINGS_FILE, Settings
-from intarsia.flow.stages import STAGES, all_tasks, require_fit, tasks_until
+from intarsia.flow.stages import STAGES, all_tasks, require_fit, tasks_until, variants
 from intarsia.flow.task import Record, Records, Result, Task
 from intarsia.report import REPORT_FILES, Results, read_run, table, write_report
 
@@ -104,6 +104,16 @@ def run_stage(
     with locked(settings.folder):
         records = run_tasks(tasks, settings, force=forced, say=say, progress=progress)
     return {name: record for name, record in records.items() if name.startswith(f"{stage}/")}
+
+
+def quantized_network(settings: Settings, *, force: bool = False, say: Say = print, progress: bool = False) -> Path:
+    """Quantize a network where that is not done yet; return the file of its integer network, that of the first seed.
+
+    Raises:
+        IntarsiaError: as for `run_stage`.
+    """
+    run_stage(settings, "quantize", force=force, say=say, progress=progress)
+    return settings.folder / "quantize" / f"{variants(settings)[0].name}.safetensors"
 
 
 def report(settings: Settings) -> Outcome:

@@ -20,6 +20,7 @@ from intarsia.flow.hardware import IMAGES_FILE, PROGRAM_FILE, is_program, write_
 from intarsia.integer import IntegerNetwork, file
 from intarsia.integer.executor import Executor
 from intarsia.packages import require
+from intarsia.system import software
 from intarsia.text import counted
 
 Images = NDArray[np.integer]
@@ -149,6 +150,32 @@ def export_onnx(network_file: Path, output: Path | None, count: int) -> str:
     found = onnx.execute(path, images)[network.output.name].reshape(count, -1)
     require_equal("the exported graph", network.output.name, found, Executor(network).run(images), 0)
     return f"{network.name}: written to {path}; equal in onnxruntime on {counted(count, 'random image')}"
+
+
+def require_c_output(folder: Path | None) -> Path:
+    """Return the folder for a C library.
+
+    Raises:
+        IntarsiaError: there is none, or it cannot be written.
+    """
+    if folder is None:
+        raise IntarsiaError("export-c needs a folder to write to; give one with --output FOLDER.")
+    require_writable(folder, "choose another --output")
+    return folder
+
+
+def export_c(network_file: Path, folder: Path, kernels: str, name: str | None) -> str:
+    """Write a network as a C99 library.
+
+    Raises:
+        IntarsiaError: the file is damaged, the name is not a C identifier, the folder cannot be written, or a file of
+            another is in the way.
+    """
+    library = software.export(file.load(network_file), folder, kernels=kernels, name=name)
+    return (
+        f"{library.name}: {counted(len(library.layers), 'layer')} with {kernels} kernels written to {folder}; "
+        f"{library.ram_bytes:,} bytes of RAM, {library.constant_bytes:,} bytes of constants"
+    )
 
 
 def _require_count(name: str, count: int | None) -> None:
