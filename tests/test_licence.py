@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LINE = "SPDX-License-Identifier: Apache-2.0"
 #: By the ending of a file: what begins a comment.
-COMMENTS = {".py": "#", ".sv": "//", ".cpp": "//", ".h": "//"}
+COMMENTS = {".py": "#", ".sv": "//", ".cpp": "//", ".h": "//", ".c": "//", ".S": "//"}
 FOLDERS = ("src", "tests", "benchmarks", "examples", "docs")
 
 

@@ -36,18 +36,23 @@ __attribute__((noreturn)) void system_exit(uint32_t code);
 // Let the simulation note its counters under a number (SystemRun.marks); one store.
 static inline void system_mark(uint32_t number) { write32(CONTROL_BASE + 4, number); }
 
-// Clock cycles and retired instructions since the reset.
+// Clock cycles and completed instructions since the reset. Ibex has the counters of machine mode only.
+#ifdef CORE_IBEX
+#define INTARSIA_COUNTER(name) "csrr %0, m" name "h\n\tcsrr %1, m" name "\n\tcsrr %2, m" name "h"
+#else
+#define INTARSIA_COUNTER(name) "rd" name "h %0\n\trd" name " %1\n\trd" name "h %2"
+#endif
 static inline uint64_t cycles(void) {
   uint32_t low, high, again;
   do {
-    __asm__ volatile("rdcycleh %0\n\trdcycle %1\n\trdcycleh %2" : "=r"(high), "=r"(low), "=r"(again));
+    __asm__ volatile(INTARSIA_COUNTER("cycle") : "=&r"(high), "=&r"(low), "=r"(again));
   } while (high != again);
   return (uint64_t)high << 32 | low;
 }
 static inline uint64_t instructions(void) {
   uint32_t low, high, again;
   do {
-    __asm__ volatile("rdinstreth %0\n\trdinstret %1\n\trdinstreth %2" : "=r"(high), "=r"(low), "=r"(again));
+    __asm__ volatile(INTARSIA_COUNTER("instret") : "=&r"(high), "=&r"(low), "=r"(again));
   } while (high != again);
   return (uint64_t)high << 32 | low;
 }

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sums a table that the test may replace, between two marks; prints the sum and returns 7.
+#include "platform.h"
+
+volatile uint8_t table[256] DATA_BANK = {1, 2, 3};
+volatile uint32_t result;
+
+int main(void) {
+  uint32_t sum = 0;
+  system_mark(10);
+  for (uint32_t i = 0; i < sizeof table; ++i) sum += table[i];
+  system_mark(11);
+  result = sum;
+  uart_put_u32(sum);
+  return 7;
+}

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What tests of the system share: programs, and the stub that stands for the accelerator."""
+
+from pathlib import Path
+
+from intarsia.engine.config import EngineConfig
+from intarsia.system import CORES, Core, ProgramImage, SimulatedSystem, SystemMemory, compile_program
+
+FOLDER = Path(__file__).parent
+STUB = FOLDER / "rtl" / "intarsia_accelerator.sv"
+
+
+def program(name: str, core: Core, memory: SystemMemory | None = None, **defines: int) -> ProgramImage:
+    source = FOLDER / "programs" / f"{name}.c"
+    return compile_program([source], core, memory=memory, defines={"CORE_NUMBER": CORES.index(core), **defines})
+
+
+def system(core: Core, seed: int = 1) -> SimulatedSystem:
+    """Return the system with the stub; all tests take this build."""
+    return SimulatedSystem(core, EngineConfig(), accelerator=[STUB], optimize="-O1", seed=seed)
