@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A network on the accelerator inside the system: firmware that brings images, runs them and fetches the results."""
 
+import itertools
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,13 +14,12 @@ from intarsia.engine.program import Program
 from intarsia.errors import IntarsiaError
 from intarsia.files import write_text
 from intarsia.system.layout import Core, SystemMemory
-from intarsia.system.program_source import images_source, output_values, output_words, program_source
+from intarsia.system.program_source import input_image, output_values, output_words, program_source, words_source
 from intarsia.system.simulation import Counts, SimulatedSystem, SystemRun
 from intarsia.system.toolchain import Compiler, ProgramImage, compile_program, firmware_folder
 
 #: Marks of apps/inference.c.
 _LOAD, _LOADED, _IMAGE, _STARTED, _FINISHED, _FETCHED = range(1, 7)
-_DATA_BANK = '__attribute__((section(".data_bank")))'
 #: RAM beside program, weights and images, in bytes.
 _CODE, _DATA = 32 << 10, 32 << 10
 
@@ -76,8 +76,11 @@ def build_inference(
     """
     with tempfile.TemporaryDirectory(prefix="intarsia-inference-") as name:
         folder = Path(name)
-        write_text(folder / "program.c", program_source(program, section=_DATA_BANK))
-        write_text(folder / "images.c", images_source(program.input, images, section=_DATA_BANK))
+        write_text(folder / "program.c", program_source(program))
+        write_text(
+            folder / "images.c",
+            words_source([input_image(program.input, image) for image in images]),
+        )
         firmware = firmware_folder()
         sources = [
             *(folder / "program.c", folder / "images.c"),
@@ -137,7 +140,7 @@ def _read(program: Program, run: SystemRun, count: int, image: ProgramImage) -> 
         raise IntarsiaError(f"the firmware printed {len(results)} results for {count} images; report this as a bug.")
     begun = [mark for mark in run.marks if mark.number >= _IMAGE]
     turns = [begun[i : i + 4] for i in range(0, len(begun), 4)]
-    steps = [[second.counts - first.counts for first, second in zip(turn, turn[1:], strict=False)] for turn in turns]
+    steps = [[second.counts - first.counts for first, second in itertools.pairwise(turn)] for turn in turns]
     whole = [turn[-1].counts - turn[0].counts for turn in turns]
     return Inferences(
         outputs=tuple(output_values(program.output, [int(word, 16) for word in words]) for words in results),

@@ -2,7 +2,7 @@
 """A program as C data for the driver: what the engine executes, and how its image is brought in and its result out."""
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -125,11 +125,8 @@ def check_of(program: Program) -> int:
     return zlib.crc32(program.descriptors.astype("<u4").tobytes(), zlib.crc32(program.weights.astype("<u4").tobytes()))
 
 
-def program_source(program: Program, *, name: str = "program", section: str = "") -> str:
-    """Return C source that defines `const intarsia_program_t NAME`.
-
-    `section` is put before each array, as an attribute that says where it lies.
-    """
+def program_source(program: Program, *, name: str = "program") -> str:
+    """Return C source that defines `const intarsia_program_t NAME`."""
     moved = input_transfer(program.input)
     target = {
         region: field("DMA_TARGET", memory=REGIONS["Activations"], word=placement.base)
@@ -142,9 +139,9 @@ def program_source(program: Program, *, name: str = "program", section: str = ""
             f"// The network {program.name} for the accelerator; made by Intarsia, do not edit.",
             '#include "intarsia.h"',
             "",
-            *_array(f"{name}_weights", program.weights.reshape(-1).tolist(), section),
+            *_array(f"{name}_weights", program.weights.reshape(-1).tolist()),
             "",
-            *_array(f"{name}_words", program.descriptors.tolist(), section),
+            *_array(f"{name}_words", program.descriptors.tolist()),
             "",
             f"const intarsia_program_t {name} = {{",
             f"    .build = 0x{fingerprint(program.config):08x}u,",
@@ -166,12 +163,11 @@ def program_source(program: Program, *, name: str = "program", section: str = ""
     )
 
 
-def images_source(placement: Placement, images: Iterable[NDArray[np.integer]], *, section: str = "") -> str:
+def words_source(images: Sequence[bytes]) -> str:
     """Return C source that defines `const uint32_t images[]`, one after the other and each filled up to whole words,
     `const uint32_t image_count`, and `const uint32_t image_words`, of one.
     """
-    stored = [input_image(placement, image) for image in images]
-    words = [np.frombuffer(each + bytes(-len(each) % 4), "<u4").tolist() for each in stored]
+    words = [np.frombuffer(each + bytes(-len(each) % 4), "<u4").tolist() for each in images]
     return "\n".join(
         [
             "// SPDX-License-Identifier: Apache-2.0",
@@ -180,13 +176,13 @@ def images_source(placement: Placement, images: Iterable[NDArray[np.integer]], *
             "",
             f"const uint32_t image_count = {len(words)}u;",
             f"const uint32_t image_words = {len(words[0])}u;",
-            *_array("images", [word for image in words for word in image], section, local=False),
+            *_array("images", [word for image in words for word in image], local=False),
             "",
         ]
     )
 
 
-def _array(name: str, words: Sequence[int], section: str, *, local: bool = True) -> list[str]:
+def _array(name: str, words: Sequence[int], *, local: bool = True) -> list[str]:
     kind = f"{'static ' if local else ''}const uint32_t"
     rows = [", ".join(f"0x{word:08x}" for word in words[i : i + 8]) for i in range(0, len(words), 8)]
-    return [f"{section + ' ' if section else ''}{kind} {name}[] = {{", *(f"    {row}," for row in rows), "};"]
+    return [f"{kind} {name}[] = {{", *(f"    {row}," for row in rows), "};"]

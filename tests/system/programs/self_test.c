@@ -15,7 +15,7 @@ static volatile uint32_t faults, fault_address, timer_interrupts, accelerator_in
 static volatile fault_t last_fault;
 static uint32_t cleared[5];
 static volatile int32_t initialized[3] = {-1, 2, 0x7fffffff};
-static const uint32_t constants[64] DATA_BANK = {1, 2, 3, 4, [63] = 100};
+static const uint32_t constants[64] = {1, 2, 3, 4, [63] = 100};
 
 static void check(bool good, int line) {
   if (good) return;

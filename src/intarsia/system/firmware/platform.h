@@ -16,10 +16,6 @@
 #define CONTROL_BASE 0x40002000u
 #define ACCELERATOR_BASE 0x80000000u
 
-// Puts a constant into the data bank, which it is loaded into with the program: reading it then does not delay the
-// fetch of instructions, and DMA can read it beside the processor.
-#define DATA_BANK __attribute__((section(".data_bank")))
-
 static inline void write32(uintptr_t address, uint32_t value) { *(volatile uint32_t *)address = value; }
 static inline uint32_t read32(uintptr_t address) { return *(volatile uint32_t *)address; }
 
