@@ -2,6 +2,7 @@
 """Text: small matters of wording, and numbers as people write them."""
 
 import re
+from collections.abc import Sequence
 
 _MOST_DIGITS = 9  # more than any count of this project; Python refuses to convert thousands
 # Control characters, surrogates without a partner (bytes of a file name that are not UTF-8), separators of lines and
@@ -27,3 +28,10 @@ def is_printable(text: str) -> bool:
 def escaped(text: str) -> str:
     r"""Return a text as one line that cannot steer a terminal: a line break becomes `\n`, an escape `\x1b`."""
     return _UNPRINTABLE.sub(lambda character: repr(character[0])[1:-1], text)
+
+
+def in_columns(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows of equal length as lines with right-aligned columns; the last column is left-aligned."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(f"{cell:>{width}}" for cell, width in zip(row[:-1], widths, strict=False)) for row in rows]
+    return "\n".join(f"{line}  {row[-1]}".rstrip() for line, row in zip(lines, rows, strict=True))

@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from intarsia.cli.options import EXPORT_C, ON_FILES, OUT, Told, takes
+from intarsia.cli.options import EXPORT_C, ON_FILES, OUT, SYSTEM, Told, takes
 from intarsia.engine import EngineConfig
 from intarsia.engine.sources import write_sources
 from intarsia.engine.units import Superposition, unit_named
@@ -21,6 +21,7 @@ from intarsia.flow import BENCHMARKS, Settings, last_settings, network_file, rep
 from intarsia.flow.api import quantized_network
 from intarsia.flow.benchmarks import benchmark_of
 from intarsia.flow.names import MODELS, named
+from intarsia.flow.system import SYSTEM_IMAGES, SystemOptions, test_images
 from intarsia.packages import require
 from intarsia.quantize.scheme import Scheme
 from intarsia.quantize.scheme_text import normalized
@@ -53,7 +54,7 @@ def dispatch(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         return 0
     progress = sys.stderr.isatty() and not options.quiet
     if options.command in ON_FILES and _is_file(options.network):
-        print(escaped(_on_file(options.command, Path(options.network), told, progress=progress)))
+        print(_on_file(options.command, Path(options.network), told, say, progress=progress))
         return 0
     return _on_network(options.command, options.network, told, arguments, say, progress=progress)
 
@@ -89,6 +90,12 @@ def _on_network(
         network_file.require_c_output(told.get("output"))  # before long work
         path = quantized_network(settings, force=force, say=say, progress=progress)
         print(escaped(_export_c(path, told)))
+        return 0
+    if command == SYSTEM:
+        options, output = _system_options(told), network_file.require_json(told.get("json"))
+        path = quantized_network(settings, force=force, say=say, progress=progress)
+        images = test_images(settings, told.get("images", SYSTEM_IMAGES), progress=progress)
+        print(network_file.system(path, images, settings.engine, options, output, say=say))
         return 0
     if command in ("run", "report"):
         work = command == "run"
@@ -181,21 +188,37 @@ def _is_file(network: str) -> bool:
     return network.endswith(".safetensors") or (os.sep in network and Path(network).suffix.lower() not in MODELS)
 
 
-def _on_file(command: str, path: Path, told: Told, *, progress: bool) -> str:
+def _on_file(command: str, path: Path, told: Told, say: "_Say", *, progress: bool) -> str:
+    """Do what a command says with the file of an integer network; return what is to be printed."""
     if useless := sorted(told.keys() - ON_FILES[command]):
         raise IntarsiaError(f"{_flag(useless[0])} is not supported by {command} with a network file; leave it out.")
-    if command == EXPORT_C:
-        return _export_c(path, told)
     output, config = told.get("output"), _engine(told)
-    if command == "execute":
+    if command == SYSTEM:
+        chosen, to = _system_options(told), network_file.require_json(told.get("json"))
+        images = network_file.images_of(path, told.get("input"), told.get("images"))
+        return network_file.system(path, images, config, chosen, to, say=say)
+    if command == EXPORT_C:
+        text = _export_c(path, told)
+    elif command == "execute":
         if "input" not in told:
             raise IntarsiaError("a network file needs images to execute; give them with --input IMAGES.npy.")
-        return network_file.execute(path, told["input"], told.get("labels"), output)
-    if command == "export-onnx":
-        return network_file.export_onnx(path, output, told.get("onnx_images", 100))
-    if command == "compile":
-        return network_file.compile_file(path, output, config)
-    return network_file.simulate(path, told.get("input"), told.get("images"), config, progress=progress)
+        text = network_file.execute(path, told["input"], told.get("labels"), output)
+    elif command == "export-onnx":
+        text = network_file.export_onnx(path, output, told.get("onnx_images", 100))
+    elif command == "compile":
+        text = network_file.compile_file(path, output, config)
+    else:
+        text = network_file.simulate(path, told.get("input"), told.get("images"), config, progress=progress)
+    return escaped(text)
+
+
+def _system_options(told: Told) -> SystemOptions:
+    given: dict[str, Any] = {
+        field: tuple(value) if isinstance(value, list) else value
+        for option, field in (("core", "cores"), ("software", "software"), ("compiler", "compiler"), ("waves", "waves"))
+        if (value := told.get(option)) is not None
+    }
+    return SystemOptions(**given)
 
 
 def _export_c(path: Path, told: Told) -> str:

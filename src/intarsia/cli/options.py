@@ -17,7 +17,9 @@ from intarsia.flow.energy import SAMPLED_CYCLES
 from intarsia.flow.hardware_settings import EnergyExtent
 from intarsia.flow.learning_settings import Budget
 from intarsia.quantize.recipes import QUANTIZATION_RECIPES
+from intarsia.system.layout import CORES
 from intarsia.system.software import KERNELS
+from intarsia.system.toolchain import Compiler
 
 #: What was given on the command line, by the name of the option; the values have the types that the parser made.
 Told = Mapping[str, Any]
@@ -26,15 +28,17 @@ OUT = Path("runs")
 
 #: A command after the stages: it needs a quantized network, and is not a part of a run.
 EXPORT_C = "export-c"
+#: Likewise.
+SYSTEM = "system"
 
-_EVERY = frozenset({"run", "report", EXPORT_C, *(stage.name for stage in STAGES)})
+_EVERY = frozenset({"run", "report", EXPORT_C, SYSTEM, *(stage.name for stage in STAGES)})
 _WHOLE = frozenset({"run", "report"})
-_QUANTIZED = _WHOLE | {"quantize", "execute", "export-onnx", "compile", "simulate", EXPORT_C}
+_QUANTIZED = _WHOLE | {"quantize", "execute", "export-onnx", "compile", "simulate", EXPORT_C, SYSTEM}
 _TRAINED = _QUANTIZED | {"train"}
 _SCHEME = _QUANTIZED | {"fit", "synthesize"}
 _COMPARED = _WHOLE | {"quantize", "execute", "compile"}
 #: A budget of cycles lets the engine decide what the layer-wise baseline is.
-_ENGINE = _COMPARED | {"fit", "simulate", "synthesize"}
+_ENGINE = _COMPARED | {"fit", "simulate", "synthesize", SYSTEM}
 
 
 @dataclass(frozen=True)
@@ -209,7 +213,9 @@ OPTIONS: tuple[Option, ...] = (
         metavar="N",
         type=int,
     ),
-    Option("--images", _WHOLE | {"simulate"}, "images for the simulated engine", _HARDWARE, metavar="N", type=int),
+    Option(
+        "--images", _WHOLE | {"simulate", SYSTEM}, "images for the simulated engine", _HARDWARE, metavar="N", type=int
+    ),
     Option(
         "--onnx-images",
         _WHOLE | {"export-onnx"},
@@ -250,7 +256,7 @@ _FILE, _LIBRARY = "with a network file", "C library"
 FILE_OPTIONS: tuple[Option, ...] = (
     Option(
         "--input",
-        frozenset({"execute", "simulate"}),
+        frozenset({"execute", "simulate", SYSTEM}),
         "images (N, C, H, W), integers",
         _FILE,
         metavar="FILE.npy",
@@ -289,6 +295,44 @@ EXPORT_C_OPTIONS: tuple[Option, ...] = (
     ),
 )
 
+#: Options of the system.
+_SYSTEM = "system"
+SYSTEM_OPTIONS: tuple[Option, ...] = (
+    Option(
+        "--core",
+        frozenset({SYSTEM}),
+        "processors, one after the other (default: both)",
+        _SYSTEM,
+        nargs="+",
+        choices=CORES,
+    ),
+    Option(
+        "--software",
+        frozenset({SYSTEM}),
+        "kernels of the software that the accelerator is compared with, for one image (default: int8 ternary; without "
+        "a name: none)",
+        _SYSTEM,
+        nargs="*",
+        choices=KERNELS,
+    ),
+    Option(
+        "--compiler",
+        frozenset({SYSTEM}),
+        "of firmware and software: zig, of the package ziglang (default), or gcc, riscv64-unknown-elf-gcc",
+        _SYSTEM,
+        choices=get_args(Compiler),
+    ),
+    Option(
+        "--waves",
+        frozenset({SYSTEM}),
+        "write the waveforms of the first core with the accelerator; they take much space",
+        _SYSTEM,
+        metavar="FILE.vcd",
+        type=Path,
+    ),
+    Option("--json", frozenset({SYSTEM}), "also write all figures to a file", _SYSTEM, metavar="FILE", type=Path),
+)
+
 #: Stages that also take a network file, with the options that they take then; they need no training stack.
 ON_FILES: Mapping[str, frozenset[str]] = MappingProxyType(
     {
@@ -297,6 +341,7 @@ ON_FILES: Mapping[str, frozenset[str]] = MappingProxyType(
         "compile": frozenset({"unit", "lanes", "block", "output"}),
         "simulate": frozenset({"input", "images", "unit", "lanes", "block"}),
         EXPORT_C: frozenset(option.name for option in EXPORT_C_OPTIONS),
+        SYSTEM: frozenset({"input", "images", "unit", "lanes", "block", *(option.name for option in SYSTEM_OPTIONS)}),
     }
 )
 

@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import NoReturn
 
 from intarsia import __version__
-from intarsia.cli.options import EXPORT_C, EXPORT_C_OPTIONS, FILE_OPTIONS, ON_FILES, OPTIONS, OUT, Option
+from intarsia.cli.options import (
+    EXPORT_C,
+    EXPORT_C_OPTIONS,
+    FILE_OPTIONS,
+    ON_FILES,
+    OPTIONS,
+    OUT,
+    SYSTEM,
+    SYSTEM_OPTIONS,
+    Option,
+)
 from intarsia.errors import IntarsiaError
 from intarsia.flow import STAGES
 from intarsia.flow.names import MODEL_FILE
@@ -23,6 +33,7 @@ EXAMPLES = """examples:
   intarsia simulate network.safetensors --input images.npy
   intarsia export-onnx network.safetensors --output network.onnx
   intarsia export-c network.safetensors --output c     a C library for a microcontroller
+  intarsia system network.safetensors --core ibex      on a RISC-V processor with the accelerator, and without
   intarsia rtl rtl/                                    the engine's SystemVerilog
   intarsia pdk                                         fetch cell libraries, for areas in gates and mm²
   intarsia explore space.yaml --workers 2              a study of many schemes; run it again to continue
@@ -65,7 +76,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if unknown:
         flags = {
             flag
-            for option in (*OPTIONS, *FILE_OPTIONS, *EXPORT_C_OPTIONS, *_STUDY_OPTIONS)
+            for option in (*OPTIONS, *FILE_OPTIONS, *EXPORT_C_OPTIONS, *SYSTEM_OPTIONS, *_STUDY_OPTIONS)
             for flag in (option.flag, option.alias)
         }
         foreign = next((word for text in unknown if (word := text.partition("=")[0]) in flags), None)
@@ -95,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         made.add_argument("network", metavar="NETWORK", help=network)
-        _add(made, name, (*OPTIONS, *FILE_OPTIONS, *EXPORT_C_OPTIONS))
+        _add(made, name, (*OPTIONS, *FILE_OPTIONS, *EXPORT_C_OPTIONS, *SYSTEM_OPTIONS))
 
     command("run", "run all stages and write the report", f"network that `intarsia networks` lists, or {MODEL_FILE}")
     for stage in STAGES:
@@ -103,6 +114,9 @@ def _parser() -> argparse.ArgumentParser:
         command(stage.name, stage.title, f"network, or {MODEL_FILE}{file}")
     network_file = "the file of an integer network (.safetensors)"
     command(EXPORT_C, "write the quantized network as a C99 library", f"network, {MODEL_FILE}, or {network_file}")
+    command(
+        SYSTEM, "run it from firmware in a RISC-V system, and in software", f"network, {MODEL_FILE}, or {network_file}"
+    )
     command("report", "write the report of finished stages, by default with the options of the last run", "network")
     study = commands.add_parser(
         "explore", help="evaluate many schemes of a network: a study", argument_default=argparse.SUPPRESS

@@ -14,14 +14,17 @@ from intarsia.datasets.metrics import classes_of, classes_told
 from intarsia.engine import EngineConfig, compile_network, config_for
 from intarsia.engine.cycles import predict
 from intarsia.errors import IntarsiaError
-from intarsia.files import replacing, require_replaceable, require_writable
+from intarsia.files import replacing, require_replaceable, require_writable, write_json
 from intarsia.flow.comparison import require_equal, verify_on_engine
 from intarsia.flow.hardware import IMAGES_FILE, PROGRAM_FILE, is_program, write_program
+from intarsia.flow.scheduler import Say
+from intarsia.flow.system import SystemOptions, measure_system, system_table
 from intarsia.integer import IntegerNetwork, file
 from intarsia.integer.executor import Executor
 from intarsia.packages import require
 from intarsia.system import software
 from intarsia.text import counted
+from intarsia.typed_json import to_json
 
 Images = NDArray[np.integer]
 
@@ -120,12 +123,47 @@ def simulate(
     """
     _require_count("images", count)
     network = file.load(network_file)
-    if images_file is None:
-        images = random_images(network, 10 if count is None else count)
-    else:
-        images = read_array(images_file)[:count]
+    images = images_of(network_file, images_file, count)
     program = compile_network(network, config_for(network, config))
     return f"{network.name}: {verify_on_engine(network, program, images, progress=progress).summary}"
+
+
+def images_of(network_file: Path, images_file: Path | None, count: int | None) -> Images:
+    """Return images for a network: `count` or all of a file, or `count` or 10 random ones.
+
+    Raises:
+        IntarsiaError: a file is damaged, or the count is not a number of images.
+    """
+    _require_count("images", count)
+    if images_file is None:
+        return random_images(file.load(network_file), 10 if count is None else count)
+    return read_array(images_file)[:count]
+
+
+def system(
+    network_file: Path, images: Images, config: EngineConfig, options: SystemOptions, to: Path | None, *, say: Say
+) -> str:
+    """Run a network from firmware in a RISC-V system and in software; return a table, and write it as JSON.
+
+    Raises:
+        IntarsiaError: as `intarsia.flow.system.measure_system`, or a file cannot be read or written.
+    """
+    costs = measure_system(file.load(network_file), images, config, options, say=say)
+    if to is not None:
+        write_json(to, to_json(costs))
+    return system_table(costs)
+
+
+def require_json(path: Path | None) -> Path | None:
+    """Return the file for results, if one is asked for.
+
+    Raises:
+        IntarsiaError: it cannot be written.
+    """
+    if path is not None:
+        require_replaceable(path)
+        require_writable(path.parent, "choose another --json")
+    return path
 
 
 def export_onnx(network_file: Path, output: Path | None, count: int) -> str:

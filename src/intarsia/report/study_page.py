@@ -12,7 +12,7 @@ from intarsia.quantize.scheme_text import read_scheme
 from intarsia.report.metrics import ACCURACY, AREA, BITS, CYCLES, DESIGN_METRICS, ENERGY, MEMORY_ENERGY, Metric
 from intarsia.report.plotly_charts import Chart, axes, layout
 from intarsia.report.study import Design, StudyResults
-from intarsia.text import escaped
+from intarsia.text import escaped, in_columns
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -120,10 +120,8 @@ def study_table(results: StudyResults) -> str:
     rows: list[tuple[str, ...]] = [("seeds", *columns.values(), "scheme")]
     for design in results.front:
         cells = [metric.text(design.metrics.get(metric.name)) for metric in columns]
-        rows.append((str(len(design.seeds)), *cells, design.name))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
-    lines = ["  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=False)) for row in rows]
-    return "\n".join(f"{line}  {escaped(row[-1])}" for line, row in zip(lines, rows, strict=True))
+        rows.append((str(len(design.seeds)), *cells, escaped(design.name)))
+    return in_columns(rows)
 
 
 def _epochs(number: int | None) -> str:

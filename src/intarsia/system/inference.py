@@ -154,4 +154,4 @@ def _read(program: Program, run: SystemRun, count: int, image: ProgramImage) -> 
 
 
 def _mean(counts: Sequence[Counts], name: str) -> float:
-    return sum(getattr(each, name) for each in counts) / len(counts)
+    return float(np.mean([getattr(each, name) for each in counts]))
