@@ -14,7 +14,6 @@ from tqdm import tqdm
 
 from intarsia.cli.options import EXPORT_C, ON_FILES, OUT, SYSTEM, Told, takes
 from intarsia.engine import EngineConfig
-from intarsia.engine.sources import write_sources
 from intarsia.engine.units import Superposition, unit_named
 from intarsia.errors import IntarsiaError
 from intarsia.flow import BENCHMARKS, Settings, last_settings, network_file, report, run, run_stage
@@ -29,6 +28,7 @@ from intarsia.report.metrics import ACCURACY
 from intarsia.report.study import Design
 from intarsia.synthesize.pdk import VARIABLE, default_root, pdk_root
 from intarsia.synthesize.pdk_download import LIBRARIES, fetch_pdk
+from intarsia.system.manifests import write_rtl
 from intarsia.text import escaped
 
 
@@ -41,7 +41,7 @@ def dispatch(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     if options.command == "networks":
         return _networks()
     if options.command == "rtl":
-        for path in write_sources(options.folder):
+        for path in write_rtl(options.folder, _engine_of(options)):
             print(escaped(str(path)))
         return 0
     if options.command == "pdk":
@@ -57,6 +57,13 @@ def dispatch(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         print(_on_file(options.command, Path(options.network), told, say, progress=progress))
         return 0
     return _on_network(options.command, options.network, told, arguments, say, progress=progress)
+
+
+def _engine_of(options: argparse.Namespace) -> EngineConfig:
+    """Return the engine that `rtl` is asked for: that of a network, or the default one."""
+    told = {name: value for name in ("unit", "lanes", "block") if (value := getattr(options, name)) is not None}
+    config = _engine(told)
+    return config if options.network is None else network_file.engine_of(options.network, config)
 
 
 def _networks() -> int:

@@ -34,7 +34,7 @@ EXAMPLES = """examples:
   intarsia export-onnx network.safetensors --output network.onnx
   intarsia export-c network.safetensors --output c     a C library for a microcontroller
   intarsia system network.safetensors --core ibex      on a RISC-V processor with the accelerator, and without
-  intarsia rtl rtl/                                    the engine's SystemVerilog
+  intarsia rtl rtl/ --network network.safetensors      the accelerator's SystemVerilog
   intarsia pdk                                         fetch cell libraries, for areas in gates and mm²
   intarsia explore space.yaml --workers 2              a study of many schemes; run it again to continue
   intarsia run resnet8 --from-study runs/studies/space  a design of its Pareto front, through to hardware
@@ -123,8 +123,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     study.add_argument("space", type=Path, metavar="SPACE.yaml", help="the design space, see docs/explore.md")
     _add(study, "explore", _STUDY_OPTIONS)
-    sources = commands.add_parser("rtl", help="write the engine's SystemVerilog sources")
+    sources = commands.add_parser("rtl", help="write the accelerator's SystemVerilog sources, and manifests for them")
     sources.add_argument("folder", type=Path, help="where to write them")
+    text = "integer network (.safetensors) whose engine example.sv instantiates (default: the default engine)"
+    sources.add_argument("--network", type=Path, metavar="FILE", help=text)
+    for option in OPTIONS:
+        if option.name in ("unit", "lanes", "block"):
+            option.add_to(sources)
     libraries = commands.add_parser("pdk", help="fetch the cell and SRAM libraries of IHP's open 130 nm PDK")
     libraries.add_argument(
         "folder",

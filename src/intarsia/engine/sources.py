@@ -29,13 +29,18 @@ def write_sources(folder: Path) -> list[Path]:
     contents |= {source.name: source.read_text(encoding="utf-8") for source in sorted(rtl_folder().glob("*.sv"))}
     contents[_WAIVERS] = (rtl_folder() / _WAIVERS).read_text(encoding="utf-8")
     for name, content in contents.items():
-        _require_same(folder / name, content)
+        require_same(folder / name, content)
     for name, content in contents.items():
         write_text(folder / name, content)
     return [folder / name for name in contents if name != _WAIVERS]
 
 
-def _require_same(path: Path, content: str) -> None:
+def require_same(path: Path, content: str) -> None:
+    """Refuse to write over a file with other content.
+
+    Raises:
+        IntarsiaError: names it.
+    """
     try:
         same = path.read_bytes() == content.encode()
     except FileNotFoundError:

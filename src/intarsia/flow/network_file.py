@@ -128,6 +128,15 @@ def simulate(
     return f"{network.name}: {verify_on_engine(network, program, images, progress=progress).summary}"
 
 
+def engine_of(network_file: Path, config: EngineConfig) -> EngineConfig:
+    """Return the engine that a network is compiled for.
+
+    Raises:
+        IntarsiaError: the file is damaged, or the network does not fit.
+    """
+    return config_for(file.load(network_file), config)
+
+
 def images_of(network_file: Path, images_file: Path | None, count: int | None) -> Images:
     """Return images for a network: `count` or all of a file, or `count` or 10 random ones.
 

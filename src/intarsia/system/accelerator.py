@@ -8,7 +8,7 @@ from pathlib import Path
 
 from intarsia.engine.config import EngineConfig
 from intarsia.engine.layout import FIELD_BITS
-from intarsia.engine.sources import write_sources
+from intarsia.engine.sources import require_same, write_sources
 from intarsia.files import write_text
 
 TOP = "intarsia_accelerator"
@@ -17,7 +17,8 @@ _SOURCES = (
     *("intarsia_registers_pkg.sv", "intarsia_registers.sv", "intarsia_fifo.sv", "intarsia_dma.sv"),
     *("intarsia_accelerator.sv", "intarsia_axi_lite.sv"),
 )
-_WAIVERS = "accelerator.vlt"
+#: Lint waivers of Verilator for engine and accelerator.
+WAIVERS = ("intarsia.vlt", "accelerator.vlt")
 
 
 def fingerprint(config: EngineConfig) -> int:
@@ -45,7 +46,10 @@ def write_accelerator(folder: Path) -> list[Path]:
     Raises:
         IntarsiaError: as `intarsia.engine.sources.write_sources`.
     """
+    own = {name: (rtl_folder() / name).read_text(encoding="utf-8") for name in (*_SOURCES, WAIVERS[1])}
+    for name, content in own.items():
+        require_same(folder / name, content)
     sources = write_sources(folder)
-    for name in (*_SOURCES, _WAIVERS):
-        write_text(folder / name, (rtl_folder() / name).read_text(encoding="utf-8"))
+    for name, content in own.items():
+        write_text(folder / name, content)
     return [*sources, *(folder / name for name in _SOURCES)]

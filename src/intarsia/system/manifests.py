@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an integrator's tools ask of the sources: a file list, a FuseSoC core, a Bender manifest, an example."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from intarsia import __version__
+from intarsia.engine.config import EngineConfig
+from intarsia.files import write_text
+from intarsia.system.accelerator import TOP, WAIVERS, module_parameters, write_accelerator
+
+_DO_NOT_EDIT = "Made by `intarsia rtl`; do not edit."
+_DESCRIPTION = "Accelerator for networks of a ternary and a sparse high-precision plane"
+
+
+def write_rtl(folder: Path, config: EngineConfig) -> list[Path]:
+    """Write the sources of accelerator and engine, manifests for them, and an instance with an engine's parameters.
+
+    Files that are there already must have just this content: they may have been changed by hand.
+
+    Raises:
+        IntarsiaError: as `write_accelerator`.
+    """
+    sources = write_accelerator(folder)
+    names = [path.name for path in sources]
+    made = {
+        "intarsia.f": file_list(names),
+        "intarsia.core": fusesoc_core(names),
+        "Bender.yml": bender_manifest(names),
+        "example.sv": example(module_parameters(config)),
+    }
+    for name, text in made.items():
+        write_text(folder / name, text)
+    return [*sources, *(folder / name for name in made)]
+
+
+def file_list(sources: Sequence[str]) -> str:
+    """Return a file list for tools that take `-f`, with paths from its own folder."""
+    return "\n".join([f"// {_DO_NOT_EDIT} In an order that compiles.", *sources, ""])
+
+
+def fusesoc_core(sources: Sequence[str]) -> str:
+    """Return a core description for FuseSoC (CAPI 2)."""
+    return "\n".join(
+        [
+            "CAPI=2:",
+            f"# {_DO_NOT_EDIT}",
+            f"name: intarsia:ip:accelerator:{__version__}",
+            f"description: {_DESCRIPTION}",
+            "filesets:",
+            "  rtl:",
+            "    files:",
+            *(f"      - {name}" for name in sources),
+            "    file_type: systemVerilogSource",
+            "  waivers:",
+            "    files:",
+            *(f"      - {name}" for name in WAIVERS),
+            "    file_type: vlt",
+            "targets:",
+            "  default: &default",
+            "    filesets: [rtl]",
+            f"    toplevel: {TOP}",
+            "  lint:",
+            "    <<: *default",
+            "    filesets: [waivers, rtl]",
+            "    default_tool: verilator",
+            "    tools:",
+            "      verilator:",
+            "        mode: lint-only",
+            "        verilator_options: [-Wall]",
+            "",
+        ]
+    )
+
+
+def bender_manifest(sources: Sequence[str]) -> str:
+    """Return a manifest for Bender."""
+    return "\n".join(
+        [
+            f"# {_DO_NOT_EDIT}",
+            "package:",
+            "  name: intarsia",
+            '  authors: ["The Intarsia authors"]',
+            "sources:",
+            *(f"  - {name}" for name in sources),
+            "",
+        ]
+    )
+
+
+_EXAMPLE = """// SPDX-License-Identifier: Apache-2.0
+// {note}
+// An instance of the accelerator for one network: its parameters are those of the engine that the network was compiled
+// for. Connect sbr_… to the processor's OBI bus (or intarsia_axi_lite in front of it to AXI4-Lite), mgr_… to one that
+// reaches the memory with images and weights, irq_o to the interrupt controller.
+module intarsia_example (
+  input  logic        clk_i,
+  input  logic        rst_ni,
+  input  logic        sbr_req_i,
+  output logic        sbr_gnt_o,
+  input  logic [25:0] sbr_addr_i,
+  input  logic        sbr_we_i,
+  input  logic [3:0]  sbr_be_i,
+  input  logic [31:0] sbr_wdata_i,
+  output logic        sbr_rvalid_o,
+  output logic [31:0] sbr_rdata_o,
+  output logic        sbr_err_o,
+  output logic        mgr_req_o,
+  input  logic        mgr_gnt_i,
+  output logic [31:0] mgr_addr_o,
+  output logic        mgr_we_o,
+  output logic [3:0]  mgr_be_o,
+  output logic [31:0] mgr_wdata_o,
+  input  logic        mgr_rvalid_i,
+  input  logic [31:0] mgr_rdata_i,
+  input  logic        mgr_err_i,
+  output logic        irq_o
+);
+  logic [2:0] busy;
+  {top} #(
+{parameters}
+  ) u_accelerator (
+    .clk_i, .rst_ni,
+    .sbr_req_i, .sbr_gnt_o, .sbr_addr_i, .sbr_we_i, .sbr_be_i, .sbr_wdata_i, .sbr_rvalid_o, .sbr_rdata_o, .sbr_err_o,
+    .mgr_req_o, .mgr_gnt_i, .mgr_addr_o, .mgr_we_o, .mgr_be_o, .mgr_wdata_o, .mgr_rvalid_i, .mgr_rdata_i, .mgr_err_i,
+    .irq_o,
+    .busy_o(busy) // for observers
+  );
+  logic unused;
+  assign unused = ^busy;
+endmodule
+"""
+
+
+def example(parameters: Mapping[str, int]) -> str:
+    """Return a module that instantiates the accelerator with these parameters."""
+    listed = ",\n".join(f"    .{name}({value})" for name, value in parameters.items())
+    return _EXAMPLE.format(note=_DO_NOT_EDIT, top=TOP, parameters=listed)
