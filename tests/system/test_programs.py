@@ -54,7 +54,7 @@ def test_content_of_memory_is_given_and_read(soc: SimulatedSystem) -> None:
 
 
 def test_an_endless_program_ends_at_the_limit(soc: SimulatedSystem) -> None:
-    with pytest.raises(IntarsiaError, match="has not ended after 20,000 cycles .* is 'so far'"):
+    with pytest.raises(IntarsiaError, match=r"has not ended after 20,000 cycles .* is 'so far'"):
         soc.run(program("endless", soc.core), limit_cycles=20_000)
     assert soc.run(program("small", soc.core)).exit_code == 7
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from intarsia.engine.config import EngineConfig
 from intarsia.errors import IntarsiaError
-from intarsia.files import require_writable
+from intarsia.files import require_replaceable, require_writable
 from intarsia.simulate.builder import Design, build_library, open_library
 from intarsia.system.accelerator import module_parameters
 from intarsia.system.layout import CODE_BASE, DATA_BASE, Core, SystemMemory, core_number
@@ -142,6 +142,8 @@ class SimulatedSystem:
         self._handle = None
         if waves is not None:
             require_writable(waves.parent, "choose another file")
+            require_replaceable(waves)
+            waves.parent.mkdir(parents=True, exist_ok=True)
         parameters = {
             "Core": core_number(core),
             "CodeBytes": self.memory.code_bytes,

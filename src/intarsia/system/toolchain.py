@@ -28,9 +28,10 @@ _COMMON = (
     *("-std=gnu17", "-ffreestanding", "-fno-sanitize=all", "-nostdlib", "-static"),
     *("-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections"),
 )
+#: Relaxation (short calls and addresses, set by the linker) is on by default in GCC only.
 _TARGETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "zig": ("--target=riscv32-freestanding-none", "-mcpu=generic_rv32+m+c"),
+        "zig": ("--target=riscv32-freestanding-none", "-mcpu=generic_rv32+m+c+relax"),
         "gcc": ("-march=rv32imc_zicsr", "-mabi=ilp32", "-mstrict-align"),
     }
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 from intarsia.engine.config import EngineConfig
 from intarsia.system import CORES, Core, ProgramImage, SimulatedSystem, SystemMemory, compile_program
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent / "system"
 STUB = FOLDER / "rtl" / "intarsia_accelerator.sv"
 
 
