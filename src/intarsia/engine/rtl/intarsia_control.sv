@@ -17,7 +17,7 @@ module intarsia_control
   input  logic                   rst_ni,
   input  logic                   run_i,         // begin the program at its first descriptor
   output logic                   ren_o,
-  output logic [AddressBits-1:0] raddr_o,
+  output logic [AddressBits:0]   raddr_o,       // one bit more, for a program without a last layer
   input  logic [31:0]            rdata_i,
   output logic                   start_o,       // the layer starts; layer_o is valid
   output descriptor_t            layer_o,
@@ -31,7 +31,7 @@ module intarsia_control
   state_e state_q, state_d;
   logic [DescriptorWords*32-1:0] next_q;   // the descriptor being read
   descriptor_t                   layer_q;
-  logic [AddressBits-1:0]        address_q;
+  logic [AddressBits:0]          address_q;
   logic [CountBits-1:0]          count_q;  // words asked for, one more when the last one is there
   logic                          reading, there, take;
 

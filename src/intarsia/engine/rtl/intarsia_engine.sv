@@ -110,7 +110,7 @@ module intarsia_engine
   logic [WordBits-1:0] host_weight_wdata, weight_rdata;
   logic [31:0] host_program_wdata, program_rdata;
   logic program_ren;
-  logic [ProgramAddr-1:0] program_raddr;
+  logic [ProgramAddr:0] program_raddr;
 
   intarsia_host #(.ActBits(ActBits), .WeightBits(WordBits)) u_host (
     .clk_i, .rst_ni, .req_i, .we_i, .addr_i, .wdata_i, .rvalid_o, .rdata_o,
@@ -319,7 +319,7 @@ module intarsia_engine
   intarsia_memory #(.Width(32), .Depth(ProgramDepth)) u_program_memory (
     .clk_i, .impl_i('0), .impl_o(impl[1]),
     .req_i(host_program_wen || program_ren), .we_i(host_program_wen), .be_i('1),
-    .addr_i(host_program_wen ? ProgramAddr'(host_waddr) : program_raddr),
+    .addr_i(ProgramAddr'(host_program_wen ? 17'(host_waddr) : 17'(program_raddr))),
     .wdata_i(host_program_wdata), .rdata_o(program_rdata)
   );
 

@@ -4,7 +4,9 @@
 // Address (of bytes): bits 25…22 choose the registers (0) or a memory of the engine (intarsia_pkg::Region…, as in
 // intarsia_host); bits 21…2 a register or a 32-bit part of a memory's word. The registers are those of registers.rdl.
 // Only whole words of the memories are accessed, only activations are read, and only while neither engine nor DMA are
-// busy; every other access is answered with an error and noted in ERROR.access. Registers can be accessed at all times.
+// busy; every other access is answered with an error and noted in ERROR.access. Registers can be accessed at all times,
+// but those of the DMA not be written while it is busy. What is written to the padding behind the parts of a word has no
+// effect but on CHECK.
 //
 // A start is refused, and noted in ERROR, while engine or DMA are busy, and with a program that is damaged or of another
 // build. A run that meets a layer which cannot be run, goes beyond a memory or takes LIMIT cycles is ended by a reset of
@@ -13,8 +15,9 @@
 // Clock and reset: one clock; rst_ni is asserted at any time and released synchronously to clk_i.
 //
 // Parameters: those of intarsia_engine; Build, their fingerprint (intarsia.system.accelerator).
-// Latency: an access is granted at once unless a read of a memory is under way, and answered in the next cycle, a read
-// of a memory in the second one after that.
+// Latency: an access is granted at once unless a read of a memory or a reset of the engine is under way, and answered in
+// the next cycle, a read of a memory in the second one. After CONTROL.abort is written nothing is granted in the
+// two cycles in which the engine is reset.
 module intarsia_accelerator
   import intarsia_pkg::*;
   import intarsia_registers_pkg::*;
@@ -82,23 +85,32 @@ module intarsia_accelerator
   intarsia_registers__out_t registers;
 
   // The engine is reset by a flip-flop: no glitch can. The DMA ends its transfer as the bus demands.
-  logic engine_rst_nq, abort, engine_busy, finished, fault, overrun, layer_done, start, dma_busy;
+  logic engine_rst_nq, abort, engine_runs, engine_busy, ended_q, finished, fault, overrun, layer_done, start, timeout;
+  logic asked, dma_asked, dma_busy, idle;
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) engine_rst_nq <= 1'b0;
     else engine_rst_nq <= !abort;
   end
+  // That the last access went beyond a memory is known one cycle after the end.
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) ended_q <= 1'b0;
+    else ended_q <= finished && !fault && !timeout && !overrun;
+  end
+  assign engine_busy = engine_runs || ended_q;
+  // What an access may need: nothing else uses the memories, and the engine is not being reset.
+  assign idle = !engine_busy && !dma_busy && engine_rst_nq;
 
   // Bus. One access at a time; that of a memory's word for reading takes two cycles.
   typedef enum logic [1:0] {Ready, Answer, Read} state_e;
   state_e      state_q;
-  logic        accept, to_registers, to_memory, allowed, in_memory, error_q, memory_read;
+  logic        accept, to_registers, to_memory, allowed, locked, in_memory, error_q, memory_read;
   logic [3:0]  region;
   logic [19:0] offset;
   logic [31:0] answer_q, register_data, engine_rdata;
   logic        register_error, engine_rvalid, register_read_error, register_write_error, read_ack, write_ack;
   assign region = sbr_addr_i[25:22];
   assign offset = sbr_addr_i[21:2];
-  assign sbr_gnt_o = state_q != Read;
+  assign sbr_gnt_o = state_q != Read && engine_rst_nq && !registers.CONTROL.abort.value;
   assign accept = sbr_req_i && sbr_gnt_o;
   assign to_registers = accept && region == '0;
   assign to_memory = accept && region != '0;
@@ -110,31 +122,32 @@ module intarsia_accelerator
       default:           in_memory = 1'b0;
     endcase
   end
-  assign allowed = to_memory && in_memory && sbr_be_i == '1 && !engine_busy && !dma_busy;
+  // A start that has been written takes effect one cycle later.
+  assign allowed = to_memory && in_memory && sbr_be_i == '1 && idle && !asked && !dma_asked;
+  assign locked = sbr_we_i && offset[4] && (dma_busy || dma_asked);
   assign memory_read = allowed && !sbr_we_i;
   assign register_error = register_read_error || register_write_error;
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) state_q <= Ready;
     else if (memory_read) state_q <= Read;
     else if (accept) state_q <= Answer;
-    else if (state_q != Read || engine_rvalid || !engine_rst_nq) state_q <= Ready;
+    else if (state_q != Read || engine_rvalid) state_q <= Ready;
   end
-  // A read that a reset of the engine cuts off is answered with an error.
   always_ff @(posedge clk_i) begin
     error_q <= to_registers ? register_error : !allowed;
     answer_q <= to_registers ? register_data : '0;
   end
-  assign sbr_rvalid_o = state_q == Answer || (state_q == Read && (engine_rvalid || !engine_rst_nq));
+  assign sbr_rvalid_o = state_q == Answer || (state_q == Read && engine_rvalid);
   assign sbr_rdata_o = state_q == Read ? engine_rdata : answer_q;
-  assign sbr_err_o = state_q == Read ? !engine_rst_nq : error_q;
+  assign sbr_err_o = state_q == Answer && error_q;
 
   intarsia_registers u_registers (
     .clk(clk_i),
     .arst_n(rst_ni),
     .s_cpuif_req(to_registers),
     .s_cpuif_req_is_wr(sbr_we_i),
-    // Registers end before the address space does; what is behind them is no register.
-    .s_cpuif_addr(offset[19:5] == '0 ? {offset[4:0], 2'b00} : 7'h7c),
+    // Registers end before the address space does: the last address is that of none.
+    .s_cpuif_addr(offset[19:5] == '0 && !locked ? {offset[4:0], 2'b00} : 7'h7c),
     .s_cpuif_wr_data(sbr_wdata_i),
     .s_cpuif_wr_biten({{8{sbr_be_i[3]}}, {8{sbr_be_i[2]}}, {8{sbr_be_i[1]}}, {8{sbr_be_i[0]}}}),
     .s_cpuif_req_stall_wr(stall[0]),
@@ -150,14 +163,14 @@ module intarsia_accelerator
   logic [1:0] stall;
 
   // Start, watchdog, counters.
-  logic        asked, dma_asked, dma_start, dma_done, dma_bus_error, dma_range_error, same_build, same_check, timeout;
+  logic        dma_start, dma_done, dma_bus_error, dma_range_error, same_build, same_check;
   logic [31:0] cycles_q, check_q;
   logic [15:0] layers_q;
   assign asked = registers.CONTROL.start.value;
   assign same_build = registers.PROGRAM_BUILD.fingerprint.value == Build;
   assign same_check = registers.PROGRAM_CHECK.crc.value == ~check_q;
-  assign start = asked && !engine_busy && !dma_busy && same_build && same_check;
-  assign timeout = engine_busy && cycles_q >= registers.LIMIT.cycles.value;
+  assign start = asked && idle && same_build && same_check;
+  assign timeout = engine_runs && cycles_q >= registers.LIMIT.cycles.value;
   assign abort = registers.CONTROL.abort.value || timeout || overrun;
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
@@ -166,8 +179,8 @@ module intarsia_accelerator
     end else if (start) begin
       cycles_q <= '0;
       layers_q <= '0;
-    end else if (engine_busy) begin
-      cycles_q <= cycles_q + 32'd1;
+    end else if (engine_runs) begin
+      if (!timeout) cycles_q <= cycles_q + 32'd1;
       layers_q <= layers_q + 16'(layer_done);
     end
   end
@@ -203,7 +216,7 @@ module intarsia_accelerator
     .ActDepth(ActDepth), .WeightDepth(WeightDepth), .ProgramDepth(ProgramDepth)
   ) u_engine (
     .clk_i, .rst_ni(engine_rst_nq),
-    .start_i(start), .busy_o(engine_busy), .finished_o(finished), .fault_o(fault), .overrun_o(overrun),
+    .start_i(start), .busy_o(engine_runs), .finished_o(finished), .fault_o(fault), .overrun_o(overrun),
     .req_i(engine_req), .we_i(engine_we), .addr_i(engine_addr), .wdata_i(engine_wdata),
     .rvalid_o(engine_rvalid), .rdata_o(engine_rdata),
     .layer_done_o(layer_done), .accesses_o(unused_accesses), .step_o(unused_step)
@@ -211,7 +224,7 @@ module intarsia_accelerator
 
   // DMA.
   assign dma_asked = registers.DMA_CONTROL.start.value;
-  assign dma_start = dma_asked && !dma_busy && !engine_busy && !asked;
+  assign dma_start = dma_asked && idle;
   intarsia_dma #(
     .ActBits(ActBits), .WeightBits(WordBits), .ActDepth(ActDepth), .WeightDepth(WeightDepth), .ProgramDepth(ProgramDepth)
   ) u_dma (
@@ -226,7 +239,7 @@ module intarsia_accelerator
   always_comb begin
     from_hardware.BUILD.fingerprint.next = Build;
     from_hardware.STATUS.busy.next = engine_busy;
-    from_hardware.STATUS.done.hwset = finished && !fault;
+    from_hardware.STATUS.done.hwset = ended_q && !overrun;
     from_hardware.STATUS.dma_busy.next = dma_busy;
     from_hardware.STATUS.dma_done.hwset = dma_done;
     from_hardware.ERROR.version.hwset = asked && !same_build;
@@ -234,7 +247,7 @@ module intarsia_accelerator
     from_hardware.ERROR.layer.hwset = fault;
     from_hardware.ERROR.overrun.hwset = overrun;
     from_hardware.ERROR.timeout.hwset = timeout;
-    from_hardware.ERROR.start.hwset = asked && (engine_busy || dma_busy);
+    from_hardware.ERROR.start.hwset = asked && !idle;
     from_hardware.ERROR.access.hwset = (to_memory && !allowed) || (to_registers && register_error);
     from_hardware.ERROR.bus.hwset = dma_bus_error;
     from_hardware.ERROR.dma.hwset = dma_range_error || (dma_asked && !dma_start);
@@ -253,4 +266,38 @@ module intarsia_accelerator
 
   logic unused;
   assign unused = ^{unused_accesses, unused_step, stall, read_ack, write_ack, sbr_addr_i[1:0]};
+
+`ifndef SYNTHESIS
+  // OBI: a request stays as it is until it is granted; each granted one gets one response, in order, and nothing else
+  // does. The a_… of the system's part tell of a fault outside.
+  logic [2:0] sbr_open_q, mgr_open_q; // granted and not answered
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) {sbr_open_q, mgr_open_q} <= '0;
+    else begin
+      sbr_open_q <= sbr_open_q + 3'(accept) - 3'(sbr_rvalid_o);
+      mgr_open_q <= mgr_open_q + 3'(mgr_req_o && mgr_gnt_i) - 3'(mgr_rvalid_i);
+    end
+  end
+  a_sbr_request: assert property (@(posedge clk_i) disable iff (!rst_ni) sbr_req_i && !sbr_gnt_o |=>
+      sbr_req_i && $stable(sbr_addr_i) && $stable(sbr_we_i) && $stable(sbr_be_i) &&
+      ($stable(sbr_wdata_i) || !sbr_we_i))
+  else $error("the system changed or took back a request before it was granted");
+  a_sbr_response: assert property (@(posedge clk_i) disable iff (!rst_ni) sbr_open_q == 3'(sbr_rvalid_o || state_q == Read))
+  else $error("a response without a request, or none");
+  a_sbr_error: assert property (@(posedge clk_i) disable iff (!rst_ni) sbr_err_o |-> sbr_rvalid_o)
+  else $error("an error without a response");
+  a_mgr_request: assert property (@(posedge clk_i) disable iff (!rst_ni) mgr_req_o && !mgr_gnt_i |=>
+      mgr_req_o && $stable(mgr_addr_o) && $stable(mgr_we_o) && $stable(mgr_be_o) && ($stable(mgr_wdata_o) || !mgr_we_o))
+  else $error("the DMA changed or took back a request before it was granted");
+  a_mgr_aligned: assert property (@(posedge clk_i) disable iff (!rst_ni) mgr_req_o |-> mgr_addr_o[1:0] == '0)
+  else $error("an address that is not a multiple of 4");
+  a_mgr_response: assert property (@(posedge clk_i) disable iff (!rst_ni) mgr_rvalid_i |-> mgr_open_q != '0)
+  else $error("the system answered what was not asked");
+  a_mgr_idle: assert property (@(posedge clk_i) disable iff (!rst_ni) !dma_busy |-> !mgr_req_o && mgr_open_q == '0)
+  else $error("the DMA ended before its last response");
+  a_reset: assert property (@(posedge clk_i) disable iff (!rst_ni) state_q == Read |-> engine_rst_nq)
+  else $error("the engine was reset while a memory was read");
+  c_wait: cover property (@(posedge clk_i) disable iff (!rst_ni) sbr_req_i && !sbr_gnt_o && state_q != Read);
+  c_late: cover property (@(posedge clk_i) disable iff (!rst_ni) ended_q && overrun);
+`endif
 endmodule

@@ -97,4 +97,29 @@ module intarsia_axi_lite #(
 
   logic unused;
   assign unused = ^{s_axi_awprot, s_axi_arprot};
+
+`ifndef SYNTHESIS
+  // AXI: what is valid stays as it is until it is taken. OBI: likewise, and one request at a time.
+  a_aw: assert property (@(posedge clk_i) disable iff (!rst_ni) s_axi_awvalid && !s_axi_awready |=>
+      s_axi_awvalid && $stable(s_axi_awaddr))
+  else $error("the system changed or took back a write address");
+  a_w: assert property (@(posedge clk_i) disable iff (!rst_ni) s_axi_wvalid && !s_axi_wready |=>
+      s_axi_wvalid && $stable(s_axi_wdata) && $stable(s_axi_wstrb))
+  else $error("the system changed or took back write data");
+  a_ar: assert property (@(posedge clk_i) disable iff (!rst_ni) s_axi_arvalid && !s_axi_arready |=>
+      s_axi_arvalid && $stable(s_axi_araddr))
+  else $error("the system changed or took back a read address");
+  a_b: assert property (@(posedge clk_i) disable iff (!rst_ni) s_axi_bvalid && !s_axi_bready |=>
+      s_axi_bvalid && $stable(s_axi_bresp))
+  else $error("a write response changed before it was taken");
+  a_r: assert property (@(posedge clk_i) disable iff (!rst_ni) s_axi_rvalid && !s_axi_rready |=>
+      s_axi_rvalid && $stable(s_axi_rdata) && $stable(s_axi_rresp))
+  else $error("a read response changed before it was taken");
+  a_obi: assert property (@(posedge clk_i) disable iff (!rst_ni) obi_req_o && !obi_gnt_i |=>
+      obi_req_o && $stable(obi_addr_o) && $stable(obi_we_o) && $stable(obi_be_o) &&
+      ($stable(obi_wdata_o) || !obi_we_o))
+  else $error("a request changed or was taken back before it was granted");
+  a_response: assert property (@(posedge clk_i) disable iff (!rst_ni) obi_rvalid_i |-> state_q == Waiting)
+  else $error("the subordinate answered what was not asked");
+`endif
 endmodule

@@ -6,9 +6,10 @@
 //   from there. Two nested loops go over the pixels; what a run has outside of the image reads as 0.
 // - To the system: 32-bit words.
 //
-// A transfer ends with done_o unless it is stopped, or with an error: bus_error_o, an error response of the system; range_error_o, an address
-// that is not a multiple of 4, an empty transfer, a memory that cannot be read, or a word beyond a memory's end. It may
-// have moved part of the data then.
+// A transfer ends with done_o unless it is stopped, or with an error: bus_error_o, an error response of the system;
+// range_error_o, an address that is not a multiple of 4, an empty transfer, a memory that cannot be read, or a word
+// beyond a memory's end. It may have moved part of the data then. However it ends, each request that was made has been
+// granted and answered before busy_o falls.
 //
 // Parameters: widths of the engine's words in bits, and how many words its memories have.
 // Latency: to the engine one 32-bit word per cycle (of an unfolded image, a run of n bytes takes as many cycles as words
@@ -90,7 +91,7 @@ module intarsia_dma
 
   // Products.
   logic signed [16:0] factor;
-  logic signed [31:0] product;
+  logic signed [33:0] product;
   logic [31:0]        inner_step_q, outer_step_q;
   always_comb begin
     unique case (state_q)
@@ -99,7 +100,7 @@ module intarsia_dma
       default:       factor = {9'd0, registers_i.DMA_OUTER.rows.value};
     endcase
   end
-  assign product = 32'(factor * $signed({1'b0, row_bytes}));
+  assign product = factor * $signed({1'b0, row_bytes});
 
   // Where in the image: of the outer loop's turn, of the pixel, of the run, of the segment. x counts bytes.
   typedef struct packed {
@@ -113,7 +114,7 @@ module intarsia_dma
   logic [6:0]  fill_left_q;
   logic        filling_q;
   logic [19:0] words_left_q;
-  assign origin = '{address: address + unsigned'(product) + 32'($signed(registers_i.DMA_ORIGIN.byte_.value)),
+  assign origin = '{address: address + product[31:0] + 32'($signed(registers_i.DMA_ORIGIN.byte_.value)),
                     y: 18'($signed(registers_i.DMA_ORIGIN.row.value)),
                     x: 18'($signed(registers_i.DMA_ORIGIN.byte_.value))};
   assign next_outer = '{address: outer_q.address + outer_step_q,
@@ -127,12 +128,12 @@ module intarsia_dma
   // The segment: up to 4 bytes of one word of the system, or so many of 0.
   logic               zero, in_rows, last_of_run, last_of_pixel, last_of_inner, last, advance;
   logic [2:0]         count;
-  logic signed [17:0] to_begin, to_end;
+  logic signed [18:0] to_begin, to_end;
   assign in_rows = here_q.y >= 0 && here_q.y < $signed({2'b00, rows});
-  assign to_begin = -here_q.x;                              // bytes to the begin of the row
-  assign to_end = $signed({2'b00, row_bytes}) - here_q.x; // bytes to its end
-  function automatic logic [2:0] least(input logic [2:0] bound, input logic signed [17:0] value);
-    return value < $signed({15'd0, bound}) ? value[2:0] : bound;
+  assign to_begin = -19'(here_q.x);                                // bytes to the begin of the row
+  assign to_end = $signed({3'b000, row_bytes}) - 19'(here_q.x); // bytes to its end
+  function automatic logic [2:0] least(input logic [2:0] bound, input logic signed [18:0] value);
+    return value < $signed({16'd0, bound}) ? value[2:0] : bound;
   endfunction
   always_comb begin
     zero = filling_q || !in_rows || here_q.x < 0 || to_end <= 0;
@@ -140,13 +141,13 @@ module intarsia_dma
     if (!unfold) begin
       zero = 1'b0;
     end else if (filling_q) begin
-      count = least(3'd4, $signed({11'd0, fill_left_q}));
+      count = least(3'd4, $signed({12'd0, fill_left_q}));
     end else begin
-      count = least(3'd4, $signed({2'b00, bytes_left_q}));
+      count = least(3'd4, $signed({3'b000, bytes_left_q}));
       if (in_rows && here_q.x < 0) count = least(count, to_begin);
       if (in_rows && here_q.x >= 0 && to_end > 0) begin
         count = least(count, to_end);
-        count = least(count, $signed({15'd0, 3'd4 - {1'b0, here_q.address[1:0]}}));
+        count = least(count, $signed({16'd0, 3'd4 - {1'b0, here_q.address[1:0]}}));
       end
     end
   end
@@ -159,13 +160,16 @@ module intarsia_dma
   // Segments under way, in order, and the words that were read for them.
   typedef struct packed {
     logic       zero;
+    logic       fill;
     logic [1:0] first; // byte of the word
     logic [2:0] count;
   } segment_t;
   segment_t    made, segment;
   logic [31:0] read_word;
-  logic        no_segment, no_word, full, words_full, pop, got, out_of_range, failed_q, range_failed_q, stopped_q, stop;
-  assign made = '{zero: zero, first: unfold ? here_q.address[1:0] : 2'd0, count: count};
+  logic        no_segment, no_word, full, words_full, pop, got, out_of_range, stop;
+  // It moves no more data, because of: an error response, a word beyond a memory's end, stop_i.
+  logic        failed_q, bus_failed_q, range_failed_q, stopped_q;
+  assign made = '{zero: zero, fill: unfold && filling_q, first: unfold ? here_q.address[1:0] : 2'd0, count: count};
   assign got = rvalid_i && (state_q == Move || state_q == Drain);
   assign advance = state_q == Move && !full && (zero || gnt_i);
   assign pop = !no_segment && (segment.zero || !no_word);
@@ -186,7 +190,9 @@ module intarsia_dma
   logic [3:0]  held_d;
   logic [31:0] rest_q;
   logic        write;
-  assign word = segment.zero ? '0 : read_word >> {segment.first, 3'b000};
+  // Padding is 0 as the image has it, before 128 is taken off; fill is 0 in the engine.
+  assign word = (segment.zero ? '0 : read_word >> {segment.first, 3'b000}) ^
+                {4{unfold && registers_i.DMA_PIXEL.unsigned_bytes.value && !segment.fill, 7'd0}};
   always_comb begin
     bytes = {32'd0, rest_q};
     for (int unsigned i = 0; i < 4; i++) begin
@@ -197,7 +203,7 @@ module intarsia_dma
   assign write = pop && held_d >= 4'd4 && !failed_q;
 
   // Where in the engine.
-  logic [15:0] index_q;
+  logic [16:0] index_q; // one bit more than the memories' addresses, so that it does not begin again behind the last
   logic [19:0] engine_offset;
   logic [7:0]  part_q, parts;
   logic [3:0]  memory;
@@ -227,7 +233,7 @@ module intarsia_dma
   assign engine_req_o = (write || state_q == Fetch) && !out_of_range;
   assign engine_we_o = state_q != Fetch;
   assign engine_addr_o = {memory, engine_offset};
-  assign engine_wdata_o = bytes[31:0] ^ {4{unfold && registers_i.DMA_PIXEL.unsigned_bytes.value, 7'd0}};
+  assign engine_wdata_o = bytes[31:0];
 
   // To the system.
   logic [31:0] data_q;
@@ -261,6 +267,7 @@ module intarsia_dma
     if (!rst_ni) begin
       state_q <= Idle;
       failed_q <= 1'b0;
+      bus_failed_q <= 1'b0;
       range_failed_q <= 1'b0;
       stopped_q <= 1'b0;
     end else begin
@@ -268,10 +275,12 @@ module intarsia_dma
       stopped_q <= state_q != Idle && (stopped_q || stop_i);
       if (state_q == Idle) begin
         failed_q <= 1'b0;
+        bus_failed_q <= 1'b0;
         range_failed_q <= 1'b0;
-      end else if (stop) begin
+      end else if (stop && !failed_q) begin
         failed_q <= 1'b1;
-        range_failed_q <= range_failed_q || out_of_range;
+        bus_failed_q <= got && err_i;
+        range_failed_q <= out_of_range;
       end
     end
   end
@@ -288,16 +297,16 @@ module intarsia_dma
     unique case (state_q)
       Idle: begin
         words_left_q <= registers_i.DMA_LENGTH.words.value;
-        index_q <= registers_i.DMA_TARGET.word.value;
+        index_q <= 17'(registers_i.DMA_TARGET.word.value);
         part_q <= '0;
       end
       PrepareOrigin: begin
         if (unfold) {outer_q, inner_q, run_q, here_q} <= {4{origin}};
         else {outer_q, here_q} <= {2{{address, 36'd0}}};
       end
-      PrepareInner: inner_step_q <= unsigned'(product) + 32'(registers_i.DMA_INNER.bytes.value);
+      PrepareInner: inner_step_q <= product[31:0] + 32'(registers_i.DMA_INNER.bytes.value);
       PrepareOuter: begin
-        outer_step_q <= unsigned'(product) + 32'(registers_i.DMA_OUTER.bytes.value);
+        outer_step_q <= product[31:0] + 32'(registers_i.DMA_OUTER.bytes.value);
         outer_left_q <= registers_i.DMA_OUTER.count.value;
         inner_left_q <= registers_i.DMA_INNER.count.value;
         runs_left_q <= registers_i.DMA_PIXEL.runs.value;
@@ -346,13 +355,13 @@ module intarsia_dma
   // The end: of a transfer to the engine when its last segment is used up.
   logic ended, bus_failed, range_failed;
   assign ended = state_q != Idle && state_d == Idle;
-  assign bus_failed = (failed_q && !range_failed_q && !stopped_q) || (rvalid_i && err_i);
+  assign bus_failed = bus_failed_q || (rvalid_i && err_i);
   assign range_failed = range_failed_q || out_of_range;
   assign busy_o = state_q != Idle;
   assign range_error_o = (state_q == Idle && start_i && bad) || (ended && range_failed);
-  assign bus_error_o = ended && bus_failed && !range_failed;
+  assign bus_error_o = ended && bus_failed;
   assign done_o = ended && !bus_failed && !range_failed && !stopped_q;
 
   logic unused;
-  assign unused = words_full;
+  assign unused = words_full ^ ^product[33:32];
 endmodule

@@ -622,11 +622,11 @@ module intarsia_registers (
         automatic logic load_next_c;
         next_c = field_storage.STATUS.done.value;
         load_next_c = '0;
-        if(decoded_reg_strb.STATUS && decoded_req_is_wr) begin // SW write 1 clear
-            next_c = field_storage.STATUS.done.value & ~(decoded_wr_data[1:1] & decoded_wr_biten[1:1]);
-            load_next_c = '1;
-        end else if(hwif_in.STATUS.done.hwset) begin // HW Set
+        if(hwif_in.STATUS.done.hwset) begin // HW Set
             next_c = '1;
+            load_next_c = '1;
+        end else if(decoded_reg_strb.STATUS && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage.STATUS.done.value & ~(decoded_wr_data[1:1] & decoded_wr_biten[1:1]);
             load_next_c = '1;
         end
         field_combo.STATUS.done.next = next_c;
@@ -648,11 +648,11 @@ module intarsia_registers (
         automatic logic load_next_c;
         next_c = field_storage.STATUS.dma_done.value;
         load_next_c = '0;
-        if(decoded_reg_strb.STATUS && decoded_req_is_wr) begin // SW write 1 clear
-            next_c = field_storage.STATUS.dma_done.value & ~(decoded_wr_data[9:9] & decoded_wr_biten[9:9]);
-            load_next_c = '1;
-        end else if(hwif_in.STATUS.dma_done.hwset) begin // HW Set
+        if(hwif_in.STATUS.dma_done.hwset) begin // HW Set
             next_c = '1;
+            load_next_c = '1;
+        end else if(decoded_reg_strb.STATUS && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage.STATUS.dma_done.value & ~(decoded_wr_data[9:9] & decoded_wr_biten[9:9]);
             load_next_c = '1;
         end
         field_combo.STATUS.dma_done.next = next_c;
@@ -674,11 +674,11 @@ module intarsia_registers (
         automatic logic load_next_c;
         next_c = field_storage.ERROR.version.value;
         load_next_c = '0;
-        if(decoded_reg_strb.ERROR && decoded_req_is_wr) begin // SW write 1 clear
-            next_c = field_storage.ERROR.version.value & ~(decoded_wr_data[0:0] & decoded_wr_biten[0:0]);
-            load_next_c = '1;
-        end else if(hwif_in.ERROR.version.hwset) begin // HW Set
+        if(hwif_in.ERROR.version.hwset) begin // HW Set
             next_c = '1;
+            load_next_c = '1;
+        end else if(decoded_reg_strb.ERROR && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage.ERROR.version.value & ~(decoded_wr_data[0:0] & decoded_wr_biten[0:0]);
             load_next_c = '1;
         end
         field_combo.ERROR.version.next = next_c;
@@ -700,11 +700,11 @@ module intarsia_registers (
         automatic logic load_next_c;
         next_c = field_storage.ERROR.check.value;
         load_next_c = '0;
-        if(decoded_reg_strb.ERROR && decoded_req_is_wr) begin // SW write 1 clear
-            next_c = field_storage.ERROR.check.value & ~(decoded_wr_data[1:1] & decoded_wr_biten[1:1]);
-            load_next_c = '1;
-        end else if(hwif_in.ERROR.check.hwset) begin // HW Set
+        if(hwif_in.ERROR.check.hwset) begin // HW Set
             next_c = '1;
+            load_next_c = '1;
+        end else if(decoded_reg_strb.ERROR && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage.ERROR.check.value & ~(decoded_wr_data[1:1] & decoded_wr_biten[1:1]);
             load_next_c = '1;
         end
         field_combo.ERROR.check.next = next_c;
@@ -726,11 +726,11 @@ module intarsia_registers (
         automatic logic load_next_c;
         next_c = field_storage.ERROR.layer.value;
         load_next_c = '0;
-        if(decoded_reg_strb.ERROR && decoded_req_is_wr) begin // SW write 1 clear
-            next_c = field_storage.ERROR.layer.value & ~(decoded_wr_data[2:2] & decoded_wr_biten[2:2]);
-            load_next_c = '1;
-        end else if(hwif_in.ERROR.layer.hwset) begin // HW Set
+        if(hwif_in.ERROR.layer.hwset) begin // HW Set
             next_c = '1;
+            load_next_c = '1;
+        end else if(decoded_reg_strb.ERROR && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage.ERROR.layer.value & ~(decoded_wr_data[2:2] & decoded_wr_biten[2:2]);
             load_next_c = '1;
         end
         field_combo.ERROR.layer.next = next_c;
@@ -752,11 +752,11 @@ module intarsia_registers (
         automatic logic load_next_c;
         next_c = field_storage.ERROR.overrun.value;
         load_next_c = '0;
-        if(decoded_reg_strb.ERROR && decoded_req_is_wr) begin // SW write 1 clear
-            next_c = field_storage.ERROR.overrun.value & ~(decoded_wr_data[3:3] & decoded_wr_biten[3:3]);
-            load_next_c = '1;
-        end else if(hwif_in.ERROR.overrun.hwset) begin // HW Set
+        if(hwif_in.ERROR.overrun.hwset) begin // HW Set
             next_c = '1;
+            load_next_c = '1;
+        end else if(decoded_reg_strb.ERROR && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage.ERROR.overrun.value & ~(decoded_wr_data[3:3] & decoded_wr_biten[3:3]);
             load_next_c = '1;
         end
         field_combo.ERROR.overrun.next = next_c;
@@ -778,11 +778,11 @@ module intarsia_registers (
         automatic logic load_next_c;
         next_c = field_storage.ERROR.timeout.value;
         load_next_c = '0;
-        if(decoded_reg_strb.ERROR && decoded_req_is_wr) begin // SW write 1 clear
-            next_c = field_storage.ERROR.timeout.value & ~(decoded_wr_data[4:4] & decoded_wr_biten[4:4]);
-            load_next_c = '1;
-        end else if(hwif_in.ERROR.timeout.hwset) begin // HW Set
+        if(hwif_in.ERROR.timeout.hwset) begin // HW Set
             next_c = '1;
+            load_next_c = '1;
+        end else if(decoded_reg_strb.ERROR && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage.ERROR.timeout.value & ~(decoded_wr_data[4:4] & decoded_wr_biten[4:4]);
             load_next_c = '1;
         end
         field_combo.ERROR.timeout.next = next_c;
@@ -804,11 +804,11 @@ module intarsia_registers (
         automatic logic load_next_c;
         next_c = field_storage.ERROR.start.value;
         load_next_c = '0;
-        if(decoded_reg_strb.ERROR && decoded_req_is_wr) begin // SW write 1 clear
-            next_c = field_storage.ERROR.start.value & ~(decoded_wr_data[5:5] & decoded_wr_biten[5:5]);
-            load_next_c = '1;
-        end else if(hwif_in.ERROR.start.hwset) begin // HW Set
+        if(hwif_in.ERROR.start.hwset) begin // HW Set
             next_c = '1;
+            load_next_c = '1;
+        end else if(decoded_reg_strb.ERROR && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage.ERROR.start.value & ~(decoded_wr_data[5:5] & decoded_wr_biten[5:5]);
             load_next_c = '1;
         end
         field_combo.ERROR.start.next = next_c;
@@ -830,11 +830,11 @@ module intarsia_registers (
         automatic logic load_next_c;
         next_c = field_storage.ERROR.access.value;
         load_next_c = '0;
-        if(decoded_reg_strb.ERROR && decoded_req_is_wr) begin // SW write 1 clear
-            next_c = field_storage.ERROR.access.value & ~(decoded_wr_data[6:6] & decoded_wr_biten[6:6]);
-            load_next_c = '1;
-        end else if(hwif_in.ERROR.access.hwset) begin // HW Set
+        if(hwif_in.ERROR.access.hwset) begin // HW Set
             next_c = '1;
+            load_next_c = '1;
+        end else if(decoded_reg_strb.ERROR && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage.ERROR.access.value & ~(decoded_wr_data[6:6] & decoded_wr_biten[6:6]);
             load_next_c = '1;
         end
         field_combo.ERROR.access.next = next_c;
@@ -856,11 +856,11 @@ module intarsia_registers (
         automatic logic load_next_c;
         next_c = field_storage.ERROR.bus.value;
         load_next_c = '0;
-        if(decoded_reg_strb.ERROR && decoded_req_is_wr) begin // SW write 1 clear
-            next_c = field_storage.ERROR.bus.value & ~(decoded_wr_data[7:7] & decoded_wr_biten[7:7]);
-            load_next_c = '1;
-        end else if(hwif_in.ERROR.bus.hwset) begin // HW Set
+        if(hwif_in.ERROR.bus.hwset) begin // HW Set
             next_c = '1;
+            load_next_c = '1;
+        end else if(decoded_reg_strb.ERROR && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage.ERROR.bus.value & ~(decoded_wr_data[7:7] & decoded_wr_biten[7:7]);
             load_next_c = '1;
         end
         field_combo.ERROR.bus.next = next_c;
@@ -882,11 +882,11 @@ module intarsia_registers (
         automatic logic load_next_c;
         next_c = field_storage.ERROR.dma.value;
         load_next_c = '0;
-        if(decoded_reg_strb.ERROR && decoded_req_is_wr) begin // SW write 1 clear
-            next_c = field_storage.ERROR.dma.value & ~(decoded_wr_data[8:8] & decoded_wr_biten[8:8]);
-            load_next_c = '1;
-        end else if(hwif_in.ERROR.dma.hwset) begin // HW Set
+        if(hwif_in.ERROR.dma.hwset) begin // HW Set
             next_c = '1;
+            load_next_c = '1;
+        end else if(decoded_reg_strb.ERROR && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage.ERROR.dma.value & ~(decoded_wr_data[8:8] & decoded_wr_biten[8:8]);
             load_next_c = '1;
         end
         field_combo.ERROR.dma.next = next_c;
