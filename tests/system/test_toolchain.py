@@ -5,11 +5,11 @@ import random
 from pathlib import Path
 
 import pytest
-from systems import program
 
 from intarsia.errors import IntarsiaError
 from intarsia.system import CORES, Core, SystemMemory, compile_program
 from intarsia.system.elf import read_elf
+from systems import program
 
 pytest.importorskip("ziglang")
 

@@ -89,13 +89,13 @@ def build_inference(
         return compile_program(
             sources,
             core,
-            memory=_memory(program, images),
+            memory=memory_for(program, images),
             defines={"OUTPUT_WORDS": output_words(program.output)},
             compiler=compiler,
         )
 
 
-def _memory(program: Program, images: Sequence[NDArray[np.integer]]) -> SystemMemory:
+def memory_for(program: Program, images: Sequence[NDArray[np.integer]]) -> SystemMemory:
     """Return RAM that has room for all, in steps that let simulations be used again."""
     data = 4 * (program.weights.size + program.descriptors.size + output_words(program.output)) + _DATA
     # Images of other formats than bytes come as the engine's words; an unfolded one has more.

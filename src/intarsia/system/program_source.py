@@ -125,14 +125,17 @@ def check_of(program: Program) -> int:
     return zlib.crc32(program.descriptors.astype("<u4").tobytes(), zlib.crc32(program.weights.astype("<u4").tobytes()))
 
 
-def program_source(program: Program, *, name: str = "program") -> str:
-    """Return C source that defines `const intarsia_program_t NAME`."""
+def program_source(program: Program, *, name: str = "program", limit: int | None = None) -> str:
+    """Return C source that defines `const intarsia_program_t NAME`; a run is ended after `limit` cycles (None: after
+    `LIMIT_FACTOR` times those that the cycle model predicts).
+    """
     moved = input_transfer(program.input)
     target = {
         region: field("DMA_TARGET", memory=REGIONS["Activations"], word=placement.base)
         for region, placement in (("input", program.input), ("output", program.output))
     }
-    limit = LIMIT_FACTOR * sum(layer.cycles for layer in predict(program))
+    if limit is None:
+        limit = LIMIT_FACTOR * sum(layer.cycles for layer in predict(program))
     return "\n".join(
         [
             "// SPDX-License-Identifier: Apache-2.0",

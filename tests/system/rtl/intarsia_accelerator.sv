@@ -8,6 +8,7 @@
 // Parameters: as intarsia_engine; without effect.
 // Latency: two cycles from grant to answer.
 module intarsia_accelerator #(
+  parameter logic [31:0] Build             = 32'd0,
   parameter int unsigned Unit              = 0,
   parameter int unsigned Slots             = 1,
   parameter int unsigned SlotBits          = 8,

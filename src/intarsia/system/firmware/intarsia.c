@@ -54,29 +54,25 @@ intarsia_status_t intarsia_open(intarsia_device_t *device, uintptr_t base, void 
   return INTARSIA_OK;
 }
 
-// Wait for one of the bits `ends` of the status, or an error, while `busy` is up.
+// Wait until `busy` is down; then one of the bits `ends` of the status is up, or an error, or somebody has aborted.
 static intarsia_status_t wait_for(const intarsia_device_t *device, uint32_t busy, uint32_t ends, uint32_t enable) {
   volatile intarsia_registers_t *registers = registers_of(device);
-  for (uint32_t polls = 0; !(registers->STATUS & ends) && !registers->ERROR; polls++) {
-    if (polls == POLLS) {
-      registers->CONTROL = REGISTER(CONTROL__ABORT);
-      return INTARSIA_STUCK;
-    }
-    if (device->wait) {
-      registers->INTERRUPT_ENABLE = enable | REGISTER(INTERRUPT_ENABLE__ERROR);
-      device->wait();
-      registers->INTERRUPT_ENABLE = 0;
-    }
-  }
-  // An error that ends nothing, as a refused access of another program, leaves it running.
   for (uint32_t polls = 0; registers->STATUS & busy; polls++) {
     if (polls == POLLS) {
       registers->CONTROL = REGISTER(CONTROL__ABORT);
       return INTARSIA_STUCK;
     }
+    // An error that ends nothing, as a refused access, must not end every wait at once: from then on it is polled.
+    if (device->wait && !registers->ERROR) {
+      registers->INTERRUPT_ENABLE = enable | REGISTER(INTERRUPT_ENABLE__ERROR);
+      device->wait();
+      registers->INTERRUPT_ENABLE = 0;
+    }
   }
-  registers->STATUS = ends;
-  return take_errors(registers);
+  const uint32_t ended = registers->STATUS & ends;
+  registers->STATUS = ended;
+  const intarsia_status_t status = take_errors(registers);
+  return status == INTARSIA_OK && !ended ? INTARSIA_ABORTED : status;
 }
 
 static intarsia_status_t transfer(const intarsia_device_t *device, const void *memory, uint32_t target,
@@ -161,6 +157,7 @@ const char *intarsia_message(intarsia_status_t status) {
     case INTARSIA_ACCESS: return "an access was refused";
     case INTARSIA_BUS: return "the DMA met an error of the system's memory";
     case INTARSIA_TRANSFER: return "a transfer that the DMA cannot make";
+    case INTARSIA_ABORTED: return "it was aborted";
     case INTARSIA_STUCK: return "the DMA does not end";
   }
   return "unknown status";

@@ -26,6 +26,7 @@ typedef enum {
   INTARSIA_ACCESS,       // an access was refused
   INTARSIA_BUS,          // the DMA met an error response of the system's memory
   INTARSIA_TRANSFER,     // a transfer that the DMA cannot make
+  INTARSIA_ABORTED,      // it was ended by intarsia_open, or CONTROL.abort
   INTARSIA_STUCK         // the DMA does not end
 } intarsia_status_t;
 

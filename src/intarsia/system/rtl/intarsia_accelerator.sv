@@ -73,7 +73,7 @@ module intarsia_accelerator
   input  logic [31:0] mgr_rdata_i,
   input  logic        mgr_err_i,
   output logic        irq_o,
-  // For observers: {an access is under way, the DMA is busy, the engine is busy}.
+  // For observers: {an access is under way, the DMA is busy, the engine runs}.
   output logic [2:0]  busy_o
 );
   localparam int unsigned BlockBits  = weight_block_bits(Unit, Lanes, Block, Slots, SlotBits, Positions, WeightBits,
@@ -238,9 +238,9 @@ module intarsia_accelerator
 
   always_comb begin
     from_hardware.BUILD.fingerprint.next = Build;
-    from_hardware.STATUS.busy.next = engine_busy;
+    from_hardware.STATUS.busy.next = engine_busy || asked;
     from_hardware.STATUS.done.hwset = ended_q && !overrun;
-    from_hardware.STATUS.dma_busy.next = dma_busy;
+    from_hardware.STATUS.dma_busy.next = dma_busy || dma_asked;
     from_hardware.STATUS.dma_done.hwset = dma_done;
     from_hardware.ERROR.version.hwset = asked && !same_build;
     from_hardware.ERROR.check.hwset = asked && same_build && !same_check;
@@ -262,7 +262,7 @@ module intarsia_accelerator
   assign irq_o = (registers.INTERRUPT_ENABLE.done.value && registers.STATUS.done.value) ||
                  (registers.INTERRUPT_ENABLE.dma_done.value && registers.STATUS.dma_done.value) ||
                  (registers.INTERRUPT_ENABLE.error.value && any_error);
-  assign busy_o = {state_q != Ready, dma_busy, engine_busy};
+  assign busy_o = {state_q != Ready, dma_busy, engine_runs};
 
   logic unused;
   assign unused = ^{unused_accesses, unused_step, stall, read_ack, write_ack, sbr_addr_i[1:0]};
