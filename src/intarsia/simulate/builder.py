@@ -27,7 +27,7 @@ _BUILD_S = 3600.0  # a build takes a minute or two
 #: Options for Verilator. All that it writes goes to the folder where it is started.
 _FLAGS = (
     *("--cc", "--exe", "--build", "--Mdir", ".", "-O3", "--x-assign", "unique", "--x-initial", "unique"),
-    *("-CFLAGS", "-fPIC -std=c++17", "-LDFLAGS", "-shared"),
+    *("-CFLAGS", "-fPIC -std=c++17 -fno-semantic-interposition", "-LDFLAGS", "-shared"),
 )
 #: The link to Verilator's package in the folder of a build.
 _ROOT = "verilator"

@@ -67,7 +67,12 @@ class Inferences:
 
 
 def build_inference(
-    program: Program, images: Sequence[NDArray[np.integer]], core: Core, *, compiler: Compiler = "zig"
+    program: Program,
+    images: Sequence[NDArray[np.integer]],
+    core: Core,
+    *,
+    memory: SystemMemory | None = None,
+    compiler: Compiler = "zig",
 ) -> ProgramImage:
     """Compile the firmware that runs a program on images (C, H, W) of the network's integers.
 
@@ -89,13 +94,13 @@ def build_inference(
         return compile_program(
             sources,
             core,
-            memory=memory_for(program, images),
+            memory=memory or _memory(program, images),
             defines={"OUTPUT_WORDS": output_words(program.output)},
             compiler=compiler,
         )
 
 
-def memory_for(program: Program, images: Sequence[NDArray[np.integer]]) -> SystemMemory:
+def _memory(program: Program, images: Sequence[NDArray[np.integer]]) -> SystemMemory:
     """Return RAM that has room for all, in steps that let simulations be used again."""
     data = 4 * (program.weights.size + program.descriptors.size + output_words(program.output)) + _DATA
     # Images of other formats than bytes come as the engine's words; an unfolded one has more.
@@ -108,6 +113,7 @@ def run_inference(
     images: Sequence[NDArray[np.integer]],
     core: Core,
     *,
+    memory: SystemMemory | None = None,
     compiler: Compiler = "zig",
     cache: Path | None = None,
     waves: Path | None = None,
@@ -118,6 +124,7 @@ def run_inference(
         program: what the engine executes.
         images: of the network's integers.
         core: the processor.
+        memory: RAM of the system; None for what is needed.
         compiler: of the firmware.
         cache: folder of built simulations; None for `default_cache`.
         waves: file for the waveforms of all signals.
@@ -125,7 +132,7 @@ def run_inference(
     Raises:
         IntarsiaError: a tool is missing, the firmware reports an error, or the hardware has a bug.
     """
-    image = build_inference(program, images, core, compiler=compiler)
+    image = build_inference(program, images, core, memory=memory, compiler=compiler)
     with SimulatedSystem(core, program.config, memory=image.memory, cache=cache, waves=waves) as system:
         run = system.run(image, limit_cycles=100_000_000 * (1 + len(images)))
     return _read(program, run, len(images), image)
