@@ -16,8 +16,8 @@
 //
 // Parameters: those of intarsia_engine; Build, their fingerprint (intarsia.system.accelerator).
 // Latency: an access is granted at once unless a read of a memory or a reset of the engine is under way, and answered in
-// the next cycle, a read of a memory in the second one. After CONTROL.abort is written nothing is granted in the
-// two cycles in which the engine is reset.
+// the next cycle, a read of a memory in the second one. The engine is reset after each run and
+// each CONTROL.abort; nothing is granted in that cycle, nor in the one after the write of an abort.
 module intarsia_accelerator
   import intarsia_pkg::*;
   import intarsia_registers_pkg::*;
@@ -85,16 +85,20 @@ module intarsia_accelerator
   intarsia_registers__out_t registers;
 
   // The engine is reset by a flip-flop: no glitch can. The DMA ends its transfer as the bus demands.
-  logic engine_rst_nq, abort, engine_runs, engine_busy, ended_q, finished, fault, overrun, layer_done, start, timeout;
-  logic asked, dma_asked, dma_busy, idle;
+  logic engine_rst_nq, abort, engine_runs, engine_busy, ended_q, done_q, finished, fault, overrun, layer_done, start;
+  logic timeout, asked, dma_asked, dma_busy, idle;
+  // A run has ended; one cycle later it is known whether its last access went beyond a memory. Then the engine is reset:
+  // a damaged program may leave loads and steps under way that the next one would take for its own.
   always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) engine_rst_nq <= 1'b0;
-    else engine_rst_nq <= !abort;
-  end
-  // That the last access went beyond a memory is known one cycle after the end.
-  always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) ended_q <= 1'b0;
-    else ended_q <= finished && !fault && !timeout && !overrun;
+    if (!rst_ni) begin
+      engine_rst_nq <= 1'b0;
+      ended_q <= 1'b0;
+      done_q <= 1'b0;
+    end else begin
+      engine_rst_nq <= !abort && !ended_q;
+      ended_q <= finished;
+      done_q <= finished && !fault && !timeout && !overrun;
+    end
   end
   assign engine_busy = engine_runs || ended_q;
   // What an access may need: nothing else uses the memories, and the engine is not being reset.
@@ -239,7 +243,7 @@ module intarsia_accelerator
   always_comb begin
     from_hardware.BUILD.fingerprint.next = Build;
     from_hardware.STATUS.busy.next = engine_busy || asked;
-    from_hardware.STATUS.done.hwset = ended_q && !overrun;
+    from_hardware.STATUS.done.hwset = done_q && !overrun;
     from_hardware.STATUS.dma_busy.next = dma_busy || dma_asked;
     from_hardware.STATUS.dma_done.hwset = dma_done;
     from_hardware.ERROR.version.hwset = asked && !same_build;
@@ -298,6 +302,6 @@ module intarsia_accelerator
   a_reset: assert property (@(posedge clk_i) disable iff (!rst_ni) state_q == Read |-> engine_rst_nq)
   else $error("the engine was reset while a memory was read");
   c_wait: cover property (@(posedge clk_i) disable iff (!rst_ni) sbr_req_i && !sbr_gnt_o && state_q != Read);
-  c_late: cover property (@(posedge clk_i) disable iff (!rst_ni) ended_q && overrun);
+  c_late: cover property (@(posedge clk_i) disable iff (!rst_ni) done_q && overrun);
 `endif
 endmodule
