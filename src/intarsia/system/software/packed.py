@@ -23,6 +23,7 @@ PACKING, UNPACKING = 3.3, 6.0
 #: Instructions for a pixel besides.
 PIXEL = 40.0
 _FEWEST_TAPS = 4
+_WORD = (1 << 32) - 1
 
 
 def lower_packed(layer: WeightLayer, inputs: list[Tensor], ranges: list[Range]) -> Lowered | None:
@@ -33,8 +34,10 @@ def lower_packed(layer: WeightLayer, inputs: list[Tensor], ranges: list[Range]) 
     flat = flat_matrix(matrix)
     chunk = _chunk(flat, ranges[0])
     reach = sum_magnitude(flat, ranges[0])
-    if window.pixels < 2 or chunk < min(_FEWEST_TAPS, window.taps) or accumulator(reach) != "int32_t":
+    if chunk < min(_FEWEST_TAPS, window.taps) or accumulator(reach) != "int32_t":
         return None
+    if window.pixels == 1 and window.taps == window.channels:
+        return _linear(layer, inputs, ranges, window, flat, chunk)
     cost, words, group = min(_costs(window, -(-window.taps // chunk)))
     weights = flat.reshape(window.outputs // group, group, -1).transpose(0, 2, 1)
     ending, arguments = finish(layer, inputs, ranges, reach, rounded_bias(layer.requantization))
@@ -51,6 +54,39 @@ def lower_packed(layer: WeightLayer, inputs: list[Tensor], ranges: list[Range]) 
             *arguments,
         ),
         cost,
+    )
+
+
+def _linear(
+    layer: WeightLayer,
+    inputs: list[Tensor],
+    ranges: list[Range],
+    window: Window,
+    flat: NDArray[np.int64],
+    chunk: int,
+) -> Lowered | None:
+    """Return a fully connected layer as a call; None if its outputs are odd."""
+    words = next((words for words in GROUPS if window.outputs % (2 * words) == 0), 0)
+    if not words:
+        return None
+    pairs = flat.reshape(-1, words, 2, window.taps)
+    values = (pairs[:, :, 0] + (pairs[:, :, 1] << 16)).transpose(0, 2, 1) & _WORD
+    ending, arguments = finish(
+        layer, inputs, ranges, sum_magnitude(flat, ranges[0]), rounded_bias(layer.requantization)
+    )
+    source = storage_type(inputs[0].format)
+    tap = 2.25 + 3.25 * words
+    sums = 2 * words * (-(-window.taps // chunk) * 2 * UNPACKING + REQUANTIZATION + 4)
+    return Lowered(
+        Kernel("packed_linear", (("X", source), ("WORDS", str(words)), *ending)),
+        (
+            window.table(),
+            Use(inputs[0].name, source),
+            Constant("weights", "uint32_t", values),
+            Value(chunk),
+            *arguments,
+        ),
+        window.outputs / (2 * words) * (window.taps * tap + sums),
     )
 
 

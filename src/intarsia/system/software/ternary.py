@@ -130,14 +130,14 @@ def _stream(parts: Sequence[_Part], taps: int, source: Range) -> _Stream | None:
                 cuts = _cuts(row[None], source)
                 if not cuts:
                     return None
-                others += [(part.scale, channel, row, *cut) for cut in cuts if row[slice(*cut)].any()]
+                others += [(channel, row, *cut) for cut in cuts if row[slice(*cut)].any()]
         if max(len(segments), len(others)) > _LARGEST_CODE:
             return None
         stream.numbers.extend((len(segments), len(others)))
         for scale, both, start, stop in segments:
             stream = _ternary(stream, scale, both[:, start:stop], start, taps)
-        for scale, channel, row, start, stop in others:
-            stream = _other(stream, scale, channel, row[start:stop], start)
+        for channel, row, start, stop in others:
+            stream = _other(stream, channel, row[start:stop], start)
     return stream
 
 
@@ -178,10 +178,10 @@ def _ternary(stream: _Stream, scale: int, both: Ints, start: int, zero: int) -> 
     return replace(stream, added=stream.added + count, lists=stream.lists + 8, read=stream.read + 2)
 
 
-def _other(stream: _Stream, scale: int, channel: int, row: Ints, start: int) -> _Stream:
+def _other(stream: _Stream, channel: int, row: Ints, start: int) -> _Stream:
     """Append a segment of the weights of one row."""
     taps = np.flatnonzero(row).tolist()
-    stream.numbers.extend((scale, channel, len(taps)))
+    stream.numbers.extend((channel, len(taps)))
     for tap in taps:
         stream.places.append(len(stream.numbers))
         stream.numbers.extend((tap + start, int(row[tap])))
