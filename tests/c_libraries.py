@@ -14,7 +14,8 @@ from intarsia.integer.kernels import storage
 from intarsia.system.software import build_library, library_files
 
 COMPILER = next((path for path in map(shutil.which, ("cc", "gcc", "clang")) if path), None)
-FLAGS = ("-std=c99", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsanitize=undefined,address")
+STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
+FLAGS = (*STRICT, "-O1", "-fsanitize=undefined,address")
 
 #: Runs several networks in one program: a compiler takes longer to start and to link than a layer to compile.
 _RUNNER = """
@@ -44,12 +45,16 @@ _CASE = """
 """
 
 
-def assert_equal_in_c(cases: list[tuple[IntegerNetwork, NDArray[np.integer], str]], folder: Path) -> None:
+def assert_equal_in_c(
+    cases: list[tuple[IntegerNetwork, NDArray[np.integer], str]], folder: Path, *, sanitized: bool = True
+) -> None:
     """Assert that C libraries of networks compute what the executor does on images (N, C, H, W), bit for bit.
 
     Args:
         cases: networks, their images and the family of kernels.
         folder: for the sources.
+        sanitized: whether undefined behaviour is looked for, which takes compilers many times as long for large
+            functions; else with the optimization of a release.
     """
     sources, includes, code, asked = [], "", "", b""
     for number, (network, images, kernels) in enumerate(cases):
@@ -65,7 +70,10 @@ def assert_equal_in_c(cases: list[tuple[IntegerNetwork, NDArray[np.integer], str
     (folder / "runner.c").write_text(_RUNNER.format(includes=includes, cases=code), encoding="utf-8")
     program = folder / "runner"
     assert COMPILER is not None
-    subprocess.run([COMPILER, *FLAGS, "-o", program, folder / "runner.c", *sources], check=True)
+    subprocess.run(
+        [COMPILER, *(FLAGS if sanitized else (*STRICT, "-O2")), "-o", program, folder / "runner.c", *sources],
+        check=True,
+    )
     done = subprocess.run([program], input=asked, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
     rest = done.stdout

@@ -45,7 +45,7 @@ napoleon_use_rtype = False
 PROGRAM = re.compile(r"(from intarsia|import |python )")
 #: Pages in the order of the sidebar, by part. The README, which is also read elsewhere, cannot hold this itself.
 CONTENTS = {
-    "Guides": ("docs/own-network", "docs/explore", "docs/extend", "CONTRIBUTING"),
+    "Guides": ("docs/own-network", "docs/explore", "docs/export-c", "docs/extend", "CONTRIBUTING"),
     "Reference": ("docs/inside", "docs/operators", "docs/site/api/index", "CHANGELOG"),
     "Results": (
         "docs/results",

@@ -282,7 +282,8 @@ EXPORT_C_OPTIONS: tuple[Option, ...] = (
     Option(
         "--kernels",
         frozenset({EXPORT_C}),
-        "of weight layers: int8 (default), one multiplication for each weight",
+        "of weight layers: int8 (default), one multiplication per weight; packed, two products per multiplication; "
+        "ternary, lists of additions for ternary planes; sum-together, the Sum-Together multiplier in C",
         _LIBRARY,
         choices=KERNELS,
     ),

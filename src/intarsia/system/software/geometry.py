@@ -4,6 +4,7 @@
 from dataclasses import astuple, dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from intarsia.integer.layers import AveragePool, Conv2d, Ints, MaxPool, Tensor, WeightLayer, weight_matrix
 from intarsia.system.software.pieces import Table
@@ -101,6 +102,6 @@ def _row(window: Window, pixels: int) -> Window:
     )
 
 
-def flat_matrix(matrix: Ints) -> Ints:
+def flat_matrix(matrix: Ints) -> NDArray[np.int64]:
     """Return a matrix (O, KH, KW, I) as (O, taps), int64."""
     return np.asarray(matrix.reshape(matrix.shape[0], -1).astype(np.int64))

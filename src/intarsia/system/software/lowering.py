@@ -8,10 +8,11 @@ from intarsia.system.software.direct import lower_add, lower_pool, lower_weights
 from intarsia.system.software.packed import lower_packed
 from intarsia.system.software.pieces import Lowered
 from intarsia.system.software.ranges import Range, tensor_ranges
+from intarsia.system.software.sum_together import lower_sum_together
 from intarsia.system.software.ternary import lower_ternary
 
 #: Families of kernels for weight layers.
-KERNELS = ("int8", "packed", "ternary")
+KERNELS = ("int8", "packed", "ternary", "sum-together")
 
 
 def lower(network: IntegerNetwork, kernels: str = "int8") -> tuple[Lowered, ...]:
@@ -43,6 +44,8 @@ def _lower(layer: Layer, inputs: list[Tensor], ranges: list[Range], kernels: str
 
 def _lower_weights(layer: WeightLayer, inputs: list[Tensor], ranges: list[Range], kernels: str) -> Lowered:
     forms: list[Lowered | None] = [lower_weights(layer, inputs, ranges)]
+    if kernels == "sum-together":
+        return lower_sum_together(layer, inputs, ranges) or lower_weights(layer, inputs, ranges)
     if kernels in ("packed", "ternary"):
         forms.append(lower_packed(layer, inputs, ranges))
     if kernels == "ternary":

@@ -161,7 +161,9 @@ def _field(value: int) -> str:
     """Return a number as C has it; the least one of a type has no literal."""
     if value == -(1 << 31):
         return "(-2147483647 - 1)"
-    return f"{value}" if -(1 << 31) < value < 1 << 31 else f"INT64_C({value})"
+    if -(1 << 31) < value < 1 << 32:
+        return f"{value}" if value < 1 << 31 else f"{value}u"
+    return f"INT64_C({value})"
 
 
 def _filled(values: Iterable[str]) -> Iterator[str]:

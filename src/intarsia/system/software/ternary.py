@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ternary form: lists of taps whose inputs are added or subtracted, and of the taps and weights of sparse planes."""
+"""The ternary form: lists of taps to add or subtract, and of taps and weights of sparse planes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intarsia.integer.layers import Conv2d, Ints, Plane, Tensor, WeightLayer
-from intarsia.system.software.direct import REQUANTIZATION, accumulator, finish
+from intarsia.system.software.direct import accumulator, finish
 from intarsia.system.software.geometry import Window, convolution, flat_matrix
-from intarsia.system.software.packed import LANE, LARGEST_PATCH, PACKING, PIXEL, UNPACKING
+from intarsia.system.software.packed import FINISHING, LANE, LARGEST_PATCH, PACKING, PIXEL, UNPACKING
 from intarsia.system.software.pieces import Constant, Kernel, Lowered, Scratch, Use, storage_type
 from intarsia.system.software.ranges import Range, rounded_bias, sum_magnitude
 
@@ -19,7 +19,7 @@ _MOST_DIGITS = 2
 _MOST_WORDS = 8
 _LARGEST_CODE = (1 << 16) - 1
 #: Instructions for a listed tap besides its words, and to begin a list.
-_TAP, _LIST = 3.5, 6.0
+_TAP, _LIST = 3.5, 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,14 +130,14 @@ def _stream(parts: Sequence[_Part], taps: int, source: Range) -> _Stream | None:
                 cuts = _cuts(row[None], source)
                 if not cuts:
                     return None
-                others += [(part.scale, channel, row, *cut) for cut in cuts if row[slice(*cut)].any()]
+                others += [(channel, row, *cut) for cut in cuts if row[slice(*cut)].any()]
         if max(len(segments), len(others)) > _LARGEST_CODE:
             return None
         stream.numbers.extend((len(segments), len(others)))
         for scale, both, start, stop in segments:
             stream = _ternary(stream, scale, both[:, start:stop], start, taps)
-        for scale, channel, row, start, stop in others:
-            stream = _other(stream, scale, channel, row[start:stop], start)
+        for channel, row, start, stop in others:
+            stream = _other(stream, channel, row[start:stop], start)
     return stream
 
 
@@ -178,10 +178,10 @@ def _ternary(stream: _Stream, scale: int, both: Ints, start: int, zero: int) -> 
     return replace(stream, added=stream.added + count, lists=stream.lists + 8, read=stream.read + 2)
 
 
-def _other(stream: _Stream, scale: int, channel: int, row: Ints, start: int) -> _Stream:
+def _other(stream: _Stream, channel: int, row: Ints, start: int) -> _Stream:
     """Append a segment of the weights of one row."""
     taps = np.flatnonzero(row).tolist()
-    stream.numbers.extend((scale, channel, len(taps)))
+    stream.numbers.extend((channel, len(taps)))
     for tap in taps:
         stream.places.append(len(stream.numbers))
         stream.numbers.extend((tap + start, int(row[tap])))
@@ -195,5 +195,5 @@ def _costs(window: Window, stream: _Stream) -> Iterator[tuple[float, int]]:
             continue
         blocks = -(-window.pixels // (2 * words))
         lists = stream.added * (_TAP + 2 * words) + stream.multiplied * (_TAP + 3 + 3 * words) + stream.lists * _LIST
-        sums = 2 * words * (stream.read * UNPACKING + window.outputs * (REQUANTIZATION + 6))
+        sums = 2 * words * (stream.read * (UNPACKING + 1) + window.outputs * FINISHING)
         yield blocks * (lists + sums + 2 * words * (window.taps * PACKING + PIXEL)), words

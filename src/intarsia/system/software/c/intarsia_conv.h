@@ -44,7 +44,7 @@ static void INTARSIA_JOIN(INTARSIA_FUNCTION, _one)(
 #endif
     INTARSIA_Y *restrict y)
 {
-    const int32_t x_row = window->width * window->channels;
+    const int32_t x_row = window->width * window->channels, lo = window->lo, hi = window->hi;
     const int32_t w_row = window->kernel_width * window->channels * INTARSIA_CHANNELS;
     int32_t w_group = 0;
     for (int32_t group = 0; group < window->outputs; group += INTARSIA_CHANNELS) {
@@ -86,7 +86,7 @@ static void INTARSIA_JOIN(INTARSIA_FUNCTION, _two)(
     INTARSIA_Y *restrict y)
 {
     const int32_t outputs = window->outputs;
-    const int32_t x_row = window->width * window->channels;
+    const int32_t x_row = window->width * window->channels, lo = window->lo, hi = window->hi;
     const int32_t w_row = window->kernel_width * window->channels * INTARSIA_CHANNELS;
     int32_t w_group = 0;
     for (int32_t group = 0; group < outputs; group += INTARSIA_CHANNELS) {

@@ -23,6 +23,7 @@ static void INTARSIA_FUNCTION(
     INTARSIA_Y *restrict y)
 {
     const int32_t channels = window->channels, taps = window->kernel_height * window->kernel_width;
+    const int32_t lo = window->lo, hi = window->hi;
     for (int32_t out_row = 0; out_row < window->out_height; ++out_row) {
         const struct intarsia_span rows = intarsia_clip(
             out_row * window->stride_height - window->top, window->kernel_height, window->height);

@@ -27,27 +27,33 @@ static void INTARSIA_FUNCTION(
     INTARSIA_Y *restrict y_row)
 {
     const int32_t channels = window->channels, out_width = window->out_width, x_row = window->width * channels;
+    const int32_t lo = window->lo, hi = window->hi;
     // Outputs whose last column of inputs is inside; the others, one at most, lack that column.
     const int32_t whole = intarsia_least(out_width, (window->width + window->left - 3) / INTARSIA_STRIDE + 1);
     for (int32_t out_row = 0; out_row < window->out_height; ++out_row) {
         const struct intarsia_span rows = intarsia_clip(
             out_row * window->stride_height - window->top, 3, window->height);
         for (int32_t c = 0; c < channels; ++c) {
-            // A row in the padding reads another row, times zero.
             const INTARSIA_W *v = w + c * 9;
-            int32_t p[3];
-            INTARSIA_ACC k[3][3];
-            for (int32_t i = 0; i < 3; ++i) {
-                const int32_t inside = i >= rows.first && i < rows.first + rows.count;
-                p[i] = (inside ? rows.start + i : 0) * x_row + c;
-                k[i][0] = inside ? v[3 * i] : 0;
-                k[i][1] = inside ? v[3 * i + 1] : 0;
-                k[i][2] = inside ? v[3 * i + 2] : 0;
+            int32_t p0 = rows.start * x_row + c, p1 = p0 + x_row, p2 = p1 + x_row;
+            INTARSIA_ACC k00 = v[0], k01 = v[1], k02 = v[2];
+            INTARSIA_ACC k10 = v[3], k11 = v[4], k12 = v[5];
+            INTARSIA_ACC k20 = v[6], k21 = v[7], k22 = v[8];
+            if (rows.count < 3) {  // a row in the padding reads the first row, times zero
+                const int32_t end = rows.first + rows.count;
+                if (rows.first > 0 || end < 1) {
+                    k00 = k01 = k02 = 0;
+                    p0 = c;
+                }
+                if (rows.first > 1 || end < 2) {
+                    k10 = k11 = k12 = 0;
+                    p1 = c;
+                }
+                if (rows.first > 2 || end < 3) {
+                    k20 = k21 = k22 = 0;
+                    p2 = c;
+                }
             }
-            int32_t p0 = p[0], p1 = p[1], p2 = p[2];
-            const INTARSIA_ACC k00 = k[0][0], k01 = k[0][1], k02 = k[0][2];
-            const INTARSIA_ACC k10 = k[1][0], k11 = k[1][1], k12 = k[1][2];
-            const INTARSIA_ACC k20 = k[2][0], k21 = k[2][1], k22 = k[2][2];
             INTARSIA_Y *y = y_row;
 #ifdef INTARSIA_R
             const INTARSIA_R *r = residual;

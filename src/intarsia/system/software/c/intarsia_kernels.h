@@ -103,16 +103,16 @@ static inline int32_t intarsia_low(uint32_t word) { return (int32_t)((word & 0xf
 
 static inline int32_t intarsia_high(uint32_t word) { return (int32_t)((word + 0x8000) >> 16 ^ 0x8000) - 0x8000; }
 
-// Writes out[c] from an accumulator; `channel` and `window` are the kernel's own names.
+// Writes out[c] from an accumulator; `channel`, `lo` and `hi` are the kernel's own names.
 #define INTARSIA_FINISH(SUM, Y, acc, c, added, out)                                       \
     do {                                                                                  \
         SUM total_ = (SUM)(acc)*channel[c].multiplier + channel[c].bias + (added);        \
         total_ >>= channel[c].shift;                                                      \
-        if (total_ < window->lo) {                                                        \
-            total_ = window->lo;                                                          \
+        if (total_ < lo) {                                                                \
+            total_ = lo;                                                                  \
         }                                                                                 \
-        if (total_ > window->hi) {                                                        \
-            total_ = window->hi;                                                          \
+        if (total_ > hi) {                                                                \
+            total_ = hi;                                                                  \
         }                                                                                 \
         (out)[c] = (Y)total_;                                                             \
     } while (0)

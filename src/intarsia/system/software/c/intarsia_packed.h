@@ -11,17 +11,18 @@
 
 #include "intarsia_kernels.h"
 
-#include "intarsia_patch.h"
-
 #define INTARSIA_EACH INTARSIA_JOIN(INTARSIA_EACH_, INTARSIA_CHANNELS)
 #define INTARSIA_EACH_WORD INTARSIA_JOIN(INTARSIA_EACH_, INTARSIA_WORDS)
 #define INTARSIA_WORDS_OF INTARSIA_JOIN(INTARSIA_WORDS_, INTARSIA_WORDS)
 #define INTARSIA_TOTAL INTARSIA_JOIN(INTARSIA_JOIN(int, INTARSIA_SUM), _t)
 #define INTARSIA_CHANNEL INTARSIA_JOIN(intarsia_channel, INTARSIA_SUM)
+
+#include "intarsia_patch.h"
+
 #ifdef INTARSIA_R
-#define INTARSIA_ADDED(c) (INTARSIA_TOTAL)residual[c] * added[c]
+#define INTARSIA_ADDED(c) r + first * outputs + (c), multipliers[c],
 #else
-#define INTARSIA_ADDED(c) 0
+#define INTARSIA_ADDED(c)
 #endif
 
 #define INTARSIA_ZERO_WORD(c, j) uint32_t a##c##_##j = 0;
@@ -33,10 +34,9 @@
     p += INTARSIA_WORDS; \
     v += INTARSIA_CHANNELS;
 #define INTARSIA_READ_WORD(c, j) \
-    sums[2 * (j)][c] += intarsia_low(a##c##_##j); \
-    sums[2 * (j) + 1][c] += intarsia_high(a##c##_##j);
+    sums[c][2 * (j)] += intarsia_low(a##c##_##j); \
+    sums[c][2 * (j) + 1] += intarsia_high(a##c##_##j);
 #define INTARSIA_READ(c) INTARSIA_WORDS_OF(INTARSIA_READ_WORD, c)
-#define INTARSIA_STORE(c) INTARSIA_FINISH(INTARSIA_TOTAL, INTARSIA_Y, sums[pixel][c], c, INTARSIA_ADDED(c), out);
 
 static void INTARSIA_FUNCTION(
     const struct intarsia_window *window, const INTARSIA_X *restrict x, const INTARSIA_W *restrict w, int32_t chunk,
@@ -48,18 +48,18 @@ static void INTARSIA_FUNCTION(
 {
     const int32_t outputs = window->outputs, pixels = window->out_height * window->out_width;
     const int32_t taps = window->kernel_height * window->kernel_width * window->channels;
+    struct intarsia_pixel pixel = intarsia_first(window);
     for (int32_t first = 0; first < pixels; first += 2 * INTARSIA_WORDS) {
         const int32_t count = intarsia_least(2 * INTARSIA_WORDS, pixels - first);
         for (int32_t word = 0; word < INTARSIA_WORDS; ++word) {
-            INTARSIA_JOIN(INTARSIA_FUNCTION, _pair)(window, x, first + 2 * word, patch + word);
+            INTARSIA_JOIN(INTARSIA_FUNCTION, _pair)(window, x, &pixel, patch + word);
         }
         const INTARSIA_W *v = w;
-        const struct INTARSIA_CHANNEL *channel = channels;
-#ifdef INTARSIA_R
-        const INTARSIA_TOTAL *added = multipliers;
-#endif
         for (int32_t group = 0; group < outputs; group += INTARSIA_CHANNELS) {
-            int32_t sums[2 * INTARSIA_WORDS][INTARSIA_CHANNELS] = {{0}};
+            int32_t sums[INTARSIA_CHANNELS][2 * INTARSIA_WORDS];
+            for (int32_t channel = 0; channel < INTARSIA_CHANNELS; ++channel) {
+                INTARSIA_JOIN(INTARSIA_FUNCTION, _clear)(sums[channel]);
+            }
             const uint32_t *p = patch;
             for (int32_t tap = 0; tap < taps; tap += chunk) {
                 const int32_t size = intarsia_least(chunk, taps - tap);
@@ -73,23 +73,11 @@ static void INTARSIA_FUNCTION(
                 }
                 INTARSIA_EACH(INTARSIA_READ)
             }
-            INTARSIA_Y *out = y + first * outputs + group;
-#ifdef INTARSIA_R
-            const INTARSIA_R *residual = r + first * outputs + group;
-#endif
-            for (int32_t pixel = 0; pixel < count; ++pixel) {
-                INTARSIA_EACH(INTARSIA_STORE)
-                if (pixel + 1 < count) {
-                    out += outputs;
-#ifdef INTARSIA_R
-                    residual += outputs;
-#endif
-                }
+            for (int32_t channel = 0; channel < INTARSIA_CHANNELS; ++channel) {
+                INTARSIA_JOIN(INTARSIA_FUNCTION, _finish)(
+                    window, count, sums[channel], channels + group + channel,
+                    INTARSIA_ADDED(group + channel) y + first * outputs + group + channel);
             }
-            channel += INTARSIA_CHANNELS;
-#ifdef INTARSIA_R
-            added += INTARSIA_CHANNELS;
-#endif
         }
     }
 }
@@ -108,7 +96,6 @@ static void INTARSIA_FUNCTION(
 #undef INTARSIA_TAP
 #undef INTARSIA_READ_WORD
 #undef INTARSIA_READ
-#undef INTARSIA_STORE
 #undef INTARSIA_FUNCTION
 #undef INTARSIA_X
 #undef INTARSIA_W

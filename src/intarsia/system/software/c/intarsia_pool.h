@@ -19,6 +19,9 @@ static void INTARSIA_FUNCTION(
     const struct INTARSIA_CHANNEL *restrict channel, INTARSIA_Y *restrict y)
 {
     const int32_t channels = window->channels, x_row = window->width * channels;
+#if !INTARSIA_MAXIMUM
+    const int32_t lo = window->lo, hi = window->hi;
+#endif
     for (int32_t out_row = 0; out_row < window->out_height; ++out_row) {
         const struct intarsia_span rows = intarsia_clip(
             out_row * window->stride_height - window->top, window->kernel_height, window->height);

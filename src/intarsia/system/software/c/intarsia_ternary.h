@@ -10,9 +10,9 @@
 // `code` is a stream of numbers. For each two channels:
 //   segments of ternary weights, segments of other weights;
 //   each ternary segment: scale, then the lists s+, s-, d+, d-, a+, a-, b+, b-;
-//   each other segment: scale, channel (0 or 1), then a list of taps and weights.
+//   each other segment: channel (0 or 1), then a list of taps and weights.
 // A list is the number of pairs in it, then their taps as byte offsets into the patch; the tap behind the last holds
-// zeros and fills up a list. A segment ends before a lane could leave 16 bits; its sums count scale-fold.
+// zeros and fills up a list. A segment ends before a lane could leave 16 bits; sums of ternary weights count scale-fold.
 //
 // Parameters: as of intarsia_conv.h (inputs of up to 8 bits) without INTARSIA_W and _CHANNELS, and
 //   INTARSIA_WORDS     1 to 8
@@ -20,15 +20,16 @@
 
 #include "intarsia_kernels.h"
 
-#include "intarsia_patch.h"
-
 #define INTARSIA_EACH_WORD INTARSIA_JOIN(INTARSIA_EACH_, INTARSIA_WORDS)
 #define INTARSIA_TOTAL INTARSIA_JOIN(INTARSIA_JOIN(int, INTARSIA_SUM), _t)
 #define INTARSIA_CHANNEL INTARSIA_JOIN(intarsia_channel, INTARSIA_SUM)
+
+#include "intarsia_patch.h"
+
 #ifdef INTARSIA_R
-#define INTARSIA_ADDED(c) (INTARSIA_TOTAL)residual[c] * added[c]
+#define INTARSIA_ADDED(c) r + first * outputs + (c), multipliers[c],
 #else
-#define INTARSIA_ADDED(c) 0
+#define INTARSIA_ADDED(c)
 #endif
 
 #define INTARSIA_WORD_AT(offset) (const uint32_t *)(const void *)((const uint8_t *)patch + (offset))
@@ -54,8 +55,8 @@
     sums[1][2 * (j)] += scale * intarsia_low(v##j); \
     sums[1][2 * (j) + 1] += scale * intarsia_high(v##j);
 #define INTARSIA_READ_OTHER(j) \
-    sum[2 * (j)] += scale * intarsia_low(u##j); \
-    sum[2 * (j) + 1] += scale * intarsia_high(u##j);
+    sum[2 * (j)] += intarsia_low(u##j); \
+    sum[2 * (j) + 1] += intarsia_high(u##j);
 
 static void INTARSIA_FUNCTION(
     const struct intarsia_window *window, const INTARSIA_X *restrict x, const uint16_t *restrict codes,
@@ -70,14 +71,18 @@ static void INTARSIA_FUNCTION(
     for (int32_t word = 0; word < INTARSIA_WORDS; ++word) {
         patch[taps * INTARSIA_WORDS + word] = 0;
     }
+    struct intarsia_pixel pixel = intarsia_first(window);
     for (int32_t first = 0; first < pixels; first += 2 * INTARSIA_WORDS) {
         const int32_t count = intarsia_least(2 * INTARSIA_WORDS, pixels - first);
         for (int32_t word = 0; word < INTARSIA_WORDS; ++word) {
-            INTARSIA_JOIN(INTARSIA_FUNCTION, _pair)(window, x, first + 2 * word, patch + word);
+            INTARSIA_JOIN(INTARSIA_FUNCTION, _pair)(window, x, &pixel, patch + word);
         }
         const uint16_t *code = codes;
         for (int32_t c = 0; c < outputs; c += 2) {
-            int32_t sums[2][2 * INTARSIA_WORDS] = {{0}};
+            int32_t sums[2][2 * INTARSIA_WORDS];
+            for (int32_t channel = 0; channel < 2; ++channel) {
+                INTARSIA_JOIN(INTARSIA_FUNCTION, _clear)(sums[channel]);
+            }
             int32_t segments = *code++;
             int32_t others = *code++;
             for (; segments > 0; --segments) {
@@ -97,7 +102,6 @@ static void INTARSIA_FUNCTION(
                 INTARSIA_EACH_WORD(INTARSIA_READ_V)
             }
             for (; others > 0; --others) {
-                const int32_t scale = *code++;
                 int32_t *const sum = sums[*code++];
                 INTARSIA_EACH_WORD(INTARSIA_ZERO_U)
                 for (int32_t entries = *code++; entries > 0; --entries, code += 2) {
@@ -107,22 +111,10 @@ static void INTARSIA_FUNCTION(
                 }
                 INTARSIA_EACH_WORD(INTARSIA_READ_OTHER)
             }
-            const int32_t both = c + 1 < outputs;
-            INTARSIA_Y *out = y + first * outputs;
-            const struct INTARSIA_CHANNEL *channel = channels;
-#ifdef INTARSIA_R
-            const INTARSIA_R *residual = r + first * outputs;
-            const INTARSIA_TOTAL *added = multipliers;
-#endif
-            for (int32_t pixel = 0; pixel < count; ++pixel) {
-                INTARSIA_FINISH(INTARSIA_TOTAL, INTARSIA_Y, sums[0][pixel], c, INTARSIA_ADDED(c), out);
-                if (both) {
-                    INTARSIA_FINISH(INTARSIA_TOTAL, INTARSIA_Y, sums[1][pixel], c + 1, INTARSIA_ADDED(c + 1), out);
-                }
-                out += outputs;
-#ifdef INTARSIA_R
-                residual += outputs;
-#endif
+            for (int32_t channel = c; channel < intarsia_least(c + 2, outputs); ++channel) {
+                INTARSIA_JOIN(INTARSIA_FUNCTION, _finish)(
+                    window, count, sums[channel - c], channels + channel,
+                    INTARSIA_ADDED(channel) y + first * outputs + channel);
             }
         }
     }
