@@ -119,6 +119,8 @@ class SimulatedSystem:
             large, and -O3 without.
         cache: folder of built simulations; None for `default_cache`.
         seed: draws what registers and memories hold at the start (1 to 2^31 - 1); no result depends on it.
+        assertions: check those of the hardware. Some of the engine's hold for programs of the compiler only; without
+            them, other programs show what the accelerator reports.
 
     Raises:
         IntarsiaError: the simulation cannot be built.
@@ -136,6 +138,7 @@ class SimulatedSystem:
         optimize: str | None = None,
         cache: Path | None = None,
         seed: int = 1,
+        assertions: bool = True,
     ) -> None:
         self.core = core
         self.memory = memory or SystemMemory()
@@ -155,7 +158,7 @@ class SimulatedSystem:
         optimize = optimize or ("-O1" if config else "-O3")
         design = _design(core, parameters, accelerator if config else (), traced=waves is not None, optimize=optimize)
         self._library = _declared(open_library(build_library(design, cache)))
-        self._handle = self._library.system_create(seed, str(waves).encode() if waves else None)
+        self._handle = self._library.system_create(seed, str(waves).encode() if waves else None, assertions)
 
     def __enter__(self) -> Self:
         return self
@@ -284,7 +287,7 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     """Declare the types of `soc.cpp`."""
     handle, word, long = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64
     for name, result, arguments in (
-        ("system_create", handle, [word, ctypes.c_char_p]),
+        ("system_create", handle, [word, ctypes.c_char_p, ctypes.c_int32]),
         ("system_destroy", None, [handle]),
         ("system_reset", None, [handle]),
         ("system_write", None, [handle, word, word, ctypes.c_char_p, word]),

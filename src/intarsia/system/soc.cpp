@@ -41,12 +41,14 @@ struct Simulation {
   std::string uart;
   std::vector<Mark> marks;
   uint32_t exit_code = 0;
+  const bool assertions;
 #if VM_TRACE
   VerilatedVcdC trace;
 #endif
 
   // The model draws the first content of its registers and memories while it is constructed.
-  Simulation(uint32_t seed, const char* waves) : top{seeded(&context, seed)} {
+  Simulation(uint32_t seed, const char* waves, bool assertions)
+      : top{seeded(&context, seed)}, assertions{assertions} {
     context.fatalOnError(false);  // a failed assertion ends the run, not the process
 #if VM_TRACE
     top.trace(&trace, 99);
@@ -89,7 +91,7 @@ struct Simulation {
     context.assertOn(false);
     top.rst_ni = 0;
     for (int i = 0; i < 4; ++i) tick();
-    context.assertOn(true);
+    context.assertOn(assertions);
     top.rst_ni = 1;
     counts = Counts{};
     uart.clear();
@@ -128,8 +130,10 @@ struct Simulation {
 extern "C" {
 
 // `seed` (1 to 2^31 - 1) draws the first content of all registers and memories. `waves` is a file for all signals, if
-// the simulation was built with them.
-Simulation* system_create(uint32_t seed, const char* waves) { return new Simulation(seed, waves); }
+// the simulation was built with them. `assertions`: those of the hardware are checked.
+Simulation* system_create(uint32_t seed, const char* waves, int32_t assertions) {
+  return new Simulation(seed, waves, assertions != 0);
+}
 
 void system_destroy(Simulation* simulation) {
   simulation->enter();

@@ -89,7 +89,14 @@ int main(void) {
   write32(ACTIVATIONS, 1);
   told("write_while_busy", intarsia_finish(&device));
   intarsia_start(&device);
-  told("transfer_while_busy", intarsia_put_image(&device, &program, images));
+  intarsia_status_t status = intarsia_put_image(&device, &program, images);
+  if (intarsia_finish(&device) != INTARSIA_OK) return 102;
+  told("transfer_while_busy", status);
+  // The driver asks before; the hardware must refuse it, too.
+  intarsia_start(&device);
+  REGISTERS->DMA_CONTROL = INTARSIA_REGISTERS__DMA_CONTROL__START_bm;
+  told("dma_while_busy", intarsia_finish(&device));
+  intarsia_start(&device);
   (void)read32(ACCELERATOR_BASE + 0x1000);
   told("no_register", intarsia_finish(&device));
   if (bus_faults == 0) return 101;

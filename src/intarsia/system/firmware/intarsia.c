@@ -78,6 +78,7 @@ static intarsia_status_t wait_for(const intarsia_device_t *device, uint32_t busy
 static intarsia_status_t transfer(const intarsia_device_t *device, const void *memory, uint32_t target,
                                   uint32_t length, uint32_t control) {
   volatile intarsia_registers_t *registers = registers_of(device);
+  if (registers->STATUS & REGISTER(STATUS__BUSY)) return INTARSIA_BUSY;
   registers->DMA_ADDRESS = (uint32_t)(uintptr_t)memory;
   registers->DMA_TARGET = target;
   registers->DMA_LENGTH = length;
