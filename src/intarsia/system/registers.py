@@ -1,23 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """The accelerator's registers: `rtl/registers.rdl` is their one declaration (SystemRDL 2.0); PeakRDL makes the rest.
 
-    python -m intarsia.system.registers
+    python -m intarsia.system.registers --page docs/registers.md
 
-writes the register block and its package in SystemVerilog, the C header of the driver, and `ADDRESSES` and `FIELDS`
-for Python (`_registers.py`). All are kept in the repository, so that only who changes a register needs PeakRDL.
+writes the register block and its package in SystemVerilog, the C header of the driver, `ADDRESSES` and `FIELDS` for
+Python (`_registers.py`), and the page. All are kept in the repository, so that only who changes a register needs PeakRDL.
 """
 
+import argparse
 import sys
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from intarsia.errors import IntarsiaError
 from intarsia.files import write_text
 from intarsia.packages import require
 from intarsia.processes import run_tool
 from intarsia.text import escaped
+
+if TYPE_CHECKING:
+    from systemrdl.node import FieldNode, RegNode
 
 _SPDX = "SPDX-License-Identifier: Apache-2.0"
 _MADE = "Made of registers.rdl by `python -m intarsia.system.registers`; do not edit."
@@ -76,13 +81,7 @@ def _headed(text: str, comment: str) -> str:
 
 def _python(declaration: Path) -> str:
     """Return the module of addresses and fields."""
-    from systemrdl.compiler import RDLCompiler  # noqa: PLC0415 (only who changes a register needs it)
-    from systemrdl.node import RegNode  # noqa: PLC0415
-
-    compiler = RDLCompiler()
-    compiler.compile_file(str(declaration))
-    top = compiler.elaborate().top
-    registers = [node for node in top.children() if isinstance(node, RegNode)]
+    registers = _declared(declaration)
     addresses: Mapping[str, int] = {node.inst_name: node.absolute_address for node in registers}
     lines = [
         f"# {_SPDX}",
@@ -101,9 +100,73 @@ def _python(declaration: Path) -> str:
     return "\n".join([*lines, "}", ""])
 
 
-if __name__ == "__main__":
+def _declared(declaration: Path) -> list["RegNode"]:
+    from systemrdl.compiler import RDLCompiler  # noqa: PLC0415 (only who changes a register needs it)
+    from systemrdl.node import RegNode  # noqa: PLC0415
+
+    compiler = RDLCompiler()
+    compiler.compile_file(str(declaration))
+    return [node for node in compiler.elaborate().top.children() if isinstance(node, RegNode)]
+
+
+def page() -> str:
+    """Return docs/registers.md.
+
+    Raises:
+        IntarsiaError: PeakRDL is missing.
+    """
+    require("peakrdl", "dev")
+    registers = _declared(Path(str(files("intarsia.system") / "rtl/registers.rdl")))
+    lines = [*_PAGE_HEAD, "| offset | register | |", "|---|---|---|"]
+    lines += [
+        f"| 0x{r.absolute_address:02X} | [{r.inst_name}](#{r.inst_name.lower()}) | {_title(r)} |" for r in registers
+    ]
+    for register in registers:
+        lines += ["", f"## {register.inst_name}", "", f"{_title(register)}.", ""]
+        lines += ["| bits | field | access | after reset | |", "|---|---|---|---|---|"]
+        lines += [_field_row(field) for field in reversed(list(register.fields()))]
+    return "\n".join([*lines, ""])
+
+
+_PAGE_HEAD = (
+    "# Registers of the accelerator",
+    "",
+    "Made of `src/intarsia/system/rtl/registers.rdl` by `python -m intarsia.system.registers --page docs/registers.md`. How",
+    "the accelerator is built in and driven: [in a system](system.md).",
+    "",
+)
+
+
+def _title(node: "RegNode") -> str:
+    return str(node.get_property("name"))
+
+
+def _field_row(node: "FieldNode") -> str:
+    bits = str(node.low) if node.low == node.high else f"{node.high}:{node.low}"
+    write = "write" if node.is_sw_writable else ""
+    if node.get_property("onwrite") is not None:
+        write = "write 1 to clear"
+    if node.get_property("singlepulse"):
+        write = "write 1"
+    access = ", ".join(text for text in ("read" if node.is_sw_readable else "", write) if text)
+    reset = node.get_property("reset")
+    shown = "–" if reset is None else f"0x{int(reset):X}"
+    return f"| {bits} | {node.inst_name} | {access} | {shown} | {node.get_property('desc') or ''} |"
+
+
+def main() -> None:
+    """Write all files."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--page", type=Path, metavar="FILE.md", help="also write the page there")
+    options = parser.parse_args()
     for place, content in generate().items():
         target = Path(str(files("intarsia.system"))) / place
         target.parent.mkdir(exist_ok=True)
         write_text(target, content)
         print(escaped(str(target)))
+    if options.page is not None:
+        write_text(options.page, page())
+
+
+if __name__ == "__main__":
+    main()
