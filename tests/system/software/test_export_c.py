@@ -173,3 +173,25 @@ def test_an_arena_is_no_larger_than_all_tensors() -> None:
         network = replace(random_network(np.random.default_rng(seed)), name="net")
         sizes = [int(np.prod(tensor.shape)) + 4 for tensor in network.tensors.values()]
         assert build_library(network).ram_bytes <= sum(sizes)
+
+
+@pytest.mark.parametrize(
+    ("kernels", "expected"),
+    [
+        ("int8", {"conv", "pool"}),
+        ("packed", {"packed", "pool", "conv"}),
+        ("ternary", {"packed", "ternary", "pool", "conv"}),
+        ("sum-together", {"sum_together", "pool"}),
+    ],
+)
+def test_a_family_is_used_where_it_pays(kernels: str, expected: set[str]) -> None:
+    network = file.load(Path(__file__).parents[3] / "studies" / "networks" / "resnet8-seed0.safetensors")
+    library = build_library(network, kernels)
+    assert {kernel.template for kernel in library.instances} == expected
+    assert all(dict(kernel.parameters)["SUM"] == "32" for kernel in library.instances)  # 64 bits are slow
+    assert library.ram_bytes <= 57_344  # three tensors of 16 KiB, and inputs of some pixels side by side
+
+
+def test_an_unknown_family_is_refused(network: IntegerNetwork) -> None:
+    with pytest.raises(IntarsiaError, match="choose one of int8, packed"):
+        build_library(network, "fast")

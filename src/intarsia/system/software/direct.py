@@ -6,7 +6,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from intarsia.integer.layers import Add, AveragePool, Conv2d, Ints, MaxPool, Tensor, WeightLayer, weight_matrix
+from intarsia.integer.layers import Add, AveragePool, Conv2d, MaxPool, Tensor, WeightLayer, weight_matrix
 from intarsia.system.software.geometry import Window, convolution, window_of
 from intarsia.system.software.pieces import (
     Argument,
@@ -168,8 +168,3 @@ def lower_pool(layer: AveragePool | MaxPool, source: Tensor, reach: Range) -> Lo
         ),
         window.pixels * window.outputs * (4.0 * window.kernel_height * window.kernel_width + REQUANTIZATION),
     )
-
-
-def grouped(matrix: Ints, group: int) -> Ints:
-    """Return a matrix (O, taps) as (O / group, taps, group)."""
-    return np.asarray(matrix.reshape(len(matrix) // group, group, -1).transpose(0, 2, 1))

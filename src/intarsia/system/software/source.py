@@ -6,13 +6,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from intarsia.integer.layers import Layer, Tensor
-from intarsia.system.software.library import Library, tensor_bytes
+from intarsia.system.software.library import Library
 from intarsia.system.software.pieces import (
     SIZES,
     Argument,
     Constant,
     Kernel,
-    Lowered,
     Scratch,
     Table,
     Use,
@@ -32,8 +31,8 @@ def header_text(library: Library) -> str:
         f"{MARK}: {_plain(network.name)} as a C99 library.",
         "//",
         f"// {name}_run computes one inference. Tensors are (height, width, channels) arrays of integers without a",
-        "// zero-point: real value = integer * scale. Its working memory is static: it must not be called again before",
-        "// it has returned.",
+        "// zero-point: real value = integer * scale. Input and output must not overlap. Its working memory is static:",
+        "// it must not be called again before it has returned.",
         "//",
         f"// Static memory: {library.ram_bytes:,} bytes. Constants: {library.constant_bytes:,} bytes. Kernels: "
         f"{library.kernels}.",
@@ -248,15 +247,6 @@ def makefile_text(library: Library) -> str:
             f"\t$(CC) $(CFLAGS) -o $@ {name}_test.c {name}.c",
         ]
     )
-
-
-def summary(library: Library) -> Sequence[str]:
-    """Return what each layer is run by, for people."""
-    return [_line(layer, own) for layer, own in zip(library.network.layers, library.layers, strict=True)]
-
-
-def _line(layer: Layer, own: Lowered) -> str:
-    return f"{layer.output.name}: {own.kernel.template}, output of {tensor_bytes(layer.output):,} bytes"
 
 
 def _plain(text: str) -> str:

@@ -57,7 +57,7 @@ def lower_ternary(layer: WeightLayer, inputs: list[Tensor], ranges: list[Range])
     if inputs[0].format.bits > 8 or (isinstance(layer, Conv2d) and layer.depthwise):
         return None
     window, _ = convolution(layer, inputs[0])
-    parts = [part for plane in layer.planes for part in _parts(replace_plane(layer, plane), inputs[0], plane)]
+    parts = [part for plane in layer.planes for part in _parts(_alone(layer, plane), inputs[0], plane)]
     if not any(part.ternary for part in parts) or window.pixels < 2:
         return None
     parts = _merged(parts)
@@ -87,7 +87,7 @@ def lower_ternary(layer: WeightLayer, inputs: list[Tensor], ranges: list[Range])
     )
 
 
-def replace_plane(layer: WeightLayer, plane: Plane) -> WeightLayer:
+def _alone(layer: WeightLayer, plane: Plane) -> WeightLayer:
     """Return a layer with one of its planes only, not shifted."""
     return replace(layer, planes=(replace(plane, shift=0),))
 
