@@ -5,14 +5,22 @@ from pathlib import Path
 
 from intarsia.engine.config import EngineConfig
 from intarsia.system import CORES, Core, ProgramImage, SimulatedSystem, SystemMemory, compile_program
+from intarsia.system.toolchain import Compiler
 
 FOLDER = Path(__file__).parent / "system"
 STUB = FOLDER / "rtl" / "intarsia_accelerator.sv"
 
 
-def program(name: str, core: Core, memory: SystemMemory | None = None, **defines: int) -> ProgramImage:
-    source = FOLDER / "programs" / f"{name}.c"
-    return compile_program([source], core, memory=memory, defines={"CORE_NUMBER": CORES.index(core), **defines})
+def program(
+    name: str, core: Core, memory: SystemMemory | None = None, compiler: Compiler = "zig", **defines: int
+) -> ProgramImage:
+    return compile_program(
+        [FOLDER / "programs" / f"{name}.c"],
+        core,
+        memory=memory,
+        compiler=compiler,
+        defines={"CORE_NUMBER": CORES.index(core), **defines},
+    )
 
 
 def system(core: Core, seed: int = 1) -> SimulatedSystem:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs on both cores: what they find out about the system, how they end, what is counted."""
 
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -27,6 +28,12 @@ def test_the_system_works_from_within(soc: SimulatedSystem) -> None:
     assert counts.dma_busy > 50
     assert counts.engine_busy == counts.other_busy == 0
     assert counts.data_waits > 0  # the stub denies
+
+
+@pytest.mark.skipif(shutil.which("riscv64-unknown-elf-gcc") is None, reason="needs riscv64-unknown-elf-gcc")
+def test_the_system_works_from_within_with_the_other_compiler(soc: SimulatedSystem) -> None:
+    run = soc.run(program("self_test", soc.core, compiler="gcc"), limit_cycles=2_000_000)
+    assert (run.uart, run.exit_code) == ("18446744073709551615 -2147483648 0 00c0ffee\n", 0)
 
 
 def test_a_run_is_the_same_whatever_registers_and_memories_held(soc: SimulatedSystem) -> None:
