@@ -4,7 +4,7 @@
     python -m intarsia.system.registers --page docs/registers.md
 
 writes the register block and its package in SystemVerilog, the C header of the driver, `ADDRESSES` and `FIELDS` for
-Python (`_registers.py`), and the page. All are kept in the repository, so that only who changes a register needs PeakRDL.
+Python (`_registers.py`), and the page. All are kept in the repository: only who changes a register needs PeakRDL.
 """
 
 import argparse
@@ -118,9 +118,9 @@ def page() -> str:
     require("peakrdl", "dev")
     registers = _declared(Path(str(files("intarsia.system") / "rtl/registers.rdl")))
     lines = [*_PAGE_HEAD, "| offset | register | |", "|---|---|---|"]
-    lines += [
-        f"| 0x{r.absolute_address:02X} | [{r.inst_name}](#{r.inst_name.lower()}) | {_title(r)} |" for r in registers
-    ]
+    for register in registers:
+        name = register.inst_name
+        lines.append(f"| 0x{register.absolute_address:02X} | [{name}](#{name.lower()}) | {_title(register)} |")
     for register in registers:
         lines += ["", f"## {register.inst_name}", "", f"{_title(register)}.", ""]
         lines += ["| bits | field | access | after reset | |", "|---|---|---|---|---|"]
@@ -131,8 +131,9 @@ def page() -> str:
 _PAGE_HEAD = (
     "# Registers of the accelerator",
     "",
-    "Made of `src/intarsia/system/rtl/registers.rdl` by `python -m intarsia.system.registers --page docs/registers.md`. How",
-    "the accelerator is built in and driven: [in a system](system.md).",
+    "Made of `src/intarsia/system/rtl/registers.rdl` by",
+    "`python -m intarsia.system.registers --page docs/registers.md`. How the accelerator is built in and driven:",
+    "[in a system](system.md).",
     "",
 )
 
@@ -150,7 +151,7 @@ def _field_row(node: "FieldNode") -> str:
         write = "write 1"
     access = ", ".join(text for text in ("read" if node.is_sw_readable else "", write) if text)
     reset = node.get_property("reset")
-    shown = "–" if reset is None else f"0x{int(reset):X}"
+    shown = f"0x{reset:X}" if isinstance(reset, int) else "–"
     return f"| {bits} | {node.inst_name} | {access} | {shown} | {node.get_property('desc') or ''} |"
 
 
