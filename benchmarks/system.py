@@ -91,8 +91,8 @@ def tables(results: Results) -> list[str]:
             )
     lines += [
         "",
-        "Software alone on the same processor, for one image, and how many times faster the accelerator is, data movement",
-        "included:",
+        "Software alone on the same processor, for one image, and how many times faster the accelerator is, with the",
+        "movement of data:",
         "",
         "| network | core | kernels | cycles | MAC/cycle | instructions | constants, bytes | RAM, bytes | "
         "accelerator 16 × 16 | accelerator 8 × 8 |",
@@ -102,7 +102,8 @@ def tables(results: Results) -> list[str]:
         for core in row.cores:
             for run in core.software:
                 lines.append(
-                    f"| {row.network} | {core.core} | {run.kernels} | {run.cycles:,.0f} | {row.macs / run.cycles:.3f} | "
+                    f"| {row.network} | {core.core} | {run.kernels} | {run.cycles:,.0f} | "
+                    f"{row.macs / run.cycles:.3f} | "
                     f"{run.instructions:,.0f} | {run.constant_bytes:,} | {run.ram_bytes:,} | "
                     f"{run.cycles / core.total:,.0f} × | {_faster(results, row.network, core, run.cycles)} |"
                 )
