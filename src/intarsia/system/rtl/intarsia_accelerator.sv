@@ -145,6 +145,7 @@ module intarsia_accelerator
   assign sbr_rdata_o = state_q == Read ? engine_rdata : answer_q;
   assign sbr_err_o = state_q == Answer && error_q;
 
+  logic [1:0] stall;
   intarsia_registers u_registers (
     .clk(clk_i),
     .arst_n(rst_ni),
@@ -164,7 +165,6 @@ module intarsia_accelerator
     .hwif_in(from_hardware),
     .hwif_out(registers)
   );
-  logic [1:0] stall;
 
   // Start, watchdog, counters.
   logic        dma_start, dma_done, dma_bus_error, dma_range_error, same_build, same_check;

@@ -12,9 +12,11 @@
 // granted and answered before busy_o falls.
 //
 // Parameters: widths of the engine's words in bits, and how many words its memories have.
-// Latency: to the engine one 32-bit word per cycle (of an unfolded image, a run of n bytes takes as many cycles as words
-// of the system it touches, and fill one cycle for 4 bytes), if the system grants at once; to the system five cycles per
-// word.
+// Latency, if the system grants at once and answers in the next cycle: to the engine one 32-bit word per cycle, and 6
+// cycles; to the system 5 cycles per word, and 3. Of an unfolded image, each run takes as many cycles as it touches
+// words of the system, what it has left of the image, right of it, or in a row outside of it, one for every 4 bytes
+// begun, and so does fill. Up to 4 requests are under way, so an answer that comes later than 2 cycles after its grant
+// takes speed.
 module intarsia_dma
   import intarsia_pkg::*;
   import intarsia_registers_pkg::*;
