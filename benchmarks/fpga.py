@@ -327,7 +327,7 @@ def _system_lines(whole: RoutedSystem) -> list[str]:
     lines = [
         "## The whole system",
         "",
-        f"The [system](system.md) with PicoRV32, {whole.code_kib} KiB and {whole.data_kib} KiB of RAM in block RAMs, and "
+        f"The [system](system.md) with PicoRV32, {whole.code_kib} + {whole.data_kib} KiB of RAM in block RAMs, and "
         f"the accelerator with an {_SMALL.name} engine",
         f"for {whole.network}, placed and routed on an {whole.device}: **{whole.fmax_mhz:.1f} MHz**, {whole.lut:,} "
         f"LUT4 ({whole.share_lut:.0%} of the device's), {whole.ff:,} FF, {whole.dsp} DSP, {whole.bram} BRAM; "

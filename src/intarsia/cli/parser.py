@@ -125,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     _add(study, "explore", _STUDY_OPTIONS)
     sources = commands.add_parser("rtl", help="write the accelerator's SystemVerilog sources, and manifests for them")
     sources.add_argument("folder", type=Path, help="where to write them")
-    text = "integer network (.safetensors) whose engine example.sv instantiates (default: the default engine)"
+    text = "integer network (.safetensors) whose engine intarsia_example.sv instantiates (default: the default engine)"
     sources.add_argument("--network", type=Path, metavar="FILE", help=text)
     for option in OPTIONS:
         if option.name in ("unit", "lanes", "block"):

@@ -27,7 +27,7 @@ def write_rtl(folder: Path, config: EngineConfig) -> list[Path]:
         "intarsia.f": file_list(names),
         "intarsia.core": fusesoc_core(names),
         "Bender.yml": bender_manifest(names),
-        "example.sv": example(module_parameters(config)),
+        "intarsia_example.sv": example(module_parameters(config)),
     }
     for name, text in made.items():
         write_text(folder / name, text)

