@@ -83,6 +83,22 @@ def test_an_access_beyond_a_memory_is_noticed(case: tuple[Program, NDArray[np.in
         assert engine.run(image).counts == expected.counts
 
 
+def test_a_program_without_a_last_layer_goes_beyond_its_memory(case: tuple[Program, NDArray[np.integer]]) -> None:
+    """Also where the memory has 2^n words, so that the next address would be the first one again."""
+    program, image = case
+    depth = program.config.program_depth
+    assert depth & (depth - 1) == 0
+    cheapest = min(range(len(program.layers)), key=lambda i: predict(program)[i].cycles)
+    words = replace(program.layers[cheapest].descriptor, last=0).words()
+    with SimulatedEngine(program) as engine:
+        expected = engine.run(image)
+        for address in range(depth):
+            engine.write_word((REGIONS["Program"] << REGION_SHIFT) + address, words[address % len(words)])
+        with pytest.raises(IntarsiaError, match="goes beyond the end of a memory"):
+            engine.run(image)
+        assert engine.run(image).counts == expected.counts
+
+
 def test_an_address_beyond_the_memories_is_caught(case: tuple[Program, NDArray[np.integer]]) -> None:
     program, image = case
     with SimulatedEngine(program) as engine:
