@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from intarsia.engine import EngineConfig, Program, compile_network
 from intarsia.engine.cycles import predict
-from intarsia.engine.layout import LOOPS, REGION_SHIFT, REGIONS, Descriptor
+from intarsia.engine.layout import DESCRIPTOR_WORDS, LOOPS, REGION_SHIFT, REGIONS, Descriptor
 from intarsia.errors import IntarsiaError
 from intarsia.simulate import SimulatedEngine
 from random_networks import random_images, random_network
@@ -81,6 +81,18 @@ def test_an_access_beyond_a_memory_is_noticed(case: tuple[Program, NDArray[np.in
         with pytest.raises(IntarsiaError, match="goes beyond the end of a memory"):
             engine.run(image)
         assert engine.run(image).counts == expected.counts
+
+
+def test_a_program_without_a_last_layer_goes_beyond_its_memory(case: tuple[Program, NDArray[np.integer]]) -> None:
+    """Also where the memory has 2^n words, so that the next address would be the first one again."""
+    program, image = case
+    depth = program.config.program_depth
+    assert depth & (depth - 1) == 0
+    layer = program.layers[0]
+    endless = replace(layer, descriptor=replace(layer.descriptor, last=0))
+    full = replace(program, layers=(endless,) * (depth // DESCRIPTOR_WORDS))
+    with SimulatedEngine(full) as engine, pytest.raises(IntarsiaError, match="goes beyond the end of a memory"):
+        engine.run(image)
 
 
 def test_an_address_beyond_the_memories_is_caught(case: tuple[Program, NDArray[np.integer]]) -> None:

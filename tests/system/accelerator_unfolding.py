@@ -13,12 +13,16 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from accelerator_build import CONFIG
-from accelerator_driver import Accelerator, mask, packed
+from accelerator_driver import Accelerator, Case, mask, packed
+from intarsia.engine import compile_network
 from intarsia.engine.layout import REGIONS
 from intarsia.engine.packing import activation_words
 from intarsia.engine.program import Patches, Placement
 from intarsia.engine.storage import Stored
+from intarsia.errors import IntarsiaError
 from intarsia.integer import ActivationFormat, Tensor
+from intarsia.integer.executor import Executor
+from random_networks import random_images, random_layer_network
 
 START = mask("DMA_CONTROL", "start", "unfold")
 #: Cycles of a transfer beside those of its segments; one less if nothing is read.
@@ -142,19 +146,48 @@ async def filled(accelerator: Accelerator) -> NDArray[np.uint32]:
 
 @cocotb.test()
 async def images_are_unfolded_as_placements_store_them_in_the_cycles_that_the_module_claims(dut: Any) -> None:
-    accelerator = Accelerator(dut)
+    accelerator = Accelerator(dut, model=False)
     memory = await accelerator.begin(latency=1)
     content = await filled(accelerator)
     rng = np.random.default_rng(7)
-    for _ in range(60):
+    for _ in range(50):
         unfolding = draw(rng)
         busy = await check(accelerator, unfolding, memory, content)
         assert busy == unfolding.cycles(), unfolding
 
 
 @cocotb.test()
+async def compiled_programs_run_on_images_that_the_dma_unfolds(dut: Any) -> None:
+    accelerator = Accelerator(dut, model=False)
+    memory = await accelerator.begin(stall=0.2, latency=3)
+    content = await filled(accelerator)
+    signs, seed = set(), 0
+    while seed < 12 or len(signs) < 2:
+        rng = np.random.default_rng(seed)
+        seed += 1
+        network = random_layer_network(rng, "conv", channels=(1, 4), size=(4, 9))
+        try:
+            program = compile_network(network, CONFIG)
+        except IntarsiaError:
+            continue
+        if not program.input.patches:
+            continue
+        signs.add(network.input.format.signed)
+        image = random_images(rng, network, 1)[0]
+        expected = Executor(network).run(image[None])[0].reshape(program.output.tensor.shape)
+        sound = Case(network, program, image, expected)
+        await sound.load(accelerator)
+        await check(accelerator, Unfolding(program.input, image.astype(np.int64), 0x1001 + seed), memory, content)
+        await accelerator.write("CONTROL", mask("CONTROL", "start"))
+        await accelerator.wait_idle()
+        assert (await accelerator.take("STATUS"), await accelerator.take()) == ({"done"}, set())
+        np.testing.assert_array_equal(await sound.result(accelerator), expected)
+        await accelerator.put("Activations", content)
+
+
+@cocotb.test()
 async def delays_and_aborts_do_not_change_what_is_unfolded(dut: Any) -> None:
-    accelerator = Accelerator(dut)
+    accelerator = Accelerator(dut, model=False)
     memory = await accelerator.begin(stall=0.4, latency=5)
     assert memory
     content = await filled(accelerator)
@@ -176,7 +209,7 @@ async def delays_and_aborts_do_not_change_what_is_unfolded(dut: Any) -> None:
 
 @cocotb.test()
 async def an_error_response_ends_an_unfolding(dut: Any) -> None:
-    accelerator = Accelerator(dut)
+    accelerator = Accelerator(dut, model=False)
     memory = await accelerator.begin(stall=0.2, latency=4)
     assert memory
     content = await filled(accelerator)
@@ -195,7 +228,7 @@ async def an_error_response_ends_an_unfolding(dut: Any) -> None:
 
 @cocotb.test()
 async def loops_that_are_empty_are_refused_and_wild_ones_end_or_can_be_aborted(dut: Any) -> None:
-    accelerator = Accelerator(dut)
+    accelerator = Accelerator(dut, model=False)
     memory = await accelerator.begin(latency=1)
     assert memory
     rng = np.random.default_rng(10)
@@ -211,17 +244,37 @@ async def loops_that_are_empty_are_refused_and_wild_ones_end_or_can_be_aborted(d
         assert not memory.log
     await accelerator.write("DMA_CONTROL", mask("DMA_CONTROL", "start", "unfold", "to_system"))
     assert await accelerator.take() == {"dma"}
-    for _ in range(60):
+    for _ in range(30):
         for name in registers:
             value = int(rng.integers(0, 1 << 32))
             await accelerator.write(name, value if name != "DMA_TARGET" else value & 0xFF | 1 << 16)
         if rng.integers(2):  # a short row far left of the image
             await accelerator.write("DMA_ORIGIN", packed("DMA_ORIGIN", byte_=-0x8000, row=0))
         await accelerator.write("DMA_CONTROL", START)
-        await ClockCycles(dut.clk_i, 400)
+        await ClockCycles(dut.clk_i, 250)
         await accelerator.write("CONTROL", mask("CONTROL", "abort"))
         await accelerator.wait_idle(50)
         assert await accelerator.take("STATUS") <= {"dma_done"}
         assert await accelerator.take() <= {"dma"}
     content = await filled(accelerator)
     await check(accelerator, unfolding, memory, content)
+
+
+@cocotb.test()
+async def a_pixel_farther_from_the_image_than_a_place_can_say_ends(dut: Any) -> None:
+    """At byte 2^17 of a row places begin again at −2^17, whose distance from the row is a number of one bit more."""
+    accelerator = Accelerator(dut, model=False)
+    await accelerator.begin(latency=1)
+    pixels = (1 << 17) // 128 + 8
+    for name, value in {
+        "DMA_ADDRESS": 0x1000,
+        "DMA_TARGET": packed("DMA_TARGET", word=0, memory=REGIONS["Activations"]),
+        "DMA_PIXEL": packed("DMA_PIXEL", bytes=1, runs=1),
+        "DMA_IMAGE": packed("DMA_IMAGE", bytes=4, rows=1),
+        "DMA_INNER": packed("DMA_INNER", count=pixels, bytes=128),
+        "DMA_OUTER": packed("DMA_OUTER", count=1),
+    }.items():
+        await accelerator.write(name, value)
+    await accelerator.write("DMA_CONTROL", START)
+    await accelerator.wait_idle(pixels + 20)
+    assert await accelerator.take("STATUS") == {"dma_done"}
