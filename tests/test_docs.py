@@ -158,6 +158,9 @@ def test_pages_of_kept_results_are_what_their_scripts_write(monkeypatch: pytest.
     literature = runpy.run_path(str(ROOT / "benchmarks/literature.py"))
     page = literature["page"](literature["published"](), literature["own"](ROOT / "studies"))
     assert (ROOT / "docs/literature.md").read_text(encoding="utf-8") == page
+    system = runpy.run_path(str(ROOT / "benchmarks/system.py"))
+    monkeypatch.chdir(ROOT)
+    assert (ROOT / "docs/system.md").read_text(encoding="utf-8") == system["page"](system["kept"]())
     fpga = runpy.run_path(str(ROOT / "benchmarks/fpga.py"))
     page = fpga["page"](read_typed(fpga["Results"], ROOT / "studies/results/fpga.json"))
     assert (ROOT / "docs/fpga.md").read_text(encoding="utf-8") == page
