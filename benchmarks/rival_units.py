@@ -74,8 +74,8 @@ class Rival:
 RIVALS = (
     Rival("superposition", "superposition", file="{}-seed0"),
     Rival("superposition, twice as many precise weights", "superposition", file="{}-dense-slots"),
-    Rival("dense int8", "dense8", scheme="int8"),
-    Rival("dense int4", "dense4", scheme="int4, first=default, last=default, depthwise=default"),
+    Rival("dense int8", "dense8", file="{}-int8"),
+    Rival("dense int4", "dense4", file="{}-int4"),
     Rival("mixed rows", "mixed_rows", scheme="mix-outputs:int4@0.25/int2, first=int8, last=int8"),
     Rival("Sum-Together", "sum_together", file="{}-sum-together-cycles"),
     Rival("fixed 16 bits", "sum_together16", file="{}-sum-together-cycles"),
