@@ -37,7 +37,8 @@ def random_module(rng: Generator, cells: Cells, size: int) -> Module:
         model = flops[rng.integers(len(flops))]
         clock, data, *clear = model.inputs
         pins = {clock: str(rng.choice(clocks)), data: str(rng.choice(known))}
-        pins |= {name: str(rng.choice(["rst_ni", "rst_ni", "1", known[-1]])) for name in clear}
+        # A reset from logic would come with every glitch of it, of which the reference knows nothing.
+        pins |= {name: str(rng.choice(["rst_ni", "rst_ni", "1", "c"])) for name in clear}
         if len(model.outputs) > 1:
             pins[model.outputs[1]] = f"inverted{number}"
             made[f"v_{number}"] = (logic[0].name, dict.fromkeys(logic[0].inputs, f"inverted{number}"))
