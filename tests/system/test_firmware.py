@@ -42,6 +42,7 @@ MISTAKES = {
     **{"image_nowhere": "BUS", "output_nowhere": "BUS", "weights_nowhere": "BUS", "weights_too_long": "TRANSFER"},
     **{"output_empty": "TRANSFER", "output_misaligned": "TRANSFER", "second_start": "BUSY"},
     **{"read_while_busy": "ACCESS", "write_while_busy": "ACCESS", "transfer_while_busy": "BUSY"},
+    "load_while_busy": "BUSY",
     **{
         "dma_while_busy": "TRANSFER",
         "no_register": "ACCESS",

@@ -92,6 +92,12 @@ int main(void) {
   intarsia_status_t status = intarsia_put_image(&device, &program, images);
   if (intarsia_finish(&device) != INTARSIA_OK) return 102;
   told("transfer_while_busy", status);
+  // Nothing is changed then: what was loaded runs again.
+  intarsia_start(&device);
+  status = intarsia_load(&device, &program);
+  if (intarsia_finish(&device) != INTARSIA_OK) return 103;
+  if (intarsia_run(&device, &program, images, output) != INTARSIA_OK) return 104;
+  told("load_while_busy", status);
   // The driver asks before; the hardware must refuse it, too.
   intarsia_start(&device);
   REGISTERS->DMA_CONTROL = INTARSIA_REGISTERS__DMA_CONTROL__START_bm;
