@@ -66,7 +66,8 @@ typedef struct {
 } intarsia_device_t;
 
 // Take the accelerator at an address, end whatever it does, and clear its errors. `wait` may be NULL; else the interrupt
-// of the accelerator must end it.
+// of the accelerator must end it, and it must return at once while that is high: no handler may have taken it before, so
+// leave it enabled but not served (RISC-V: wfi with interrupts off).
 intarsia_status_t intarsia_open(intarsia_device_t *device, uintptr_t base, void (*wait)(void));
 
 // Bring a program and its weights into the engine's memories. The arrays must be on addresses that are multiples of 4.
