@@ -10,7 +10,7 @@ docs/system.md. `--lanes 8` measures engines of 8 × 8.
 """
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from intarsia.engine import EngineConfig
@@ -62,12 +62,12 @@ def kept() -> Results:
 
 
 def measured(name: str, lanes: int) -> SystemCosts:
-    """Measure one network; software only beside the larger engine: it is the same."""
+    """Measure one network; software only with the larger engine, because it is the same with both."""
     network = load(NETWORKS / f"{name}-seed0.safetensors")
     images = test_images(Settings(name, Path("runs") / name), IMAGES)
     software = KERNELS if lanes == EngineConfig.lanes else ()
     costs = measure_system(network, images, EngineConfig(lanes=lanes, block=lanes), SystemOptions(software=software))
-    return SystemCosts(**(vars(costs) | {"network": name}))
+    return replace(costs, network=name)
 
 
 def page(results: Results) -> str:

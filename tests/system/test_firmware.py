@@ -4,6 +4,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ MISTAKES = {
     **{"image_nowhere": "BUS", "output_nowhere": "BUS", "weights_nowhere": "BUS", "weights_too_long": "TRANSFER"},
     **{"output_empty": "TRANSFER", "output_misaligned": "TRANSFER", "second_start": "BUSY"},
     **{"read_while_busy": "ACCESS", "write_while_busy": "ACCESS", "transfer_while_busy": "BUSY"},
+    "load_while_busy": "BUSY",
     **{
         "dma_while_busy": "TRANSFER",
         "no_register": "ACCESS",
@@ -151,7 +153,9 @@ def test_the_command_measures_both_ways(
     [
         (["--json", "digits.safetensors/costs.json"], "choose another --json"),
         (["--waves", "digits.safetensors/waves.vcd"], "choose another"),
+        (["--waves", "."], "it is a folder"),
         (["--images", "0"], "images must be 1 or more"),
+        (["--input", "empty.npy"], r"but is given an array of shape \(0, 1, 8, 8\)"),
     ],
 )
 def test_the_command_says_what_it_cannot_do(
@@ -159,5 +163,20 @@ def test_the_command_says_what_it_cannot_do(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     save(digits, tmp_path / "digits.safetensors")
+    np.save(tmp_path / "empty.npy", np.zeros((0, 1, 8, 8), np.int8))
     with pytest.raises(IntarsiaError, match=reason):
         dispatch(parse(["system", "digits.safetensors", *arguments]), [])
+
+
+@pytest.mark.parametrize(
+    ("package", "message"), [("ziglang", "ziglang is missing"), ("pythondata_cpu_ibex", "cpu-ibex is missing")]
+)
+def test_what_is_missing_is_said_before_a_network_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, message: str
+) -> None:
+    for module in ("intarsia.packages", "intarsia.system.sources"):
+        monkeypatch.setattr(f"{module}.find_spec", lambda name: None if name == package else find_spec(name))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(IntarsiaError, match=message):
+        dispatch(parse(["system", "digits", "--quiet"]), [])
+    assert not (tmp_path / "runs").exists()

@@ -59,6 +59,19 @@ def test_nothing_is_written_beside_a_source_that_was_changed(tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir()] == ["intarsia_dma.sv"]
 
 
+def test_manifests_of_another_project_stay_and_own_ones_are_replaced(tmp_path: Path) -> None:
+    write_rtl(tmp_path, EngineConfig())
+    example = (tmp_path / "intarsia_example.sv").read_text()
+    write_rtl(tmp_path, EngineConfig(lanes=8, block=8))
+    assert (tmp_path / "intarsia_example.sv").read_text() != example
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "Bender.yml").write_text("package: {name: mine}\n")
+    with pytest.raises(IntarsiaError, match=r"Bender\.yml is there with other content"):
+        write_rtl(other, EngineConfig())
+    assert [path.name for path in other.iterdir()] == ["Bender.yml"]
+
+
 def test_the_page_of_registers_is_that_of_their_declaration() -> None:
     pytest.importorskip("peakrdl")
     assert (ROOT / "docs/registers.md").read_text(encoding="utf-8") == registers.page()

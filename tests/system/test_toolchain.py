@@ -2,13 +2,20 @@
 """Compiling: what does not fit or compile is said in one sentence; images have what the linker laid out."""
 
 import random
+import re
+import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from intarsia.engine import EngineConfig, compile_network, config_for
 from intarsia.errors import IntarsiaError
 from intarsia.system import CORES, Core, SystemMemory, compile_program
 from intarsia.system.elf import read_elf
+from intarsia.system.program_source import program_source
+from intarsia.system.toolchain import firmware_folder
+from random_networks import random_network
 from systems import program
 
 pytest.importorskip("ziglang")
@@ -100,3 +107,26 @@ def test_whatever_the_bytes_are_reading_succeeds_or_says_what_is_wrong() -> None
             read_elf(bytes(damaged))
         except IntarsiaError as error:
             assert "linked program" in str(error)
+
+
+def test_the_drivers_headers_and_a_program_compile_with_all_warnings(tmp_path: Path) -> None:
+    network = random_network(np.random.default_rng(0))
+    program_file = source(tmp_path, program_source(compile_network(network, config_for(network, EngineConfig()))))
+    both = tmp_path / "both.cpp"
+    both.write_text('#include "intarsia.h"\n#include "intarsia_registers.h"\nint main() {}\n')
+    warnings = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", f"-I{firmware_folder()}", "-c", "-o", str(tmp_path / "o")]
+    for file in (firmware_folder() / "intarsia.c", program_file):
+        subprocess.run(["gcc", "-std=c11", *warnings, file], check=True)
+    subprocess.run(["g++", "-std=c++17", *warnings, both], check=True)
+
+
+def test_the_example_of_the_page_compiles(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "benchmarks" / "system.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"^```c\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    network = random_network(np.random.default_rng(0))
+    made = program_source(compile_network(network, config_for(network, EngineConfig())))
+    parts = [source(tmp_path, example), firmware_folder() / "intarsia.c"]
+    for name, text in (("made.c", made), ("image.c", "const signed char image[1];\n")):
+        parts.append(tmp_path / name)
+        parts[-1].write_text(text)
+    compile_program(parts, "ibex", memory=SystemMemory(256 << 10, 1 << 20))

@@ -16,12 +16,11 @@ from intarsia.cli.options import EXPORT_C, ON_FILES, OUT, SYSTEM, Told, takes
 from intarsia.engine import EngineConfig
 from intarsia.engine.units import Superposition, unit_named
 from intarsia.errors import IntarsiaError
-from intarsia.files import require_writable
 from intarsia.flow import BENCHMARKS, Settings, last_settings, network_file, report, run, run_stage
 from intarsia.flow.api import quantized_network
 from intarsia.flow.benchmarks import benchmark_of
 from intarsia.flow.names import MODELS, named
-from intarsia.flow.system import SYSTEM_IMAGES, SystemOptions, test_images
+from intarsia.flow.system import SYSTEM_IMAGES, SystemOptions, require_system, test_images
 from intarsia.packages import require
 from intarsia.quantize.scheme import Scheme
 from intarsia.quantize.scheme_text import normalized
@@ -221,14 +220,14 @@ def _on_file(command: str, path: Path, told: Told, say: "_Say", *, progress: boo
 
 
 def _system_options(told: Told) -> SystemOptions:
-    if "waves" in told:
-        require_writable(told["waves"].parent, "choose another --waves")
     given: dict[str, Any] = {
         field: tuple(value) if isinstance(value, list) else value
         for option, field in (("core", "cores"), ("software", "software"), ("compiler", "compiler"), ("waves", "waves"))
         if (value := told.get(option)) is not None
     }
-    return SystemOptions(**given)
+    options = SystemOptions(**given)
+    require_system(options)
+    return options
 
 
 def _export_c(path: Path, told: Told) -> str:

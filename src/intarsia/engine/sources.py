@@ -35,17 +35,17 @@ def write_sources(folder: Path) -> list[Path]:
     return [folder / name for name in contents if name != _WAIVERS]
 
 
-def require_same(path: Path, content: str) -> None:
-    """Refuse to write over a file with other content.
+def require_same(path: Path, content: str, mark: str | None = None) -> None:
+    """Refuse to write over a file with other content, unless it holds a mark of what this program makes.
 
     Raises:
         IntarsiaError: names it.
     """
     try:
-        same = path.read_bytes() == content.encode()
+        found = path.read_bytes()
     except FileNotFoundError:
         return
     except OSError as error:
         raise unreadable(path, error, "choose another folder") from error
-    if not same:
+    if found != content.encode() and (mark is None or mark.encode() not in found):
         raise IntarsiaError(f"{path} is there with other content; move it away or choose another folder.")

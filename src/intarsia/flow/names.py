@@ -34,7 +34,8 @@ def named(network: str, *, own_folder: bool = False) -> tuple[str, Path | None]:
         if network not in BENCHMARKS and (path.suffix or os.sep in network):
             raise IntarsiaError(
                 f"{network} is not a float network; give one that `intarsia networks` lists, or {MODEL_FILE} (execute, "
-                "export-onnx, compile and simulate also take the .safetensors file of an integer network)."
+                "export-onnx, export-c, compile, simulate and system also take the .safetensors file of an integer "
+                "network)."
             )
         return network, None
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem)

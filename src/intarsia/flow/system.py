@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from intarsia.cache import default_cache
 from intarsia.datasets.types import SplitName
 from intarsia.engine import EngineConfig, compile_network, config_for
 from intarsia.engine.program import Program
 from intarsia.errors import IntarsiaError
+from intarsia.files import require_replaceable, require_writable
 from intarsia.flow.comparison import require_equal
 from intarsia.flow.data import load_data
 from intarsia.flow.scheduler import Say
@@ -19,7 +21,8 @@ from intarsia.flow.settings import Settings
 from intarsia.integer import IntegerNetwork
 from intarsia.integer.executor import Executor
 from intarsia.system.layout import CORES, Core
-from intarsia.system.toolchain import Compiler
+from intarsia.system.sources import require_core
+from intarsia.system.toolchain import Compiler, require_compiler
 from intarsia.text import counted, escaped, in_columns
 
 Images = NDArray[np.integer]
@@ -39,7 +42,7 @@ class SystemOptions:
         software_images: how many of the images the software runs: it takes as long for each.
         compiler: of firmware and software.
         waves: file for the waveforms of the first core with the accelerator.
-        cache: folder of built simulations; None for the default one.
+        cache: folder of built simulations and of the compiler's objects; None for the default one.
     """
 
     cores: tuple[Core, ...] = CORES
@@ -122,6 +125,24 @@ def test_images(settings: Settings, count: int, *, progress: bool = False) -> Im
     return data.scaling.integers(data.test.images[:count])
 
 
+def require_system(options: SystemOptions) -> None:
+    """Refuse options that are sure to fail, before the hours that a training may take.
+
+    Raises:
+        IntarsiaError: a core, the compiler or what simulations are built with is missing, or a file cannot be written.
+    """
+    from intarsia.simulate.builder import check_tools  # noqa: PLC0415 (heavy only where it is used)
+
+    if options.waves is not None:
+        require_replaceable(options.waves)
+        require_writable(options.waves.parent, "choose another --waves")
+    for core in options.cores:
+        require_core(core)
+    require_compiler(options.compiler)
+    check_tools()
+    require_writable(options.cache or default_cache(), "set INTARSIA_CACHE to a writable folder")
+
+
 def measure_system(
     network: IntegerNetwork, images: Images, config: EngineConfig, options: SystemOptions, *, say: Say = print
 ) -> SystemCosts:
@@ -132,7 +153,10 @@ def measure_system(
             result differs from the executor's.
     """
     if len(images) == 0 or images.shape[1:] != network.input.shape:
-        raise IntarsiaError(f"network {network.name} takes images of shape {network.input.shape}, at least one.")
+        raise IntarsiaError(
+            f"network {network.name} takes one or more images of shape {network.input.shape}, but is given an array of "
+            f"shape {images.shape}."
+        )
     program = compile_network(network, config_for(network, config))
     trial = _Trial(network, images, Executor(network).run(images), options, say)
     return SystemCosts(

@@ -68,7 +68,7 @@ def run_software(
         kernels: family of kernels.
         compiler: of the library.
         optimize: option of the compiler.
-        cache: folder of built simulations; None for `default_cache`.
+        cache: folder of built simulations and of the compiler's objects; None for `default_cache`.
 
     Raises:
         IntarsiaError: a tool is missing, or the program does not end.
@@ -96,6 +96,7 @@ def run_software(
             compiler=compiler,
             optimize=optimize,
             stack_bytes=_STACK,
+            cache=cache,
         )
     with SimulatedSystem(core, memory=image.memory, cache=cache) as system:
         run = system.run(image, limit_cycles=_LIMIT_CYCLES)

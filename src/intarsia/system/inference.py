@@ -72,6 +72,7 @@ def build_inference(
     core: Core,
     *,
     compiler: Compiler = "zig",
+    cache: Path | None = None,
 ) -> ProgramImage:
     """Compile the firmware that runs a program on images (C, H, W) of the network's integers.
 
@@ -94,6 +95,7 @@ def build_inference(
             memory=memory_for(program, sum(map(len, stored))),
             defines={"OUTPUT_WORDS": output_words(program.output)},
             compiler=compiler,
+            cache=cache,
         )
 
 
@@ -121,13 +123,13 @@ def run_inference(
         images: of the network's integers.
         core: the processor.
         compiler: of the firmware.
-        cache: folder of built simulations; None for `default_cache`.
+        cache: folder of built simulations and of the compiler's objects; None for `default_cache`.
         waves: file for the waveforms of all signals.
 
     Raises:
         IntarsiaError: a tool is missing, the firmware reports an error, or the hardware has a bug.
     """
-    image = build_inference(program, images, core, compiler=compiler)
+    image = build_inference(program, images, core, compiler=compiler, cache=cache)
     with SimulatedSystem(core, program.config, memory=image.memory, cache=cache, waves=waves) as system:
         run = system.run(image, limit_cycles=100_000_000 * (1 + len(images)))
     return _read(program, run, len(images), image)

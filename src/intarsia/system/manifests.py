@@ -6,32 +6,32 @@ from pathlib import Path
 
 from intarsia import __version__
 from intarsia.engine.config import EngineConfig
+from intarsia.engine.sources import require_same
 from intarsia.files import write_text
 from intarsia.system.accelerator import TOP, WAIVERS, module_parameters, write_accelerator
 
 _DO_NOT_EDIT = "Made by `intarsia rtl`; do not edit."
+_MADE = ("intarsia.f", "intarsia.core", "Bender.yml", "intarsia_example.sv")
 _DESCRIPTION = "Accelerator for networks of a ternary and a sparse high-precision plane"
 
 
 def write_rtl(folder: Path, config: EngineConfig) -> list[Path]:
     """Write the sources of accelerator and engine, manifests for them, and an instance with an engine's parameters.
 
-    Files that are there already must have just this content: they may have been changed by hand.
+    Sources that are there already must have just this content: they may have been changed by hand. Manifests and
+    instance are replaced, but not those of another project.
 
     Raises:
         IntarsiaError: as `write_accelerator`.
     """
+    for name in _MADE:
+        require_same(folder / name, "", _DO_NOT_EDIT)
     sources = write_accelerator(folder)
     names = [path.name for path in sources]
-    made = {
-        "intarsia.f": file_list(names),
-        "intarsia.core": fusesoc_core(names),
-        "Bender.yml": bender_manifest(names),
-        "intarsia_example.sv": example(module_parameters(config)),
-    }
-    for name, text in made.items():
+    texts = (file_list(names), fusesoc_core(names), bender_manifest(names), example(module_parameters(config)))
+    for name, text in zip(_MADE, texts, strict=True):
         write_text(folder / name, text)
-    return [*sources, *(folder / name for name in made)]
+    return [*sources, *(folder / name for name in _MADE)]
 
 
 def file_list(sources: Sequence[str]) -> str:

@@ -18,6 +18,7 @@ from intarsia.system.accelerator import fingerprint
 
 #: A run is ended after so many times the cycles that the cycle model predicts: it is exact, so this is never met.
 LIMIT_FACTOR = 2
+_LARGEST_LIMIT = (1 << 32) - 1
 _BYTE = 8
 
 
@@ -114,6 +115,19 @@ def output_words(placement: Placement) -> int:
     return placement.words * placement.stored.channels * placement.stored.bits // 32
 
 
+def _result(placement: Placement) -> str:
+    """Return how a result lies in the words that the driver fetches, as one line."""
+    form = placement.stored
+    channels, height, width = form.shape
+    order = "" if placement.order is None else ", in the order " + " ".join(map(str, placement.order))
+    less = f" less {form.offset}" if form.offset else ""
+    turned = ", rows and columns exchanged" if placement.transposed else ""
+    return (
+        f"{height} x {width} pixels of {form.pitch * form.channels} values of {form.bits} bits{turned}; the first "
+        f"{channels} are the channels{order}, {placement.tensor.format}{less}, the rest have no meaning"
+    )
+
+
 def output_values(placement: Placement, words: Sequence[int]) -> NDArray[np.int64]:
     """Return the result (C, H, W) that the driver fetched as 32-bit words."""
     stored: Words = np.array(words, np.uint32).reshape(placement.words, -1)
@@ -135,11 +149,12 @@ def program_source(program: Program, *, name: str = "program", limit: int | None
         for region, placement in (("input", program.input), ("output", program.output))
     }
     if limit is None:
-        limit = LIMIT_FACTOR * sum(layer.cycles for layer in predict(program))
+        limit = min(LIMIT_FACTOR * sum(layer.cycles for layer in predict(program)), _LARGEST_LIMIT)
     return "\n".join(
         [
             "// SPDX-License-Identifier: Apache-2.0",
             f"// The network {program.name} for the accelerator; made by Intarsia, do not edit.",
+            f"// Result: {_result(program.output)}.",
             '#include "intarsia.h"',
             "",
             *_array(f"{name}_weights", program.weights.reshape(-1).tolist()),

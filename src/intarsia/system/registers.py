@@ -28,6 +28,14 @@ _SPDX = "SPDX-License-Identifier: Apache-2.0"
 _MADE = "Made of registers.rdl by `python -m intarsia.system.registers`; do not edit."
 _HEADER = Path("firmware/intarsia_registers.h")
 _PYTHON = Path("_registers.py")
+#: C11 without <assert.h>, and C++.
+_ASSERTION = """
+#ifdef __cplusplus
+#define INTARSIA_STATIC_ASSERT static_assert
+#else
+#define INTARSIA_STATIC_ASSERT _Static_assert
+#endif
+INTARSIA_STATIC_ASSERT("""
 
 
 def generate() -> dict[Path, str]:
@@ -64,7 +72,7 @@ def _freestanding(header: str) -> str:
     """
     for old, new in (
         ("#include <assert.h>\n", ""),
-        ("\nstatic_assert(", "\n_Static_assert("),
+        ("\nstatic_assert(", _ASSERTION),
         ("struct __attribute__ ((__packed__))", "struct"),
     ):
         if old not in header:

@@ -2,6 +2,7 @@
 """Running programs on the simulated system: what they print, how they end, how long they take."""
 
 import ctypes
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -158,7 +159,7 @@ class SimulatedSystem:
         optimize = optimize or ("-O1" if config else "-O3")
         design = _design(core, parameters, accelerator if config else (), traced=waves is not None, optimize=optimize)
         self._library = _declared(open_library(build_library(design, cache)))
-        self._handle = self._library.system_create(seed, str(waves).encode() if waves else None, assertions)
+        self._handle = self._library.system_create(seed, os.fsencode(waves) if waves else None, assertions)
 
     def __enter__(self) -> Self:
         return self

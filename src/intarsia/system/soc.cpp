@@ -21,7 +21,7 @@ namespace {
 #define RETIRED MEMBER(gen_picorv32__DOT__u_core__DOT__u_core__DOT__count_instr)
 #endif
 
-// Counted since the reset; the order is that of _COUNTS in simulation.py.
+// Counted since the reset; the order is that of Counts in simulation.py.
 struct Counts {
   uint64_t cycles, instructions;
   uint64_t busy[3];   // accelerator: engine, DMA, other

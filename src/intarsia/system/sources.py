@@ -72,6 +72,15 @@ def write_system(folder: Path, core: Core, *, accelerator: Sequence[Path] | None
     return [*cores, *parts, *_copied(own, folder / _SYSTEM)]
 
 
+def require_core(core: Core) -> None:
+    """Refuse to go on without a core.
+
+    Raises:
+        IntarsiaError: its package is missing.
+    """
+    _package(core)
+
+
 def _other_cores(core: Core) -> set[str]:
     return {f"intarsia_{name}" for name in _PACKAGES if name != core}
 

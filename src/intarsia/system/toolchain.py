@@ -116,6 +116,15 @@ def compile_program(
     return _image(elf, core, memory, stack_bytes)
 
 
+def require_compiler(compiler: Compiler) -> None:
+    """Refuse to go on without a compiler.
+
+    Raises:
+        IntarsiaError: it is missing.
+    """
+    _driver(compiler)
+
+
 def _driver(compiler: Compiler) -> list[str]:
     if compiler == "zig":
         require("ziglang", "system")

@@ -26,12 +26,11 @@ static void check(bool good, int line) {
 }
 #define CHECK(condition) check(condition, __LINE__)
 
-bool on_fault(fault_t fault, uint32_t pc, uint32_t address) {
+void on_fault(fault_t fault, uint32_t pc, uint32_t address) {
   (void)pc;
   ++faults;
   last_fault = fault;
   fault_address = address;
-  return true;
 }
 
 void on_timer(void) {

@@ -118,8 +118,8 @@ module intarsia_accelerator #(
   assign irq_o = irq_q;
   assign busy_o = {1'b0, awaited_q != '0, 1'b0};
 
-  localparam int unsigned Unused [26] = '{
-    Unit, Slots, SlotBits, PlaneShiftBits, Positions, Places, WeightBits, WeightDigits, Lanes8,
+  localparam int unsigned Unused [27] = '{
+    Build, Unit, Slots, SlotBits, PlaneShiftBits, Positions, Places, WeightBits, WeightDigits, Lanes8,
     Lanes4, LeastBits, Quadrants, Lanes, Block, ScaleBits, BiasBits, ResidualBits,
     ResidualShiftBits, AccBits, AccSlots, RequantLanes, WeightParts, ActBanks, ActDepth,
     WeightDepth, ProgramDepth

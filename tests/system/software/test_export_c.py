@@ -63,6 +63,15 @@ def test_the_public_header_is_cpp(network: IntegerNetwork, tmp_path: Path) -> No
     subprocess.run([*command, "-I", tmp_path / "c", tmp_path / "use.cpp"], check=True)
 
 
+@pytest.mark.parametrize("name", ["stdint", "Math"])
+def test_a_library_does_not_take_the_place_of_a_standard_header(
+    network: IntegerNetwork, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(IntarsiaError, match=f"{name}.h is a header of the C library; give another name"):
+        export(network, tmp_path / "c", name=name)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("name", ["", "1net", "my-net", "a b", "int", "class", "é", "x" * 41, "intarsia_net", *NAMES])
 def test_a_name_that_is_not_an_identifier_is_refused(network: IntegerNetwork, tmp_path: Path, name: str) -> None:
     with pytest.raises(IntarsiaError, match="--name"):

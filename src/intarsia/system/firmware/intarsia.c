@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "intarsia.h"
 
+#include <stdbool.h>
+
 #include "intarsia_registers.h"
 
 #define REGISTER(field) INTARSIA_REGISTERS__##field##_bm
 
 // A transfer of the largest memory takes some hundred thousand cycles; a poll takes ten or more.
 #define POLLS 10000000u
+
+// The DMA reads and writes memory behind the compiler's back: what was stored before must be there when it begins, and
+// nothing may be kept in registers over it.
+#define MEMORY_IS_SHARED() __asm__ volatile("" ::: "memory")
 
 static volatile intarsia_registers_t *registers_of(const intarsia_device_t *device) {
   return (volatile intarsia_registers_t *)device->base;
@@ -58,7 +64,8 @@ intarsia_status_t intarsia_open(intarsia_device_t *device, uintptr_t base, void 
 static intarsia_status_t wait_for(const intarsia_device_t *device, uint32_t busy, uint32_t ends, uint32_t enable) {
   volatile intarsia_registers_t *registers = registers_of(device);
   for (uint32_t polls = 0; registers->STATUS & busy; polls++) {
-    if (polls == POLLS) {
+    // A run ends at its limit of cycles; only a transfer can wait for a memory that never answers.
+    if (polls == POLLS && busy == REGISTER(STATUS__DMA_BUSY)) {
       registers->CONTROL = REGISTER(CONTROL__ABORT);
       return INTARSIA_STUCK;
     }
@@ -75,15 +82,24 @@ static intarsia_status_t wait_for(const intarsia_device_t *device, uint32_t busy
   return status == INTARSIA_OK && !ended ? INTARSIA_ABORTED : status;
 }
 
+// Before anything is written: the DMA's registers cannot be while it is busy.
+static bool is_busy(volatile intarsia_registers_t *registers) {
+  return (registers->STATUS & (REGISTER(STATUS__BUSY) | REGISTER(STATUS__DMA_BUSY))) != 0;
+}
+
+// Not while engine or DMA are busy.
 static intarsia_status_t transfer(const intarsia_device_t *device, const void *memory, uint32_t target,
                                   uint32_t length, uint32_t control) {
   volatile intarsia_registers_t *registers = registers_of(device);
-  if (registers->STATUS & REGISTER(STATUS__BUSY)) return INTARSIA_BUSY;
+  MEMORY_IS_SHARED();
   registers->DMA_ADDRESS = (uint32_t)(uintptr_t)memory;
   registers->DMA_TARGET = target;
   registers->DMA_LENGTH = length;
   registers->DMA_CONTROL = control | REGISTER(DMA_CONTROL__START);
-  return wait_for(device, REGISTER(STATUS__DMA_BUSY), REGISTER(STATUS__DMA_DONE), REGISTER(INTERRUPT_ENABLE__DMA_DONE));
+  const intarsia_status_t status = wait_for(device, REGISTER(STATUS__DMA_BUSY), REGISTER(STATUS__DMA_DONE),
+                                            REGISTER(INTERRUPT_ENABLE__DMA_DONE));
+  MEMORY_IS_SHARED();
+  return status;
 }
 
 // Targets of the DMA: memories begin at their first word.
@@ -92,6 +108,7 @@ static intarsia_status_t transfer(const intarsia_device_t *device, const void *m
 
 intarsia_status_t intarsia_load(const intarsia_device_t *device, const intarsia_program_t *program) {
   volatile intarsia_registers_t *registers = registers_of(device);
+  if (is_busy(registers)) return INTARSIA_BUSY;
   take_errors(registers);
   if (registers->BUILD != program->build) return INTARSIA_OTHER_BUILD;
   registers->CONTROL = REGISTER(CONTROL__CHECK_RESTART);
@@ -108,6 +125,7 @@ intarsia_status_t intarsia_put_image(const intarsia_device_t *device, const inta
                                      const void *image) {
   volatile intarsia_registers_t *registers = registers_of(device);
   const intarsia_input_t *input = &program->input;
+  if (is_busy(registers)) return INTARSIA_BUSY;
   take_errors(registers);
   registers->DMA_PIXEL = input->pixel;
   registers->DMA_IMAGE = input->image;
@@ -130,7 +148,9 @@ intarsia_status_t intarsia_finish(const intarsia_device_t *device) {
 
 intarsia_status_t intarsia_get_output(const intarsia_device_t *device, const intarsia_program_t *program,
                                       uint32_t *output) {
-  take_errors(registers_of(device));
+  volatile intarsia_registers_t *registers = registers_of(device);
+  if (is_busy(registers)) return INTARSIA_BUSY;
+  take_errors(registers);
   return transfer(device, output, program->output_target, program->output_length, REGISTER(DMA_CONTROL__TO_SYSTEM));
 }
 

@@ -270,7 +270,12 @@ typedef struct {
 } intarsia_registers_t;
 
 
-_Static_assert(sizeof(intarsia_registers_t) == 0x64, "Packing error");
+#ifdef __cplusplus
+#define INTARSIA_STATIC_ASSERT static_assert
+#else
+#define INTARSIA_STATIC_ASSERT _Static_assert
+#endif
+INTARSIA_STATIC_ASSERT(sizeof(intarsia_registers_t) == 0x64, "Packing error");
 
 #ifdef __cplusplus
 }

@@ -64,7 +64,7 @@ void timer_set(uint64_t time) {
 __attribute__((weak)) void on_timer(void) { irq_disable(IRQ_TIMER); }
 __attribute__((weak)) void on_accelerator(void) { irq_disable(IRQ_ACCELERATOR); }
 
-__attribute__((weak)) bool on_fault(fault_t fault, uint32_t pc, uint32_t address) {
+__attribute__((weak)) void on_fault(fault_t fault, uint32_t pc, uint32_t address) {
   static const char *const names[] = {"", "bus error", "fetch of nothing", "illegal instruction", "misaligned access"};
   uart_puts("fault: ");
   uart_puts(names[fault]);

@@ -66,7 +66,8 @@ void irq_disable(uint32_t lines);
 // Whether an enabled line that is high calls its handler. At start-up it does not: it only ends irq_wait.
 void irq_on(void);
 void irq_off(void);
-// Stop the processor until an enabled line is high; return at once if one is. With handlers on, they run first.
+// Stop the processor until an enabled line is high; return at once if one is. With handlers on, they run first, and a
+// line that its handler has lowered or disabled no longer ends it: a program that waits leaves them off.
 void irq_wait(void);
 // Handlers; a program may define its own. These disable their line.
 void on_timer(void);
@@ -74,8 +75,8 @@ void on_accelerator(void);
 
 // What cannot be ignored.
 typedef enum { FAULT_BUS = 1, FAULT_FETCH = 2, FAULT_ILLEGAL = 3, FAULT_MISALIGNED = 4 } fault_t;
-// Called after a fault; a program may define its own. If it returns true, execution goes on after the faulting
-// instruction, as if a load had read an undefined value. This one prints the fault and ends the program with exit code
+// Called after a fault; a program may define its own. If it returns, execution goes on after the faulting instruction,
+// as if a load had read an undefined value. This one prints the fault and ends the program with exit code
 // 0xFA000000 + fault.
 //
 //   fault        Ibex                                     PicoRV32
@@ -84,7 +85,7 @@ typedef enum { FAULT_BUS = 1, FAULT_FETCH = 2, FAULT_ILLEGAL = 3, FAULT_MISALIGN
 //   FETCH        instruction fetched with err             reported as ILLEGAL
 //   ILLEGAL      illegal instruction, ebreak, ecall       the same
 //   MISALIGNED   never (the core splits the access)       misaligned access; address is not known (0)
-bool on_fault(fault_t fault, uint32_t pc, uint32_t address);
+void on_fault(fault_t fault, uint32_t pc, uint32_t address);
 
 void *memcpy(void *restrict to, const void *restrict from, size_t bytes);
 void *memmove(void *to, const void *from, size_t bytes);

@@ -43,6 +43,6 @@ uint32_t trap_dispatch(uint32_t cause, uint32_t pc, uint32_t value) {
     return pc;
   }
   const fault_t fault = fault_of(cause);
-  (void)on_fault(fault, pc, fault == FAULT_BUS ? value : 0);
+  on_fault(fault, pc, fault == FAULT_BUS ? value : 0);
   return pc + ((*(const uint16_t *)(uintptr_t)pc & 3) == 3 ? 4 : 2);
 }

@@ -49,14 +49,12 @@ void irq_wait(void) {
   } while (!(pending & awaited));
 }
 
-static void report(fault_t fault, uint32_t pc, uint32_t address) { (void)on_fault(fault, pc, address); }
-
 // The core goes on at pc in any case: it counts the faulting instruction as done.
 void trap_dispatch(uint32_t pending, uint32_t pc) {
   pc &= ~1u;  // bit 0 says that the instruction before was a compressed one
-  if (pending & 1u << 5) report(FAULT_BUS, pc, read32(CONTROL_BASE + 12));
-  if (pending & 1u << 1) report(FAULT_ILLEGAL, pc, 0);
-  if (pending & 1u << 2) report(FAULT_MISALIGNED, pc, 0);
+  if (pending & 1u << 5) on_fault(FAULT_BUS, pc, read32(CONTROL_BASE + 12));
+  if (pending & 1u << 1) on_fault(FAULT_ILLEGAL, pc, 0);
+  if (pending & 1u << 2) on_fault(FAULT_MISALIGNED, pc, 0);
   if (pending & 1u << LINE_TIMER) on_timer();
   if (pending & 1u << LINE_ACCELERATOR) on_accelerator();
 }

@@ -73,6 +73,41 @@ _KEYWORDS = frozenset(
         "using",
     ]
 )
+#: Headers of the C library: NAME.h on the include path would take the place of one.
+_HEADERS = frozenset(
+    [
+        "assert",
+        "complex",
+        "ctype",
+        "errno",
+        "fenv",
+        "float",
+        "inttypes",
+        "iso646",
+        "limits",
+        "locale",
+        "math",
+        "setjmp",
+        "signal",
+        "stdalign",
+        "stdarg",
+        "stdatomic",
+        "stdbool",
+        "stddef",
+        "stdint",
+        "stdio",
+        "stdlib",
+        "stdnoreturn",
+        "string",
+        "tgmath",
+        "threads",
+        "time",
+        "uchar",
+        "unistd",
+        "wchar",
+        "wctype",
+    ]
+)
 _SCRATCH = "scratch of layer"
 
 
@@ -139,6 +174,8 @@ def build_library(network: IntegerNetwork, kernels: str = "int8", name: str | No
         )
     if name.lower().startswith("intarsia"):
         raise IntarsiaError(f"the name {name!r} begins as those of the kernels do; give another one with --name.")
+    if name.lower() in _HEADERS:
+        raise IntarsiaError(f"{name}.h is a header of the C library; give another name with --name.")
     layers = lower(network, kernels)
     blocks = _tensor_blocks(network)
     kept = {block.name for block in blocks}
