@@ -20,7 +20,7 @@ STACK_ALIGNMENT = 16
 
 @dataclass(frozen=True)
 class SystemMemory:
-    """RAM of the system in bytes: a code bank for program and constants, a data bank for variables and stack.
+    """RAM of the system in bytes: a code bank for the program, a data bank for constants, variables and stack.
 
     Attributes:
         code_bytes, data_bytes: 64 to 4,194,304, multiples of 16.
