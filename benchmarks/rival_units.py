@@ -352,7 +352,29 @@ def _together(mine: Sequence[Row]) -> str:
             f"{fixed.cycles:,} | {row.cycles:,} | {fixed.cycles / row.cycles:.2f} | "
             f"{' | '.join(ratios)} | {fixed.sram_mm2:.2f} | {row.sram_mm2:.2f} |"
         )
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_searches(mine)]) + "\n"
+
+
+def _searches(rows: Sequence[Row]) -> list[str]:
+    """Return what the search found under each budget."""
+    metrics = {row.network: row.metric for row in rows}
+    lines = [
+        "\nThe same search with other budgets, `--budget bits` and `--budget energy` (the model of "
+        "[energy](energy.md)). Cycles are those of today's engine as predicted. Validation figures are what the search "
+        "compares: accuracy, or agreement with the float network where labels are unknown; of FC-AutoEncoder the "
+        "explained share.\n",
+        "| network | budget | bits per weight | fewer bits | validation, float | validation | test, float | test | "
+        "cycles, fixed | cycles, Sum-Together |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for found in sorted(read_found(FOUND), key=lambda each: (list(BENCHMARKS).index(each.network), each.budget)):
+        metric = metrics.get(found.network, "accuracy")
+        lines.append(
+            f"| {found.network} | {found.budget} | {found.bits:.2f} | {1 - found.bits / found.wide_bits:.0%} | "
+            f"{found.float_validation:.3f} | {found.validation:.3f} | {shown(found.float_test, metric)} | "
+            f"{shown(found.test, metric)} | {found.fixed_cycles:,} | {found.cycles:,} |"
+        )
+    return lines
 
 
 def _multipliers(pdk: Pdk) -> str:
