@@ -314,6 +314,7 @@ def test_lanes_and_block_may_differ(lanes: int, block: int, tmp_path: Path) -> N
     compare([LaneArray(unit, **shell) for unit in units], tmp_path, 3)
 
 
+@pytest.mark.study  # every engine that is built for a test is linted as well
 @pytest.mark.parametrize("lanes", [8, 16])
 def test_arrays_of_units_are_free_of_lint(lanes: int, tmp_path: Path) -> None:
     """One elaboration of all slots with 8 lanes; with 16, where it takes longer, of the most."""

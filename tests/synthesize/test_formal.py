@@ -56,7 +56,10 @@ def test_the_saturating_shift_is_a_shift_and_a_clip(
     assert prove(proof(engine_sources, "proof_shift", ("intarsia_shift_saturate",), **bits)).holds
 
 
-@pytest.mark.parametrize(("residual", "shift"), [(0, 1), (2, 1), (1, 3)])
+@pytest.mark.parametrize(
+    ("residual", "shift"),
+    [(0, 1), (2, 1), pytest.param(1, 3, marks=pytest.mark.study)],  # a minute alone
+)
 def test_a_narrow_requantizer_is_its_formula(engine_sources: tuple[Path, ...], residual: int, shift: int) -> None:
     """For all inputs; the saturation between its shifts changes nothing, whether the residual or the shift decides."""
     modules = ("intarsia_pkg", "intarsia_shift_saturate", "intarsia_requantizer")
