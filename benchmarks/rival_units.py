@@ -360,9 +360,9 @@ def _searches(rows: Sequence[Row]) -> list[str]:
     metrics = {row.network: row.metric for row in rows}
     lines = [
         "\nThe same search under each budget (`--budget`). Cycles are those of today's engine as predicted. Validation "
-        "figures are what the search compares: accuracy, or agreement with the float network where labels are unknown; of "
-        "FC-AutoEncoder the explained share. `--budget energy` needs a model of energy that was fitted to this unit; "
-        "there is none yet ([energy](energy.md)).\n",
+        "figures are what the search compares: accuracy, or agreement with the float network where labels are "
+        "unknown; of FC-AutoEncoder the explained share. `--budget energy` needs a model of energy that was fitted to "
+        "this unit; there is none yet ([energy](energy.md)).\n",
         "| network | budget | bits per weight | fewer bits | validation, float | validation | test, float | test | "
         "cycles, fixed | cycles, Sum-Together |",
         "|---|---|---|---|---|---|---|---|---|---|",
