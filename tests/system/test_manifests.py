@@ -2,18 +2,21 @@
 """What `intarsia rtl` writes for integrators: manifests name every source in order; the example lints."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
-from intarsia.engine import EngineConfig
+from intarsia.engine import EngineConfig, compile_network, config_for
 from intarsia.errors import IntarsiaError
 from intarsia.simulate.verilator import verilator_root
 from intarsia.system import registers
 from intarsia.system.accelerator import WAIVERS, fingerprint
 from intarsia.system.manifests import write_rtl
+from random_networks import random_network
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,6 +73,23 @@ def test_manifests_of_another_project_stay_and_own_ones_are_replaced(tmp_path: P
     with pytest.raises(IntarsiaError, match=r"Bender\.yml is there with other content"):
         write_rtl(other, EngineConfig())
     assert [path.name for path in other.iterdir()] == ["Bender.yml"]
+
+
+def test_the_driver_and_a_program_come_with_a_network(tmp_path: Path) -> None:
+    network = random_network(np.random.default_rng(2), depth=3)
+    program = compile_network(network, config_for(network))
+    written = {path.name for path in write_rtl(tmp_path, program.config, program)}
+    assert {"intarsia.h", "intarsia_registers.h", "intarsia.c", "program.c"} <= written
+    compiler = shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("needs gcc")
+    command = [compiler, "-std=c11", "-Wall", "-Wextra", "-Werror", "-ffreestanding", "-c", "intarsia.c", "program.c"]
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    write_rtl(tmp_path, program.config, program)  # again
+    (tmp_path / "intarsia.c").write_text("// mine")
+    with pytest.raises(IntarsiaError, match=r"intarsia\.c is there with other content"):
+        write_rtl(tmp_path, program.config, program)
 
 
 def test_the_page_of_registers_is_that_of_their_declaration() -> None:

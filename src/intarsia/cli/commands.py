@@ -41,7 +41,7 @@ def dispatch(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     if options.command == "networks":
         return _networks()
     if options.command == "rtl":
-        for path in write_rtl(options.folder, _engine_of(options)):
+        for path in _rtl(options):
             print(escaped(str(path)))
         return 0
     if options.command == "pdk":
@@ -59,11 +59,14 @@ def dispatch(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     return _on_network(options.command, options.network, told, arguments, say, progress=progress)
 
 
-def _engine_of(options: argparse.Namespace) -> EngineConfig:
-    """Return the engine that `rtl` is asked for: that of a network, or the default one."""
+def _rtl(options: argparse.Namespace) -> list[Path]:
+    """Write what `rtl` is asked for: for the engine of a network, with its program, or for the default one."""
     told = {name: value for name in ("unit", "lanes", "block") if (value := getattr(options, name)) is not None}
     config = _engine(told)
-    return config if options.network is None else network_file.engine_of(options.network, config)
+    if options.network is None:
+        return write_rtl(options.folder, config)
+    program = network_file.program_of(options.network, config)
+    return write_rtl(options.folder, program.config, program)
 
 
 def _networks() -> int:

@@ -123,9 +123,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     study.add_argument("space", type=Path, metavar="SPACE.yaml", help="the design space, see docs/explore.md")
     _add(study, "explore", _STUDY_OPTIONS)
-    sources = commands.add_parser("rtl", help="write the accelerator's SystemVerilog sources, and manifests for them")
+    sources = commands.add_parser(
+        "rtl", help="write the accelerator's SystemVerilog, manifests, and the driver for a network"
+    )
     sources.add_argument("folder", type=Path, help="where to write them")
-    text = "integer network (.safetensors) whose engine intarsia_example.sv instantiates (default: the default engine)"
+    text = "also write the driver and program.c for an integer network (.safetensors), and its engine's instance"
     sources.add_argument("--network", type=Path, metavar="FILE", help=text)
     for option in OPTIONS:
         if option.name in ("unit", "lanes", "block"):

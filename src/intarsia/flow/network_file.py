@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from intarsia.array_files import read_npy
 from intarsia.datasets.metrics import classes_of, classes_told
-from intarsia.engine import EngineConfig, compile_network, config_for
+from intarsia.engine import EngineConfig, Program, compile_network, config_for
 from intarsia.engine.cycles import predict
 from intarsia.errors import IntarsiaError
 from intarsia.files import replacing, require_replaceable, require_writable, write_json
@@ -128,13 +128,14 @@ def simulate(
     return f"{network.name}: {verify_on_engine(network, program, images, progress=progress).summary}"
 
 
-def engine_of(network_file: Path, config: EngineConfig) -> EngineConfig:
-    """Return the engine that a network is compiled for.
+def program_of(network_file: Path, config: EngineConfig) -> Program:
+    """Return a network's program, for the engine that is fitted to it.
 
     Raises:
         IntarsiaError: the file is damaged, or the network does not fit.
     """
-    return config_for(file.load(network_file), config)
+    network = file.load(network_file)
+    return compile_network(network, config_for(network, config))
 
 
 def images_of(network_file: Path, images_file: Path | None, count: int | None) -> Images:

@@ -6,32 +6,43 @@ from pathlib import Path
 
 from intarsia import __version__
 from intarsia.engine.config import EngineConfig
+from intarsia.engine.program import Program
 from intarsia.engine.sources import require_same
 from intarsia.files import write_text
 from intarsia.system.accelerator import TOP, WAIVERS, module_parameters, write_accelerator
+from intarsia.system.program_source import program_source
+from intarsia.system.toolchain import firmware_folder
 
 _DO_NOT_EDIT = "Made by `intarsia rtl`; do not edit."
 _MADE = ("intarsia.f", "intarsia.core", "Bender.yml", "intarsia_example.sv")
+_DRIVER = ("intarsia.h", "intarsia_registers.h", "intarsia.c")
+_PROGRAM = "program.c"
 _DESCRIPTION = "Accelerator for networks of a ternary and a sparse high-precision plane"
 
 
-def write_rtl(folder: Path, config: EngineConfig) -> list[Path]:
-    """Write the sources of accelerator and engine, manifests for them, and an instance with an engine's parameters.
+def write_rtl(folder: Path, config: EngineConfig, program: Program | None = None) -> list[Path]:
+    """Write the sources of accelerator and engine, manifests for them, and an instance with an engine's parameters;
+    with a program of this engine also the driver, and the program as C data (`program.c`).
 
-    Sources that are there already must have just this content: they may have been changed by hand. Manifests and
-    instance are replaced, but not those of another project.
+    Sources that are there already must have just this content: they may have been changed by hand. What is made for
+    the engine or the program is replaced, but not where it is another's.
 
     Raises:
-        IntarsiaError: as `write_accelerator`.
+        IntarsiaError: as `write_accelerator`, or the DMA cannot bring the program's input.
     """
-    for name in _MADE:
+    driver = {} if program is None else {name: (firmware_folder() / name).read_text() for name in _DRIVER}
+    data = {} if program is None else {_PROGRAM: f"// {_DO_NOT_EDIT}\n{program_source(program)}"}
+    for name in (*_MADE, *data):
         require_same(folder / name, "", _DO_NOT_EDIT)
+    for name, text in driver.items():
+        require_same(folder / name, text)
     sources = write_accelerator(folder)
     names = [path.name for path in sources]
     texts = (file_list(names), fusesoc_core(names), bender_manifest(names), example(module_parameters(config)))
-    for name, text in zip(_MADE, texts, strict=True):
+    made = dict(zip(_MADE, texts, strict=True)) | driver | data
+    for name, text in made.items():
         write_text(folder / name, text)
-    return [*sources, *(folder / name for name in _MADE)]
+    return [*sources, *(folder / name for name in made)]
 
 
 def file_list(sources: Sequence[str]) -> str:
