@@ -15,7 +15,6 @@ from intarsia.engine.program import Patches, Placement, Program
 from intarsia.errors import IntarsiaError
 from intarsia.system._registers import FIELDS
 from intarsia.system.accelerator import fingerprint
-from intarsia.text import escaped
 
 #: A run is ended after so many times the cycles that the cycle model predicts: it is exact, so this is never met.
 LIMIT_FACTOR = 2
@@ -154,7 +153,7 @@ def program_source(program: Program, *, name: str = "program", limit: int | None
     return "\n".join(
         [
             "// SPDX-License-Identifier: Apache-2.0",
-            f"// The network {escaped(program.name)} for the accelerator; made by Intarsia, do not edit.",
+            f"// The network {program.name} for the accelerator; made by Intarsia, do not edit.",
             f"// Result: {_result(program.output)}.",
             '#include "intarsia.h"',
             "",
