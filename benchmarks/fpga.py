@@ -334,9 +334,9 @@ def _system_lines(whole: RoutedSystem) -> list[str]:
         f"bitstream {whole.bitstream_bytes / 1024:.0f} KB; tools {whole.minutes:.0f} min. Slowest path: "
         f"`{whole.critical_from}` to `{whole.critical_to}`.",
         "",
-        "PicoRV32 asks for the next word from the one that has just arrived (its look-ahead interface), and the request "
-        "reaches the engine's",
-        "memories in the same cycle. A register at the accelerator's port would cut this path; it is not built.",
+        "PicoRV32 asks for the next word from the one that has just arrived (its look-ahead interface), and the",
+        "request reaches the engine's memories in the same cycle. A register at the accelerator's port would cut this",
+        "path; it is not built.",
         "",
         "LUTs by module, each mapped alone, and logic in IHP's 130 nm cells (memories not included):",
         "",
