@@ -359,7 +359,7 @@ def _searches(rows: Sequence[Row]) -> list[str]:
     """Return what the search found under each budget."""
     metrics = {row.network: row.metric for row in rows}
     lines = [
-        "\nThe same search under each budget (`--budget`). Cycles are those of today's engine as predicted. Validation "
+        "\nThe same search under each budget (`--budget`). Cycles are predicted, of the engine at the time of the search. Validation "
         "figures are what the search compares: accuracy, or agreement with the float network where labels are "
         "unknown; of FC-AutoEncoder the explained share. `--budget energy` needs a model of energy that was fitted to "
         "this unit; there is none yet ([energy](energy.md)).\n",
