@@ -359,10 +359,10 @@ def _searches(rows: Sequence[Row]) -> list[str]:
     """Return what the search found under each budget."""
     metrics = {row.network: row.metric for row in rows}
     lines = [
-        "\nThe same search under each budget (`--budget`). Cycles are predicted, of the engine at the time of the search. "
-        "Validation figures are what the search compares: accuracy, or agreement with the float network where labels "
-        "are unknown; of FC-AutoEncoder the explained share. `--budget energy` needs a model of energy that was fitted "
-        "to this unit; there is none yet ([energy](energy.md)).\n",
+        "\nThe same search under each budget (`--budget`). Cycles are predicted, of the engine at the time of the "
+        "search. Validation figures are what the search compares: accuracy, or agreement with the float network where "
+        "labels are unknown; of FC-AutoEncoder the explained share. `--budget energy` needs a model of energy that was "
+        "fitted to this unit; there is none yet ([energy](energy.md)).\n",
         "| network | budget | bits per weight | fewer bits | validation, float | validation | test, float | test | "
         "cycles, fixed | cycles, Sum-Together |",
         "|---|---|---|---|---|---|---|---|---|---|",
