@@ -123,7 +123,7 @@ def simulate(
     """
     _require_count("images", count)
     network = file.load(network_file)
-    images = images_of(network_file, images_file, count)
+    images = _images(network, images_file, count)
     program = compile_network(network, config_for(network, config))
     return f"{network.name}: {verify_on_engine(network, program, images, progress=progress).summary}"
 
@@ -145,8 +145,12 @@ def images_of(network_file: Path, images_file: Path | None, count: int | None) -
         IntarsiaError: a file is damaged, or the count is not a number of images.
     """
     _require_count("images", count)
+    return _images(file.load(network_file), images_file, count)
+
+
+def _images(network: IntegerNetwork, images_file: Path | None, count: int | None) -> Images:
     if images_file is None:
-        return random_images(file.load(network_file), 10 if count is None else count)
+        return random_images(network, 10 if count is None else count)
     return read_array(images_file)[:count]
 
 
