@@ -30,7 +30,9 @@ def write_rtl(folder: Path, config: EngineConfig, program: Program | None = None
     Raises:
         IntarsiaError: as `write_accelerator`, or the DMA cannot bring the program's input.
     """
-    driver = {} if program is None else {name: (firmware_folder() / name).read_text() for name in _DRIVER}
+    driver = (
+        {} if program is None else {name: (firmware_folder() / name).read_text(encoding="utf-8") for name in _DRIVER}
+    )
     data = {} if program is None else {_PROGRAM: f"// {_DO_NOT_EDIT}\n{program_source(program)}"}
     for name in (*_MADE, *data):
         require_same(folder / name, "", _DO_NOT_EDIT)

@@ -185,7 +185,8 @@ class SimulatedSystem:
         Args:
             image: the program, compiled for this core and these sizes of RAM.
             limit_cycles: when to give up.
-            content: bytes by address that are written over the loaded program, inputs say.
+            content: bytes by address that are written over the loaded program: its constants, inputs say. Variables
+                get their values when the program starts, whatever is written here.
 
         Raises:
             IntarsiaError: the program is for another system, has not ended within the limit, or stopped the

@@ -2,7 +2,7 @@
 // Sums a table that the test may replace, between two marks; prints the sum and returns 7.
 #include "platform.h"
 
-volatile uint8_t table[256] = {1, 2, 3};
+const volatile uint8_t table[256] = {1, 2, 3};
 volatile uint32_t result;
 
 int main(void) {
