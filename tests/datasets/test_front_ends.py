@@ -77,14 +77,6 @@ def test_mfcc_are_what_their_definition_says(seconds: float, frames: tuple[int, 
         assert found[frame] == pytest.approx(slow_mfcc(clip[:RATE], frame), abs=2e-4)
 
 
-def test_a_greater_stride_hears_every_second_window_and_then_nothing() -> None:
-    clip = noise(1.0)
-    slow, fast = mfcc(clip), mfcc(clip, stride=640)
-    assert fast.shape == slow.shape
-    assert np.allclose(fast[:25], slow[::2], atol=1e-5)
-    assert np.allclose(fast[25:], mfcc(np.zeros(RATE, np.int16))[0], atol=1e-5)
-
-
 def test_mfcc_of_silence_are_finite() -> None:
     assert mfcc(np.zeros(RATE, np.int16))[:, 0] == pytest.approx(2 / 80**0.5 * 40 * log(1e-6))
     assert np.isfinite(mfcc(np.zeros(0, np.int16))).all()

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from intarsia.errors import IntarsiaError, unreadable
 
 RATE = 16_000  # samples per second of both data sets
-_MFCC_WINDOW, _MFCC_FFT, _MFCC_FRAMES = 480, 512, 49
-MFCC_STRIDE = 320  # samples from one window to the next
+_MFCC_WINDOW, _MFCC_STRIDE, _MFCC_FFT = 480, 320, 512
 _MEL_FFT, _MEL_HOP = 1024, 512
 
 Reals = NDArray[np.float64]
@@ -45,7 +44,7 @@ def read_wav(path: Path) -> NDArray[np.int16]:
     return np.frombuffer(content[: len(content) // 2 * 2], "<i2").astype(np.int16)
 
 
-def mfcc(clip: NDArray[np.int16], *, stride: int = MFCC_STRIDE) -> NDArray[np.float32]:
+def mfcc(clip: NDArray[np.int16]) -> NDArray[np.float32]:
     """Return the MFCC of one second of sound; (49, 10), frames × coefficients.
 
     The clip is divided by its greatest sample, filled up with zeros, cut into 49 windows of 30 ms every 20 ms (Hann,
@@ -53,14 +52,13 @@ def mfcc(clip: NDArray[np.int16], *, stride: int = MFCC_STRIDE) -> NDArray[np.fl
     (plus 1e-6) an orthonormal cosine transform keeps the first ten.
 
     Args:
-        clip: (samples,) at 16 kHz; what is beyond one second (of 320, else the last window) is not heard.
-        stride: samples from one window to the next, 320 in the benchmark; more hear the same voice speak faster.
+        clip: (samples,) at 16 kHz; what is beyond one second is not heard.
     """
-    sound = np.zeros(max(RATE, _MFCC_WINDOW + (_MFCC_FRAMES - 1) * stride))
-    heard = clip[: len(sound)].astype(np.float64)
+    sound = np.zeros(RATE)
+    heard = clip[:RATE].astype(np.float64)
     # The benchmark divides by the greatest sample, not the greatest magnitude; silence would give 0/0.
     sound[: len(heard)] = heard / (heard.max(initial=0.0) or 1.0)
-    frames = np.lib.stride_tricks.sliding_window_view(sound, _MFCC_WINDOW)[::stride][:_MFCC_FRAMES]
+    frames = np.lib.stride_tricks.sliding_window_view(sound, _MFCC_WINDOW)[::_MFCC_STRIDE]
     magnitudes = np.abs(np.fft.rfft(frames * _hann(_MFCC_WINDOW), _MFCC_FFT))
     energies = np.log(magnitudes @ _htk_bands(40, _MFCC_FFT, 20.0, 4000.0) + 1e-6)
     return np.asarray(energies @ _cosines(40, 10), np.float32)

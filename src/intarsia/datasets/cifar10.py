@@ -86,29 +86,6 @@ def load_cifar10(
     )
 
 
-def find_training_images(data_dir: Path | None, cache: Path, most: int) -> tuple[NDArray[np.uint8], dict[str, str]]:
-    """Return the first training images that are at hand, (at most `most`, 3, 32, 32), with the sums of their files.
-
-    Nothing is fetched: for data sets that take these images as related pictures, if they are there.
-
-    Raises:
-        IntarsiaError: a file is damaged.
-    """
-    found, sums = np.empty((0, 3, 32, 32), np.uint8), {}
-    for name in SUMS:
-        path = None if name == _TEST_FILE or len(found) >= most else _find(name, data_dir, cache)
-        if path is not None:
-            found = np.concatenate([found, _split(_read(path, SUMS[name])).images])[:most]
-            sums[name] = SUMS[name]
-    return found, sums
-
-
-def names_of_training_images(data_dir: Path | None, cache: Path, most: int) -> list[str]:
-    """Return the names of the files that `find_training_images` reads; what they hold is pinned."""
-    names = [name for name in SUMS if name != _TEST_FILE and _find(name, data_dir, cache) is not None]
-    return names[: -(-most // 10_000)]
-
-
 def _find(name: str, data_dir: Path | None, cache: Path) -> Path | None:
     for base in (data_dir, cache):
         if base is not None and (path := base / FOLDER / name).is_file():

@@ -2,8 +2,9 @@
 """Keyword spotting as in MLPerf Tiny: one second of sound, ten words, silence or anything else.
 
 Speech Commands v0.02 (Warden, 2018), from its official archive or unpacked, is split by its own lists. Where only the
-small sets are at hand (`kws/*.npz`), there are related clips without labels to train on, and Speech Commands v0.01 to
-validate. The test split is the benchmark's accuracy set of 1,000 clips (`kws/test_kws01.npz`) wherever that is at hand.
+prepared sets are at hand (`kws/*.npz`), there is a part of v0.01, split by the same rule: its training clips with
+variants, and synthetic speech for the two words that they lack. The test split is the benchmark's accuracy set of 1,000
+clips (`kws/test_kws01.npz`) wherever that is at hand.
 """
 
 from collections.abc import Collection
@@ -18,7 +19,6 @@ from intarsia.cache import default_cache
 from intarsia.datasets import identity
 from intarsia.datasets.archives import Distribution
 from intarsia.datasets.audio import RATE, mfcc, read_wav
-from intarsia.datasets.clip_variants import mfcc_variants
 from intarsia.datasets.prepared import Item, prepared
 from intarsia.datasets.types import ALL_SPLITS, Dataset, InputScaling, Split, SplitName
 from intarsia.download import FetchError
@@ -39,21 +39,18 @@ OFFICIAL = Distribution(
 SCALING = InputScaling(offset=0, scale=0.5847029, unit=1.0)
 
 _FRAMES, _COEFFICIENTS = 49, 10
-#: How many variants of a clip, and clips of noise, join the small training set.
-_WORD_VARIANTS, _UNKNOWN_VARIANTS, _NOISES = 120, 15, 1000
-#: How many variants of a clip join the small validation set, without a label: a score of only these few is too coarse.
-_CHECKED_WORD_VARIANTS, _CHECKED_UNKNOWN_VARIANTS = 40, 4
 _SILENCE, _UNKNOWN = CLASSES.index("Silence"), CLASSES.index("Unknown")
 _NOISE = "_background_noise_"
 #: Which long recording of noise is cut into the silence of which split; all others are for training.
 _HELD_OUT: dict[str, SplitName] = {"running_tap.wav": "validation", "pink_noise.wav": "test"}
-_TEST, _VALIDATION = "test_kws01.npz", "calibration_speech_commands_v1.npz"
-#: What makes variants of the small sets: other variants are other data.
-_MAKERS = tuple(Path(__file__).with_name(name) for name in ("speech_commands.py", "clip_variants.py", "audio.py"))
-_TRAIN = {
-    "train_arabic_speech_commands.npz": ("x_train", "x_val", "x_test"),
-    "train_free_spoken_digits.npz": ("x",),
-}
+_TEST = "test_kws01.npz"
+_REAL, _VARIED = "train_speech_commands_v1.npz", "train_speech_commands_v1_variants.npz"
+_SYNTHETIC = "train_synthetic_speech.npz"
+_LEARNED = (_REAL, _VARIED, _SYNTHETIC)
+#: Words that no real clip says. Voices that synthesized them are held out, every so many of them in the order of their
+#: names, so that something validates these words too.
+_UNHEARD = (CLASSES.index("Off"), CLASSES.index("On"))
+_HELD_OUT_VOICES = 10
 
 
 def load_speech_commands(
@@ -67,7 +64,7 @@ def load_speech_commands(
     """Load the keyword-spotting data, MFCC of one second each: float32 (N, 1, 49, 10).
 
     In this order: the official set (`kws/speech_commands_v0.02/`, or the archive next to it), unpacked or packed, in
-    `data_dir` or the cache; the small sets in `data_dir/kws`; the official archive from the network (2.4 GB).
+    `data_dir` or the cache; the prepared sets in `data_dir/kws`; the official archive from the network (2.4 GB).
 
     Args:
         data_dir: folder of data sets.
@@ -82,8 +79,8 @@ def load_speech_commands(
     cache = cache or default_cache()
     small = None if data_dir is None else data_dir / OFFICIAL.folder
     root = source.find(data_dir, cache)
-    if root is None and small is not None and any((small / name).is_file() for name in (_TEST, _VALIDATION, *_TRAIN)):
-        return _small(small, splits)
+    if root is None and small is not None and any((small / name).is_file() for name in (_TEST, *_LEARNED)):
+        return _prepared_sets(small, splits)
     if root is None:
         try:
             root = source.fetch(cache, progress=progress)
@@ -102,75 +99,58 @@ def identity_of_speech_commands(
     small = None if data_dir is None else data_dir / OFFICIAL.folder
     tested = () if small is None or "test" not in splits else (small / _TEST,)
     learned = set(splits) - {"test"}
-    files = () if small is None else tuple(small / name for name in (_TEST, _VALIDATION, *_TRAIN))
+    files = () if small is None else tuple(small / name for name in (_TEST, *_LEARNED))
     if not source.is_at_hand(data_dir, cache or default_cache()) and any(path.is_file() for path in files):
-        return identity.of_files([*files[1:], *_MAKERS, *tested] if learned else tested)
+        return identity.of_files([*files[1:], Path(__file__), *tested] if learned else tested)
     known = identity.of_files(tested)
     return known if known and not learned else [source.identity(data_dir), *known]
 
 
-def _small(folder: Path, splits: Collection[SplitName]) -> Dataset:
+def _prepared_sets(folder: Path, splits: Collection[SplitName]) -> Dataset:
     loaded: dict[SplitName, Split] = {}
     sums: dict[str, str] = {}
     said = []
-    if "train" in splits:
-        clips = []
-        for name, arrays in _TRAIN.items():
-            content = _read(folder / name, arrays, sums)
-            clips += [_clips(folder / name, array, content[array]) for array in arrays]
-        content = _read(folder / _VALIDATION, ("audio", "y", "classes"), sums)
-        path = folder / _VALIDATION
-        learned = _to_learn_from(_labels(path, content))  # they say the words that related recordings do not
-        clips.append(_variants(path, content, learned, _WORD_VARIANTS, _UNKNOWN_VARIANTS, noises=_NOISES, seed=0))
-        everything = np.concatenate(clips)
-        loaded["train"] = Split(everything, np.full(len(everything), -1, np.int64))
-        said.append(
-            f"Arabic Speech Commands and Free Spoken Digits as related training data, with variants of {learned.sum()} "
-            "clips of Speech Commands v0.01 and noise, all without labels"
-        )
-    if "validation" in splits:
-        content = _read(folder / _VALIDATION, ("mfcc", "audio", "y", "classes"), sums)
-        labels = _labels(folder / _VALIDATION, content)
-        kept = ~_to_learn_from(labels)
-        found = _clips(folder / _VALIDATION, "mfcc", content["mfcc"])[kept]
-        varied = _variants(
-            folder / _VALIDATION, content, kept, _CHECKED_WORD_VARIANTS, _CHECKED_UNKNOWN_VARIANTS, seed=1
-        )
-        unknown = np.full(len(varied), -1, np.int64)
-        loaded["validation"] = Split(np.concatenate([found, varied]), np.concatenate([labels[kept], unknown]))
-        said.append(
-            f"{kept.sum()} other clips of v0.01 to validate, with variants that count as right where the float network "
-            "is agreed with"
-        )
+    if {"train", "validation"} & set(splits):
+        real, by_rule = _labelled(folder / _REAL, "split", sums)
+        synthetic, voices = _labelled(folder / _SYNTHETIC, "voice", sums)
+        held_out = np.isin(voices, np.unique(voices)[::_HELD_OUT_VOICES])
+        if "train" in splits:
+            varied, _ = _labelled(folder / _VARIED, "clip", sums)  # of training clips only
+            loaded["train"] = _joined(_chosen(real, by_rule == "training"), varied, _chosen(synthetic, ~held_out))
+            said.append(
+                f"{np.count_nonzero(by_rule == 'training'):,} training clips of Speech Commands v0.01, "
+                f"{len(varied):,} variants of them and {np.count_nonzero(~held_out):,} synthetic clips"
+            )
+        if "validation" in splits:
+            unheard = _chosen(synthetic, held_out & np.isin(synthetic.labels, _UNHEARD))
+            judged = Split(unheard.images, np.full(len(unheard), -1, np.int64))
+            loaded["validation"] = _joined(_chosen(real, by_rule == "validation"), judged)
+            count = np.count_nonzero(by_rule == "validation")
+            said.append(
+                f"{count:,} validation clips of v0.01, and {len(unheard)} synthetic ones of On and Off by other "
+                "voices, which count as right where the float network is agreed with"
+            )
     if "test" in splits:
         loaded["test"] = _accuracy_set(folder / _TEST, sums)
     said.append("the MLPerf Tiny accuracy set (Speech Commands v0.02) to test")
     return _dataset(loaded, sums, "; ".join(said) + ".")
 
 
-def _variants(
-    path: Path,
-    content: dict[str, NDArray[Any]],
-    chosen: NDArray[np.bool_],
-    words: int,
-    others: int,
-    *,
-    noises: int = 0,
-    seed: int,
-) -> NDArray[np.float32]:
-    """Return the MFCC of variants of chosen clips, `words` of each keyword and `others` of each other clip."""
-    labels, audio = _labels(path, content), content["audio"]
-    require_shape(path, "audio", audio, (len(labels), RATE))
-    each = np.where(labels[chosen] == _UNKNOWN, others, words)
-    return mfcc_variants(audio[chosen].astype(np.int16), each, noises, seed)
+def _labelled(path: Path, also: str, sums: dict[str, str]) -> tuple[Split, NDArray[Any]]:
+    """Read clips with their labels, and what else the file says of each under the name `also`."""
+    content = _read(path, ("mfcc", "y", "classes", also), sums)
+    labels = _labels(path, content)
+    require_shape(path, also, content[also], (len(labels),))
+    require_shape(path, "mfcc", content["mfcc"], (len(labels), _FRAMES, _COEFFICIENTS))
+    return Split(np.asarray(content["mfcc"][:, None], np.float32), labels), content[also]
 
 
-def _to_learn_from(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Mark all but every fifth clip of each class."""
-    marked = np.ones(len(labels), np.bool_)
-    for label in np.unique(labels):
-        marked[np.flatnonzero(labels == label)[::5]] = False
-    return marked
+def _chosen(split: Split, marked: NDArray[np.bool_]) -> Split:
+    return Split(split.images[marked], split.labels[marked])
+
+
+def _joined(*splits: Split) -> Split:
+    return Split(np.concatenate([split.images for split in splits]), np.concatenate([split.labels for split in splits]))
 
 
 def _dataset(splits: dict[SplitName, Split], sums: dict[str, str], source: str) -> Dataset:
@@ -191,11 +171,6 @@ def _read(path: Path, arrays: Collection[str], sums: dict[str, str]) -> dict[str
     content = read_npz(path, tuple(arrays))
     sums[path.name] = sha256(path)
     return content
-
-
-def _clips(path: Path, name: str, values: NDArray[Any]) -> NDArray[np.float32]:
-    require_shape(path, name, values, (None, _FRAMES, _COEFFICIENTS))
-    return np.asarray(values[:, None], np.float32)
 
 
 def _labels(path: Path, content: dict[str, NDArray[Any]]) -> NDArray[np.int64]:

@@ -2,10 +2,12 @@
 """Visual wake words as in MLPerf Tiny: is there a person in this picture of 96×96 pixels?
 
 Visual Wake Words (Chowdhery and others, 2019) as MLPerf Tiny prepared it from COCO 2014: the archive vw_coco2014_96
-and the benchmark's list of test images (`vww/y_labels.csv`), which are kept out of training. Else the small sets: some
-COCO images outside the test set (`vww/*.npz`), and enlarged CIFAR-10 training images, related but without labels.
+and the benchmark's list of test images (`vww/y_labels.csv`), which are kept out of training. Else the prepared sets
+(`vww/*.npz`): COCO images outside the test set, most of them without labels.
 """
 
+import io
+import itertools
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -18,8 +20,6 @@ from intarsia.array_files import read_npz, require_shape
 from intarsia.cache import default_cache
 from intarsia.datasets import identity
 from intarsia.datasets.archives import Distribution
-from intarsia.datasets.cifar10 import find_training_images, names_of_training_images
-from intarsia.datasets.picture_variants import bilinear_weights, picture_variants
 from intarsia.datasets.prepared import prepared
 from intarsia.datasets.types import ALL_SPLITS, Dataset, InputScaling, Split, SplitName
 from intarsia.download import FetchError, download
@@ -40,14 +40,9 @@ LABELS = "y_labels.csv"
 LABELS_URL = "https://raw.githubusercontent.com/mlcommons/tiny/master/benchmark/evaluation/datasets/vww01/y_labels.csv"
 LABELS_SUM = "3697ca57c48b23b21602ae9bdb32b1925407a1d41d79167cdfb365054cb9c33d"
 
-_TRAIN, _TEST = "calibration_coco_extra.npz", "test_vww01.npz"
-#: What makes variants of the small sets: other variants are other data.
-_MAKERS = tuple(Path(__file__).with_name(name) for name in ("visual_wake_words.py", "picture_variants.py"))
-_VALIDATION = 100  # of the 308 small images
-_RELATED = 2_000  # CIFAR-10 images at most; 55 MB enlarged
-_VARIANTS = 30  # of each small image; most of a batch should show what this data shows
-_CHECKED_VARIANTS = 10  # of each to validate, without a label: a score of only 100 images is too coarse
-_SEED = 0  # of the split; the same for everybody, whatever the seed of the training
+_TEST, _LABELLED, _UNLABELLED = "test_vww01.npz", "calibration_coco_extra.npz", "train_coco2014.npz"
+#: Every so many of the images without labels validate, by agreement with the float network.
+_HELD_OUT = 10
 
 
 def load_visual_wake_words(
@@ -60,8 +55,8 @@ def load_visual_wake_words(
 ) -> Dataset:
     """Load visual wake words, uint8 (N, 3, 96, 96); the float input is pixel / 255, the integer input the pixel itself.
 
-    In this order: the official set (`vww/vw_coco2014_96/`, or its archive) in `data_dir` or the cache; the small sets
-    in `data_dir/vww`; the official archive from the network (235 MB).
+    In this order: the official set (`vww/vw_coco2014_96/`, or its archive) in `data_dir` or the cache; the prepared
+    sets in `data_dir/vww`; the official archive from the network (235 MB).
 
     Args:
         data_dir: folder of data sets.
@@ -76,8 +71,8 @@ def load_visual_wake_words(
     cache = cache or default_cache()
     small = None if data_dir is None else data_dir / OFFICIAL.folder
     root = source.find(data_dir, cache)
-    if root is None and small is not None and _holds_small(small):
-        return _small(small, splits, data_dir, cache)
+    if root is None and small is not None and _holds_prepared(small):
+        return _prepared_sets(small, splits)
     try:
         root = root or source.fetch(cache, progress=progress)
         labels = _find_labels([base / source.folder for base in (data_dir, cache) if base is not None], cache / "vww")
@@ -100,16 +95,16 @@ def identity_of_visual_wake_words(
     small = None if data_dir is None else data_dir / OFFICIAL.folder
     learned = bool(set(splits) - {"test"})
     tested = [] if small is None or "test" not in splits else identity.of_files([small / _TEST])
-    if not source.is_at_hand(data_dir, cache) and small is not None and _holds_small(small):
-        related = names_of_training_images(data_dir, cache, _RELATED)
-        return [*identity.of_files([small / _TRAIN, *_MAKERS]), *related, *tested] if learned else tested
+    if not source.is_at_hand(data_dir, cache) and small is not None and _holds_prepared(small):
+        files = [small / _LABELLED, small / _UNLABELLED, Path(__file__)]
+        return [*identity.of_files(files), *tested] if learned else tested
     labels = [base / source.folder / LABELS for base in (data_dir, cache) if base is not None]
     listed = identity.of_files([path for path in labels if path.is_file()][:1]) or [f"{LABELS} {LABELS_SUM}"]
     return tested if tested and not learned else [source.identity(data_dir), *listed, *tested]
 
 
-def _holds_small(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in (_TRAIN, _TEST))
+def _holds_prepared(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in (_TEST, _LABELLED, _UNLABELLED))
 
 
 def _find_labels(folders: Sequence[Path], cache: Path) -> Path:
@@ -134,32 +129,28 @@ def _dataset(splits: dict[SplitName, Split], sums: dict[str, str], source: str) 
     )
 
 
-def _small(folder: Path, splits: Collection[SplitName], data_dir: Path | None, cache: Path) -> Dataset:
+def _prepared_sets(folder: Path, splits: Collection[SplitName]) -> Dataset:
     loaded: dict[SplitName, Split] = {}
     sums: dict[str, str] = {}
-    related = 0
+    said = []
     if {"train", "validation"} & set(splits):
-        images, labels = _images(folder / _TRAIN, sums)
-        order = np.random.default_rng(_SEED).permutation(len(labels))
-        first, second = order[_VALIDATION:], order[:_VALIDATION]
-        if "validation" in splits:
-            varied = picture_variants(images[second], _CHECKED_VARIANTS, _SEED + 1)
-            unknown = np.full(len(varied), -1, np.int64)
-            loaded["validation"] = Split(
-                np.concatenate([images[second], varied]), np.concatenate([labels[second], unknown])
-            )
+        images = _jpegs(folder / _UNLABELLED, sums)
+        held_out = np.arange(len(images)) % _HELD_OUT == 0
         if "train" in splits:
-            loaded["train"], related = _widened(images[first], labels[first], data_dir, cache, sums)
+            loaded["train"] = Split(images[~held_out], np.full(np.count_nonzero(~held_out), -1, np.int64))
+            said.append(f"{np.count_nonzero(~held_out):,} images of COCO 2014 without labels to train")
+        if "validation" in splits:
+            known, labels = _images(folder / _LABELLED, sums)
+            unknown = np.full(np.count_nonzero(held_out), -1, np.int64)
+            loaded["validation"] = Split(np.concatenate([known, images[held_out]]), np.concatenate([labels, unknown]))
+            said.append(
+                f"{len(known)} other images with labels to validate, and {len(unknown)} without, which count as right "
+                "where the float network is agreed with"
+            )
     if "test" in splits:
         loaded["test"] = Split(*_images(folder / _TEST, sums))
-    also = f" and {related:,} enlarged CIFAR-10 training images without labels" if related else ""
-    return _dataset(
-        loaded,
-        sums,
-        f"COCO images outside the test set with variants{also} as related training data, {_VALIDATION} others to "
-        "validate, with variants that count as right where the float network is agreed with; the MLPerf Tiny accuracy "
-        "set (COCO 2014) to test.",
-    )
+    said.append("the MLPerf Tiny accuracy set (COCO 2014) to test")
+    return _dataset(loaded, sums, "; ".join(said) + ".")
 
 
 def _images(path: Path, sums: dict[str, str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -169,30 +160,17 @@ def _images(path: Path, sums: dict[str, str]) -> tuple[NDArray[np.uint8], NDArra
     return np.ascontiguousarray(content["x"].transpose(0, 3, 1, 2)), content["y"].astype(np.int64)
 
 
-def _widened(
-    images: NDArray[np.uint8],
-    labels: NDArray[np.int64],
-    data_dir: Path | None,
-    cache: Path,
-    sums: dict[str, str],
-) -> tuple[Split, int]:
-    """Add variants, and enlarged CIFAR-10 training images, if they are at hand; also return how many of these."""
-    small, checksums = find_training_images(data_dir, cache, _RELATED)
-    sums.update(checksums)
-    everything = np.concatenate([images, picture_variants(images, _VARIANTS, _SEED), enlarge(small, SIZE)])
-    unknown = np.full(len(everything) - len(images), -1, np.int64)
-    return Split(everything, np.concatenate([labels, unknown])), len(small)
-
-
-def enlarge(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Enlarge square images (N, C, H, H) to `size` by bilinear interpolation between the centres of pixels."""
-    side = images.shape[-1]
-    weights = bilinear_weights(side, 0, side, size)
-    result = np.empty((*images.shape[:2], size, size), np.uint8)
-    for start in range(0, len(images), 500):
-        part = slice(start, start + 500)
-        result[part] = np.rint(weights @ images[part].astype(np.float32) @ weights.T)
-    return result
+def _jpegs(path: Path, sums: dict[str, str]) -> NDArray[np.uint8]:
+    """Read images (N, 3, 96, 96) from one array of JPEG files and where each begins."""
+    content: dict[str, NDArray[Any]] = read_npz(path, ("jpeg", "offsets"))
+    require_shape(path, "jpeg", content["jpeg"], (None,))
+    require_shape(path, "offsets", content["offsets"], (None,))
+    data, bounds = content["jpeg"].astype(np.uint8).tobytes(), content["offsets"].astype(np.int64)
+    if len(bounds) < 2 or bounds[0] != 0 or bounds[-1] != len(data) or np.any(np.diff(bounds) <= 0):
+        raise IntarsiaError(f"the offsets in {path} do not divide its {len(data)} bytes; take the file again.")
+    sums[path.name] = sha256(path)
+    files = (data[start:stop] for start, stop in itertools.pairwise(bounds))
+    return np.stack([_pixels(io.BytesIO(file), f"image {number} of {path}") for number, file in enumerate(files)])
 
 
 def _official(
@@ -271,13 +249,17 @@ def decode(path: Path, _: int = 0) -> NDArray[np.uint8]:
     Raises:
         IntarsiaError: it cannot be read, or has another size.
     """
+    return _pixels(path, str(path))
+
+
+def _pixels(source: Path | io.BytesIO, name: str) -> NDArray[np.uint8]:
     pillow = load_package("PIL.Image", "train")
     try:
-        with pillow.open(path) as image:
+        with pillow.open(source) as image:
             if image.size != (SIZE, SIZE):
-                raise IntarsiaError(f"{path} has {image.size[0]}x{image.size[1]} pixels instead of {SIZE}x{SIZE}.")
+                raise IntarsiaError(f"{name} has {image.size[0]}x{image.size[1]} pixels instead of {SIZE}x{SIZE}.")
             return np.asarray(image.convert("RGB"), np.uint8).transpose(2, 0, 1)
     except IntarsiaError:
         raise
     except Exception as error:  # Pillow's decoders raise a dozen kinds; a picture of impossible size is one of them
-        raise IntarsiaError(f"{path} cannot be read as an image ({error}); unpack the archive again.") from error
+        raise IntarsiaError(f"{name} cannot be read as an image ({error}); take the file again.") from error
