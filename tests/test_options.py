@@ -39,8 +39,8 @@ CHANGES: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
     ({"route_seconds": 3.0}, "digits", {}),
     ({"energy": "full"}, "digits", {}),
 ]
-#: Options that say where and how, not what.
-HOW = {"out", "force", "data", "device", "from_study", "design", "skip_synthesis"}
+#: Options that say where and how, not what; and where a run starts, see `tests/flow/test_runs_of_the_zoo.py`.
+HOW = {"zoo", "out", "force", "data", "device", "from_study", "design", "skip_synthesis"}
 
 
 def work(stage: str, network: str, settings: dict[str, Any]) -> object:

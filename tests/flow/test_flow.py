@@ -595,7 +595,7 @@ def test_a_device_that_is_not_there_is_refused_before_any_work(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     "content",
-    ["[]", '{"stages": 3}', '{"format": "intarsia-results-2"}', '{"format": "intarsia-results-3"}', "[" * 100_000],
+    ["[]", '{"stages": 3}', '{"format": "intarsia-results-2"}', '{"format": "intarsia-results-4"}', "[" * 100_000],
 )
 def test_damaged_results_are_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "results.json").write_text(content)

@@ -103,6 +103,11 @@ OPTIONS: tuple[Option, ...] = (
         type=Path,
     ),
     Option(
+        "--zoo",
+        _SCHEME - {"quantize"},
+        "start at the frozen network of the zoo: nothing is trained, and data is not needed",
+    ),
+    Option(
         "--seeds",
         _TRAINED,
         "one network per seed; the first is compiled to hardware (default: 0)",

@@ -85,6 +85,16 @@ def load_visual_wake_words(
     return _official(root, labels, splits, cache / source.folder, tested=kept, progress=progress)
 
 
+def visual_wake_words_at_hand(
+    data_dir: Path | None, *, cache: Path | None = None, source: Distribution = OFFICIAL
+) -> bool:
+    """Return whether `load_visual_wake_words` would find the test split without fetching anything."""
+    cache = cache or default_cache()
+    if source.is_at_hand(data_dir, cache):
+        return any((base / source.folder / LABELS).is_file() for base in (data_dir, cache) if base is not None)
+    return data_dir is not None and (data_dir / OFFICIAL.folder / _TEST).is_file()
+
+
 def identity_of_visual_wake_words(
     data_dir: Path | None, splits: Collection[SplitName], *, cache: Path | None = None, source: Distribution = OFFICIAL
 ) -> list[str]:
