@@ -22,7 +22,7 @@ CHANGES: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
     ({"scheme": "digits2"}, "digits", {}),
     ({"transforms": "widen1.5"}, "digits", {}),
     ({"epochs": 3}, "digits", {}),
-    ({"recipe": "cifar10"}, "digits", {}),
+    ({"recipe": "resnet8"}, "digits", {}),
     ({"rate": 0.02}, "digits", {}),
     ({"baselines": ("int8",)}, "digits", {}),
     ({"layerwise_formats": ("int8", "int2")}, "digits", CYCLES),

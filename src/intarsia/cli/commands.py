@@ -18,7 +18,6 @@ from intarsia.engine.units import Superposition, unit_named
 from intarsia.errors import IntarsiaError
 from intarsia.flow import BENCHMARKS, Settings, last_settings, network_file, report, run, run_stage
 from intarsia.flow.api import quantized_network
-from intarsia.flow.benchmarks import benchmark_of
 from intarsia.flow.inputs import inputs_of
 from intarsia.flow.names import MODELS, named
 from intarsia.flow.results import scored
@@ -28,6 +27,7 @@ from intarsia.integer.zoo import frozen_names, read_card
 from intarsia.packages import require
 from intarsia.quantize.scheme import Scheme
 from intarsia.quantize.scheme_text import normalized
+from intarsia.recipes import benchmark_of
 from intarsia.report.metrics import ACCURACY
 from intarsia.report.study import Design
 from intarsia.synthesize.pdk import VARIABLE, default_root, pdk_root

@@ -10,13 +10,12 @@ from intarsia.engine import EngineConfig
 from intarsia.engine.units import unit_named
 from intarsia.errors import IntarsiaError
 from intarsia.files import require_readable
-from intarsia.flow.benchmarks import Benchmark, Route, benchmark_of
 from intarsia.flow.hardware_settings import HardwareSettings
 from intarsia.flow.learning_settings import LearningSettings
 from intarsia.flow.names import MODEL_FILE
 from intarsia.flow.schemes import scheme_text
 from intarsia.integer.zoo import frozen_path
-from intarsia.quantize.recipes import QuantizationRecipe
+from intarsia.recipes import Benchmark, QuantizationRecipe, Route, benchmark_of
 from intarsia.typed_json import MismatchError, from_json, mismatch, to_json
 
 #: In the folder of a run, next to its report: the settings that the report is of.
@@ -33,7 +32,7 @@ class Settings(LearningSettings, HardwareSettings):
     quality: give `--force` to train it again.
 
     Attributes:
-        network: name in `intarsia.flow.benchmarks`; for a user's own, the name of its run.
+        network: name in `intarsia.recipes`; for a user's own, the name of its run.
         folder: where the artifacts of this network go.
         model: file of a user's own network to import, see `intarsia.flow.names.MODELS`; its data is at `data_dir`.
         data_dir: folder of data sets; None looks at INTARSIA_DATA and the cache.

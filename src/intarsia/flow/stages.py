@@ -33,9 +33,9 @@ from intarsia.flow.settings import Settings
 from intarsia.flow.synthesis import synthesis_tasks
 from intarsia.flow.task import Job, R, Result, Task
 from intarsia.integer.zoo import frozen_path, read_card
-from intarsia.quantize import RECIPES, Scheme
-from intarsia.quantize.recipes import with_epochs
+from intarsia.quantize import Scheme
 from intarsia.quantize.scheme import LayerScheme
+from intarsia.recipes import float_recipe_of, with_epochs
 from intarsia.report.data import Exported, Simulated
 from intarsia.typed_json import to_json
 
@@ -177,7 +177,7 @@ def _train(settings: Settings) -> list[Task[FloatNetwork]]:
         weights = {"zoo": hashlib.sha256(zoo.read_bytes()).hexdigest()}
         return [_float("float network from the zoo", float_networks.take_from_zoo, TrainedFloat, weights)]
     training = float_networks.FloatTraining(settings.float_epochs, settings.seeds[0])
-    recipe = with_epochs(RECIPES[settings.network], settings.float_epochs)
+    recipe = with_epochs(float_recipe_of(settings.network), settings.float_epochs)
     parameters = to_json(training) | {"recipe": repr(recipe)} | data_key(settings)
     action = functools.partial(float_networks.train, training=training)
     return [_float("float network from scratch", action, TrainedFloat, parameters)]
