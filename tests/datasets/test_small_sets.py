@@ -43,7 +43,7 @@ def test_keywords() -> None:
 
 def test_wake_words() -> None:
     data = load("visual_wake_words", "vww/train_coco2014.npz")
-    assert (len(data.train), len(data.validation), len(data.test)) == (4_571, 308 + 508, 1_000)
+    assert (len(data.train), len(data.validation), len(data.test)) == (4_063, 308 + 1_016, 1_000)
     assert set(data.train.labels) == {-1}
     assert np.bincount(data.validation.labels[:308]).tolist() == [165, 143]
     assert set(data.validation.labels[308:]) == {-1}

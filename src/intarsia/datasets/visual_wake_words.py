@@ -42,7 +42,7 @@ LABELS_SUM = "3697ca57c48b23b21602ae9bdb32b1925407a1d41d79167cdfb365054cb9c33d"
 
 _TEST, _LABELLED, _UNLABELLED = "test_vww01.npz", "calibration_coco_extra.npz", "train_coco2014.npz"
 #: Every so many of the images without labels validate, by agreement with the float network.
-_HELD_OUT = 10
+_HELD_OUT = 5
 
 
 def load_visual_wake_words(
