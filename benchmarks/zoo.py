@@ -44,8 +44,6 @@ LICENCES = {
 #: By what the sentence about the data names.
 DATA_LICENCES = {
     "CIFAR-10": "CIFAR-10 (Krizhevsky, 2009) was published without a licence; it is a subset of Tiny Images.",
-    "Arabic Speech Commands": "Arabic Speech Commands (Benamer and Alkishriwo, 2020): CC BY 4.0.",
-    "Free Spoken Digits": "Free Spoken Digit Dataset (Jackson and others): CC BY-SA 4.0.",
     "clips of Speech Commands": "Speech Commands (Warden, 2018): CC BY 4.0.",
     "synthetic clips": "Synthetic speech of eSpeak NG, flite, SVOX Pico and festival, made for training only.",
     "COCO": "COCO 2014 (Lin and others, 2014): the use of its images is under the Flickr Terms of Use, its annotations "
