@@ -73,19 +73,30 @@ class Variant:
 
 
 def variants(settings: Settings) -> list[Variant]:
-    """Return the networks that a run makes: the scheme for every seed, then the baselines for the first seed."""
+    """Return the networks that a run makes: the scheme, then each baseline, for every seed; int8, which is not trained,
+    for the first one.
+    """
     slug, text = _slug(settings.scheme), settings.scheme_text(settings.scheme)
     chosen = [Variant(f"{slug}-seed{s}", settings.scheme, text, s, settings.epochs) for s in settings.seeds]
-    return [*chosen, *(_baseline(settings, kind) for kind in settings.compared)]
+    return [*chosen, *(each for kind in settings.compared for each in _baselines(settings, kind))]
 
 
-def _baseline(settings: Settings, kind: str) -> Variant:
-    seed = settings.seeds[0]
+def _baselines(settings: Settings, kind: str) -> list[Variant]:
+    seeds = settings.seeds[:1] if kind == INT8 else settings.seeds
+    return [_baseline(settings, kind, seed) for seed in seeds]
+
+
+def _baseline(settings: Settings, kind: str, seed: int) -> Variant:
     text = kind if kind == LAYERWISE else _of_same_scales(settings, settings.scheme_text(kind))
     if kind == INT8:
         return Variant(INT8, INT8, text, seed, 0)
     epochs = settings.epochs if settings.baseline_epochs is None else settings.baseline_epochs
     return Variant(f"{kind}-seed{seed}", kind, text, seed, epochs)
+
+
+def _of_first_seed(settings: Settings) -> list[Variant]:
+    """Return one network of each kind, that which is built first: all seeds take the same engine and cycles."""
+    return [variant for variant in variants(settings) if variant.seed == settings.seeds[0]]
 
 
 def scale_bits(settings: Settings) -> int:
@@ -113,7 +124,7 @@ def _slug(text: str) -> str:
 
 def _fit(settings: Settings) -> list[Task[FittedEngine]]:
     """Return one task for each network that is compiled, and for each format that a layer-wise one may take."""
-    built, *others = variants(settings)
+    built, *others = _of_first_seed(settings)
     schemes = {"engine": built.scheme} | {other.kind: other.scheme for other in others if other.kind == TERNARY}
     if _searches_cycles(settings):
         alike = ", ".join(f"{where}=default" for where in ("first", "last", "depthwise"))
@@ -192,7 +203,8 @@ def _quantize(settings: Settings) -> list[Task[Result]]:
     for variant in variants(settings):
         needs = ["train/float"]
         if variant.kind == LAYERWISE:
-            tasks.append(_search(settings, data))
+            if variant.seed == settings.seeds[0]:  # one search serves all seeds
+                tasks.append(_search(settings, data))
             needs.append(learn.SEARCH)
         plan = _plan(settings, variant)
         parameters = to_json(plan) | _meaning(settings, variant) | data
@@ -264,7 +276,7 @@ def _export(settings: Settings) -> list[Task[Exported]]:
 
 
 def _compile(settings: Settings) -> list[Task[Compiled]]:
-    built, *others = variants(settings)
+    built, *others = _of_first_seed(settings)
     fits = {
         TERNARY: (f"fit/{TERNARY}",),
         LAYERWISE: tuple(f"fit/{_layerwise_fit(text)}" for text in settings.layerwise_formats),
