@@ -29,6 +29,7 @@ class Benchmark:
         scheme: what `superposition` means for this network, as text.
         transforms: of the float network before it is quantized with that scheme.
         baselines: kinds of networks to report in addition.
+        seeds: of quantization-aware training, one network of each kind for each.
         route: what is placed and routed on an FPGA; nextpnr takes long for the engine, seconds for a lane.
         threads: of PyTorch; one is fastest for a network whose iterations take milliseconds. None is PyTorch's choice.
     """
@@ -43,6 +44,7 @@ class Benchmark:
     scheme: str = SUPERPOSITION
     transforms: str = "none"
     baselines: tuple[str, ...] = (TERNARY, INT8)
+    seeds: tuple[int, ...] = (0,)
     route: Route = "engine"
     threads: int | None = None
 
@@ -62,7 +64,8 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
             dataset="digits",
             recipe="digits",
             images=100,
-            scheme="superposition, first=digits2",
+            scheme="ternary+2:16xint5, first=digits2, last=default, depthwise=digits2",
+            seeds=(0, 1, 2),
             retrain=True,
             official=False,
             route="lane",
