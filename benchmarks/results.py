@@ -25,6 +25,7 @@ WIDEST = 400
 RESULTS = ("<!-- results: written by benchmarks/results.py from runs/*/results.json -->\n", "<!-- end of results -->")
 DIGITS = ("<!-- digits: written by benchmarks/results.py -->\n", "<!-- end of digits -->")
 OWN = ("<!-- own: written by benchmarks/results.py -->\n", "<!-- end of own -->")
+QUICK = ("<!-- quick: written by benchmarks/results.py -->\n", "<!-- end of quick -->")
 
 
 def main() -> None:
@@ -35,10 +36,15 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, default=Path("docs"))
     parser.add_argument("--readme", type=Path, default=Path("README.md"))
     parser.add_argument("--own", type=Path, help="folder of the run of examples/own_file.py, for docs/own-network.md")
+    parser.add_argument("--quick", type=Path, help="folder of the run of post-training quantization, for the README")
     options = parser.parse_args()
-    if options.own:
-        table = (options.own / "results.txt").read_text().rstrip()
-        insert(options.docs / "own-network.md", OWN, f"\n```\n{table}\n```\n\n")
+    for run, path, marks in (
+        (options.own, options.docs / "own-network.md", OWN),
+        (options.quick, options.readme, QUICK),
+    ):
+        if run:
+            table = (run / "results.txt").read_text().rstrip()
+            insert(path, marks, f"\n```\n{table}\n```\n\n")
     if not options.runs:
         return
     sections = []
@@ -48,7 +54,7 @@ def main() -> None:
         sections.append(f"**{results.title}** — `{results.command}`\n\n```\n{table}\n```\n")
         if results.network == "digits":
             accuracies = [line for line in table.splitlines() if line.startswith("accuracy")]
-            insert(options.readme, DIGITS, "\n```\n{0}\n```\n\n".format("\n".join(accuracies)))
+            insert(options.readme, DIGITS, "\n```\n{}\n```\n\n".format("\n".join(accuracies)))
     *others, last = sections
     insert(options.readme, RESULTS, f"\n{last}\n")
     if others:

@@ -36,7 +36,6 @@ from intarsia.networks.importers import import_float
 from intarsia.quantize import Scheme, freeze, post_training
 from intarsia.quantize.data import Samples, labelled
 from intarsia.quantize.objectives import objective_of
-from intarsia.quantize.recipes import QUANTIZATION_RECIPES
 from intarsia.report.charts import Line, lines, standalone
 from intarsia.synthesize.pdk import load_pdk, pdk_root
 from intarsia.synthesize.requantizer_sweep import requantizer_areas
@@ -111,7 +110,7 @@ def float_model(run: Path) -> nn.Module:
 
 
 def merit(network: IntegerNetwork, known: Samples, data: Dataset, settings: Settings) -> float:
-    objective = objective_of(QUANTIZATION_RECIPES[settings.benchmark.recipe].training)
+    objective = objective_of(settings.benchmark.recipe.training)
     outputs = Executor(network).run(data.scaling.integers(known.images)) * network.output.scale
     x = torch.from_numpy(data.scaling.reals(known.images))
     return float(objective.merit(torch.from_numpy(outputs).float(), x, torch.from_numpy(known.labels)))

@@ -37,7 +37,6 @@ from intarsia.quantize import freeze, post_training
 from intarsia.quantize.data import Samples, labelled, outputs_of, reals
 from intarsia.quantize.layerwise import LayerwiseTables, measure_layerwise
 from intarsia.quantize.objectives import objective_of
-from intarsia.quantize.recipes import QUANTIZATION_RECIPES
 from intarsia.quantize.transforms.settings import Transforms
 from intarsia.synthesize.pdk import installed_pdk
 from scale_bits import merit, score
@@ -177,7 +176,7 @@ def float_model(name: str) -> nn.Module:
 
 
 def float_merit(model: nn.Module, known: Samples, data: Dataset, settings: Settings) -> float:
-    objective = objective_of(QUANTIZATION_RECIPES[settings.benchmark.recipe].training)
+    objective = objective_of(settings.benchmark.recipe.training)
     outputs = outputs_of(model, known.images, data.scaling, held=True)
     return float(objective.merit(outputs, reals(known.images, data.scaling), torch.from_numpy(known.labels)))
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from intarsia.engine import EngineConfig
 from intarsia.files import write_json, write_text
 from intarsia.flow import BENCHMARKS, Settings
-from intarsia.flow.system import CoreCost, SystemCosts, SystemOptions, measure_system, test_images
+from intarsia.flow.inputs import inputs_of
+from intarsia.flow.system import CoreCost, SystemCosts, SystemOptions, measure_system
 from intarsia.integer.file import load
 from intarsia.typed_json import read_typed, to_json
 
@@ -64,7 +65,7 @@ def kept() -> Results:
 def measured(name: str, lanes: int) -> SystemCosts:
     """Measure one network; software only with the larger engine, because it is the same with both."""
     network = load(NETWORKS / f"{name}-seed0.safetensors")
-    images = test_images(Settings(name, Path("runs") / name), IMAGES)
+    images = inputs_of(Settings(name, Path("runs") / name), network, IMAGES)
     software = KERNELS if lanes == EngineConfig.lanes else ()
     costs = measure_system(network, images, EngineConfig(lanes=lanes, block=lanes), SystemOptions(software=software))
     return replace(costs, network=name)

@@ -7,12 +7,13 @@ from torch import nn
 from intarsia.datasets import load_dataset
 from intarsia.engine import compile_network
 from intarsia.integer.executor import Executor
-from intarsia.quantize import RECIPES, Scheme, freeze, quantize, train_network
+from intarsia.quantize import Scheme, freeze, quantize, train_network
+from intarsia.recipes import float_recipe_of
 from intarsia.simulate import SimulatedEngine
 
 data = load_dataset("digits")
 model = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(4), nn.Flatten(), nn.Linear(64, 10))
-train_network(model, data, RECIPES["digits"], seed=0)
+train_network(model, data, float_recipe_of("digits"), seed=0)
 trained = quantize(model, data, Scheme.parse("superposition"), seed=0, epochs=10)
 network = freeze(trained.module, name="mine")
 

@@ -11,7 +11,8 @@ from torch import nn
 
 from intarsia.datasets import load_dataset
 from intarsia.networks import build
-from intarsia.quantize import RECIPES, train_network
+from intarsia.quantize import train_network
+from intarsia.recipes import float_recipe_of
 
 _DIGITS = Path(__file__).parent / "fixed" / "digits.safetensors"
 
@@ -26,7 +27,7 @@ def trained_digits() -> nn.Module:
 def main() -> None:
     """Train the networks and write their files."""
     model = build("digits", 0)
-    train_network(model, load_dataset("digits"), RECIPES["digits"], seed=0, validate_every=100)
+    train_network(model, load_dataset("digits"), float_recipe_of("digits"), seed=0, validate_every=100)
     save_file(model.state_dict(), _DIGITS)
 
 

@@ -20,6 +20,7 @@ from intarsia.flow import BENCHMARKS
 from intarsia.flow.names import MODELS, STUDIES, named
 from intarsia.integer import Conv2d, IntegerNetwork, Pattern, WeightFormat, file
 from intarsia.integer.executor import Executor
+from intarsia.integer.zoo import frozen_names
 from random_networks import random_layer_network
 
 Command = Callable[..., tuple[int, str, str]]
@@ -87,7 +88,10 @@ def test_an_unknown_network_is_refused_and_the_known_ones_listed(intarsia: Comma
 def test_networks_are_listed_without_pytorch() -> None:
     code = "import sys; from intarsia.cli import main; main(['networks']); sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert [line.split()[0] for line in done.stdout.splitlines()] == list(BENCHMARKS)
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines if not line.startswith(" ")] == list(BENCHMARKS)
+    frozen = [lines[number - 1].split()[0] for number, line in enumerate(lines) if " frozen, with --zoo: " in line]
+    assert sorted(frozen) == list(frozen_names())
 
 
 @pytest.mark.parametrize("stage", ["execute", "export-onnx", "compile", "simulate"])

@@ -17,6 +17,7 @@ from intarsia.datasets import load_dataset
 from intarsia.errors import IntarsiaError
 from intarsia.flow import BENCHMARKS
 from intarsia.integer.file import save
+from intarsia.integer.zoo import frozen_names, read_card
 from intarsia.typed_json import read_typed
 
 pytest.importorskip("torch")
@@ -155,6 +156,9 @@ def test_pages_of_kept_results_are_what_their_scripts_write(monkeypatch: pytest.
     kept = read_typed(tiny["Kept"], ROOT / "studies/results/mlperf-tiny.json")
     page = tiny["page"](kept.runs)
     assert (ROOT / "docs/mlperf-tiny.md").read_text(encoding="utf-8") == page
+    zoo = runpy.run_path(str(ROOT / "benchmarks/zoo.py"))
+    cards = [read_card(name) for name in BENCHMARKS if name in frozen_names()]
+    assert (ROOT / "docs/zoo.md").read_text(encoding="utf-8") == zoo["page"](cards)
     literature = runpy.run_path(str(ROOT / "benchmarks/literature.py"))
     page = literature["page"](literature["published"](), literature["own"](ROOT / "studies"))
     assert (ROOT / "docs/literature.md").read_text(encoding="utf-8") == page

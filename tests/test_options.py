@@ -22,7 +22,7 @@ CHANGES: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
     ({"scheme": "digits2"}, "digits", {}),
     ({"transforms": "widen1.5"}, "digits", {}),
     ({"epochs": 3}, "digits", {}),
-    ({"recipe": "cifar10"}, "digits", {}),
+    ({"recipe": "resnet8"}, "digits", {}),
     ({"rate": 0.02}, "digits", {}),
     ({"baselines": ("int8",)}, "digits", {}),
     ({"layerwise_formats": ("int8", "int2")}, "digits", CYCLES),
@@ -39,8 +39,8 @@ CHANGES: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
     ({"route_seconds": 3.0}, "digits", {}),
     ({"energy": "full"}, "digits", {}),
 ]
-#: Options that say where and how, not what.
-HOW = {"out", "force", "data", "device", "from_study", "design", "skip_synthesis"}
+#: Options that say where and how, not what; and where a run starts, see `tests/flow/test_runs_of_the_zoo.py`.
+HOW = {"zoo", "out", "force", "data", "device", "from_study", "design", "skip_synthesis"}
 
 
 def work(stage: str, network: str, settings: dict[str, Any]) -> object:

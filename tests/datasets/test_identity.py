@@ -31,14 +31,11 @@ def test_small_and_official_speech_commands_differ(tmp_path: Path) -> None:
 
     fetched = found("train")
     assert fetched == [f"{OFFICIAL.name} {OFFICIAL.checksum}"]
-    for name in ("test_kws01.npz", "calibration_speech_commands_v1.npz", "train_free_spoken_digits.npz"):
+    for name in ("test_kws01.npz", "train_speech_commands_v1.npz", "train_synthetic_speech.npz"):
         write(tmp_path / "kws" / name)
     small, tested = found("train"), found("test")
-    made_by = {"speech_commands.py", "clip_variants.py", "audio.py"}
-    assert {text.split()[0] for text in small} == made_by | {
-        "calibration_speech_commands_v1.npz",
-        "train_free_spoken_digits.npz",
-    }
+    names = {"speech_commands.py", "train_speech_commands_v1.npz", "train_synthetic_speech.npz"}
+    assert {text.split()[0] for text in small} == names
     write(tmp_path / "kws" / "test_kws01.npz", "b")
     assert found("train") == small
     assert found("test") != tested
@@ -58,11 +55,9 @@ def test_small_and_official_wake_words_differ(tmp_path: Path) -> None:
         return identity_of_visual_wake_words(tmp_path, splits, cache=tmp_path / "cache")  # type: ignore[arg-type]
 
     fetched = found("train")
-    write(tmp_path / "vww" / "calibration_coco_extra.npz")
+    write(tmp_path / "vww" / "train_coco2014.npz")
     small = found("train")
-    assert [text.split()[0] for text in small[1:]] == ["visual_wake_words.py", "picture_variants.py"]
-    write(tmp_path / "cifar10" / "cifar-10-batches-bin" / "data_batch_1.bin")
-    assert found("train") == [*small, "data_batch_1.bin"]
+    assert [text.split()[0] for text in small] == ["train_coco2014.npz", "visual_wake_words.py"]
     assert found("test") == []
     write(tmp_path / "vww" / "vw_coco2014_96" / "person" / "1.jpg")
     assert found("train") not in (small, fetched)

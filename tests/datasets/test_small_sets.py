@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The small sets of the data folder through their loaders: what they hold, and that no test input is trained on."""
+"""The prepared sets of the data folder through their loaders: what they hold, and that no test input is trained on."""
 
 import os
 from pathlib import Path
@@ -25,25 +25,28 @@ def keys(split: Split) -> set[bytes]:
 
 
 def test_keywords() -> None:
-    data = load("speech_commands", "kws/calibration_speech_commands_v1.npz")
-    # 194 of the 249 calibration clips to learn from, 57 of them keywords; the others, 20 of them keywords, to validate.
-    related, varied = 12_000 + 3_000 + 1_000, 57 * 120 + 137 * 15
-    assert (len(data.train), len(data.validation), len(data.test)) == (related + varied, 55 + 20 * 40 + 35 * 4, 1000)
-    assert "variants of 194 clips" in data.source
-    assert "55 other clips" in data.source
-    assert set(data.train.labels) == {-1}
+    data = load("speech_commands", "kws/train_speech_commands_v1.npz")
+    off, on = data.classes.index("Off"), data.classes.index("On")
+    real = data.validation.labels >= 0
+    assert (np.count_nonzero(real), len(data.test)) == (2_038, 1_000)
+    assert len(data.train) - 14_714 - 58_856 == 3_893  # synthetic clips of nine voices of ten
+    assert set(data.train.labels) == set(range(12))
+    assert not set(data.validation.labels[real]) & {off, on}
+    assert len(data.validation) - 2_038 == 199  # On and Off by the tenth voice
     assert data.test.images.shape == (1000, 1, 49, 10)
     assert np.bincount(data.test.labels, minlength=12).min() >= 70
     assert not keys(data.test) & (keys(data.train) | keys(data.validation))
+    assert not keys(data.validation) & keys(data.train)
     clipped = data.scaling.reals(data.train.images) < -128.5 * data.scaling.scale
     assert clipped.mean() < 0.03  # digital silence
 
 
 def test_wake_words() -> None:
-    data = load("visual_wake_words", "vww/calibration_coco_extra.npz")
-    labelled = data.train.labels >= 0
-    distinct = len({bytes(image) for image in np.ascontiguousarray(data.train.images[labelled])})
-    assert (distinct, len(data.validation), len(data.test)) == (208, 100 * (1 + 10), 1000)
+    data = load("visual_wake_words", "vww/train_coco2014.npz")
+    assert (len(data.train), len(data.validation), len(data.test)) == (4_063, 308 + 1_016, 1_000)
+    assert set(data.train.labels) == {-1}
+    assert np.bincount(data.validation.labels[:308]).tolist() == [165, 143]
+    assert set(data.validation.labels[308:]) == {-1}
     assert np.bincount(data.test.labels).tolist() == [500, 500]
     assert not keys(data.test) & (keys(data.train) | keys(data.validation))
     assert not keys(data.validation) & keys(data.train)

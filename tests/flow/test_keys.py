@@ -14,7 +14,7 @@ from intarsia.flow import Settings
 from intarsia.flow.stages import all_tasks
 from intarsia.flow.trained import how_quantized
 from intarsia.flow.verify import _score
-from intarsia.quantize.recipes import QUANTIZATION_RECIPES
+from intarsia.recipes import QUANTIZATION_RECIPES
 
 
 def own(folder: Path, **changes: Any) -> Settings:
@@ -112,7 +112,7 @@ def test_a_rate_and_a_recipe_change_only_what_they_decide(tmp_path: Path) -> Non
         trained = {name for name in before if name.startswith(("quantize/superposition", "quantize/ternary"))}
         assert len(trained) == 2 * len(network.seeds)
         assert changed(network, rate=0.03) == trained
-        assert changed(network, recipe="speech_commands") == trained | {"quantize/int8"}  # calibrated on more inputs
+        assert changed(network, recipe="dscnn") == trained | {"quantize/int8"}  # calibrated on more inputs
     assert Settings("digits", Path(), rate=0.03).quantization_recipe.training.peak_rate == 0.03
     assert Settings("digits", Path()).quantization_recipe == QUANTIZATION_RECIPES["digits"]
 

@@ -14,8 +14,8 @@ from intarsia.quantize.data import Samples, TrainingSet, outputs_of
 from intarsia.quantize.module import QuantizedNetwork, attach
 from intarsia.quantize.plan import Step
 from intarsia.quantize.planes import PlanedWeight
-from intarsia.quantize.recipes import Rounding
 from intarsia.quantize.scheme import Scheme
+from intarsia.recipes import Rounding
 
 
 class _One(nn.Module):

@@ -13,7 +13,7 @@ from intarsia.quantize import Recipe, Scheme, attach
 from intarsia.quantize.calibrate import weight_gradients
 from intarsia.quantize.data import labelled
 from intarsia.quantize.objectives import Classification
-from intarsia.quantize.recipes import Phase
+from intarsia.recipes import Phase
 
 LOGITS = st.lists(st.floats(-20, 20), min_size=4, max_size=4)
 

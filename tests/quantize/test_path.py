@@ -20,7 +20,6 @@ from intarsia.integer.executor import Executor
 from intarsia.integer.file import load, save
 from intarsia.quantize import (
     PRESETS,
-    QUANTIZATION_RECIPES,
     Scheme,
     freeze,
     post_training,
@@ -30,7 +29,7 @@ from intarsia.quantize.checkpoint import History
 from intarsia.quantize.module import attach, key
 from intarsia.quantize.objectives import mismatch
 from intarsia.quantize.qat import FloatNetwork
-from intarsia.quantize.recipes import recipe_of
+from intarsia.recipes import QUANTIZATION_RECIPES, recipe_of
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intarsia.quantize.recipes import QUANTIZATION_RECIPES, QuantizationRecipe, recipe_of
+from intarsia.recipes import QUANTIZATION_RECIPES, QuantizationRecipe, recipe_of
 
 RECIPES = pytest.mark.parametrize("name", QUANTIZATION_RECIPES)
 
 
 @RECIPES
 def test_every_recipe_has_steps_that_are_parts_of_what_they_change(name: str) -> None:
-    training = recipe_of(name).training
+    training = QUANTIZATION_RECIPES[name].training
     assert training.optimizer == "adam"  # whose steps are as large as the rate says
     assert 1e-4 <= training.peak_rate <= 2e-2
     assert training.phase(training.epochs - 1).size is None  # any data may be trained by it
@@ -24,7 +24,7 @@ def test_every_recipe_has_steps_that_are_parts_of_what_they_change(name: str) ->
 @pytest.mark.parametrize("epochs", [1, 2, 3, 20])
 @pytest.mark.parametrize("snap", [0.0, 0.5, 1.0])
 def test_the_last_epoch_has_integer_scales(name: str, epochs: int, snap: float) -> None:
-    recipe = replace(recipe_of(name).with_epochs(epochs), snap=snap)
+    recipe = replace(QUANTIZATION_RECIPES[name].with_epochs(epochs), snap=snap)
     assert 0 <= recipe.snap_epoch < epochs == recipe.training.epochs
 
 
@@ -65,5 +65,5 @@ def test_only_large_networks_and_many_inputs_have_fewer_epochs() -> None:
 
 
 def test_epochs_that_were_asked_for_are_done_whatever_they_take() -> None:
-    for recipe in (recipe_of("own"), QuantizationRecipe(recipe_of("cifar10").training)):
+    for recipe in (recipe_of("own"), QuantizationRecipe(QUANTIZATION_RECIPES["resnet8"].training)):
         assert recipe.with_epochs(50).fitted(10**9, 10**9, 10**9).training.epochs == 50

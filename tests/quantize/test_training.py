@@ -27,7 +27,6 @@ from intarsia.datasets import Dataset, InputScaling, Split, load_dataset  # noqa
 from intarsia.errors import IntarsiaError  # noqa: E402
 from intarsia.files import save_tensors  # noqa: E402
 from intarsia.networks import build  # noqa: E402
-from intarsia.quantize import RECIPES, Phase, Recipe  # noqa: E402
 from intarsia.quantize.averaging import Average  # noqa: E402
 from intarsia.quantize.checkpoint import History, Progress, load_checkpoint, save_checkpoint  # noqa: E402
 from intarsia.quantize.data import labelled, outputs_of  # noqa: E402
@@ -43,6 +42,7 @@ from intarsia.quantize.training import (  # noqa: E402
     mix,
     train_network,
 )
+from intarsia.recipes import Phase, Recipe, float_recipe_of  # noqa: E402
 from patience import wait_for  # noqa: E402
 
 SHORT = Recipe(
@@ -373,7 +373,7 @@ def test_groups_scale_the_rate(data: Dataset) -> None:
 
 def test_a_teacher_alone_teaches() -> None:
     data = load_dataset("digits")
-    recipe = replace(RECIPES["digits"], phases=(Phase(8, 8, 1),))
+    recipe = replace(float_recipe_of("digits"), phases=(Phase(8, 8, 1),))
     teacher, pupil = build("digits", 3), build("digits", 4)
     train_network(teacher, data, recipe)
     wrong = replace(data, train=Split(data.train.images, (data.train.labels + 1) % 10))
@@ -449,7 +449,7 @@ def test_evaluation_leaves_the_mode_as_it_was(data: Dataset) -> None:
 def test_digits_are_learnt() -> None:
     digits = load_dataset("digits")
     model = build("digits")
-    train_network(model, digits, RECIPES["digits"], validate_every=100)
+    train_network(model, digits, float_recipe_of("digits"), validate_every=100)
     assert evaluate(model, digits.test, digits.scaling) > 0.9  # 0.97 to 0.99, by seed
 
 

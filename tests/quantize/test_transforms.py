@@ -19,7 +19,6 @@ from intarsia.integer.formats import WeightFormat
 from intarsia.networks import build
 from intarsia.quantize import (
     PRESETS,
-    QUANTIZATION_RECIPES,
     LayerScheme,
     Scheme,
     Transforms,
@@ -37,6 +36,7 @@ from intarsia.quantize.transforms.channels import channel_ties, float_weight
 from intarsia.quantize.transforms.equalize import channel_sizes, equalize
 from intarsia.quantize.transforms.permute import permute, saved_cost
 from intarsia.quantize.transforms.widen import widen, widened_channels
+from intarsia.recipes import QUANTIZATION_RECIPES
 
 TEXTS = ("permute", "equalize", "widen1.25", "widen1.5/16", "equalize+widen1.3/4+permute")
 

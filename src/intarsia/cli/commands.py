@@ -18,12 +18,16 @@ from intarsia.engine.units import Superposition, unit_named
 from intarsia.errors import IntarsiaError
 from intarsia.flow import BENCHMARKS, Settings, last_settings, network_file, report, run, run_stage
 from intarsia.flow.api import quantized_network
-from intarsia.flow.benchmarks import benchmark_of
+from intarsia.flow.inputs import inputs_of
 from intarsia.flow.names import MODELS, named
-from intarsia.flow.system import SYSTEM_IMAGES, SystemOptions, require_system, test_images
+from intarsia.flow.results import scored
+from intarsia.flow.system import SYSTEM_IMAGES, SystemOptions, require_system
+from intarsia.integer import file
+from intarsia.integer.zoo import frozen_names, read_card
 from intarsia.packages import require
 from intarsia.quantize.scheme import Scheme
 from intarsia.quantize.scheme_text import normalized
+from intarsia.recipes import benchmark_of
 from intarsia.report.metrics import ACCURACY
 from intarsia.report.study import Design
 from intarsia.synthesize.pdk import VARIABLE, default_root, pdk_root
@@ -73,6 +77,8 @@ def _networks() -> int:
     width = max(map(len, BENCHMARKS))
     for name, benchmark in BENCHMARKS.items():
         print(f"{name:<{width}}  {benchmark.title} ({benchmark.weights})")
+        if name in frozen_names():
+            print(f"{'':<{width}}  frozen, with --zoo: {scored(read_card(name))}")
     return 0
 
 
@@ -104,7 +110,7 @@ def _on_network(
     if command == SYSTEM:
         options, output = _system_options(told), network_file.require_json(told.get("json"))
         path = quantized_network(settings, force=force, say=say, progress=progress)
-        images = test_images(settings, told.get("images", SYSTEM_IMAGES), progress=progress)
+        images = inputs_of(settings, file.load(path), told.get("images", SYSTEM_IMAGES), progress=progress)
         print(network_file.system(path, images, settings.engine, options, output, say=say))
         return 0
     if command in ("run", "report"):
@@ -157,7 +163,7 @@ def _of_study(network: str, told: Told) -> _Chosen:
 
     if "from_study" not in told:
         raise IntarsiaError("--design is a number on the Pareto front of a study; give the study with --from-study.")
-    for name in ("scheme", "transforms"):
+    for name in ("scheme", "transforms", "zoo"):
         if name in told:
             raise IntarsiaError(f"--{name} cannot be combined with --from-study.")
     results = read_results(told["from_study"])

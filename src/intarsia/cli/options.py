@@ -12,11 +12,10 @@ from types import MappingProxyType
 from typing import Any, get_args
 
 from intarsia.flow import BASELINES, BENCHMARKS, STAGES, Benchmark
-from intarsia.flow.benchmarks import Route
 from intarsia.flow.energy import SAMPLED_CYCLES
 from intarsia.flow.hardware_settings import EnergyExtent
 from intarsia.flow.learning_settings import Budget
-from intarsia.quantize.recipes import QUANTIZATION_RECIPES
+from intarsia.recipes import QUANTIZATION_RECIPES, Route
 from intarsia.system.layout import CORES
 from intarsia.system.software import KERNELS
 from intarsia.system.toolchain import Compiler
@@ -103,6 +102,11 @@ OPTIONS: tuple[Option, ...] = (
         type=Path,
     ),
     Option(
+        "--zoo",
+        _SCHEME - {"quantize"},
+        "start at the frozen network of the zoo: nothing is trained, and data is not needed",
+    ),
+    Option(
         "--seeds",
         _TRAINED,
         "one network of each kind per seed; the first is compiled to hardware (default: 0; of digits 0 1 2)",
@@ -154,8 +158,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--recipe",
         _QUANTIZED,
-        f"training recipe, named after the data set that it was made for: {', '.join(QUANTIZATION_RECIPES)} (default: "
-        "that of the network's data; own for your own)",
+        f"training recipe, named after the network that it was made for: {', '.join(QUANTIZATION_RECIPES)} (default: "
+        "that of the network; own for your own)",
         _LEARNING,
         metavar="NAME",
     ),

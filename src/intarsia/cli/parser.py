@@ -26,6 +26,7 @@ from intarsia.text import escaped
 EXAMPLES = """examples:
   intarsia run digits                                  all stages, from training to the report
   intarsia run resnet8 --seeds 0 1 2 --data ~/data     three seeds on CIFAR-10, from the zoo's float weights
+  intarsia run dscnn --zoo                             a trained network of the zoo, without data and PyTorch
   intarsia run resnet8 --scheme int8 --unit dense
   intarsia run model.tflite --data data.npz            your own trained network, with inputs x and labels y
   intarsia fit model.tflite --data data.npz            check before training whether the engine takes it

@@ -11,13 +11,21 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from intarsia.datasets.cifar10 import load_cifar10
+from intarsia.datasets.cifar10 import cifar10_at_hand, load_cifar10
 from intarsia.datasets.digits import load_digits
 from intarsia.datasets.own import from_npz, identity_of_npz
-from intarsia.datasets.speech_commands import identity_of_speech_commands, load_speech_commands
-from intarsia.datasets.toycar import identity_of_toycar, load_toycar
+from intarsia.datasets.speech_commands import (
+    identity_of_speech_commands,
+    load_speech_commands,
+    speech_commands_at_hand,
+)
+from intarsia.datasets.toycar import identity_of_toycar, load_toycar, toycar_at_hand
 from intarsia.datasets.types import ALL_SPLITS, ChannelGrid, Dataset, InputScaling, Metric, Split, SplitName
-from intarsia.datasets.visual_wake_words import identity_of_visual_wake_words, load_visual_wake_words
+from intarsia.datasets.visual_wake_words import (
+    identity_of_visual_wake_words,
+    load_visual_wake_words,
+    visual_wake_words_at_hand,
+)
 from intarsia.errors import IntarsiaError
 from intarsia.files import is_there
 
@@ -33,6 +41,7 @@ __all__ = [
     "from_npz",
     "identity_of",
     "identity_of_npz",
+    "is_test_at_hand",
     "load_dataset",
     "require_folder",
 ]
@@ -55,6 +64,16 @@ _IDENTITIES: Mapping[str, Callable[[Path | None, Collection[SplitName]], list[st
         "speech_commands": identity_of_speech_commands,
         "toycar": identity_of_toycar,
         "visual_wake_words": identity_of_visual_wake_words,
+    }
+)
+
+#: Whether the test split would be found without fetching it; what is in no folder is at hand.
+_AT_HAND: Mapping[str, Callable[[Path | None], bool]] = MappingProxyType(
+    {
+        "cifar10": cifar10_at_hand,
+        "speech_commands": speech_commands_at_hand,
+        "toycar": toycar_at_hand,
+        "visual_wake_words": visual_wake_words_at_hand,
     }
 )
 
@@ -90,6 +109,16 @@ def identity_of(name: str, data_dir: Path | None = None, *, splits: Collection[S
         IntarsiaError: the name is unknown, or the folder is none.
     """
     return _IDENTITIES[name](require_folder(name, data_dir), splits) if name in _IDENTITIES else []
+
+
+def is_test_at_hand(name: str, data_dir: Path | None = None) -> bool:
+    """Return whether `load_dataset` would find the test split of a data set without fetching anything.
+
+    Raises:
+        IntarsiaError: the name is unknown, or the folder is none.
+    """
+    folder = require_folder(name, data_dir)
+    return name not in _AT_HAND or _AT_HAND[name](folder)
 
 
 def require_folder(name: str, data_dir: Path | None) -> Path | None:

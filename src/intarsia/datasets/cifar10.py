@@ -86,6 +86,11 @@ def load_cifar10(
     )
 
 
+def cifar10_at_hand(data_dir: Path | None, *, cache: Path | None = None) -> bool:
+    """Return whether `load_cifar10` would find the test split without fetching anything."""
+    return _find(_TEST_FILE, data_dir, cache or default_cache()) is not None
+
+
 def _find(name: str, data_dir: Path | None, cache: Path) -> Path | None:
     for base in (data_dir, cache):
         if base is not None and (path := base / FOLDER / name).is_file():

@@ -92,6 +92,14 @@ def load_speech_commands(
     return _official(root, small, splits, cache / source.folder, progress=progress)
 
 
+def speech_commands_at_hand(
+    data_dir: Path | None, *, cache: Path | None = None, source: Distribution = OFFICIAL
+) -> bool:
+    """Return whether `load_speech_commands` would find the test split without fetching anything."""
+    kept = data_dir is not None and (data_dir / OFFICIAL.folder / _TEST).is_file()
+    return kept or source.is_at_hand(data_dir, cache or default_cache())
+
+
 def identity_of_speech_commands(
     data_dir: Path | None, splits: Collection[SplitName], *, cache: Path | None = None, source: Distribution = OFFICIAL
 ) -> list[str]:

@@ -87,6 +87,12 @@ def load_toycar(
     )
 
 
+def toycar_at_hand(data_dir: Path | None) -> bool:
+    """Return whether `load_toycar` would find the test split."""
+    folder = None if data_dir is None else data_dir / FOLDER
+    return folder is not None and ((folder / "ToyCar").is_dir() or (folder / _TEST).is_file())
+
+
 def identity_of_toycar(data_dir: Path | None, splits: Collection[SplitName]) -> list[str]:
     """Return what stands for the files that `load_toycar` would read, one text for each."""
     if data_dir is None:

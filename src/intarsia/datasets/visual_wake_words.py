@@ -42,7 +42,7 @@ LABELS_SUM = "3697ca57c48b23b21602ae9bdb32b1925407a1d41d79167cdfb365054cb9c33d"
 
 _TEST, _LABELLED, _UNLABELLED = "test_vww01.npz", "calibration_coco_extra.npz", "train_coco2014.npz"
 #: Every so many of the images without labels validate, by agreement with the float network.
-_HELD_OUT = 10
+_HELD_OUT = 5
 
 
 def load_visual_wake_words(
@@ -83,6 +83,16 @@ def load_visual_wake_words(
         ) from error
     kept = None if small is None or not (small / _TEST).is_file() else small / _TEST
     return _official(root, labels, splits, cache / source.folder, tested=kept, progress=progress)
+
+
+def visual_wake_words_at_hand(
+    data_dir: Path | None, *, cache: Path | None = None, source: Distribution = OFFICIAL
+) -> bool:
+    """Return whether `load_visual_wake_words` would find the test split without fetching anything."""
+    cache = cache or default_cache()
+    if source.is_at_hand(data_dir, cache):
+        return any((base / source.folder / LABELS).is_file() for base in (data_dir, cache) if base is not None)
+    return data_dir is not None and (data_dir / OFFICIAL.folder / _TEST).is_file()
 
 
 def identity_of_visual_wake_words(

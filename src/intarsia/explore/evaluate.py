@@ -26,9 +26,9 @@ from intarsia.quantize.data import labelled
 from intarsia.quantize.freezing import freeze
 from intarsia.quantize.objectives import objective_of
 from intarsia.quantize.qat import FloatNetwork, quantize
-from intarsia.quantize.recipes import QuantizationRecipe
 from intarsia.quantize.teacher_cache import TeacherCache
 from intarsia.quantize.transforms.settings import Transforms
+from intarsia.recipes import QuantizationRecipe
 from intarsia.report.metrics import ACCURACY, AREA, BITS, BYTES, CYCLES, ENERGY, MEMORY_ENERGY, Metric
 from intarsia.synthesize.pdk import Pdk
 

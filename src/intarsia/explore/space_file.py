@@ -21,9 +21,9 @@ from intarsia.explore.space import (
     SearchKind,
 )
 from intarsia.integer.formats import Pattern, WeightFormat
-from intarsia.quantize.recipes import LARGEST_SEED
 from intarsia.quantize.scheme import LayerScheme
 from intarsia.quantize.transforms.settings import Transforms
+from intarsia.recipes import LARGEST_SEED
 from intarsia.report.metrics import DESIGN_METRICS
 from intarsia.text import whole_number
 

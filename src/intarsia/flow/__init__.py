@@ -6,10 +6,10 @@ run(Settings("digits", Path("runs/digits")))
 """
 
 from intarsia.flow.api import Outcome, last_settings, report, run, run_stage
-from intarsia.flow.benchmarks import BENCHMARKS, Benchmark
 from intarsia.flow.learning_settings import BASELINES
 from intarsia.flow.settings import Settings
 from intarsia.flow.stages import STAGES, Stage
+from intarsia.recipes import BENCHMARKS, Benchmark
 
 __all__ = [
     "BASELINES",

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from intarsia.engine import EngineConfig
 from intarsia.flow.energy import ENERGY
 from intarsia.flow.hardware import FIT, engine_of
-from intarsia.flow.results import Compiled, FloatNetwork, Quantized, Score
+from intarsia.flow.inputs import origin_of
+from intarsia.flow.results import Compiled, FloatNetwork, FromZoo, Quantized, Score
+from intarsia.flow.schemes import SUPERPOSITION
 from intarsia.flow.settings import Settings
 from intarsia.flow.stages import Variant, all_tasks, variants
 from intarsia.flow.synthesis import collect_synthesis
@@ -54,9 +56,12 @@ def collect(settings: Settings, records: Records) -> tuple[Results, tuple[PlaneP
         if f"quantize/{kind.name}" in records
     }
     name = kinds[0].name
-    built, quantized = networks.get(name), result_of(records, f"quantize/{name}", Quantized)
+    built = networks.get(name)
+    frozen = result_of(records, f"quantize/{name}", FromZoo) if settings.zoo else None
+    quantized = None if settings.zoo else result_of(records, f"quantize/{name}", Quantized)
     compiled = result_of(records, f"compile/{name}", Compiled)
-    floating = result_of(records, "execute/float", Score)
+    score = result_of(records, f"execute/{name}", Score) or result_of(records, "execute/float", Score)
+    scored = frozen.card if frozen and score is None else None
     areas, comparisons, fpgas = collect_synthesis(settings, records, built if compiled else None)
     synthesized = engine_of(records) if FIT in records else settings.engine
     engine = compiled.engine if compiled else synthesized
@@ -64,7 +69,9 @@ def collect(settings: Settings, records: Records) -> tuple[Results, tuple[PlaneP
         network=settings.network,
         title=settings.benchmark.title,
         dataset=settings.benchmark.dataset or str(settings.data_dir),
-        accuracies=_accuracies(settings, records, networks),
+        accuracies=_accuracies(settings, records, networks)
+        if frozen is None
+        else _frozen(frozen, records, built, name),
         bits=() if built is None else _bits(built),
         cycles=compiled.layers if compiled else (),
         macs=compiled.macs if compiled else (),
@@ -82,12 +89,18 @@ def collect(settings: Settings, records: Records) -> tuple[Results, tuple[PlaneP
         command=settings.command,
         engine=engine,
         synthesized=_differing(synthesized, engine),
-        metric=floating.metric if floating else "accuracy",
-        data=quantized.data if quantized else "",
+        metric=scored.metric if scored else score.metric if score else "accuracy",
+        data=quantized.data if quantized else frozen.card.data if frozen else "",
         input_rounding=quantized.input.text if quantized and quantized.input else "",
-        test_set="full official test set" if settings.benchmark.official else "held-out test set",
+        test_set=scored.test_set if scored else test_set(settings),
+        inputs=origin_of(settings),
     )
     return results, () if built is None else pictures_of(built)
+
+
+def test_set(settings: Settings) -> str:
+    """Say what the scores of a run are measured on."""
+    return "full official test set" if settings.benchmark.official else "held-out test set"
 
 
 def _differing(one: EngineConfig, other: EngineConfig) -> dict[str, int | str]:
@@ -117,6 +130,28 @@ def _accuracies(settings: Settings, records: Records, networks: Mapping[str, Int
             by_kind.setdefault(variant.kind, []).append(variant)
     rows += [_accuracy(name, found, records, networks[found[0].name]) for name, found in by_kind.items()]
     return tuple(rows)
+
+
+def _frozen(frozen: FromZoo, records: Records, network: IntegerNetwork | None, name: str) -> tuple[Accuracy, ...]:
+    """Return the score of a network of the zoo: measured where the test data was at hand, else that of its card."""
+    card, measured = frozen.card, result_of(records, f"execute/{name}", Score)
+    if network is None:
+        return ()
+    compiled, bits = result_of(records, f"compile/{name}", Compiled), effective_bits(network)
+    origin = "frozen network of the zoo" if measured else "score by the card of the zoo, not measured in this run"
+    return (
+        Accuracy(
+            name=SUPERPOSITION,
+            detail=card.scheme,
+            seeds=(card.seed,),
+            accuracies=(measured.score if measured else card.score,),
+            images=measured.images if measured else card.inputs,
+            effective_bits=bits.per_weight,
+            training=f"{origin}; {card.training}",
+            weight_bits=bits.total + bits.biases,
+            cycles=compiled.cycles if compiled else None,
+        ),
+    )
 
 
 def _accuracy(name: str, found: Sequence[Variant], records: Records, first: IntegerNetwork) -> Accuracy:

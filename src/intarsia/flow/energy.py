@@ -18,9 +18,9 @@ from intarsia.engine.cycles import predict
 from intarsia.files import write_text
 from intarsia.flow.hardware import FIT, compile_for, engine_of
 from intarsia.flow.hardware_settings import EnergyExtent
+from intarsia.flow.inputs import inputs_of
 from intarsia.flow.synthesis import cache_folder
 from intarsia.flow.task import Job, Task
-from intarsia.flow.verify import test_data
 from intarsia.integer import IntegerNetwork, file
 from intarsia.packages import require
 from intarsia.report.data import Estimate, Estimated
@@ -85,8 +85,7 @@ def estimate_energy(job: Job, pdk: Path | None, cycles: int | None) -> Estimated
     require("pyosys", "synthesize")
 
     network = file.load(job.input(job.task.needs[0], "safetensors"))
-    data = test_data(job)
-    image = data.scaling.integers(data.test.images[:1])[0]
+    image = inputs_of(job.settings, network, 1, progress=job.progress)[0]
     program = compile_for(network, engine_of(job.records))
     engine = PlacedEngine(program.config, load_pdk(pdk), cache=cache_folder())
     write_text(job.product(_NETLIST), engine.mapped.verilog)

@@ -16,7 +16,7 @@ from intarsia.flow.results import ImportedFloat, TrainedFloat
 from intarsia.flow.settings import Settings
 from intarsia.flow.task import Job, required
 from intarsia.packages import require
-from intarsia.quantize.recipes import RECIPES, with_epochs
+from intarsia.recipes import float_recipe_of, with_epochs
 from intarsia.text import counted
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _train(job: Job, training: FloatTraining) -> TrainedFloat:
 
     settings = job.settings
     data = load_data(settings, progress=job.progress)
-    recipe = with_epochs(RECIPES[settings.network], training.epochs)
+    recipe = with_epochs(float_recipe_of(settings.network), training.epochs)
     model = build(settings.network, training.seed)
     history = train_network(
         model,

@@ -7,9 +7,9 @@ from typing import Literal, get_args
 from intarsia.engine import EngineConfig
 from intarsia.engine.units import Superposition
 from intarsia.errors import IntarsiaError
-from intarsia.flow.benchmarks import Benchmark, Route
 from intarsia.flow.learning_settings import require_at_least
 from intarsia.processes import LONGEST_TIMEOUT_S
+from intarsia.recipes import Benchmark, Route
 
 #: How much of an inference runs on the netlist: nothing, the beginning of each layer, or every cycle.
 EnergyExtent = Literal["none", "sampled", "full"]

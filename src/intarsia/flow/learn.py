@@ -18,9 +18,9 @@ from intarsia.flow.task import Job, required
 from intarsia.flow.trained import how_quantized
 from intarsia.integer import IntegerNetwork, file
 from intarsia.integer.effective import effective_bits
-from intarsia.quantize.recipes import Rounding
 from intarsia.quantize.scheme import Scheme
 from intarsia.quantize.transforms.settings import Transforms
+from intarsia.recipes import Rounding
 
 if TYPE_CHECKING:
     from torch import nn

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from intarsia.errors import IntarsiaError
-from intarsia.flow.benchmarks import Benchmark
 from intarsia.flow.schemes import LAYERWISE, SUPERPOSITION
-from intarsia.quantize.recipes import LARGEST_SEED, QUANTIZATION_RECIPES, QuantizationRecipe
 from intarsia.quantize.scheme import LayerScheme
 from intarsia.quantize.scheme_text import normalized
 from intarsia.quantize.transforms.settings import Transforms
+from intarsia.recipes import LARGEST_SEED, QUANTIZATION_RECIPES, Benchmark, QuantizationRecipe
 
 #: What the layer-wise baseline must not cost more of than the network that is built.
 Budget = Literal["bits", "cycles"]
@@ -30,7 +29,7 @@ class LearningSettings:
         seeds: of quantization-aware training, one network of each kind for each, except int8, which is not trained;
             the first one is built in hardware. Empty is the network's default.
         epochs: of quantization-aware training; None is the recipe's, 0 is post-training quantization only.
-        recipe: of quantization-aware training, by name in `intarsia.quantize.recipes`; None is the network's.
+        recipe: of quantization-aware training, by the network that it was made for; None is this network's.
         rate: its peak learning rate, relative to each tensor's size; None is the recipe's.
         baselines: to report in addition, of `BASELINES`; None is the network's.
         layerwise_formats: what the layer-wise baseline chooses from for each layer, the best first.
@@ -91,7 +90,10 @@ class LearningSettings:
 
     def recipe_of(self, benchmark: Benchmark) -> QuantizationRecipe:
         """Return how the quantized networks are trained, except for numbers of epochs."""
-        return QUANTIZATION_RECIPES[self.recipe or benchmark.recipe].with_rate(self.rate)
+        return self._named_recipe(benchmark).with_rate(self.rate)
+
+    def _named_recipe(self, benchmark: Benchmark) -> QuantizationRecipe:
+        return benchmark.recipe if self.recipe is None else QUANTIZATION_RECIPES[self.recipe]
 
     @property
     def float_transforms(self) -> Transforms:
@@ -121,7 +123,7 @@ class LearningSettings:
     def _check_recipe(self, network: str, benchmark: Benchmark) -> None:
         if self.recipe is not None and self.recipe not in QUANTIZATION_RECIPES:
             raise IntarsiaError(f"there is no recipe {self.recipe!r}; choose one of {', '.join(QUANTIZATION_RECIPES)}.")
-        wanted = QUANTIZATION_RECIPES[benchmark.recipe].training.objective
+        wanted = benchmark.recipe.training.objective
         found = self.recipe_of(benchmark).training.objective
         if found != wanted:
             raise IntarsiaError(

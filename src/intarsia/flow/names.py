@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from intarsia.errors import IntarsiaError
-from intarsia.flow.benchmarks import BENCHMARKS
+from intarsia.recipes import BENCHMARKS
 
 #: The folder of all studies, among those of runs.
 STUDIES = "studies"

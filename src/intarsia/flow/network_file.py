@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from intarsia.array_files import read_npy
 from intarsia.datasets.metrics import classes_of, classes_told
@@ -17,6 +16,7 @@ from intarsia.errors import IntarsiaError
 from intarsia.files import replacing, require_replaceable, require_writable, write_json
 from intarsia.flow.comparison import require_equal, verify_on_engine
 from intarsia.flow.hardware import IMAGES_FILE, PROGRAM_FILE, is_program, write_program
+from intarsia.flow.inputs import Images, random_images
 from intarsia.flow.scheduler import Say
 from intarsia.flow.system import SystemOptions, measure_system, system_table
 from intarsia.integer import IntegerNetwork, file
@@ -25,8 +25,6 @@ from intarsia.packages import require
 from intarsia.system import software
 from intarsia.text import counted
 from intarsia.typed_json import to_json
-
-Images = NDArray[np.integer]
 
 _MOST_IMAGES = 1_000_000  # all of them are in memory at once
 
@@ -235,12 +233,6 @@ def _require_count(name: str, count: int | None) -> None:
         raise IntarsiaError(f"{name} must be 1 or more, not {count}.")
     if count is not None and count > _MOST_IMAGES:
         raise IntarsiaError(f"{name} must be at most {_MOST_IMAGES:,}, not {count}.")
-
-
-def random_images(network: IntegerNetwork, count: int) -> Images:
-    """Return images of uniformly random integers, the same for everybody, (count, C, H, W)."""
-    fmt, shape = network.input.format, network.input.shape
-    return np.random.default_rng(0).integers(fmt.lo, fmt.hi + 1, (count, *shape))
 
 
 def read_array(path: Path) -> Images:

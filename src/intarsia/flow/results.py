@@ -16,8 +16,9 @@ from intarsia.engine.roofs import LayerRoofs
 from intarsia.flow.learning_settings import Budget
 from intarsia.flow.memories import memory_bits_available
 from intarsia.flow.trained import which_kept
+from intarsia.integer.zoo import ZooCard
 from intarsia.report.data import Area
-from intarsia.report.metrics import SCORES
+from intarsia.report.metrics import BITS, SCORES
 from intarsia.synthesize.compare import Quantity
 from intarsia.text import counted
 
@@ -135,6 +136,26 @@ class Quantized:
         """In one line."""
         kept = f", {which_kept(self.epochs, [self.kept])}" if self.epochs else ""
         return f"validation {self.validation_accuracy:.2%}{kept}"
+
+
+@dataclass(frozen=True)
+class FromZoo:
+    """A frozen network of the zoo."""
+
+    card: ZooCard
+
+    @property
+    def summary(self) -> str:
+        """In one line."""
+        return scored(self.card)
+
+
+def scored(card: ZooCard) -> str:
+    """Return what a card says of the network's score and size, in a clause."""
+    metric = SCORES[card.metric]
+    several = f", mean of {len(card.seeds)} seeds {metric.text(card.mean)}" if len(card.seeds) > 1 else ""
+    bits = BITS.amount(card.bits_per_weight)
+    return f"{metric.title} {metric.text(card.score)} (seed {card.seed}{several}), {bits}, by its card"
 
 
 @dataclass(frozen=True)

@@ -3,19 +3,19 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from intarsia.engine import EngineConfig
 from intarsia.engine.units import unit_named
 from intarsia.errors import IntarsiaError
 from intarsia.files import require_readable
-from intarsia.flow.benchmarks import Benchmark, Route, benchmark_of
 from intarsia.flow.hardware_settings import HardwareSettings
 from intarsia.flow.learning_settings import LearningSettings
 from intarsia.flow.names import MODEL_FILE
 from intarsia.flow.schemes import scheme_text
-from intarsia.quantize.recipes import QuantizationRecipe
+from intarsia.integer.zoo import frozen_path
+from intarsia.recipes import Benchmark, QuantizationRecipe, Route, benchmark_of
 from intarsia.typed_json import MismatchError, from_json, mismatch, to_json
 
 #: In the folder of a run, next to its report: the settings that the report is of.
@@ -32,11 +32,12 @@ class Settings(LearningSettings, HardwareSettings):
     quality: give `--force` to train it again.
 
     Attributes:
-        network: name in `intarsia.flow.benchmarks`; for a user's own, the name of its run.
+        network: name in `intarsia.recipes`; for a user's own, the name of its run.
         folder: where the artifacts of this network go.
         model: file of a user's own network to import, see `intarsia.flow.names.MODELS`; its data is at `data_dir`.
         data_dir: folder of data sets; None looks at INTARSIA_DATA and the cache.
         command: the command line, for the report.
+        zoo: whether the run starts at the frozen network of the zoo; then nothing is trained.
     """
 
     network: str
@@ -44,14 +45,36 @@ class Settings(LearningSettings, HardwareSettings):
     model: Path | None = None
     data_dir: Path | None = None
     command: str = ""
+    zoo: bool = False
 
     def __post_init__(self) -> None:
+        if self.zoo:
+            self._start_frozen()
         self.normalize_learning(self.benchmark)
         self._check_source()
         self.check_learning(self.network, self.benchmark)
         self.check_hardware()
         self._check_float_epochs()
         _ = self.engine  # says what is wrong with the scheme and with its numbers
+
+    def _start_frozen(self) -> None:
+        """Refuse what only training could follow, and leave out what it would do by default.
+
+        Raises:
+            IntarsiaError: names the setting, or the zoo has no such network.
+        """
+        if self.model is not None:
+            raise IntarsiaError(f"{self.model} is imported and not of the zoo; leave out --zoo.")
+        frozen_path(self.network)
+        left_out: dict[str, object] = {"baselines": (), "transforms": "none", "seeds": self.benchmark.seeds}
+        for field in fields(LearningSettings):
+            if getattr(self, field.name) not in (field.default, left_out.get(field.name, field.default)):
+                raise IntarsiaError(
+                    f"--{field.name.replace('_', '-')} says what is trained, but --zoo takes {self.network} as it was "
+                    "frozen; leave out one of them."
+                )
+        for name, value in left_out.items():
+            object.__setattr__(self, name, value)
 
     def _check_source(self) -> None:
         if self.model is not None:
@@ -99,7 +122,7 @@ class Settings(LearningSettings, HardwareSettings):
         Raises:
             IntarsiaError: it is one of the folder of data sets, and there is none.
         """
-        if self.model is not None or not self.benchmark.reference:
+        if self.zoo or self.model is not None or not self.benchmark.reference:
             return self.model
         folder = self.data_dir or (Path(os.environ["INTARSIA_DATA"]) if os.environ.get("INTARSIA_DATA") else None)
         if folder is None or not (folder / self.benchmark.reference).is_file():
@@ -112,7 +135,7 @@ class Settings(LearningSettings, HardwareSettings):
     @property
     def from_scratch(self) -> bool:
         """Whether the float network is trained here."""
-        return self.benchmark.retrain if self.retrain is None else self.retrain
+        return not self.zoo and (self.benchmark.retrain if self.retrain is None else self.retrain)
 
     @property
     def compared(self) -> tuple[str, ...]:

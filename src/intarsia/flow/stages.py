@@ -13,13 +13,15 @@ from intarsia.datasets.types import SplitName
 from intarsia.engine.sources import rtl_folder
 from intarsia.errors import IntarsiaError
 from intarsia.files import sha256
-from intarsia.flow import fit, float_networks, hardware, learn, verify
+from intarsia.flow import fit, float_networks, frozen, hardware, learn, verify
 from intarsia.flow.data import data_key
 from intarsia.flow.energy import energy_task
+from intarsia.flow.inputs import inputs_key, origin_of
 from intarsia.flow.results import (
     Compiled,
     FittedEngine,
     FloatNetwork,
+    FromZoo,
     ImportedFloat,
     Quantized,
     Score,
@@ -30,9 +32,10 @@ from intarsia.flow.schemes import INT8, LAYERWISE, TERNARY
 from intarsia.flow.settings import Settings
 from intarsia.flow.synthesis import synthesis_tasks
 from intarsia.flow.task import Job, R, Result, Task
-from intarsia.quantize import RECIPES, Scheme
-from intarsia.quantize.recipes import with_epochs
+from intarsia.integer.zoo import frozen_path, read_card
+from intarsia.quantize import Scheme
 from intarsia.quantize.scheme import LayerScheme
+from intarsia.recipes import float_recipe_of, with_epochs
 from intarsia.report.data import Exported, Simulated
 from intarsia.typed_json import to_json
 
@@ -76,6 +79,9 @@ def variants(settings: Settings) -> list[Variant]:
     """Return the networks that a run makes: the scheme, then each baseline, for every seed; int8, which is not trained,
     for the first one.
     """
+    if settings.zoo:
+        card = read_card(settings.network)
+        return [Variant("zoo", settings.scheme, card.scheme, card.seed, None)]
     slug, text = _slug(settings.scheme), settings.scheme_text(settings.scheme)
     chosen = [Variant(f"{slug}-seed{s}", settings.scheme, text, s, settings.epochs) for s in settings.seeds]
     return [*chosen, *(each for kind in settings.compared for each in _baselines(settings, kind))]
@@ -96,7 +102,8 @@ def _baseline(settings: Settings, kind: str, seed: int) -> Variant:
 
 def _of_first_seed(settings: Settings) -> list[Variant]:
     """Return one network of each kind, that which is built first: all seeds take the same engine and cycles."""
-    return [variant for variant in variants(settings) if variant.seed == settings.seeds[0]]
+    found = variants(settings)
+    return [variant for variant in found if variant.seed == found[0].seed]
 
 
 def scale_bits(settings: Settings) -> int:
@@ -124,6 +131,8 @@ def _slug(text: str) -> str:
 
 def _fit(settings: Settings) -> list[Task[FittedEngine]]:
     """Return one task for each network that is compiled, and for each format that a layer-wise one may take."""
+    if settings.zoo:
+        return [_fit_frozen(settings)]
     built, *others = _of_first_seed(settings)
     schemes = {"engine": built.scheme} | {other.kind: other.scheme for other in others if other.kind == TERNARY}
     if _searches_cycles(settings):
@@ -147,6 +156,17 @@ def _fit_of(settings: Settings, name: str, scheme: str) -> Task[FittedEngine]:
     return Task("fit", name, title, action, FittedEngine, parameters, packages=("torch",))
 
 
+def _fit_frozen(settings: Settings) -> Task[FittedEngine]:
+    parameters = _frozen_key(settings) | {"integer": _digest(_integer_sources())} | _hardware_key(settings)
+    return Task("fit", "engine", "whether the engine takes it", frozen.fit_frozen, FittedEngine, parameters)
+
+
+def _frozen_key(settings: Settings) -> dict[str, object]:
+    """Return what a frozen network of the zoo depends on: its file and its card."""
+    path = frozen_path(settings.network)
+    return {"zoo": sha256(path), "card": sha256(path.with_suffix(".json"))}
+
+
 def _imported_key(path: Path) -> dict[str, object]:
     """Return what an imported float network depends on: its files, and the code that reads them."""
     reading = ("plan", "operators", "step", "affine", "arithmetic", "tracing", "windows", "inputs")
@@ -156,6 +176,8 @@ def _imported_key(path: Path) -> dict[str, object]:
 
 
 def _train(settings: Settings) -> list[Task[FloatNetwork]]:
+    if settings.zoo:
+        return []
     if settings.imported is not None:
         path = settings.imported
         title, suffix = f"float network from {path.name}", float_networks.model_suffix(path)
@@ -167,7 +189,7 @@ def _train(settings: Settings) -> list[Task[FloatNetwork]]:
         weights = {"zoo": hashlib.sha256(zoo.read_bytes()).hexdigest()}
         return [_float("float network from the zoo", float_networks.take_from_zoo, TrainedFloat, weights)]
     training = float_networks.FloatTraining(settings.float_epochs, settings.seeds[0])
-    recipe = with_epochs(RECIPES[settings.network], settings.float_epochs)
+    recipe = with_epochs(float_recipe_of(settings.network), settings.float_epochs)
     parameters = to_json(training) | {"recipe": repr(recipe)} | data_key(settings)
     action = functools.partial(float_networks.train, training=training)
     return [_float("float network from scratch", action, TrainedFloat, parameters)]
@@ -198,6 +220,9 @@ def _float(
 
 
 def _quantize(settings: Settings) -> list[Task[Result]]:
+    if settings.zoo:
+        take, key = frozen.take_frozen, _frozen_key(settings)
+        return [Task("quantize", "zoo", "frozen network from the zoo", take, FromZoo, key, suffixes=("safetensors",))]
     tasks: list[Task[Result]] = []
     data = data_key(settings, _LEARNING)
     for variant in variants(settings):
@@ -262,15 +287,18 @@ def _meaning(settings: Settings, variant: Variant) -> dict[str, object]:
 
 
 def _execute(settings: Settings) -> list[Task[Score]]:
+    if origin_of(settings) == "random":
+        return []  # nothing to measure a score on
     score = {"score": _digest(_sources("datasets", "metrics.py"))} | data_key(settings, _TEST)
     needs = ("train/float",)
     floating = Task("execute", "float", "float", verify.execute_float, Score, score, needs, packages=("torch",))
     parameters = score | {"sources": _digest(_integer_sources())}
-    return [floating, *(_of(variant, "execute", verify.execute, Score, parameters) for variant in variants(settings))]
+    integer = [_of(variant, "execute", verify.execute, Score, parameters) for variant in variants(settings)]
+    return integer if settings.zoo else [floating, *integer]
 
 
 def _export(settings: Settings) -> list[Task[Exported]]:
-    parameters = {"images": settings.onnx_images, "sources": _digest(_integer_sources())} | data_key(settings, _TEST)
+    parameters = {"images": settings.onnx_images, "sources": _digest(_integer_sources())} | inputs_key(settings)
     built = _of(variants(settings)[0], "export-onnx", verify.export_onnx, Exported, parameters)
     return [replace(built, suffixes=("onnx",), packages=("onnx", "onnxruntime"))]
 
@@ -303,7 +331,7 @@ def _searches_cycles(settings: Settings) -> bool:
 
 
 def _simulate(settings: Settings) -> list[Task[Simulated]]:
-    parameters = _hardware_key(settings) | data_key(settings, _TEST)
+    parameters = _hardware_key(settings) | inputs_key(settings)
     parameters |= {
         "images": settings.simulated_images,
         "integer": _digest(_integer_sources()),
@@ -319,7 +347,7 @@ def _synthesize(settings: Settings) -> list[Task[Result]]:
     hardware = _hardware_key(settings)
     tasks = synthesis_tasks(settings, hardware)
     if settings.energy != "none":
-        depends = hardware | data_key(settings, _TEST) | {"integer": _digest(_integer_sources())}
+        depends = hardware | inputs_key(settings) | {"integer": _digest(_integer_sources())}
         tasks.append(energy_task(settings.energy, f"quantize/{variants(settings)[0].name}", depends))
     return tasks
 
@@ -389,6 +417,8 @@ def require_fit(settings: Settings) -> None:
     Raises:
         IntarsiaError: as `intarsia.flow.fit.require_planes`.
     """
+    if settings.zoo:
+        return  # its planes are known, and the first stage asks about them too
     scheme = Scheme.parse(settings.scheme_text(settings.scheme))
     named = {str(rule): layer for rule, layer in scheme.exceptions if layer is not None}
     if _searches_cycles(settings):

@@ -9,15 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intarsia.cache import default_cache
-from intarsia.datasets.types import SplitName
 from intarsia.engine import EngineConfig, compile_network, config_for
 from intarsia.engine.program import Program
 from intarsia.errors import IntarsiaError
 from intarsia.files import require_replaceable, require_writable
 from intarsia.flow.comparison import require_equal
-from intarsia.flow.data import load_data
+from intarsia.flow.inputs import Images
 from intarsia.flow.scheduler import Say
-from intarsia.flow.settings import Settings
 from intarsia.integer import IntegerNetwork
 from intarsia.integer.executor import Executor
 from intarsia.system.layout import CORES, Core
@@ -25,9 +23,6 @@ from intarsia.system.sources import require_core
 from intarsia.system.toolchain import Compiler, require_compiler
 from intarsia.text import counted, escaped, in_columns
 
-Images = NDArray[np.integer]
-
-_TEST: tuple[SplitName, ...] = ("test",)
 #: Test images that the firmware runs where nothing else is said.
 SYSTEM_IMAGES = 10
 
@@ -111,18 +106,6 @@ class SystemCosts:
     images: int
     macs: int
     cores: tuple[CoreCost, ...]
-
-
-def test_images(settings: Settings, count: int, *, progress: bool = False) -> Images:
-    """Return the first images of a network's test set as its integers.
-
-    Raises:
-        IntarsiaError: the data is missing or damaged, or the count is not a number of images.
-    """
-    if count < 1:
-        raise IntarsiaError(f"--images must be 1 or more, not {count}.")
-    data = load_data(settings, _TEST, progress=progress)
-    return data.scaling.integers(data.test.images[:count])
 
 
 def require_system(options: SystemOptions) -> None:

@@ -13,6 +13,7 @@ from intarsia.flow.comparison import require_equal, verify_on_engine
 from intarsia.flow.data import load_data
 from intarsia.flow.float_networks import float_model, learning, require_match
 from intarsia.flow.hardware import compile_for, engine_of
+from intarsia.flow.inputs import inputs_of
 from intarsia.flow.results import Score
 from intarsia.flow.task import Job
 from intarsia.integer import file
@@ -65,8 +66,7 @@ def export_onnx(job: Job) -> Exported:
     from intarsia.integer import onnx  # noqa: PLC0415 (an optional part)
 
     network = file.load(job.input(job.task.needs[0], "safetensors"))
-    data = test_data(job)
-    images = data.scaling.integers(data.test.images[: job.settings.onnx_images])
+    images = inputs_of(job.settings, network, job.settings.onnx_images, progress=job.progress)
     onnx.export(network, job.product("onnx"))
     executor, values = Executor(network), 0
     with tempfile.TemporaryDirectory(prefix=".every-layer.", suffix=".part", dir=job.folder) as folder:
@@ -90,9 +90,8 @@ def simulate(job: Job) -> Simulated:
         IntarsiaError: a tool is missing, or a layer differs from the executor or the cycle model.
     """
     network = file.load(job.input(job.task.needs[0], "safetensors"))
-    data = test_data(job)
     program = compile_for(network, engine_of(job.records))
-    images = data.scaling.integers(data.test.images[: job.settings.simulated_images])
+    images = inputs_of(job.settings, network, job.settings.simulated_images, progress=job.progress)
     return verify_on_engine(network, program, images, progress=job.progress)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The built-in networks as PyTorch modules; `intarsia.flow.benchmarks` says what their runs do."""
+"""The built-in networks as PyTorch modules; `intarsia.recipes` says what their runs do."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -5,7 +5,7 @@ from intarsia.quantize import Scheme, freeze, quantize
 result = quantize(model, dataset, Scheme.parse("superposition"), seed=0)
 network = freeze(result.module, name="resnet8")
 
-Names are loaded when they are first used: schemes and recipes need no PyTorch.
+Names are loaded when they are first used: schemes need no PyTorch.
 """
 
 from importlib import import_module
@@ -18,23 +18,17 @@ if TYPE_CHECKING:
     from intarsia.quantize.freezing import freeze
     from intarsia.quantize.module import QuantizedNetwork, attach
     from intarsia.quantize.qat import QuantizedResult, quantize
-    from intarsia.quantize.recipes import QUANTIZATION_RECIPES, RECIPES, Phase, QuantizationRecipe, Recipe
     from intarsia.quantize.scheme import PRESETS, LayerScheme, Scheme
     from intarsia.quantize.training import train_network
     from intarsia.quantize.transforms.settings import Transforms
 
 __all__ = [
     "PRESETS",
-    "QUANTIZATION_RECIPES",
-    "RECIPES",
     "EpochRecord",
     "History",
     "LayerScheme",
-    "Phase",
-    "QuantizationRecipe",
     "QuantizedNetwork",
     "QuantizedResult",
-    "Recipe",
     "Scheme",
     "Transforms",
     "attach",
@@ -51,7 +45,6 @@ _MODULES = MappingProxyType(
         "freezing": ("freeze",),
         "module": ("QuantizedNetwork", "attach"),
         "qat": ("QuantizedResult", "quantize"),
-        "recipes": ("QUANTIZATION_RECIPES", "RECIPES", "Phase", "QuantizationRecipe", "Recipe"),
         "scheme": ("PRESETS", "LayerScheme", "Scheme"),
         "training": ("train_network",),
         "transforms.settings": ("Transforms",),

@@ -16,11 +16,10 @@ from intarsia.quantize.compensate import compensated
 from intarsia.quantize.data import TrainingData, reals
 from intarsia.quantize.module import QuantizedNetwork, attach, own_padding, padded
 from intarsia.quantize.objectives import class_logits
-from intarsia.quantize.patterns import Criterion
-from intarsia.quantize.recipes import Rounding
 from intarsia.quantize.scheme import Scheme
 from intarsia.quantize.step import Step, key
 from intarsia.quantize.transforms.settings import NO_TRANSFORMS, Transforms
+from intarsia.recipes import Criterion, Rounding
 
 _SAMPLES = 400_000  # values of a tensor that its step is searched on
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from intarsia.integer.formats import MOST_TIE
-from intarsia.quantize.patterns import Criterion, position_cost, share_out
+from intarsia.quantize.patterns import position_cost, share_out
 from intarsia.quantize.planes import (
     PlanedWeight,
     SuperposedWeight,
@@ -17,6 +17,7 @@ from intarsia.quantize.planes import (
     roomy_steps,
 )
 from intarsia.quantize.scheme import LayerScheme, Mix
+from intarsia.recipes import Criterion
 
 
 class MixedWeight(PlanedWeight):

@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch.nn import functional
 
-from intarsia.quantize.recipes import Recipe
+from intarsia.recipes import Recipe
 
 
 class Objective(Protocol):

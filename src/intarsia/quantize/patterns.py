@@ -3,15 +3,13 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch.nn import functional
 
 from intarsia.integer.formats import Pattern
 from intarsia.integer.units import fixed_channels, unit_numbers
-
-Criterion = Literal["residual", "curvature", "gradient"]
+from intarsia.recipes import Criterion
 
 
 def position_cost(

@@ -16,8 +16,9 @@ from torch import nn
 from intarsia.integer.formats import Pattern, WeightFormat, greatest_tie
 from intarsia.integer.scales import LARGEST_SHIFT
 from intarsia.quantize.activations import round_through, scale_gradient, with_gradient_of
-from intarsia.quantize.patterns import Criterion, choose_positions, position_cost
+from intarsia.quantize.patterns import choose_positions, position_cost
 from intarsia.quantize.scheme import LayerScheme
+from intarsia.recipes import Criterion
 
 #: Steps beyond which a weight's sign gets no gradient, so that the sign that is settled does not push its weight ever
 #: further out (Courbariaux et al., Binarized Neural Networks, 2016, stop at 1, but clip the weights there, too).

@@ -17,11 +17,11 @@ from intarsia.quantize.calibrate import attached, float_tensors, post_training
 from intarsia.quantize.checkpoint import History
 from intarsia.quantize.data import TrainingData, labelled
 from intarsia.quantize.module import QuantizedNetwork, outputs_or_every
-from intarsia.quantize.recipes import QuantizationRecipe, Recipe, recipe_of
 from intarsia.quantize.scheme import Scheme
 from intarsia.quantize.teacher_cache import TeacherCache
 from intarsia.quantize.training import train_network
 from intarsia.quantize.transforms.settings import NO_TRANSFORMS, Transforms
+from intarsia.recipes import QuantizationRecipe, Recipe, recipe_of
 
 _LEAST_SIZE = 1e-3  # so that biases that begin at zero learn as well
 

@@ -29,8 +29,8 @@ from intarsia.quantize.checkpoint import Best, EpochRecord, History, Progress, l
 from intarsia.quantize.cuda_graph import CudaGraphStep
 from intarsia.quantize.data import Labelled, Scaling, TrainingData, outputs_of
 from intarsia.quantize.objectives import Classification, Objective, mismatch, objective_of
-from intarsia.quantize.recipes import Phase, Recipe
 from intarsia.quantize.teacher_cache import TeacherCache
+from intarsia.recipes import Phase, Recipe
 
 Groups = Callable[[nn.Module, Recipe], Sequence[dict[str, Any]]]
 

@@ -4,6 +4,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from intarsia.datasets.types import Metric as ScoreName
 from intarsia.engine import EngineConfig
@@ -20,7 +21,7 @@ from intarsia.text import counted
 from intarsia.typed_json import MismatchError, from_json, mismatch, to_json
 
 #: The format of `results.json`; a file of another one is refused.
-_FORMAT = "intarsia-results-3"
+_FORMAT = "intarsia-results-4"
 #: In the file for its readers; follows from the rest.
 _DERIVED = ("total_cycles", "effective_bits")
 
@@ -351,6 +352,7 @@ class Results:
         data: what the data is, in a sentence; empty where its name says it.
         input_rounding: what the 8-bit input loses, in a clause; empty where it loses nothing.
         test_set: what the accuracies are measured on: the official one, or inputs that were held out.
+        inputs: what the comparisons and the energy are of: inputs of the test set, or random ones.
     """
 
     network: str
@@ -378,6 +380,7 @@ class Results:
     data: str = ""
     input_rounding: str = ""
     test_set: str = "full official test set"
+    inputs: Literal["test", "random"] = "test"
 
     @property
     def score(self) -> Metric:

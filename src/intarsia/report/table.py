@@ -3,7 +3,7 @@
 
 from collections.abc import Sequence
 
-from intarsia.report.data import Accuracy, Area, Estimate, Fpga, Results, ratio, resources_text
+from intarsia.report.data import Accuracy, Area, Estimate, Exported, Fpga, Results, Simulated, ratio, resources_text
 from intarsia.report.metrics import BITS, FREQUENCY, GATE_EQUIVALENTS, LONGEST_PATH, MEASURED_ENERGY, PERIOD, Metric
 from intarsia.synthesize.compare import NETWORK_AREA, PEAK_AREA
 from intarsia.text import counted, escaped
@@ -34,17 +34,19 @@ def table(results: Results) -> str:
         rows.append(("memory", f"{weights / 8192:,.1f} KiB weights ({each}), {activations}"))
     if results.simulated is not None:
         proof = results.simulated
-        rows.append(("simulated engine", _equal(proof.values, proof.layers, proof.images)))
+        rows.append(("simulated engine", _equal(results, proof)))
     if results.exported is not None:
         graph = results.exported
-        rows.append(("ONNX", _equal(graph.values, graph.layers, graph.images)))
+        rows.append(("ONNX", _equal(results, graph)))
     if results.areas and results.synthesized:
         rows.append(("area", f"of the engine that was fitted before training: {otherwise(results)}"))
     for area in results.areas:
         rows.append((f"area {area.design}", f"{area_text(area)}{path(area)}"))
     if results.energy is not None:
         found = results.energy.estimate
-        rows.append((MEASURED_ENERGY.title, not_estimated(results.energy.missing) if found is None else _energy(found)))
+        rows.append(
+            (MEASURED_ENERGY.title, not_estimated(results.energy.missing) if found is None else _energy(results, found))
+        )
         rows += [] if found is None else [("timing", _timing(found))]
     for comparison in results.comparisons:
         less = ratio(comparison)
@@ -135,10 +137,11 @@ def at_clock(estimate: Estimate) -> str:
     return f"{estimate.period_ns:g} ns ({FREQUENCY.amount(1000 / estimate.period_ns)})"
 
 
-def _energy(estimate: Estimate) -> str:
+def _energy(results: Results, estimate: Estimate) -> str:
+    random = ", one random input" if results.inputs == "random" else ""
     return (
-        f"{MEASURED_ENERGY.amount(estimate.total)} at a clock period of {at_clock(estimate)}; {extent(estimate)}; "
-        f"{estimated_on(estimate)}"
+        f"{MEASURED_ENERGY.amount(estimate.total)} at a clock period of {at_clock(estimate)}{random}; "
+        f"{extent(estimate)}; {estimated_on(estimate)}"
     )
 
 
@@ -161,8 +164,9 @@ def speed(fpga: Fpga) -> str:
     return "not placed and routed in this run"
 
 
-def _equal(values: int, layers: int, images: int) -> str:
-    return f"{values:,} values of {counted(layers, 'layer')} equal on {counted(images, 'image')}"
+def _equal(results: Results, proof: Simulated | Exported) -> str:
+    images = counted(proof.images, "random image" if results.inputs == "random" else "image")
+    return f"{proof.values:,} values of {counted(proof.layers, 'layer')} equal on {images}"
 
 
 def _aligned(rows: Sequence[tuple[str, str]]) -> str:

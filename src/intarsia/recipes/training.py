@@ -1,17 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recipes: how networks are trained, as data. Nothing here needs PyTorch: a plan of work names its recipes."""
+"""How networks are trained, as data. Nothing here needs PyTorch: a plan of work names its recipes."""
 
-from collections.abc import Mapping
+import math
 from dataclasses import MISSING, dataclass, fields, replace
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-import numpy as np
-
-if TYPE_CHECKING:
-    from intarsia.quantize.patterns import Criterion
-
-
+#: What decides the sparse positions, see `intarsia.quantize.patterns`.
+Criterion = Literal["residual", "curvature", "gradient"]
 #: Of weights, after training: see `intarsia.quantize.calibrate.post_training`.
 Rounding = Literal["compensated", "nearest"]
 #: Multiply-accumulates that take as long as to quantize a weight in a step, and to update it.
@@ -32,8 +27,8 @@ class _CompactRepr:
         return f"{type(self).__name__}({', '.join(texts)})"
 
 
-@dataclass(frozen=True, repr=False)
-class Phase(_CompactRepr):
+@dataclass(frozen=True)
+class Phase:
     """Epochs that share one augmentation: crops of `size` pixels square (None: of the image's own size) out of
     images padded by `pad` on each side; two numbers pad rows and columns differently.
 
@@ -42,8 +37,8 @@ class Phase(_CompactRepr):
     """
 
     epochs: int
-    size: int | None
-    pad: int | tuple[int, int]
+    size: int | None = None
+    pad: int | tuple[int, int] = 0
 
     @property
     def pads(self) -> tuple[int, int]:
@@ -123,29 +118,8 @@ class Recipe(_CompactRepr):
         if progress < self.warmup:
             return self.peak_rate * (0.04 + 0.96 * progress / self.warmup)
         rest = (1.0 - progress) / (1.0 - self.warmup)
-        falling = rest if self.optimizer == "sgd" else 0.5 - 0.5 * float(np.cos(np.pi * rest))
+        falling = rest if self.optimizer == "sgd" else 0.5 - 0.5 * math.cos(math.pi * rest)
         return self.peak_rate * falling
-
-
-RECIPES: Mapping[str, Recipe] = MappingProxyType(
-    {
-        "digits": Recipe(
-            phases=(Phase(40, size=8, pad=1),),
-            batch=64,
-            optimizer="adam",
-            peak_rate=1e-2,
-            weight_decay=1e-2,
-            threads=1,
-        ),
-        "resnet8": Recipe(
-            phases=(Phase(40, size=24, pad=0), Phase(26, size=32, pad=4)),
-            peak_rate=0.15,
-            weight_decay=5e-4,
-            flip=True,
-        ),
-    }
-)
-"""How each network's float weights are trained from scratch."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -167,7 +141,7 @@ class QuantizationRecipe(_CompactRepr):
     training: Recipe
     settle: int = 0
     snap: float = 0.5
-    criterion: "Criterion" = "residual"
+    criterion: Criterion = "residual"
     calibration: int = 512
     compile: bool = False
     work: float | None = None
@@ -200,98 +174,6 @@ class QuantizationRecipe(_CompactRepr):
             return found
         most = max(1, int(found.work / (inputs * (macs + _PER_WEIGHT * weights / batch))))
         return found.with_epochs(min(found.training.epochs, most))
-
-
-#: Of the recipe for data that nobody has tuned anything for.
-OWN = "own"
-
-#: By data set.
-QUANTIZATION_RECIPES: Mapping[str, QuantizationRecipe] = MappingProxyType(
-    {
-        OWN: QuantizationRecipe(
-            Recipe(
-                phases=(Phase(12, size=None, pad=0),),
-                batch=64,
-                optimizer="adam",
-                peak_rate=1e-2,
-                weight_decay=0.0,
-                average=0.99,
-            ),
-            work=2e12,
-        ),
-        "cifar10": QuantizationRecipe(
-            Recipe(
-                phases=(Phase(14, size=None, pad=4),),
-                optimizer="adam",
-                peak_rate=1e-2,
-                weight_decay=0.0,
-                flip=True,
-            ),
-            calibration=1024,
-            compile=True,
-        ),
-        "speech_commands": QuantizationRecipe(
-            Recipe(
-                phases=(Phase(12, size=None, pad=(3, 0)),),
-                batch=32,
-                optimizer="adam",
-                peak_rate=3e-4,
-                weight_decay=0.0,
-                edge=True,
-                mixup=0.2,
-                teacher_weight=1.0,
-                match=3.0,
-            ),
-            calibration=2048,
-            compile=True,
-        ),
-        "visual_wake_words": QuantizationRecipe(
-            Recipe(
-                phases=(Phase(8, size=None, pad=8),),
-                batch=32,
-                optimizer="adam",
-                peak_rate=5e-4,
-                weight_decay=0.0,
-                flip=True,
-                mixup=0.2,
-                teacher_weight=1.0,
-                match=3.0,
-            ),
-            calibration=2048,
-            compile=True,
-        ),
-        "toycar": QuantizationRecipe(
-            Recipe(
-                phases=(Phase(10, size=None, pad=0),),
-                batch=256,
-                optimizer="adam",
-                peak_rate=1e-2,
-                weight_decay=0.0,
-                objective="reconstruction",
-                # The training clips are of one machine, the teacher has heard them all.
-                teacher_weight=1.0,
-                match=1.0,
-                threads=1,
-            ),
-            calibration=2048,
-        ),
-        "digits": QuantizationRecipe(
-            Recipe(
-                phases=(Phase(30, size=None, pad=1),),
-                batch=64,
-                optimizer="adam",
-                peak_rate=1e-2,
-                weight_decay=0.0,
-                threads=1,
-            ),
-        ),
-    }
-)
-
-
-def recipe_of(dataset: str) -> QuantizationRecipe:
-    """Return the recipe for a data set by name; that for data of one's own where there is none."""
-    return QUANTIZATION_RECIPES.get(dataset, QUANTIZATION_RECIPES[OWN])
 
 
 def with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
