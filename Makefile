@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+# What a run needs is installed first; tests, linters and clusters need more.
+RUN    := $(VENV)/.run
 STAMP  := $(VENV)/.installed
 
 # Real data and cell libraries, where they lie beside the checkout, let more tests run.
@@ -24,13 +26,17 @@ help:
 	@echo "make study  the long experiments, outside the test suite"
 	@echo "make docs   install, then the documentation with the API reference (build/docs/index.html)"
 
-$(STAMP): pyproject.toml constraints.txt
+$(RUN): pyproject.toml constraints.txt
 	@command -v g++ >/dev/null && command -v perl >/dev/null || { echo "g++ and perl are needed: install them with your system's package manager." >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[all]'
+	touch $@
+
+$(STAMP): $(RUN)
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[all,cluster,dev]'
 	touch $@
 
-run: $(STAMP)
+run: $(RUN)
 	$(BIN)/intarsia run digits
 
 lint: $(STAMP)

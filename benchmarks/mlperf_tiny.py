@@ -39,7 +39,10 @@ HARDWARE = (
 
 @dataclass(frozen=True)
 class Scored:
-    """A network's score on the test set, the mean over its seeds; bytes and cycles are None where it has none."""
+    """A network's score on the test set, the mean over its seeds; bytes and cycles are None where it has none.
+
+    `by_seed` are the scores of the seeds, in their order; empty where they were not kept.
+    """
 
     network: str
     kind: str
@@ -50,6 +53,12 @@ class Scored:
     effective_bits: float
     weight_bytes: int | None
     cycles: int | None
+    by_seed: tuple[float, ...]
+
+    @property
+    def spreads(self) -> bool:
+        """Whether the scores of several seeds are known."""
+        return len(self.by_seed) > 1
 
 
 @dataclass(frozen=True)
@@ -125,6 +134,7 @@ def findings_of(run: Results) -> Findings:
             entry.effective_bits,
             entry.weight_bits // 8 or None,
             entry.cycles,
+            entry.accuracies if entry.seeds else (),
         )
         for entry in run.accuracies
     )
@@ -157,8 +167,9 @@ def page(kept: Mapping[str, Findings]) -> str:
 Written by `python benchmarks/mlperf_tiny.py`. Scores are those of integer networks, except the float rows, on the full
 official test set: accuracy, or the area under the ROC curve (AUC) of the autoencoder. Bits per weight are all bits
 stored for the weights (without biases) divided by the number of weights; bytes include the biases. Cycles are those of
-the engine with 16 superposition lanes; networks with int8 layers have none, because they need dense lanes. The
-README shows three seeds of ResNet-8.
+the engine with 16 superposition lanes; networks with int8 layers have none, because they need dense lanes. Where
+several seeds were trained, the score is their mean, with the least and the greatest in brackets. The README shows three
+seeds of ResNet-8.
 
 {table(ACCURACY, accuracy)}
 
@@ -176,8 +187,8 @@ activation word once; "largest per layer" sums the largest of the three for each
 
 ## Comparison at equal bits
 
-Points between the score of each quantized network and that of its float network. A layer-wise network gets the bits of
-the superposition, or fewer.
+Points between the score of each quantized network and that of its float network, with the least and the greatest of
+several seeds in brackets. A layer-wise network gets the bits of the superposition, or fewer.
 
 {table(COMPARED, [comparison(run) for run in runs if len(run.scores) > 2])}
 
@@ -213,7 +224,12 @@ def comparison(run: Findings) -> Row:
     scores = {one.kind: one for one in run.scores}
 
     def points(kind: str) -> str:
-        return f"{100 * (scores[kind].score - scores['float'].score):+.2f}" if kind in scores else "–"
+        if kind not in scores:
+            return "–"
+        one = scores[kind]
+        bounds = (min(one.by_seed), max(one.by_seed)) if one.spreads else ()
+        mean, *rest = (f"{100 * (score - scores['float'].score):+.2f}" for score in (one.score, *bounds))
+        return f"{mean} ({' to '.join(rest)})" if rest else mean
 
     bits = [BITS.text(scores[kind].effective_bits) for kind in KINDS if kind in scores]
     return (run.network, *map(points, KINDS), " / ".join(bits))
@@ -221,11 +237,12 @@ def comparison(run: Findings) -> Row:
 
 def accuracy_row(one: Scored) -> Row:
     metric = SCORES[one.metric]
+    score = metric.text(one.score) if metric.unit else f"{metric.title} {metric.text(one.score)}"
     return (
         one.network,
         one.kind,
         one.made,
-        metric.text(one.score) if metric.unit else f"{metric.title} {metric.text(one.score)}",
+        f"{score} ({metric.range_text(one.by_seed)})" if one.spreads else score,
         ", ".join(map(str, one.seeds)) or "–",
         BITS.text(one.effective_bits),
         count(one.weight_bytes),

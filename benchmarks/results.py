@@ -3,7 +3,8 @@
 
 python benchmarks/results.py runs/digits runs/resnet8 --own runs/mine   # or one of both alone
 
-The last run goes into the README and gives the pictures; those before it go into docs/results.md.
+The last run goes into the README and gives the pictures; those before it go into docs/results.md. The accuracies of the
+digits network also go where the README tells what `make run` does.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from intarsia.report.pictures import pictures_of
 #: Weights across the picture of a layer.
 WIDEST = 400
 RESULTS = ("<!-- results: written by benchmarks/results.py from runs/*/results.json -->\n", "<!-- end of results -->")
+DIGITS = ("<!-- digits: written by benchmarks/results.py -->\n", "<!-- end of digits -->")
 OWN = ("<!-- own: written by benchmarks/results.py -->\n", "<!-- end of own -->")
 QUICK = ("<!-- quick: written by benchmarks/results.py -->\n", "<!-- end of quick -->")
 
@@ -50,6 +52,9 @@ def main() -> None:
         results = read_run(run / "results.json")
         table = (run / "results.txt").read_text().rstrip()
         sections.append(f"**{results.title}** — `{results.command}`\n\n```\n{table}\n```\n")
+        if results.network == "digits":
+            accuracies = [line for line in table.splitlines() if line.startswith("accuracy")]
+            insert(options.readme, DIGITS, "\n```\n{}\n```\n\n".format("\n".join(accuracies)))
     *others, last = sections
     insert(options.readme, RESULTS, f"\n{last}\n")
     if others:

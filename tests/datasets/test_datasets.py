@@ -18,7 +18,7 @@ def digits() -> Dataset:
 
 def test_digits_splits_are_disjoint_and_complete(digits: Dataset) -> None:
     splits = [digits.train, digits.validation, digits.test]
-    assert [len(split) for split in splits] == [1197, 300, 300]
+    assert [len(split) for split in splits] == [400, 397, 1000]
     everything = np.concatenate([split.images.reshape(len(split), -1) for split in splits])
     from sklearn.datasets import load_digits  # noqa: PLC0415
 

@@ -27,7 +27,7 @@ NETWORK = "quantize/superposition-seed0"
 
 
 def settings_in(folder: Path, **changes: Any) -> Settings:
-    return Settings("digits", folder, lanes=8, float_epochs=1, epochs=0, baselines=(), **changes)
+    return Settings("digits", folder, lanes=8, seeds=(0,), float_epochs=1, epochs=0, baselines=(), **changes)
 
 
 def energy_of(settings: Settings) -> Task[Result] | None:

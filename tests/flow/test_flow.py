@@ -32,7 +32,7 @@ def quiet(_: str) -> None:
 
 
 def settings_in(folder: Path, **changes: Any) -> Settings:
-    return Settings("digits", folder, **changes)
+    return Settings("digits", folder, **{"seeds": (0,)} | changes)
 
 
 @dataclass(frozen=True)
@@ -305,7 +305,26 @@ def test_a_new_seed_quantizes_only_that_seed_and_never_trains_again() -> None:
         for seeds in ((0,), (0, 1))
     )
     assert {name: before[name] for name in before} == {name: after[name] for name in before}
-    assert set(after) - set(before) == {"quantize/superposition-seed1", "execute/superposition-seed1"}
+    kinds = ("superposition", "ternary")
+    assert set(after) - set(before) == {f"{stage}/{kind}-seed1" for stage in ("quantize", "execute") for kind in kinds}
+
+
+def test_the_digits_network_is_compared_with_three_seeds_of_each_kind() -> None:
+    settings = Settings("digits", Path())
+    found = [(variant.kind, variant.seed) for variant in variants(settings)]
+    trained = [(kind, seed) for kind in ("superposition", "ternary") for seed in range(3)]
+    assert found == [*trained, ("int8", 0)]  # which is not trained
+    compiled = [task.id for task in all_tasks(settings) if task.stage == "compile"]
+    assert compiled == ["compile/superposition-seed0", "compile/ternary-seed0"]
+
+
+def test_the_formats_of_layers_are_searched_once_for_all_seeds() -> None:
+    settings = settings_in(Path(), seeds=(3, 4), baselines=("layerwise",))
+    tasks = {task.id: task for task in all_tasks(settings)}
+    assert len(tasks) == len(all_tasks(settings))
+    assert tasks["quantize/layerwise-scheme"].needs == ("train/float", "quantize/superposition-seed3")
+    for seed in (3, 4):
+        assert tasks[f"quantize/layerwise-seed{seed}"].needs == ("train/float", "quantize/layerwise-scheme")
 
 
 def test_each_option_changes_only_what_depends_on_it() -> None:
@@ -534,7 +553,6 @@ def test_layer_wise_formats_under_cycles_are_those_of_the_engine() -> None:
         ({"layerwise_formats": ("int9",)}, "int9"),
         ({"layerwise_formats": ()}, "at least one"),
         ({"seeds": (1, 1)}, "different"),
-        ({"seeds": ()}, "seeds"),
         ({"seeds": (10**23,)}, "from 0 to 2147483647"),
         ({"epochs": -1}, "epochs"),
         ({"images": 0}, "images"),

@@ -61,8 +61,8 @@ def test_the_search_finds_formats_that_fit_a_budget_of_bits() -> None:
         return {layer.name: float(layer.total) for layer in effective_bits(network).layers}
 
     steps: list[int] = []
-    found = search_layerwise(model, data, FORMATS, bits, 3.9 * 4_304, images=64, progress=steps.append)
-    assert found.cost <= 3.9 * 4_304
+    found = search_layerwise(model, data, FORMATS, bits, 4.5 * 1_840, images=64, progress=steps.append)
+    assert found.cost <= 4.5 * 1_840
     assert len(set(map(str, found.scheme.layers.values()))) > 1
     assert set(found.scheme.layers.values()) <= {LayerScheme.parse(text) for text in FORMATS}
     assert len(steps) == len(found.sensitivity) * len(FORMATS)
@@ -141,7 +141,7 @@ def test_the_search_counts_what_transforms_make_of_the_network() -> None:
 
     plain = search_layerwise(model, data, ["int8"], weights, 1e9, images=32)
     wide = search_layerwise(model, data, ["int8"], weights, 1e9, images=32, transforms=Transforms(widen=1.5))
-    assert plain.cost == 4_304
+    assert plain.cost == 1_840
     assert wide.cost > 1.3 * plain.cost
 
 

@@ -353,7 +353,7 @@ def test_biases_and_normalization_do_not_decay() -> None:
     assert decayed["weight_decay"] == SHORT.weight_decay
     assert rest["weight_decay"] == 0
     assert {p.dim() for p in decayed["params"]} == {4}
-    assert sum(p.numel() for p in decayed["params"]) == 4304 - 320
+    assert sum(p.numel() for p in decayed["params"]) == 1840 - 160
     assert {p.dim() for p in rest["params"]} == {1}
 
 

@@ -171,6 +171,7 @@ def test_the_page_says_every_figure_and_escapes_text() -> None:
     page = render(FULL, [])
     for text in ("97.00%", "2.00 points", "2,000", "98,765", "987,650", "71.2", "1,000,000", "3.00", "9.5"):
         assert text in page
+    assert "96.00% to 98.00%" in page
     assert "a &lt;small&gt; network" in page
     assert "fc &amp; out" in page
     assert "<small> network" not in page
@@ -183,6 +184,17 @@ def test_an_area_under_the_curve_is_no_percentage() -> None:
     for words in ("0.9700", "0.0200", "AUC", "Clips of toy cars."):
         assert words in page
     assert "97.00%" not in page
+
+
+def test_ternary_stands_beside_the_superposition_with_the_spread_of_each() -> None:
+    results = replace(
+        FULL, accuracies=(*FULL.accuracies, Accuracy("ternary", "ternary", (0, 1), (0.93, 0.94), 300, 1.7))
+    )
+    page, text = render(results, []), table(results)
+    assert "(float 98.00%, ternary 93.50%)" in page
+    assert "93.00% to 94.00%" in page
+    assert re.search(r"accuracy superposition +97.00% .* mean of seeds 0, 1 \(96.00% to 98.00%\)", text)
+    assert re.search(r"accuracy ternary +93.50% .* mean of seeds 0, 1 \(93.00% to 94.00%\)", text)
 
 
 def test_what_was_not_done_is_said() -> None:

@@ -109,7 +109,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--seeds",
         _TRAINED,
-        "one network per seed; the first is compiled to hardware (default: 0)",
+        "one network of each kind per seed; the first is compiled to hardware (default: 0; of digits 0 1 2)",
         _LEARNING,
         alias="--seed",
         metavar="N",

@@ -26,11 +26,12 @@ class LearningSettings:
         scheme: preset or text, see `intarsia.quantize.scheme`.
         transforms: of the float network before it is quantized, see `intarsia.quantize.transforms`; None is the
             network's default with its default scheme, and none with another. int8 is never equalized.
-        seeds: of quantization-aware training, one network each; the first one is built in hardware.
+        seeds: of quantization-aware training, one network of each kind for each, except int8, which is not trained;
+            the first one is built in hardware. Empty is the network's default.
         epochs: of quantization-aware training; None is the recipe's, 0 is post-training quantization only.
         recipe: of quantization-aware training, by the network that it was made for; None is this network's.
         rate: its peak learning rate, relative to each tensor's size; None is the recipe's.
-        baselines: to report in addition, of `BASELINES`, for the first seed; None is the network's.
+        baselines: to report in addition, of `BASELINES`; None is the network's.
         layerwise_formats: what the layer-wise baseline chooses from for each layer, the best first.
         layerwise_budget: what it must not cost more of than the network that is built.
         baseline_epochs: of their training, except int8, which needs none; None is as many as `epochs`.
@@ -41,7 +42,7 @@ class LearningSettings:
 
     scheme: str = SUPERPOSITION
     transforms: str | None = None
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[int, ...] = ()
     epochs: int | None = None
     recipe: str | None = None
     rate: float | None = None
@@ -54,11 +55,12 @@ class LearningSettings:
     device: str = "cpu"
 
     def normalize_learning(self, benchmark: Benchmark) -> None:
-        """Write texts in one way only, and fill in the network's transforms.
+        """Write texts in one way only, and fill in the network's seeds and transforms.
 
         Raises:
             IntarsiaError: they cannot be read.
         """
+        object.__setattr__(self, "seeds", self.seeds or benchmark.seeds)
         object.__setattr__(self, "scheme", normalized(self.scheme))
         default = benchmark.transforms if self.scheme == SUPERPOSITION else "none"
         chosen = default if self.transforms is None else self.transforms
@@ -71,7 +73,7 @@ class LearningSettings:
             IntarsiaError: says which setting is wrong and what it may be.
         """
         within = all(0 <= seed <= LARGEST_SEED for seed in self.seeds)
-        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or not within:
+        if len(set(self.seeds)) != len(self.seeds) or not within:
             raise IntarsiaError(f"the seeds must be different numbers from 0 to {LARGEST_SEED}, not {self.seeds}.")
         self._check_baselines(self.baselines_of(benchmark))
         self._check_layerwise()

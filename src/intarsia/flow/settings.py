@@ -66,7 +66,7 @@ class Settings(LearningSettings, HardwareSettings):
         if self.model is not None:
             raise IntarsiaError(f"{self.model} is imported and not of the zoo; leave out --zoo.")
         frozen_path(self.network)
-        left_out: dict[str, object] = {"baselines": (), "transforms": "none"}
+        left_out: dict[str, object] = {"baselines": (), "transforms": "none", "seeds": self.benchmark.seeds}
         for field in fields(LearningSettings):
             if getattr(self, field.name) not in (field.default, left_out.get(field.name, field.default)):
                 raise IntarsiaError(

@@ -76,22 +76,34 @@ class Variant:
 
 
 def variants(settings: Settings) -> list[Variant]:
-    """Return the networks that a run makes: the scheme for every seed, then the baselines for the first seed."""
+    """Return the networks that a run makes: the scheme, then each baseline, for every seed; int8, which is not trained,
+    for the first one.
+    """
     if settings.zoo:
         card = read_card(settings.network)
         return [Variant("zoo", settings.scheme, card.scheme, card.seed, None)]
     slug, text = _slug(settings.scheme), settings.scheme_text(settings.scheme)
     chosen = [Variant(f"{slug}-seed{s}", settings.scheme, text, s, settings.epochs) for s in settings.seeds]
-    return [*chosen, *(_baseline(settings, kind) for kind in settings.compared)]
+    return [*chosen, *(each for kind in settings.compared for each in _baselines(settings, kind))]
 
 
-def _baseline(settings: Settings, kind: str) -> Variant:
-    seed = settings.seeds[0]
+def _baselines(settings: Settings, kind: str) -> list[Variant]:
+    seeds = settings.seeds[:1] if kind == INT8 else settings.seeds
+    return [_baseline(settings, kind, seed) for seed in seeds]
+
+
+def _baseline(settings: Settings, kind: str, seed: int) -> Variant:
     text = kind if kind == LAYERWISE else _of_same_scales(settings, settings.scheme_text(kind))
     if kind == INT8:
         return Variant(INT8, INT8, text, seed, 0)
     epochs = settings.epochs if settings.baseline_epochs is None else settings.baseline_epochs
     return Variant(f"{kind}-seed{seed}", kind, text, seed, epochs)
+
+
+def _of_first_seed(settings: Settings) -> list[Variant]:
+    """Return one network of each kind, that which is built first: all seeds take the same engine and cycles."""
+    found = variants(settings)
+    return [variant for variant in found if variant.seed == found[0].seed]
 
 
 def scale_bits(settings: Settings) -> int:
@@ -121,7 +133,7 @@ def _fit(settings: Settings) -> list[Task[FittedEngine]]:
     """Return one task for each network that is compiled, and for each format that a layer-wise one may take."""
     if settings.zoo:
         return [_fit_frozen(settings)]
-    built, *others = variants(settings)
+    built, *others = _of_first_seed(settings)
     schemes = {"engine": built.scheme} | {other.kind: other.scheme for other in others if other.kind == TERNARY}
     if _searches_cycles(settings):
         alike = ", ".join(f"{where}=default" for where in ("first", "last", "depthwise"))
@@ -216,7 +228,8 @@ def _quantize(settings: Settings) -> list[Task[Result]]:
     for variant in variants(settings):
         needs = ["train/float"]
         if variant.kind == LAYERWISE:
-            tasks.append(_search(settings, data))
+            if variant.seed == settings.seeds[0]:  # one search serves all seeds
+                tasks.append(_search(settings, data))
             needs.append(learn.SEARCH)
         plan = _plan(settings, variant)
         parameters = to_json(plan) | _meaning(settings, variant) | data
@@ -291,7 +304,7 @@ def _export(settings: Settings) -> list[Task[Exported]]:
 
 
 def _compile(settings: Settings) -> list[Task[Compiled]]:
-    built, *others = variants(settings)
+    built, *others = _of_first_seed(settings)
     fits = {
         TERNARY: (f"fit/{TERNARY}",),
         LAYERWISE: tuple(f"fit/{_layerwise_fit(text)}" for text in settings.layerwise_formats),

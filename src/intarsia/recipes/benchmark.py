@@ -31,6 +31,7 @@ class Benchmark:
         official: whether its test set is the official one; else some of the inputs were held out.
         transforms: of the float network before it is quantized with that scheme.
         baselines: kinds of networks to report in addition.
+        seeds: of quantization-aware training, one network of each kind for each.
         route: what is placed and routed on an FPGA; nextpnr takes long for the engine, seconds for a lane.
         threads: of PyTorch; one is fastest for a network whose iterations take milliseconds. None is PyTorch's choice.
     """
@@ -46,6 +47,7 @@ class Benchmark:
     official: bool = True
     transforms: str = "none"
     baselines: tuple[str, ...] = ("ternary", "int8")
+    seeds: tuple[int, ...] = (0,)
     route: Route = "engine"
     threads: int | None = None
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The metrics of networks and engines: each one's name, title, unit, direction and digits, declared once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
@@ -45,6 +45,10 @@ class Metric:
         if value is None:
             return "–"
         return f"{self.shown(value):,.{self.digits}f}" + ("%" if self.unit == "%" else "")
+
+    def range_text(self, values: Sequence[float]) -> str:
+        """Return the least and the greatest of some values."""
+        return f"{self.text(min(values))} to {self.text(max(values))}"
 
     def amount(self, value: float) -> str:
         """Return a value with its unit."""

@@ -3,8 +3,8 @@
 
 from collections.abc import Sequence
 
-from intarsia.report.data import Area, Estimate, Exported, Fpga, Results, Simulated, ratio, resources_text
-from intarsia.report.metrics import BITS, FREQUENCY, GATE_EQUIVALENTS, LONGEST_PATH, MEASURED_ENERGY, PERIOD
+from intarsia.report.data import Accuracy, Area, Estimate, Exported, Fpga, Results, Simulated, ratio, resources_text
+from intarsia.report.metrics import BITS, FREQUENCY, GATE_EQUIVALENTS, LONGEST_PATH, MEASURED_ENERGY, PERIOD, Metric
 from intarsia.synthesize.compare import NETWORK_AREA, PEAK_AREA
 from intarsia.text import counted, escaped
 
@@ -15,7 +15,7 @@ def table(results: Results) -> str:
     """Return the figures that matter most, with units, one per line."""
     rows: list[tuple[str, str]] = []
     for entry in results.accuracies:
-        seeds = f", mean of seeds {', '.join(map(str, entry.seeds))}" if len(entry.seeds) > 1 else ""
+        seeds = _seeds(entry, results.score)
         bits = BITS.amount(entry.effective_bits)
         training = f"; {entry.training.partition(', distilled')[0]}" if entry.training else ""
         text = f"{results.score.text(entry.mean)}  of {counted(entry.images, 'test image')}, {bits}{seeds}{training}"
@@ -60,6 +60,13 @@ def table(results: Results) -> str:
         text = f"{speed(fpga)}, {kind_of}{resources}" if resources else speed(fpga)
         rows.append((f"{fpga.design} on {fpga.device}", text))
     return _aligned(rows)
+
+
+def _seeds(entry: Accuracy, score: Metric) -> str:
+    """Say of which seeds a score is the mean, and how far they are apart; empty where there is only one."""
+    if len(entry.seeds) < 2:
+        return ""
+    return f", mean of seeds {', '.join(map(str, entry.seeds))} ({score.range_text(entry.accuracies)})"
 
 
 def otherwise(results: Results) -> str:
