@@ -36,7 +36,7 @@ def digits() -> Dataset:
         ("int4+1:16/16xint4 a4, last=binary", "widen1.5", "superposition"),
         ("int8", "none", "dense"),
         ("mix-outputs:int8@0.125/int2, first=int4", "none", "mixed_rows"),
-        ("ternary+outputs@0.125xint4", "none", "mixed_rows"),
+        ("ternary+outputs@0.25xint4", "none", "mixed_rows"),
         ("int4 a4, first=int8 a4, last=int16, depthwise=int16 a16", "none", "sum_together"),
         ("int8 a16", "none", "sum_together16"),
     ],

@@ -11,11 +11,11 @@ from torch import nn
 
 from intarsia.datasets import load_dataset
 from intarsia.networks import build
-from intarsia.quantize import Phase, Recipe
 from intarsia.quantize.module import attach
 from intarsia.quantize.qat import FloatNetwork, parameter_groups
 from intarsia.quantize.scheme import Scheme
 from intarsia.quantize.training import train_network
+from intarsia.recipes import Phase, Recipe
 
 RECIPE = Recipe(
     phases=(Phase(2, 8, 1),),

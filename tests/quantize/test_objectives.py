@@ -9,11 +9,11 @@ from torch import nn
 from torch.nn import functional
 
 from intarsia.datasets import Dataset, InputScaling, Split
-from intarsia.quantize import Recipe, Scheme, attach
+from intarsia.quantize import Scheme, attach
 from intarsia.quantize.calibrate import weight_gradients
 from intarsia.quantize.data import labelled
 from intarsia.quantize.objectives import Classification
-from intarsia.recipes import Phase
+from intarsia.recipes import Phase, Recipe
 
 LOGITS = st.lists(st.floats(-20, 20), min_size=4, max_size=4)
 

@@ -90,7 +90,7 @@ def test_kill_9_loses_at_most_the_epoch_under_way(data: Dataset, tmp_path: Path)
     script = (
         "import sys; from dataclasses import replace; from pathlib import Path\n"
         "from intarsia.datasets import load_dataset; from intarsia.networks import build\n"
-        "from intarsia.quantize import Phase, Recipe, train_network\n"
+        "from intarsia.quantize import train_network; from intarsia.recipes import Phase, Recipe\n"
         "digits = load_dataset('digits')\n"
         "data = replace(digits, train=digits.train.take(200), validation=digits.validation.take(50))\n"
         f"train_network(build('digits', 1), data, {recipe!r}, seed=1, checkpoint=Path(sys.argv[1]))\n"
@@ -373,13 +373,15 @@ def test_groups_scale_the_rate(data: Dataset) -> None:
 
 def test_a_teacher_alone_teaches() -> None:
     data = load_dataset("digits")
-    recipe = replace(float_recipe_of("digits"), phases=(Phase(8, 8, 1),))
+    recipe = replace(float_recipe_of("digits"), phases=(Phase(24, 8, 1),))
     teacher, pupil = build("digits", 3), build("digits", 4)
     train_network(teacher, data, recipe)
     wrong = replace(data, train=Split(data.train.images, (data.train.labels + 1) % 10))
     train_network(pupil, wrong, replace(recipe, teacher_weight=1.0), teacher=teacher)
-    # Above 0.9 by seed, and below 0.1 had the labels taught.
-    assert evaluate(pupil, data.validation, data.scaling) > 0.6
+    # Had the labels taught, nearly all answers would be one too high.
+    misled = Split(data.validation.images, (data.validation.labels + 1) % 10)
+    right, wrong = (evaluate(pupil, split, data.scaling) for split in (data.validation, misled))
+    assert right > 3 * wrong
 
 
 def test_answers_that_are_kept_teach_as_those_asked_for_do(data: Dataset) -> None:
