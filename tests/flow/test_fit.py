@@ -36,7 +36,7 @@ def digits() -> Dataset:
         ("int4+1:16/16xint4 a4, last=binary", "widen1.5", "superposition"),
         ("int8", "none", "dense"),
         ("mix-outputs:int8@0.125/int2, first=int4", "none", "mixed_rows"),
-        ("ternary+outputs@0.25xint4", "none", "mixed_rows"),
+        ("ternary+outputs@0.125xint4, depthwise=ternary", "none", "mixed_rows"),
         ("int4 a4, first=int8 a4, last=int16, depthwise=int16 a16", "none", "sum_together"),
         ("int8 a16", "none", "sum_together16"),
     ],
@@ -52,7 +52,8 @@ def test_an_untrained_network_shows_engine_and_cycles(
         settings, next(task for task in all_tasks(settings) if task.id == FIT), {}, lambda _: None, progress=False
     )
     engine = fit_engine(job, Untrained(scheme, transforms)).engine
-    # Sums, biases and ties are of the weights: the engine has room for any.
+    # Sums, biases and ties are of the weights: the engine has room for any. (Which channels of a depthwise layer are
+    # wide is of the weights, too, and decides its cycles on mixed rows.)
     cycles = [[layer.cycles for layer in predict(compile_network(each, engine))] for each in (untrained, quantized)]
     assert cycles[0] == cycles[1]
 
