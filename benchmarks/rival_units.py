@@ -146,10 +146,10 @@ def place(row: Row) -> tuple[int, int]:
     return list(BENCHMARKS).index(row.network), [rival.title for rival in RIVALS].index(row.title)
 
 
-def rows() -> list[Row]:
-    if not RESULTS.exists():
+def rows(path: Path = RESULTS) -> list[Row]:
+    if not path.exists():
         return []
-    kept = json.loads(RESULTS.read_text(encoding="utf-8"))
+    kept = json.loads(path.read_text(encoding="utf-8"))
     return [Row(**{**row, "kge": tuple(row["kge"]), "path_ns": tuple(row["path_ns"])}) for row in kept]
 
 

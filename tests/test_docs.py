@@ -174,6 +174,10 @@ def test_pages_of_kept_results_are_what_their_scripts_write(monkeypatch: pytest.
     )
     page = runpy.run_path(str(ROOT / "benchmarks/energy_page.py"))["page"](measured.rows)
     assert (ROOT / "docs/energy.md").read_text(encoding="utf-8") == page
+    evidence = runpy.run_path(str(ROOT / "benchmarks/evidence.py"))
+    assert (ROOT / "docs/evidence.md").read_text(encoding="utf-8") == evidence["page"](
+        evidence["kept"](ROOT / "studies")
+    )
     diagrams = runpy.run_path(str(ROOT / "benchmarks/diagrams.py"))
     for name in ("flow", "engine"):
         assert (ROOT / f"docs/{name}.svg").read_text(encoding="utf-8") == diagrams[name]()
