@@ -55,6 +55,7 @@ CONTENTS = {
         "docs/scale-bits",
         "docs/energy",
         "docs/fpga",
+        "docs/evidence",
         "docs/literature",
     ),
 }
