@@ -46,7 +46,7 @@ PROGRAM = re.compile(r"(from intarsia|import |python )")
 #: Pages in the order of the sidebar, by part. The README, which is also read elsewhere, cannot hold this itself.
 CONTENTS = {
     "Guides": ("docs/own-network", "docs/explore", "docs/export-c", "docs/extend", "CONTRIBUTING"),
-    "Reference": ("docs/inside", "docs/operators", "docs/site/api/index", "CHANGELOG"),
+    "Reference": ("docs/inside", "docs/operators", "docs/registers", "docs/zoo", "docs/site/api/index", "CHANGELOG"),
     "Results": (
         "docs/results",
         "docs/mlperf-tiny",
@@ -55,6 +55,7 @@ CONTENTS = {
         "docs/scale-bits",
         "docs/energy",
         "docs/fpga",
+        "docs/system",
         "docs/evidence",
         "docs/literature",
     ),
