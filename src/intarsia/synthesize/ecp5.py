@@ -46,6 +46,9 @@ _CELLS = (
 )
 
 
+#: A pin of that package, on devices of all sizes, from which the global clock network is reached. nextpnr takes any pin,
+#: and then may not find a way from it.
+_CLOCK_FILE, _CLOCK_PIN = "clk_i-at-G2.lpf", 'LOCATE COMP "clk_i" SITE "G2";\n'
 _NO_PLACE = re.compile(r"[Uu]nable to (?:place|find (?:legal|a) placement)|too many")
 
 
@@ -177,7 +180,7 @@ def place_and_route(
     """Place and route a design for an ECP5 in the package CABGA381.
 
     Args:
-        design: what to build; its clock port is `clk_i`. Pins are chosen by the tool.
+        design: what to build; its clock port is `clk_i`. All pins but the clock's are chosen by the tool.
         cache: folder of kept results and bitstreams, made when missing.
         device: size of the device: 12k, 25k, 45k or 85k.
         speed: grade of the device, 6 (the slowest), 7 or 8.
@@ -206,7 +209,7 @@ def place_and_route(
         "--timing-allow-fail",
     ]
     # router1, the usual one, rips up nets for hours without an end where many wires are wanted in one place
-    options += ["--seed", str(seed), "--freq", str(target_mhz), "--router", "router2"]
+    options += ["--seed", str(seed), "--freq", str(target_mhz), "--router", "router2", "--lpf", _CLOCK_FILE]
     key = placement_key(design, options, harness=harness, bitstream=bitstream)
     image = cache / f"{design.top}-{digest(key)}.bit"
 
@@ -299,6 +302,7 @@ def how_far(log: str) -> str:
 
 
 def _place(folder: Path, options: list[str], timeout_s: float) -> dict[str, Any]:
+    (folder / _CLOCK_FILE).write_text(_CLOCK_PIN, encoding="utf-8")
     files = ["--json", "netlist.json", "--textcfg", "placed.config", "--report", "report.json"]
     _run("nextpnr_ecp5", [*options, *files], folder, timeout_s)
     return read_report((folder / "report.json").read_text(encoding="utf-8"))
