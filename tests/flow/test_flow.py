@@ -292,7 +292,8 @@ def test_what_is_routed_follows_from_network_and_option() -> None:
     def routed(settings: Settings) -> list[Any]:
         return [task.parameters["what"] for task in all_tasks(settings) if task.id == "synthesize/ecp5"]
 
-    assert routed(settings_in(Path())) == ["lane"]
+    assert routed(settings_in(Path())) == []
+    assert routed(settings_in(Path(), route="lane")) == ["lane"]
     assert routed(settings_in(Path(), route="engine")) == ["engine"]
     assert routed(Settings("resnet8", Path())) == ["engine"]
     assert routed(Settings("resnet8", Path(), route="none")) == []

@@ -46,7 +46,7 @@ _CELLS = (
 )
 
 
-#: A pin of that package, on devices of all sizes, from which the global clock network is reached. nextpnr takes any pin,
+#: A pin of that package, on devices of all sizes, from which the global clock network is reached. nextpnr takes any,
 #: and then may not find a way from it.
 _CLOCK_FILE, _CLOCK_PIN = "clk_i-at-G2.lpf", 'LOCATE COMP "clk_i" SITE "G2";\n'
 _NO_PLACE = re.compile(r"[Uu]nable to (?:place|find (?:legal|a) placement)|too many")
