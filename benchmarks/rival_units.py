@@ -304,14 +304,15 @@ def _win(own: Row, int8: Row, mine: Sequence[Row]) -> str:
 #: What stands behind figures above that do not speak for superposition.
 _WHY = """
 
-On DS-CNN and MobileNetV1, superposition loses to int4. Their depthwise layers have weights of two ternary digits, so
-two weight blocks per pixel, which are fetched again for each; a dense engine has one, which stays in the lanes. So the
-memory must give a whole block per cycle, and words of 800 bits and more are cut into small macros, which take more area
-per bit. In two words per block they would be narrower, but DS-CNN would take 16 % more cycles. Three slots in every
-block also leave little of the difference: in MobileNetV1 a block of a lane takes 53 bits, where int4 takes 64.
+On DS-CNN and MobileNetV1, superposition gains little on int4, or loses. Their depthwise layers have weights of two
+ternary digits, so two weight blocks per pixel, which are fetched again for each; a dense engine has one, which stays in
+the lanes. So the memory must give a whole block per cycle, and such wide words are cut into small macros, which take
+more area per bit. In two words per block they would be narrower, but cycles would be more. Three slots in every block
+also leave little of the difference: in MobileNetV1 a block of a lane takes 53 bits, where int4 takes 64. DS-CNN once
+had three and now has one.
 
 Uniform int4 after training is a strong rival everywhere: it is level in accuracy with what superposition reaches by
-training, in more area on ResNet-8 and FC-AutoEncoder and in less on the other two.
+training.
 
 Mixed rows get 4 or 8 bits in all lanes where a network's layers want wide channels in different places, and on
 FC-AutoEncoder: their choice counts logic and cycles, not the weight memory.
