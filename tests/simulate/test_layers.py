@@ -59,32 +59,32 @@ def check(network: IntegerNetwork, config: EngineConfig, rng: np.random.Generato
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("extreme", [False, True], ids=["drawn", "extreme"])
 def test_random_layers(kind: str, extreme: bool) -> None:
-    """At least 45 layers of each kind and regime: 720 in all, on two inputs each.
+    """Twenty layers of each kind and regime: 320 in all, on two inputs each; the soak goes on as long as it is let.
 
     Two of three are a network's second layer: a first one may be computed over an unfolded input.
     """
     compared = 0
-    for seed in range(200):
+    for seed in range(90):
         rng = np.random.default_rng([seed, extreme])
         second = seed % 3 != 0
         network = random_layer_network(rng, kind=kind, extreme=extreme, fit=Fit.of(SHIPPED), far=True, second=second)
         compared += check(network, SHIPPED, rng, extreme=extreme)
-        if compared == 45:
+        if compared == 20:
             return
-    pytest.fail(f"only {compared} of 200 drawn {kind} layers could be mapped")
+    pytest.fail(f"only {compared} of 90 drawn {kind} layers could be mapped")
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_engines(name: str) -> None:
     """The parameters of the hardware are free: units, lanes, blocks, accumulators, requantizers, memories."""
     config, compared = OTHERS[name], 0
-    for seed in range(60):
+    for seed in range(24):
         rng = np.random.default_rng([7, seed])
         tiled = replace(config, tile_pixels=int(rng.integers(1, min(config.acc_slots, 8), endpoint=True)))
         extreme = seed % 3 == 0
         network = random_layer_network(rng, extreme=extreme, fit=Fit.of(config), far=True, second=seed % 2 == 0)
         compared += check(network, tiled, rng, extreme=extreme)
-    assert compared >= 40
+    assert compared >= 16
 
 
 @pytest.mark.parametrize("kind", ["conv", "depthwise", "linear"])
