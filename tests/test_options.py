@@ -36,7 +36,7 @@ CHANGES: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
     ({"images": 3}, "digits", {}),
     ({"onnx_images": 3}, "digits", {}),
     ({"route": "engine"}, "digits", {}),
-    ({"route_seconds": 3.0}, "digits", {}),
+    ({"route_seconds": 3.0}, "digits", {"route": "lane"}),
     ({"energy": "full"}, "digits", {}),
 ]
 #: Options that say where and how, not what; and where a run starts, see `tests/flow/test_runs_of_the_zoo.py`.

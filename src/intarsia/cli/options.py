@@ -240,7 +240,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--route",
         _WHOLE | {"synthesize"},
-        "what nextpnr places and routes; routing the whole engine is slow (default: the engine; "
+        "what nextpnr places and routes, beside the whole engine's resources on FPGAs; none leaves FPGAs out; routing "
+        "the whole engine is slow (default: the engine; "
         f"{_own_defaults(lambda benchmark: benchmark.route, 'engine')})",
         _HARDWARE,
         choices=get_args(Route),

@@ -57,8 +57,6 @@ def synthesis_tasks(settings: Settings, hardware: Mapping[str, object]) -> list[
     libraries = key | {"pdk": None if pdk is None else str(pdk)}
     tasks: list[Task[Result]] = [
         _task("engine", "the engine, by part", functools.partial(engine_area, pdk=pdk), EngineAreas, libraries),
-        _task("ecp5-map", "the engine in ECP5 cells", map_fpga, Fpga, key),
-        _task("xilinx-map", "the engine in Xilinx 7-series cells", map_7_series, Fpga, key),
     ]
     if isinstance(settings.engine.unit, Superposition):
         arrays = functools.partial(lane_arrays, pdk=pdk)
@@ -66,7 +64,11 @@ def synthesis_tasks(settings: Settings, hardware: Mapping[str, object]) -> list[
     if settings.routed != "none":
         limits = key | {"seconds": settings.route_seconds, "what": settings.routed}
         placed = _task("ecp5", f"the {settings.routed} placed and routed", place, Fpga, limits)
-        tasks.append(replace(placed, optional=("bit",), packages=_FPGA_PACKAGES))
+        tasks += [
+            _task("ecp5-map", "the engine in ECP5 cells", map_fpga, Fpga, key),
+            _task("xilinx-map", "the engine in Xilinx 7-series cells", map_7_series, Fpga, key),
+            replace(placed, optional=("bit",), packages=_FPGA_PACKAGES),
+        ]
     return tasks
 
 
