@@ -201,8 +201,8 @@ Standard errors of one score: 0.3 points for ResNet-8 (10,000 test images), 1.0 
 clips of the official validation split of Speech Commands and 199 synthetic clips of On and Off, which that part lacks;
 of MobileNetV1 308 images with labels and the agreement with the float network on 1,016 without; of the autoencoder the
 error of 32 clips of cars. The recipes of DS-CNN and MobileNetV1 are new, and their test sets were read once for them.
-Test figures of earlier recipes were seen before, and the scheme of MobileNetV1 and the recipe of the autoencoder go back
-to these, so that they are not entirely blind.
+Test figures of earlier recipes were seen before, and the scheme of MobileNetV1 and the recipe of the autoencoder go
+back to these, so that they are not entirely blind.
 
 **Training without the original training set.** DS-CNN is trained with a part of its own training set (four variants of
 each clip, and synthetic speech for two words), MobileNetV1 with COCO images without labels. Three things matter there:

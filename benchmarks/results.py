@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write the figures of finished runs into the README and docs/results.md, with pictures.
 
-python benchmarks/results.py runs/digits runs/resnet8 --own runs/mine   # or one of both alone
+python benchmarks/results.py runs/digits runs/dscnn --main runs/resnet8 --own runs/mine   # or any of these alone
 
-The last run goes into the README and gives the pictures; those before it go into docs/results.md. The accuracies of the
-digits network also go where the README tells what `make run` does.
+Each run replaces the section of its network in docs/results.md; the main one goes into the README and gives the
+pictures. The accuracies of the digits network also go where the README tells what `make run` does.
 """
 
 import argparse
@@ -30,9 +30,8 @@ QUICK = ("<!-- quick: written by benchmarks/results.py -->\n", "<!-- end of quic
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "runs", nargs="*", type=Path, help="folders of finished runs; the last one goes into the README"
-    )
+    parser.add_argument("runs", nargs="*", type=Path, help="folders of finished runs, for docs/results.md")
+    parser.add_argument("--main", type=Path, help="folder of the run for the README and the pictures")
     parser.add_argument("--docs", type=Path, default=Path("docs"))
     parser.add_argument("--readme", type=Path, default=Path("README.md"))
     parser.add_argument("--own", type=Path, help="folder of the run of examples/own_file.py, for docs/own-network.md")
@@ -45,21 +44,34 @@ def main() -> None:
         if run:
             table = (run / "results.txt").read_text().rstrip()
             insert(path, marks, f"\n```\n{table}\n```\n\n")
-    if not options.runs:
-        return
-    sections = []
     for run in options.runs:
-        results = read_run(run / "results.json")
-        table = (run / "results.txt").read_text().rstrip()
-        sections.append(f"**{results.title}** — `{results.command}`\n\n```\n{table}\n```\n")
-        if results.network == "digits":
+        replace_section(options.docs / "results.md", run)
+        if read_run(run / "results.json").network == "digits":
+            table = (run / "results.txt").read_text(encoding="utf-8")
             accuracies = [line for line in table.splitlines() if line.startswith("accuracy")]
             insert(options.readme, DIGITS, "\n```\n{}\n```\n\n".format("\n".join(accuracies)))
-    *others, last = sections
-    insert(options.readme, RESULTS, f"\n{last}\n")
-    if others:
-        insert(options.docs / "results.md", RESULTS, f"\n{chr(10).join(others)}\n")
-    draw(options.runs[-1], options.docs)
+    if options.main:
+        insert(options.readme, RESULTS, f"\n{section_of(options.main)}\n")
+        draw(options.main, options.docs)
+
+
+def section_of(run: Path) -> str:
+    """Return a run's title, command and table."""
+    results = read_run(run / "results.json")
+    table = (run / "results.txt").read_text(encoding="utf-8").rstrip()
+    return f"**{results.title}** — `{results.command}`\n\n```\n{table}\n```\n"
+
+
+def replace_section(path: Path, run: Path) -> None:
+    """Replace the section of a run's network, or add one at the end."""
+    section = section_of(run)
+    title = section.partition(" — ")[0]
+    inside = path.read_text(encoding="utf-8").split(RESULTS[0])[1].split(RESULTS[1])[0]
+    sections = [f"**{text.strip()}\n" for text in f"\n{inside.strip()}".split("\n**") if text.strip()]
+    if not any(one.startswith(title) for one in sections):
+        sections.append(section)
+    found = [section if one.startswith(title) else one for one in sections]
+    insert(path, RESULTS, "\n" + "\n".join(found) + "\n")
 
 
 def insert(path: Path, marks: tuple[str, str], text: str) -> None:
