@@ -130,7 +130,7 @@ def test_the_driver_says_what_went_wrong_and_goes_on(
 
 
 def test_the_command_measures_both_ways(
-    digits: IntegerNetwork, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    digits: IntegerNetwork, program: Program, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     save(digits, tmp_path / "digits.safetensors")
     arguments = [
@@ -143,9 +143,9 @@ def test_the_command_measures_both_ways(
     assert "2 results equal" in capfd.readouterr().out
     costs = read_typed(SystemCosts, to)
     [core] = costs.cores
-    assert core.engine == 25_016
+    assert core.engine == sum(layer.cycles for layer in predict(program))
     assert core.engine < core.run < core.total
-    assert core.software[0].cycles > 50 * core.total
+    assert core.software[0].cycles > 10 * core.total
 
 
 @pytest.mark.parametrize(
