@@ -3,6 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from torch import nn
 
 from intarsia.datasets import load_dataset
@@ -13,7 +14,7 @@ from intarsia.explore.areas import Areas
 from intarsia.explore.costs import costs_of
 from intarsia.integer import IntegerNetwork
 from intarsia.integer.effective import effective_bits
-from intarsia.networks import build
+from intarsia.networks.digits import DigitsNet, Separable
 from intarsia.quantize import Scheme
 from intarsia.quantize.calibrate import post_training
 from intarsia.quantize.freezing import freeze
@@ -21,8 +22,20 @@ from intarsia.synthesize.pdk import Pdk
 from intarsia.synthesize.units import LaneArray
 
 
+class Wide(DigitsNet):
+    """The digits network with wider blocks: the largest of few weights would fit narrower slots."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block1 = Separable(16, 32)
+        self.block2 = Separable(32, 32)
+        self.block3 = Separable(32, 32, shortcut=True)
+        self.fc = nn.Linear(32, 10)
+
+
 def network(text: str) -> IntegerNetwork:
-    module = post_training(build("digits", 0), load_dataset("digits"), Scheme.parse(text), images=32)
+    torch.manual_seed(0)
+    module = post_training(Wide().eval(), load_dataset("digits"), Scheme.parse(text), images=32)
     return freeze(module, name="digits")
 
 
@@ -36,7 +49,7 @@ def network(text: str) -> IntegerNetwork:
         ("ternary+1:16/16xint8", Superposition(1, 8, positions="shared")),
         ("ternary+1:16/8xint8", Superposition(1, 8)),
         ("ternary+1:16/16xint8, depthwise=ternary+outputs@0.1xint8", Superposition(1, 8)),
-        ("ternary+fixed1:16xint8", Superposition(1, 8, positions="fixed", places=(0,))),
+        ("ternary+fixed1:16xint4", Superposition(1, 4, positions="fixed", places=(0,))),
         ("ternary+1:16/16xint8, fc=ternary+1:16xint8", Superposition(1, 8)),
         ("int4, first=int4, last=int4", Dense(4)),
         ("int4", Dense(8)),  # first and last layer have 8 bits

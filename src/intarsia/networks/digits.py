@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 
-class _Separable(nn.Module):
+class Separable(nn.Module):
     """A 4×4 depthwise (padding 1) and a 1×1 convolution, each with normalization and ReLU.
 
     With `shortcut`, the 1×1 convolution's input is added to its output.
@@ -43,9 +43,9 @@ class DigitsNet(nn.Module):
         self.stem = nn.Conv2d(1, 16, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(16)
         self.relu = nn.ReLU()
-        self.block1 = _Separable(16, 16)
-        self.block2 = _Separable(16, 16)
-        self.block3 = _Separable(16, 16, shortcut=True)
+        self.block1 = Separable(16, 16)
+        self.block2 = Separable(16, 16)
+        self.block3 = Separable(16, 16, shortcut=True)
         self.shrink = nn.MaxPool2d(2)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
