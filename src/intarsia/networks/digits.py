@@ -27,6 +27,7 @@ class Separable(nn.Module):
         self.relu2 = nn.ReLU()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the outputs of a batch."""
         x = self.relu1(self.norm1(self.depthwise(x)))
         out: torch.Tensor = self.relu2(self.norm2(self.pointwise(x)))
         return x + out if self.shortcut else out
