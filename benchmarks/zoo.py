@@ -222,7 +222,7 @@ print(network.input.shape, card.score, card.bits_per_weight)
 
 ## Cards
 
-Licences are stated as far as they are known, and this is no legal advice. The files hold no training data. Whether the
+Licences are stated as far as they are known, and this is not legal advice. The files hold no training data. Whether the
 licence of data reaches weights that were trained on it is not settled: look at the data's licence too, above all for
 commercial use.
 

@@ -109,7 +109,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--seeds",
         _TRAINED,
-        "one network of each kind per seed; the first is compiled to hardware (default: 0; of digits 0 1 2)",
+        "one network of each kind per seed; the first is compiled to hardware (default: 0; "
+        f"{_own_defaults(lambda benchmark: ' '.join(map(str, benchmark.seeds)), '0')})",
         _LEARNING,
         alias="--seed",
         metavar="N",
@@ -240,7 +241,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--route",
         _WHOLE | {"synthesize"},
-        "what nextpnr places and routes, beside the whole engine's resources on FPGAs; none leaves FPGAs out; routing "
+        "what nextpnr places and routes; none also leaves out the resources that the engine takes on FPGAs; routing "
         "the whole engine is slow (default: the engine; "
         f"{_own_defaults(lambda benchmark: benchmark.route, 'engine')})",
         _HARDWARE,
