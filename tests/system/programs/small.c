@@ -3,9 +3,10 @@
 #include "platform.h"
 
 const volatile uint8_t table[256] = {1, 2, 3};
-volatile uint32_t result;
+volatile uint32_t result = 0x00030201;
 
 int main(void) {
+  if (result != 0x00030201) return 1;  // the start-up code copies variables
   uint32_t sum = 0;
   system_mark(10);
   for (uint32_t i = 0; i < sizeof table; ++i) sum += table[i];
