@@ -46,13 +46,12 @@ SHARED_OBLONG = EngineConfig(unit=Superposition(1, 8, 1, "shared"), lanes=8, blo
                              weight_depth=16384)  # fmt: skip
 FIXED = EngineConfig(unit=Superposition(2, 6, 2, "fixed", (0, 1)), acc_bits=26, weight_parts=2, act_banks=2,
                      weight_depth=16384)  # fmt: skip
-OTHERS = {"small": SMALL, "wide": WIDE, "slow": SLOW, "oblong": OBLONG, "dense": DENSE, "narrow dense": NARROW_DENSE,
-          "dense digits": DENSE_DIGITS, "mixed rows": MIXED, "sum together": TOGETHER,
-          "fixed 16": FIXED_16}  # fmt: skip
+OTHERS = {"small": SMALL, "slow": SLOW, "oblong": OBLONG, "dense": DENSE, "dense digits": DENSE_DIGITS,
+          "mixed rows": MIXED, "sum together": TOGETHER, "fixed 16": FIXED_16}  # fmt: skip
 #: Those of the soak alone: they take long to build, or whole networks run on them in the tests.
-LARGE = {"ternary": TERNARY, "shared": SHARED, "fixed": FIXED, "small mixed rows": SMALL_MIXED,
-         "shared oblong": SHARED_OBLONG, "large sum together": LARGE_TOGETHER, "oblong sum together": OBLONG_TOGETHER,
-         "large fixed 16": LARGE_FIXED_16}  # fmt: skip
+LARGE = {"wide": WIDE, "narrow dense": NARROW_DENSE, "ternary": TERNARY, "shared": SHARED, "fixed": FIXED,
+         "small mixed rows": SMALL_MIXED, "shared oblong": SHARED_OBLONG, "large sum together": LARGE_TOGETHER,
+         "oblong sum together": OBLONG_TOGETHER, "large fixed 16": LARGE_FIXED_16}  # fmt: skip
 
 #: What the cycle model and the simulated engine both count.
 COUNTED = (

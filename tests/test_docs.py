@@ -178,6 +178,12 @@ def test_pages_of_kept_results_are_what_their_scripts_write(monkeypatch: pytest.
     assert (ROOT / "docs/evidence.md").read_text(encoding="utf-8") == evidence["page"](
         evidence["kept"](ROOT / "studies")
     )
+    superposition = runpy.run_path(str(ROOT / "benchmarks/superposition.py"))
+    searches = superposition["kept_in"](ROOT / "studies")
+    assert (ROOT / "docs/superposition.md").read_text(encoding="utf-8") == superposition["page"](searches)
+    for search in searches:
+        drawn = superposition["standalone"](superposition["plot"](search))
+        assert (ROOT / f"docs/{search.name}.svg").read_text(encoding="utf-8") == drawn
     diagrams = runpy.run_path(str(ROOT / "benchmarks/diagrams.py"))
     for name in ("flow", "engine"):
         assert (ROOT / f"docs/{name}.svg").read_text(encoding="utf-8") == diagrams[name]()

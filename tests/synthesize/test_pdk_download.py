@@ -138,8 +138,10 @@ def test_an_interrupted_call_leaves_nothing_and_the_next_starts_again(server: Se
 
     server.on_file = stop
     code = f"""
+import signal
 from pathlib import Path
 from intarsia.synthesize.pdk_download import fetch_pdk
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 fetch_pdk(Path({str(tmp_path / "pdk")!r}), source={server.url!r}, libraries={SUMS!r})
 """
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
