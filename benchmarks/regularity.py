@@ -16,7 +16,7 @@ from statistics import mean, stdev
 
 from intarsia.files import write_json, write_text
 from intarsia.report.charts import Cloud, scatter, standalone
-from intarsia.report.metrics import ACCURACY, AREA, BITS, BYTES, CYCLES, DESIGN_METRICS, ENERGY, Metric
+from intarsia.report.metrics import ACCURACY, AREA, BITS, CYCLES, DESIGN_METRICS, ENERGY, Metric
 from intarsia.report.study import Design, StudyResults, read_results
 from intarsia.report.study_page import FAMILIES, family
 from intarsia.typed_json import to_json
@@ -75,8 +75,7 @@ def kept_in(data: Path) -> list[StudyResults]:
 
 def page(results: Sequence[StudyResults]) -> str:
     parts = [trained(one) if is_trained(one) else study(one) for one in results]
-    findings = [INTRODUCTION.rstrip("\n"), *(trained_findings(one) for one in results if is_trained(one))]
-    return "\n".join([*findings, FINDINGS_DSCNN, *parts]).rstrip("\n") + "\n"
+    return "\n".join([INTRODUCTION.rstrip("\n"), "", *map(findings, results), *parts]).rstrip("\n") + "\n"
 
 
 INTRODUCTION = """# What does regularity cost?
@@ -97,66 +96,23 @@ Written by `python benchmarks/regularity.py`. Terms and conditions:
 
 ## Findings
 
-**ResNet-8, post-training only.** Figures are measured on 2,000 images: half a point is noise.
-
-- A sparse plane gains the most accuracy per byte: one int4 weight in every block gains 4.4 points over ternary for 25 %
-  more bytes and 19 % more transistors in the lanes.
-- Separate positions for each output channel, one in every block, equal unrestricted positions and take 22 % fewer
-  bytes. Unrestricted positions, blocks, whole outputs and taps have no slots: as sums of planes they take dense lanes
-  of 7 bits, 2.2 times the transistors, for 11 % fewer cycles.
-- Four output channels that share positions lose 1 point. Sharing by sixteen loses 2, nearly half of the gain, and saves
-  4 % of the lanes' transistors. Whole inputs lose another point, fixed positions all of the gain, taps and whole
-  outputs more than half of it, and save nothing further.
-- Permuting channels recovers none of this, except with fixed positions: it moves the channels that need sparse weights
-  there, and comes within a point of sharing by sixteen.
-- Widening by a quarter gains half as much as a sparse plane, for 87 % more bytes and 2.7 times the cycles.
-- Regularity saves no memory energy. Activations and the ternary plane dominate; a sparse int4 plane adds 8 %.
-- Uniform int2 and int3 have 8 bits in the first and the last layer, so their lanes and words are that wide.
+One change at a time, of the planes of most layers. ± is the standard error of a difference, seed by seed; a difference
+without ± is of a single seed, whose noise is half a point.
 
 """
 
-#: What DS-CNN's study says, after those of ResNet-8.
-FINDINGS_DSCNN = """
-**DS-CNN, post-training only.** Figures are agreement with the float network on variants of few clips; ± is the standard
-error over three draws of calibration clips.
 
-- One int4 weight in every block gains 8.0 ± 0.8 points over ternary for 11 % more bytes, a second one 6.5 ± 2.2 more.
-  Eight bits instead of four gain nothing.
-- Unrestricted positions gain another 3.7 ± 0.3 for 10 % more bytes, on dense lanes of 1.7 times the transistors.
-- Sharing positions costs most of the gain: 8.0 ± 1.3 points by four outputs, 5.8 ± 2.0 by sixteen. Whole outputs lose
-  all of it (11.3 ± 2.7). Permuting changes nothing beyond the noise.
-- Widening by a quarter gains 6.5 ± 0.2 points. A sparse plane gains 1.5 ± 0.8 more, with 18 % fewer bytes, 29 % fewer
-  cycles and 19 % more transistors in the lanes.
-- All of these lose 13 to 32 points before training. Two ternary digits lose 7 at 1.5 times the cycles, uniform int3 and
-  int4 5 and 3 with a third to a half more bytes than two sparse weights per block.
-"""
+def findings(one: StudyResults) -> str:
+    """Return what each change costs and gains."""
+    designs = {planes_of(design): design for design in (trained_designs(one) if is_trained(one) else one.designs)}
+    return f"### {one.network}, {_how(one, designs)}\n\n{steps_of(designs)}\n"
 
 
-def trained_findings(one: StudyResults) -> str:
-    """Return what a study says whose designs were trained: each change by itself, in figures."""
-    designs = {planes_of(design): design for design in trained_designs(one)}
+def _how(one: StudyResults, designs: Mapping[str, Design]) -> str:
+    if not is_trained(one):
+        return "post-training only"
     epochs = max(number or 0 for number in one.epochs)
-    lines = [
-        f"\n**{one.network}, trained** for {epochs} epochs. ± is the standard error of a difference, seed by seed;\n"
-        "a difference without ± is of a single seed, whose noise is half a point. Training gains "
-        + ", ".join(f"{gain:.1f} points (`{name}`)" for name, gain in _gains(designs))
-        + ".\nThe designs of each change are in its table below.\n"
-    ]
-    for title, old, new in changes_among(designs):
-        lines.append(
-            f"- {title[0].upper()}{title[1:]}: {gained(old, new)} points, bytes {changed(BYTES, old, new)}, "
-            f"transistors in the lanes {changed(AREA, old, new)}."
-        )
-    return "\n".join(lines)
-
-
-def _gains(designs: Mapping[str, Design]) -> list[tuple[str, float]]:
-    """Return by how many points training improves the first few designs."""
-    return [
-        (name, 100 * (designs[name].accuracies[-1] - designs[name].accuracies[0]))
-        for name in ("ternary", "ternary+1:16xint4", "ternary+2:16xint4", "int2")
-        if name in designs
-    ]
+    return f"trained for {epochs} epochs"
 
 
 def is_trained(one: StudyResults) -> bool:
@@ -213,7 +169,6 @@ def figure(metric: Metric, design: Design | None) -> str:
 def trained(one: StudyResults) -> str:
     """Return the section of a study whose designs were trained."""
     designs = trained_designs(one)
-    by_name = {planes_of(design): design for design in designs}
     rows = []
     for design in sorted(designs, key=lambda d: -d.accuracies[-1]):
         seeds = len(design.seeds)
@@ -235,8 +190,6 @@ def trained(one: StudyResults) -> str:
         f"![accuracy after training over accuracy before it]({one.name}-cheap.svg)\n",
         "Labels leave out `ternary+` and the density.\n",
         table((COLUMNS[0], "before training", "trained", *COLUMNS[2:]), rows),
-        "\n### One change at a time\n",
-        steps_of(by_name),
     ]
     return "\n".join(parts)
 
@@ -327,7 +280,6 @@ def study(one: StudyResults) -> str:
     parts.append(f"![accuracy over bytes]({one.name}.svg)\n")
     for density, steps in STEPS.items():
         parts += [f"\n### {density:.2%} of the weights in high precision\n", regularity(one, steps)]
-    parts += ["\n### One change at a time\n", steps_of({planes_of(design): design for design in one.designs})]
     parts += ["\n### Other designs\n", others(one), "\n### Pareto front\n", front(one), refused(one)]
     return "\n".join(parts)
 
