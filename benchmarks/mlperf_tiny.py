@@ -4,12 +4,13 @@
 python benchmarks/mlperf_tiny.py runs/resnet8 runs/dscnn runs/mobilenet runs/autoencoder
 
 Each run replaces the rows of its folder in studies/results/mlperf-tiny.json; of folders that are not given, the rows
-kept there stay: one network may be repeated without training the others again.
+kept there stay: one network may be repeated without training the others again. Further seeds of a network may come from
+a run in a folder of its own, `--seeds 1 2 --out runs/more`; they are shown with those of the first.
 """
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from intarsia.datasets import Metric as ScoreName
@@ -24,6 +25,8 @@ Row = tuple[str, ...]
 ACCURACY = ("network", "kind", "planes and training", "score", "seeds", "bits per weight", "weights, bytes", "cycles")
 #: In the order of the comparison.
 KINDS = ("superposition", "layerwise", "ternary", "int8")
+#: Bits per weight that a search may be off between seeds.
+_SAME_BITS = 0.05
 COMPARED = ("network", *KINDS, "bits per weight, in this order")
 HARDWARE = (
     "network",
@@ -156,8 +159,48 @@ def on_engine(run: Results) -> OnEngine:
     )
 
 
+def joined(kept: Mapping[str, Findings]) -> list[Findings]:
+    """Return the findings of runs in the order of their networks, further seeds of a network with those of the first.
+
+    Runs of one network whose seeds or bits do not fit each other stay apart.
+    """
+    found: list[Findings] = []
+    for run in (kept[path] for path in sorted(kept, key=_place)):
+        place = next((number for number, one in enumerate(found) if _same_apart_from_seeds(one, run)), None)
+        if place is None:
+            found.append(run)
+        else:
+            first = found[place]
+            others = {one.kind: one for one in run.scores}
+            scores = tuple(_with_seeds(one, others.get(one.kind)) for one in first.scores)
+            found[place] = replace(first, command=f"{first.command}`, `{run.command}", scores=scores)
+    return found
+
+
+def _same_apart_from_seeds(one: Findings, other: Findings) -> bool:
+    mine = {score.kind: score for score in one.scores}
+    return one.network == other.network and all(
+        score.kind in mine
+        and not set(score.seeds) & set(mine[score.kind].seeds)
+        and abs(score.effective_bits - mine[score.kind].effective_bits) < _SAME_BITS
+        for score in other.scores
+    )
+
+
+def _with_seeds(one: Scored, other: Scored | None) -> Scored:
+    """Return scores with those of further seeds; planes that a search found for these are named."""
+    if other is None or not other.seeds:
+        return one
+    by_seed = one.by_seed + other.by_seed
+    planes, others = (text.partition("; ")[0] for text in (one.made, other.made))
+    seeds = ", ".join(map(str, other.seeds))
+    made = one.made if planes == others else f"{one.made}; seeds {seeds}: {others}"
+    mean = sum(by_seed) / len(by_seed)
+    return replace(one, made=made, score=mean, seeds=one.seeds + other.seeds, by_seed=by_seed)
+
+
 def page(kept: Mapping[str, Findings]) -> str:
-    runs = [kept[run] for run in sorted(kept, key=_place)]
+    runs = joined(kept)
     # One row for a float network.
     accuracy = list(dict.fromkeys(accuracy_row(one) for run in runs for one in run.scores))
     hardware = [hardware_row(run.engine) for run in runs if run.engine is not None]
