@@ -4,7 +4,8 @@
 python benchmarks/evidence.py
 
 Scores and bits come from studies/results/mlperf-tiny.json, areas and cycles from rival-units.json, energies from
-energy.json. Nothing is measured here, and no finding is typed.
+energy.json, estimated ones of layer-wise networks from the searches of the superposition. Nothing is measured here, and
+no finding is typed.
 """
 
 import argparse
@@ -17,8 +18,11 @@ from statistics import stdev
 import energy
 import mlperf_tiny
 import rival_units
+import superposition
 from intarsia.files import write_text
 from intarsia.recipes import BENCHMARKS
+from intarsia.report.metrics import CYCLES, ENERGY
+from intarsia.report.study import Design, StudyResults
 from intarsia.typed_json import read_typed
 
 STUDIES = Path("studies")
@@ -66,6 +70,8 @@ class Evidence:
 
     scores: tuple[Scores, ...]
     engines: tuple[OnEngine, ...]
+    searches: tuple[StudyResults, ...]
+    untuned: mlperf_tiny.Findings | None
 
     def of(self, network: str, kind: str) -> Scores | None:
         """Return the scores of a kind, if it was trained."""
@@ -81,6 +87,20 @@ COSTS: Mapping[str, Callable[[OnEngine], float | None]] = {
     "cycles × area": lambda one: one.cycles * one.area_mm2,
 }
 
+
+_AT_EQUAL_ENERGY = """## At equal energy
+
+The layer-wise network of the same bits, quantized after training, on dense lanes as wide as its widest weights and on
+narrower ones, which run wide layers in passes. Energies of both sides are those of the [fast model](energy.md). Where
+layer-wise takes more on every unit, it would have to give up bits to take as much, so that its distance at equal bits
+is the least.
+"""
+
+_UNTUNED = """## A network that nobody tuned for
+
+res8-narrow (Tang and Lin, 2018) with 16 channels on 40 spoken Arabic words, by the default scheme and recipe of users'
+own networks (`python benchmarks/untuned.py`). Training, validation and test have speakers of their own.
+"""
 
 _FRONTS = """Which engines no other beats: none of the same network is at least as accurate and costs less. In brackets
 the score lost against the best engine, in points.
@@ -98,15 +118,17 @@ def kept(studies: Path) -> Evidence:
     """Read what was measured."""
     results = studies / "results"
     tiny = read_typed(mlperf_tiny.Kept, results / "mlperf-tiny.json").runs
-    networks = [run for path, run in tiny.items() if Path(path).name == run.network == Path(path).parts[1]]
-    scores = tuple(
-        Scores(one.network, one.kind, one.by_seed, one.score, one.effective_bits, one.cycles)
-        for run in networks
-        for one in run.scores
-    )
+    scores = tuple(_scores(one) for run in mlperf_tiny.joined(tiny) for one in run.scores)
     rows = rival_units.rows(results / "rival-units.json")
     measured = read_typed(energy.Results, results / "energy.json").rows
-    return Evidence(scores, tuple(_on_engine(row, measured) for row in rows))
+    engines = tuple(_on_engine(row, measured) for row in rows)
+    own = results / "untuned.json"
+    untuned = read_typed(mlperf_tiny.Findings, own) if own.exists() else None
+    return Evidence(scores, engines, tuple(superposition.kept_in(studies)), untuned)
+
+
+def _scores(one: mlperf_tiny.Scored) -> Scores:
+    return Scores(one.network, one.kind, one.by_seed, one.score, one.effective_bits, one.cycles)
 
 
 def _on_engine(row: rival_units.Row, measured: Sequence[energy.Row]) -> OnEngine:
@@ -134,6 +156,9 @@ by the same recipe. A layer-wise network has the bits of the superposition, or f
 their standard error over the seeds; a difference counts where it is more than two of these.
 """,
         _equal_bits(evidence),
+        _AT_EQUAL_ENERGY,
+        _equal_energy(evidence),
+        _untuned(evidence.untuned),
         """## On engines
 
 Every network on the engine that was fitted to it. Only superposition is trained there; rivals are quantized after
@@ -177,6 +202,62 @@ def _equal_bits(evidence: Evidence) -> str:
                 f"{_score(other.mean)} | {shown} | {verdict(found, error)} |"
             )
     return "\n".join(lines) + "\n"
+
+
+def _untuned(run: mlperf_tiny.Findings | None) -> str:
+    if run is None:
+        return ""
+    kinds = {one.kind: _scores(one) for one in run.scores}
+    lines = [_UNTUNED, mlperf_tiny.table(mlperf_tiny.ACCURACY, [mlperf_tiny.accuracy_row(one) for one in run.scores])]
+    for kind in ("layerwise", "ternary"):
+        found, error = difference(kinds["superposition"], kinds[kind])
+        shown = f"{found:+.2f}" if error is None else f"{found:+.2f} ± {error:.2f}"
+        lines.append(f"\n- Superposition minus {kind}: {shown} points: {verdict(found, error)}.")
+    return "\n".join([*lines, ""])
+
+
+def _equal_energy(evidence: Evidence) -> str:
+    lines = [
+        "| network | superposition, µJ | layer-wise | least | of superposition's | cycles, of its | verdict |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for one in evidence.searches:
+        own = next(design for design in one.designs if superposition.is_recipe(one, design))
+        rivals = sorted((design for design in one.designs if _is_rival(design)), key=_energy)
+        if not rivals:
+            continue
+        best = rivals[0]
+        every = ", ".join(f"{_energy(design):.2f} ({design.unit})" for design in rivals)
+        cycles = (best.metrics[CYCLES.name] or 0.0) / (own.metrics[CYCLES.name] or 1.0)
+        ratio = _energy(best) / _energy(own)
+        lines.append(
+            f"| {one.network} | {_energy(own):.2f} | {every} | {best.unit} | {ratio:.0%} | {cycles:.0%} | "
+            f"{_at_energy(evidence, one.network, ratio)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _is_rival(design: Design) -> bool:
+    """Whether a design of a search is its layer-wise network on an engine that has the energy model."""
+    return design.unit.startswith("dense") and design.metrics.get(ENERGY.name) is not None
+
+
+def _energy(design: Design) -> float:
+    """Return the estimated energy of an inference in µJ."""
+    return (design.metrics[ENERGY.name] or 0.0) / 1000
+
+
+def _at_energy(evidence: Evidence, network: str, ratio: float) -> str:
+    """Say what the difference at equal bits means at equal energy."""
+    own, other = evidence.of(network, "superposition"), evidence.of(network, "layerwise")
+    if own is None or other is None:
+        return "not trained"
+    found, error = difference(own, other)
+    if ratio < 1:
+        return f"open: layer-wise has {1 - ratio:.0%} left for more bits"
+    return f"layer-wise must give up bits: superposition gains {found:+.2f} or more" + (
+        "" if error is None else f" (± {error:.2f})"
+    )
 
 
 def difference(own: Scores, other: Scores) -> tuple[float, float | None]:
