@@ -143,6 +143,29 @@ def test_no_block_is_left_without_a_language_that_is_a_program() -> None:
                 )
 
 
+def test_seeds_of_several_runs_of_a_network_are_joined_if_they_fit() -> None:
+    tiny = runpy.run_path(str(ROOT / "benchmarks/mlperf_tiny.py"))
+
+    def run(seeds: tuple[int, ...], bits: float, planes: str = "int2") -> object:
+        by_seed = tuple(0.8 + 0.01 * seed for seed in seeds)
+        mean = sum(by_seed) / len(by_seed)
+        scores = (
+            tiny["Scored"]("resnet8", "float", "32-bit", "accuracy", 0.9, (), 32.0, None, None, ()),
+            tiny["Scored"]("resnet8", "layerwise", planes, "accuracy", mean, seeds, bits, 1, None, by_seed),
+        )
+        return tiny["Findings"]("resnet8", f"run {seeds}", "data", scores, None)
+
+    first, more = run((0,), 2.31), run((1, 2), 2.33, "int2 (stem: int4)")
+    [joined] = tiny["joined"]({"runs/more": more, "runs/resnet8": first})
+    assert joined.command == "run (0,)`, `run (1, 2)"
+    both = joined.scores[1]
+    assert (both.seeds, both.by_seed) == ((0, 1, 2), pytest.approx((0.8, 0.81, 0.82)))
+    assert both.score == pytest.approx(0.81)
+    assert both.made == "int2; seeds 1, 2: int2 (stem: int4)"
+    for other in (run((0, 1), 2.31), run((1, 2), 2.6)):
+        assert tiny["joined"]({"runs/resnet8": first, "runs/z": other}) == [first, other]
+
+
 def test_pages_of_kept_results_are_what_their_scripts_write(monkeypatch: pytest.MonkeyPatch) -> None:
     """A sentence changed in the page alone would be lost when the script runs again."""
     regularity = runpy.run_path(str(ROOT / "benchmarks/regularity.py"))
