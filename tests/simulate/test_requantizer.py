@@ -14,7 +14,7 @@ from intarsia.integer.layers import SHIFT_BITS
 from rtl_bench import Bits, play, verilator
 
 #: Clock cycles that are played, how many make a layer, and from the accumulator to the result.
-CYCLES, LAYER, LATENCY = 6000, 24, 4
+CYCLES, LAYER, LATENCY = 12000, 24, 4
 
 
 @dataclass(frozen=True)
