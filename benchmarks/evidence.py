@@ -208,11 +208,12 @@ def _untuned(run: mlperf_tiny.Findings | None) -> str:
     if run is None:
         return ""
     kinds = {one.kind: _scores(one) for one in run.scores}
-    lines = [_UNTUNED, mlperf_tiny.table(mlperf_tiny.ACCURACY, [mlperf_tiny.accuracy_row(one) for one in run.scores])]
+    rows = [mlperf_tiny.accuracy_row(one) for one in run.scores]
+    lines = [_UNTUNED, mlperf_tiny.table(mlperf_tiny.ACCURACY, rows), ""]
     for kind in ("layerwise", "ternary"):
         found, error = difference(kinds["superposition"], kinds[kind])
         shown = f"{found:+.2f}" if error is None else f"{found:+.2f} ± {error:.2f}"
-        lines.append(f"\n- Superposition minus {kind}: {shown} points: {verdict(found, error)}.")
+        lines.append(f"- Superposition minus {kind}: {shown} points: {verdict(found, error)}.")
     return "\n".join([*lines, ""])
 
 
