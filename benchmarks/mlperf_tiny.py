@@ -211,9 +211,9 @@ Written by `python benchmarks/mlperf_tiny.py`. Scores are those of integer netwo
 official test set: accuracy, or the area under the ROC curve (AUC) of the autoencoder. Bits per weight are all bits
 stored for the weights (without biases) divided by the number of weights; bytes include the biases. Cycles are those of
 the engine with 16 superposition lanes; networks with int8 layers have none, because they need dense lanes. Where
-several seeds were trained, the score is their mean, with the least and the greatest in brackets. Training is repeated bit
-for bit only with as many threads: the README's three seeds of ResNet-8 (mean 86.95 %) were trained with two, seeds 1 and
-2 here with one, and they differ by up to half a point.
+several seeds were trained, the score is their mean, with the least and the greatest in brackets. Training is repeated
+bit for bit only with as many threads: the README's three seeds of ResNet-8 (mean 86.95 %) were trained with two, seeds
+1 and 2 here with one, and they differ by up to half a point.
 
 {table(ACCURACY, accuracy)}
 
