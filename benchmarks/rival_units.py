@@ -135,7 +135,7 @@ def main() -> None:
             print(row, flush=True)
             rest = [each for each in rows() if (each.network, each.title) != (name, rival.title)]
             write_json(RESULTS, [asdict(each) for each in sorted([*rest, row], key=place)])
-    write_text(PAGE, PAGE.read_text(encoding="utf-8").partition(_HEAD)[0] + section(rows(), pdk))
+    write_text(PAGE, PAGE.read_text(encoding="utf-8").partition(_TITLE)[0] + section(rows(), pdk))
 
 
 def settings_of(name: str) -> Settings:
@@ -229,9 +229,9 @@ def section(kept: Sequence[Row], pdk: Pdk) -> str:
     return "\n".join(parts)
 
 
-_HEAD = """
-## Whole engines, side by side
-
+#: Where this script's part of the page begins.
+_TITLE = "\n## Whole engines, side by side\n"
+_HEAD = f"""{_TITLE}
 Figures by `python benchmarks/rival_units.py resnet8 dscnn mobilenet autoencoder --simulate 20`. Each engine is
 fitted to its network at the same peak rate, 16 lanes × 16 inputs per cycle. Superposition runs a trained network (one
 seed; on ResNet-8 also one trained with `--scheme "ternary+2:16xint4, first=digits2"`);
@@ -239,8 +239,9 @@ seed; on ResNet-8 also one trained with `--scheme "ternary+2:16xint4, first=digi
 1, is the time of an inference at equal total area, if an engine could be scaled freely; less is better.
 
 The tables above are a little older: their memories are columns of equal macros, here depths may differ in a column, and
-the RTL has had two more execution units since. All tables are of the engine before its loader and loops were pipelined,
-which takes up to 0.9 % more cycles and about 2 % more logic. [Energy](energy.md) is of today's.
+the RTL has had two more execution units since. They, and the rows of mixed rows and of 16-bit multipliers below, are of
+the engine before its loader and loops were pipelined, which takes up to 0.9 % more cycles and 2 to 3 % more logic. Rows
+of superposition and of dense units, and [energy](energy.md), are of today's.
 """
 
 
