@@ -196,10 +196,9 @@ def _equal_bits(evidence: Evidence) -> str:
                 continue
             found, error = difference(own, other)
             seeds = f"{max(1, len(own.by_seed))} and {max(1, len(other.by_seed))}"
-            shown = f"{found:+.2f}" if error is None else f"{found:+.2f} ± {error:.2f}"
             lines.append(
                 f"| {name} | {kind} | {seeds} | {own.bits:.2f} | {other.bits:.2f} | {_score(own.mean)} | "
-                f"{_score(other.mean)} | {shown} | {verdict(found, error)} |"
+                f"{_score(other.mean)} | {_points(found, error)} | {verdict(found, error)} |"
             )
     return "\n".join(lines) + "\n"
 
@@ -212,8 +211,7 @@ def _untuned(run: mlperf_tiny.Findings | None) -> str:
     lines = [_UNTUNED, mlperf_tiny.table(mlperf_tiny.ACCURACY, rows), ""]
     for kind in ("layerwise", "ternary"):
         found, error = difference(kinds["superposition"], kinds[kind])
-        shown = f"{found:+.2f}" if error is None else f"{found:+.2f} ± {error:.2f}"
-        lines.append(f"- Superposition minus {kind}: {shown} points: {verdict(found, error)}.")
+        lines.append(f"- Superposition minus {kind}: {_points(found, error)} points: {verdict(found, error)}.")
     return "\n".join([*lines, ""])
 
 
@@ -223,9 +221,9 @@ def _equal_energy(evidence: Evidence) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for one in evidence.searches:
-        own = next(design for design in one.designs if superposition.is_recipe(one, design))
+        own = next((design for design in one.designs if superposition.is_recipe(one, design)), None)
         rivals = sorted((design for design in one.designs if _is_rival(design)), key=_energy)
-        if not rivals:
+        if own is None or not rivals:
             continue
         best = rivals[0]
         every = ", ".join(f"{_energy(design):.2f} ({design.unit})" for design in rivals)
@@ -256,9 +254,11 @@ def _at_energy(evidence: Evidence, network: str, ratio: float) -> str:
     found, error = difference(own, other)
     if ratio < 1:
         return f"open: layer-wise has {1 - ratio:.0%} left for more bits"
-    return f"layer-wise must give up bits: superposition gains {found:+.2f} or more" + (
-        "" if error is None else f" (± {error:.2f})"
-    )
+    return f"layer-wise must give up bits: superposition gains {_points(found, error)} or more"
+
+
+def _points(found: float, error: float | None) -> str:
+    return f"{found:+.2f}" if error is None else f"{found:+.2f} ± {error:.2f}"
 
 
 def difference(own: Scores, other: Scores) -> tuple[float, float | None]:

@@ -212,8 +212,8 @@ official test set: accuracy, or the area under the ROC curve (AUC) of the autoen
 stored for the weights (without biases) divided by the number of weights; bytes include the biases. Cycles are those of
 the engine with 16 superposition lanes; networks with int8 layers have none, because they need dense lanes. Where
 several seeds were trained, the score is their mean, with the least and the greatest in brackets. Training is repeated
-bit for bit only with as many threads: the README's three seeds of ResNet-8 (mean 86.95 %) were trained with two, seeds
-1 and 2 here with one, and they differ by up to half a point.
+bit for bit only with as many threads: the README's seeds 1 and 2 of ResNet-8 were trained with two, those here with
+one, and they differ.
 
 {table(ACCURACY, accuracy)}
 

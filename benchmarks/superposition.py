@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from intarsia.explore.front import front as pareto_front
 from intarsia.files import write_json, write_text
 from intarsia.quantize import Scheme
 from intarsia.recipes import BENCHMARKS
@@ -22,8 +23,7 @@ from intarsia.report.study import Design, StudyResults, read_results
 from intarsia.typed_json import to_json
 
 STUDIES = Path("studies")
-COSTS = (BITS, ENERGY, AREA)
-NAMES = {BITS: "bits", ENERGY: "energy", AREA: "area"}
+COSTS = {BITS: "bits", ENERGY: "energy", AREA: "area"}
 COLUMNS = ("", "scheme", "validation", "bits per weight", "energy, nJ", "lane transistors", "cycles")
 _GREY, _BLUE, _RED = "#9aa5b1", "#2f6db5", "#c0392b"
 
@@ -71,7 +71,7 @@ def section(one: StudyResults) -> str:
     shown = {(is_recipe(one, d), *(d.metrics[m.name] for m in (ACCURACY, *COSTS))): d for d in reversed(chosen)}
     lines = [
         f"## {one.network}\n",
-        f"`studies/{one.name}.yaml`, {len(one.designs)} designs in {one.seconds / 60:.0f} minutes of one core.\n",
+        f"`studies/{one.name}.yaml`, {len(one.designs)} designs, {one.seconds / 60:.0f} minutes on a busy machine.\n",
         f"{recipe_words(one, known)}\n",
         f"![validation over bits per weight]({one.name}.svg)\n",
         f"| {' | '.join(COLUMNS)} |",
@@ -90,10 +90,10 @@ def recipe_words(one: StudyResults, known: Sequence[Design]) -> str:
     if recipe is None:
         return "The recipe's scheme is not among them."
     if recipe in front(known, COSTS):
-        alone = [NAMES[metric] for metric in COSTS if recipe in front(known, (metric,))]
+        alone = [name for metric, name in COSTS.items() if recipe in front(known, (metric,))]
         also = f", also of accuracy and {' or '.join(alone)} alone" if alone else ""
         return f"The recipe's scheme is on the front of accuracy, bits, energy and area{also}."
-    better = [design for design in known if beats(design, recipe, COSTS)]
+    better = [design for design in known if recipe not in front([design, recipe], COSTS)]
     best = max(better, key=lambda design: design.metrics[ACCURACY.name] or 0.0)
     gain = ACCURACY.difference((best.metrics[ACCURACY.name] or 0.0) - (recipe.metrics[ACCURACY.name] or 0.0))
     return (
@@ -121,17 +121,10 @@ def measured(one: StudyResults) -> list[Design]:
     ]
 
 
-def front(designs: Iterable[Design], costs: Sequence[Metric]) -> list[Design]:
+def front(designs: Sequence[Design], costs: Iterable[Metric]) -> list[Design]:
     """Return the designs that none beats in accuracy and these costs."""
-    every = list(designs)
-    return [one for one in every if not any(beats(other, one, costs) for other in every)]
-
-
-def beats(one: Design, other: Design, costs: Sequence[Metric]) -> bool:
-    """Whether a design is nowhere worse than another, and somewhere better."""
-    pairs = [(-(one.metrics[ACCURACY.name] or 0.0), -(other.metrics[ACCURACY.name] or 0.0))]
-    pairs += [(one.metrics[cost.name] or 0.0, other.metrics[cost.name] or 0.0) for cost in costs]
-    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+    objectives = [ACCURACY.name, *(cost.name for cost in costs)]
+    return [designs[index] for index in pareto_front([design.metrics for design in designs], objectives)]
 
 
 def plot(one: StudyResults) -> str:
